@@ -1,0 +1,1 @@
+//! The write-ahead journal: segments, group commit, recovery, snapshots, epochs.

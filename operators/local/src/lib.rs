@@ -1,0 +1,1 @@
+//! Carries built resources out as processes on one machine.

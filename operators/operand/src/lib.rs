@@ -1,0 +1,1 @@
+//! The management protocol between the operator and the data planes.

@@ -1,0 +1,1 @@
+//! The one reconcile pipeline that every kind goes through.

@@ -1,0 +1,1 @@
+//! One module per system: validate and build, nothing else.
