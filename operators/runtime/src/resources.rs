@@ -1,0 +1,260 @@
+//! Everything an object is made of, in apply order, before and after it was applied.
+//!
+//! Must not: hold a client, a clock or a random source. `Resources<Prepared>` comes from a system's
+//! `build`; only the apply step turns it into `Resources<Applied>`, so that whatever is said about
+//! an object in its status was applied first. The same input gives the same bytes: maps are sorted
+//! and secret content is never part of it.
+
+use std::marker::PhantomData;
+
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::{ConfigMap, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
+    rbac::v1::{Role, RoleBinding},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+mod stage {
+    pub trait Sealed {}
+}
+
+/// Where a set of resources is on its way: [`Prepared`] or [`Applied`].
+pub trait Stage: stage::Sealed {}
+
+/// Built, not yet sent anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prepared {}
+
+/// Accepted by the carrier; the objects are those it gave back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {}
+
+impl stage::Sealed for Prepared {}
+impl stage::Sealed for Applied {}
+impl Stage for Prepared {}
+impl Stage for Applied {}
+
+/// A Secret whose content is made once, by the carrier, and read back ever after.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GeneratedSecret {
+    /// Name, labels and owner of the Secret.
+    pub metadata: ObjectMeta,
+    /// The keys it must have, sorted by name.
+    pub keys: Vec<GeneratedKey>,
+}
+
+/// One generated value: ASCII letters and digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct GeneratedKey {
+    /// Key in the Secret's data, and the file name in the mounted folder.
+    pub name: String,
+    /// Number of characters; one carries 5.95 bits.
+    pub length_chars: usize,
+}
+
+/// All children of one object, one list per kind, in the order they are applied.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(bound = "")]
+pub struct Resources<S: Stage> {
+    pub service_accounts: Vec<ServiceAccount>,
+    pub roles: Vec<Role>,
+    pub role_bindings: Vec<RoleBinding>,
+    pub secrets: Vec<GeneratedSecret>,
+    pub config_maps: Vec<ConfigMap>,
+    pub services: Vec<Service>,
+    pub network_policies: Vec<NetworkPolicy>,
+    pub pdbs: Vec<PodDisruptionBudget>,
+    pub stateful_sets: Vec<StatefulSet>,
+    pub deployments: Vec<Deployment>,
+    #[serde(skip)]
+    stage: PhantomData<S>,
+}
+
+impl<S: Stage> Default for Resources<S> {
+    fn default() -> Self {
+        Self {
+            service_accounts: Vec::new(),
+            roles: Vec::new(),
+            role_bindings: Vec::new(),
+            secrets: Vec::new(),
+            config_maps: Vec::new(),
+            services: Vec::new(),
+            network_policies: Vec::new(),
+            pdbs: Vec::new(),
+            stateful_sets: Vec::new(),
+            deployments: Vec::new(),
+            stage: PhantomData,
+        }
+    }
+}
+
+impl<S: Stage> Resources<S> {
+    /// Content hash over all objects, SHA-256 in hex; independent of the stage's server-set fields
+    /// only for `Prepared`.
+    pub fn hash(&self) -> String {
+        content_hash(self)
+    }
+
+    /// Number of objects.
+    pub fn len(&self) -> usize {
+        let Self {
+            service_accounts,
+            roles,
+            role_bindings,
+            secrets,
+            config_maps,
+            services,
+            network_policies,
+            pdbs,
+            stateful_sets,
+            deployments,
+            stage: _,
+        } = self;
+        service_accounts.len()
+            + roles.len()
+            + role_bindings.len()
+            + secrets.len()
+            + config_maps.len()
+            + services.len()
+            + network_policies.len()
+            + pdbs.len()
+            + stateful_sets.len()
+            + deployments.len()
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Pods asked for, over all workloads; a workload without a number is scaled by someone else
+    /// and counts as one.
+    pub fn replicas_wanted(&self) -> i32 {
+        let sets = self
+            .stateful_sets
+            .iter()
+            .map(|s| s.spec.as_ref().and_then(|s| s.replicas));
+        let deployments = self
+            .deployments
+            .iter()
+            .map(|d| d.spec.as_ref().and_then(|s| s.replicas));
+        sets.chain(deployments)
+            .map(|replicas| replicas.unwrap_or(1))
+            .sum()
+    }
+}
+
+impl Resources<Prepared> {
+    /// The same resources asleep: no pods, everything else kept, volumes too.
+    #[must_use]
+    pub fn hibernated(mut self) -> Self {
+        for set in &mut self.stateful_sets {
+            if let Some(spec) = &mut set.spec {
+                spec.replicas = Some(0);
+            }
+        }
+        for deployment in &mut self.deployments {
+            if let Some(spec) = &mut deployment.spec {
+                spec.replicas = Some(0);
+            }
+        }
+        self
+    }
+
+    /// Declares that every object was carried out as it stands. For carriers that have no server
+    /// which would give back an object of its own.
+    pub fn into_applied(self) -> Resources<Applied> {
+        let Self {
+            service_accounts,
+            roles,
+            role_bindings,
+            secrets,
+            config_maps,
+            services,
+            network_policies,
+            pdbs,
+            stateful_sets,
+            deployments,
+            stage: _,
+        } = self;
+        Resources {
+            service_accounts,
+            roles,
+            role_bindings,
+            secrets,
+            config_maps,
+            services,
+            network_policies,
+            pdbs,
+            stateful_sets,
+            deployments,
+            stage: PhantomData,
+        }
+    }
+}
+
+/// SHA-256 in hex over the JSON form. Struct fields come in declaration order and Kubernetes maps
+/// are B-trees, so equal values give equal hashes.
+pub fn content_hash<T: Serialize + ?Sized>(value: &T) -> String {
+    let bytes = serde_json::to_vec(value).expect("maps of built objects have string keys");
+    let digest = Sha256::digest(&bytes);
+    digest
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            text.push(char::from_digit(u32::from(byte >> 4), 16).expect("a nibble is below 16"));
+            text.push(char::from_digit(u32::from(byte & 15), 16).expect("a nibble is below 16"));
+            text
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::apps::v1::StatefulSetSpec;
+
+    fn sample() -> Resources<Prepared> {
+        let set = StatefulSet {
+            metadata: ObjectMeta {
+                name: Some("a-kv".into()),
+                ..Default::default()
+            },
+            spec: Some(StatefulSetSpec {
+                replicas: Some(3),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        Resources {
+            stateful_sets: vec![set],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn equal_resources_have_equal_hashes_and_a_change_shows() {
+        assert_eq!(sample().hash(), sample().hash());
+        assert_eq!(sample().hash().len(), 64);
+        assert_ne!(sample().hash(), sample().hibernated().hash());
+    }
+
+    #[test]
+    fn hibernation_keeps_everything_but_the_pods() {
+        let asleep = sample().hibernated();
+        assert_eq!(asleep.len(), 1);
+        assert_eq!(
+            (sample().replicas_wanted(), asleep.replicas_wanted()),
+            (3, 0)
+        );
+    }
+
+    #[test]
+    fn the_hash_is_the_sha256_of_the_json_form() {
+        // printf '"abc"' | sha256sum
+        let expected = "6cc43f858fbb763301637b5af970e2a46b46f461f27e5a0f41e009c59b827b25";
+        assert_eq!(content_hash("abc"), expected);
+    }
+}
