@@ -1,0 +1,167 @@
+//! The operator's side: one connection to one data plane, every call with a deadline.
+
+use std::time::Duration;
+
+use tokio_stream::StreamExt;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status, Streaming};
+
+use crate::error::OperandError;
+use crate::progress::Finished;
+use crate::server::MESSAGE_BYTES_MAX;
+use crate::v1::operand_client;
+use crate::v1::{
+    DrainRequest, FenceRequest, FenceResponse, Progress, PromoteRequest, PromoteResponse,
+    ReportRequest, ReportResponse, RestoreRequest, SnapshotRequest, SyncRequest, SyncResponse,
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Report, Promote and Fence do no long work.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// A full set may have to be made durable.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(20);
+/// A long call must show a step at least this often.
+const STEP_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// A client for one data plane process. Cheap to clone; connects when first used.
+#[derive(Clone)]
+pub struct OperandClient {
+    inner: operand_client::OperandClient<Channel>,
+    token: Option<MetadataValue<Ascii>>,
+}
+
+impl std::fmt::Debug for OperandClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OperandClient")
+            .field("token", &self.token.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl OperandClient {
+    /// `address` is `host:port`; `token` is what the generated Secret holds, none on loopback.
+    pub fn new(address: &str, token: Option<&str>) -> Result<Self, OperandError> {
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|error| OperandError::Invalid(format!("{address} is no address: {error}")))?
+            .connect_timeout(CONNECT_TIMEOUT);
+        let token = token
+            .map(|token| MetadataValue::try_from(format!("Bearer {token}")))
+            .transpose()
+            .map_err(|_| OperandError::Invalid("the management token is not ASCII text".into()))?;
+        let inner = operand_client::OperandClient::new(endpoint.connect_lazy())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        Ok(Self { inner, token })
+    }
+
+    pub async fn report(&self) -> Result<ReportResponse, OperandError> {
+        let request = self.request(ReportRequest {});
+        within(CALL_TIMEOUT, self.inner.clone().report(request)).await
+    }
+
+    pub async fn sync(&self, request: SyncRequest) -> Result<SyncResponse, OperandError> {
+        within(SYNC_TIMEOUT, self.inner.clone().sync(self.request(request))).await
+    }
+
+    pub async fn promote(&self, shard: u32, epoch: u64) -> Result<PromoteResponse, OperandError> {
+        let request = self.request(PromoteRequest { shard, epoch });
+        within(CALL_TIMEOUT, self.inner.clone().promote(request)).await
+    }
+
+    pub async fn fence(&self, shard: u32, epoch: u64) -> Result<FenceResponse, OperandError> {
+        let request = self.request(FenceRequest { shard, epoch });
+        within(CALL_TIMEOUT, self.inner.clone().fence(request)).await
+    }
+
+    /// Each long call tells `on_step` how far it is and returns when it is done.
+    pub async fn drain(
+        &self,
+        seconds: u32,
+        on_step: impl FnMut(&Progress),
+    ) -> Result<Finished, OperandError> {
+        let request = self.request(DrainRequest {
+            timeout_seconds: seconds,
+        });
+        let stream = within(CALL_TIMEOUT, self.inner.clone().drain(request)).await?;
+        follow(stream, on_step).await
+    }
+
+    pub async fn snapshot(
+        &self,
+        to: &str,
+        on_step: impl FnMut(&Progress),
+    ) -> Result<Finished, OperandError> {
+        let request = self.request(SnapshotRequest { to: to.to_owned() });
+        let stream = within(CALL_TIMEOUT, self.inner.clone().snapshot(request)).await?;
+        follow(stream, on_step).await
+    }
+
+    pub async fn restore(
+        &self,
+        from: &str,
+        on_step: impl FnMut(&Progress),
+    ) -> Result<Finished, OperandError> {
+        let request = self.request(RestoreRequest {
+            from: from.to_owned(),
+        });
+        let stream = within(CALL_TIMEOUT, self.inner.clone().restore(request)).await?;
+        follow(stream, on_step).await
+    }
+
+    fn request<M>(&self, message: M) -> Request<M> {
+        let mut request = Request::new(message);
+        if let Some(token) = &self.token {
+            request
+                .metadata_mut()
+                .insert("authorization", token.clone());
+        }
+        request
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<tonic::Response<T>, Status>>,
+) -> Result<T, OperandError> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(answer) => Ok(answer?.into_inner()),
+        Err(_) => Err(OperandError::Unknown(format!(
+            "no answer within {} s",
+            limit.as_secs()
+        ))),
+    }
+}
+
+async fn follow(
+    mut steps: Streaming<Progress>,
+    mut on_step: impl FnMut(&Progress),
+) -> Result<Finished, OperandError> {
+    loop {
+        let step = tokio::time::timeout(STEP_TIMEOUT, steps.next())
+            .await
+            .map_err(|_| {
+                OperandError::Unknown(format!("no progress for {} s", STEP_TIMEOUT.as_secs()))
+            })?;
+        let Some(step) = step else {
+            return Err(OperandError::Unknown(
+                "the data plane ended before it was done".into(),
+            ));
+        };
+        let step = step?;
+        on_step(&step);
+        if step.done {
+            let Progress {
+                position,
+                location,
+                done_units: units,
+                ..
+            } = step;
+            return Ok(Finished {
+                position,
+                location,
+                units,
+            });
+        }
+    }
+}
