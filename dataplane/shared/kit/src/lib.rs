@@ -1,1 +1,26 @@
-//! What every data plane starts with: configuration, clock seam, logs, metrics, shutdown, operand server.
+//! What every data plane starts with, so that each begins with its own job.
+//!
+//! | module | gives |
+//! |---|---|
+//! | [`config`] | one YAML file into a typed struct, with the hash the operator compares |
+//! | [`env`] | the seam for clock and randomness; tests and simulations bring their own |
+//! | [`listen`] | addresses from `ORRERY_LISTEN_<PORT>` |
+//! | [`secrets`] | a folder of secret files, never shown |
+//! | [`logs`] | text or JSON lines on standard error |
+//! | [`health`] | alive and ready, as the probes and the operator ask |
+//! | [`management`] | the thread that serves the management protocol, metrics and probes |
+//! | [`shutdown`] | SIGTERM and SIGINT as a flag with a callback |
+//!
+//! It must not know any system, nor Kubernetes.
+
+pub mod config;
+pub mod env;
+pub mod health;
+pub mod listen;
+pub mod logs;
+pub mod management;
+pub mod secrets;
+pub mod shutdown;
+
+/// Exit code of a process whose journal failed: restart and recover, do not repair.
+pub const EXIT_POISONED: u8 = 70;
