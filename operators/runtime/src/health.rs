@@ -1,0 +1,106 @@
+//! `/metrics`, `/healthz` and `/readyz`, served by leader and standbys alike.
+//!
+//! Must not: ask the API server. Both answers come from what the watches showed lately.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use crate::liveness::Liveness;
+use crate::metrics::Metrics;
+
+/// What the endpoint shows.
+#[derive(Debug, Clone)]
+pub struct Health {
+    pub liveness: Arc<Liveness>,
+    pub metrics: Arc<Metrics>,
+    /// A watch that is silent for longer is stuck or deaf.
+    pub silence_max: Duration,
+}
+
+impl Health {
+    /// The routes; the caller binds them where it likes.
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .with_state(self)
+    }
+
+    /// Serves until dropped.
+    pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
+        axum::serve(listener, self.router()).await
+    }
+}
+
+async fn metrics(State(health): State<Health>) -> impl IntoResponse {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], health.metrics.encode())
+}
+
+async fn healthz(State(health): State<Health>) -> impl IntoResponse {
+    answer("stuck", &health.liveness.stuck(health.silence_max))
+}
+
+async fn readyz(State(health): State<Health>) -> impl IntoResponse {
+    answer("silent", &health.liveness.deaf(health.silence_max))
+}
+
+fn answer(what: &str, paths: &[String]) -> (StatusCode, String) {
+    if paths.is_empty() {
+        return (StatusCode::OK, "ok\n".to_owned());
+    }
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("{what} watches: {}\n", paths.join(", ")),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use axum::http::Request;
+    use tower::ServiceExt;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_endpoint_tells_live_from_ready() {
+        let liveness = Arc::new(Liveness::default());
+        liveness.expect("/pods");
+        let silence_max = Duration::from_secs(180);
+        let health = Health {
+            liveness,
+            metrics: Arc::default(),
+            silence_max,
+        };
+        let ask = async |path: &str| {
+            let request = Request::get(path)
+                .body(Body::empty())
+                .expect("a valid request");
+            health
+                .clone()
+                .router()
+                .oneshot(request)
+                .await
+                .expect("never fails")
+                .status()
+        };
+        assert_eq!(ask("/metrics").await, 200);
+        assert_eq!(
+            (
+                ask("/healthz").await.as_u16(),
+                ask("/readyz").await.as_u16()
+            ),
+            (200, 503)
+        );
+        tokio::time::advance(Duration::from_secs(181)).await;
+        assert_eq!(ask("/healthz").await, 503);
+    }
+}

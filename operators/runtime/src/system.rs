@@ -1,0 +1,265 @@
+//! What a system says about itself: pure functions from an object to its children and its status.
+//!
+//! Must not: hold a client, read a clock, an environment variable or a file. Both carriers (a
+//! cluster, or processes on one machine) call the same functions; what one of them cannot do is a
+//! [`Refusal`] from `validate`.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use orrery_api::{CommonStatus, Reason};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::labels;
+use crate::observation::{Acceptance, Observation};
+use crate::redacted::Redacted;
+use crate::resources::{Prepared, Resources};
+
+/// Name of the engine that declared objects without a reference belong to.
+pub const DEFAULT_ENGINE: &str = "default";
+
+/// A namespaced kind of ours.
+pub trait Object:
+    kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Object for K where
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// A status that can be compared with the one stored.
+pub trait StatusType: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync {}
+impl<S> StatusType for S where S: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync
+{}
+
+/// Who carries the built resources out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    /// A Kubernetes API server.
+    Cluster,
+    /// Child processes on this machine.
+    Local,
+}
+
+/// What `spec.operation` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Carry the spec out.
+    #[default]
+    Run,
+    /// Change nothing; status is still reported.
+    Pause,
+    /// No pods; volumes and everything else kept.
+    Hibernate,
+}
+
+/// Why an object cannot be carried out until its spec or an input changes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// Documented reason; becomes the reason of `Stalled` and `Ready`.
+    pub reason: Reason,
+    /// A sentence for people: what is wrong and what to do instead.
+    pub message: String,
+    /// Path of the field, such as `spec.journal.backend`.
+    pub field: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal of one field.
+    pub fn field(reason: Reason, field: &str, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), field: Some(field.to_owned()) }
+    }
+
+    /// A refusal of the object as a whole.
+    pub fn object(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), field: None }
+    }
+}
+
+/// Who an object is and what it runs, as `build` needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub name: String,
+    pub namespace: String,
+    /// UID of the object; none where nothing hands out UIDs.
+    pub uid: Option<String>,
+    /// API version and kind of the object, for owner references.
+    pub api_version: String,
+    pub kind: String,
+    pub generation: i64,
+    /// Image that runs the data plane unless the spec names another.
+    pub image: String,
+    /// Version of the software in that image.
+    pub version: String,
+    pub carrier: Carrier,
+}
+
+impl Identity {
+    /// Identity of an object of kind `K` as it is stored.
+    pub fn of<K: Object>(object: &K, image: &str, version: &str, carrier: Carrier) -> Self {
+        let meta = object.meta();
+        Self {
+            name: meta.name.clone().unwrap_or_default(),
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            uid: meta.uid.clone(),
+            api_version: K::api_version(&()).into_owned(),
+            kind: K::kind(&()).into_owned(),
+            generation: meta.generation.unwrap_or(0),
+            image: image.to_owned(),
+            version: version.to_owned(),
+            carrier,
+        }
+    }
+
+    /// Metadata of a child: name, namespace, labels and the owner reference that makes the garbage
+    /// collector remove it with the object.
+    pub fn child(&self, name: &str, labels: BTreeMap<String, String>) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(self.namespace.clone()),
+            labels: Some(labels),
+            owner_references: self.owner_reference().map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        }
+    }
+
+    /// Labels of a child of system `system`.
+    pub fn labels(&self, system: &str, component: &str) -> BTreeMap<String, String> {
+        labels::child(system, &self.name, component, &self.version)
+    }
+
+    /// The controller reference to this object; none without a UID.
+    pub fn owner_reference(&self) -> Option<OwnerReference> {
+        self.uid.as_ref().map(|uid| OwnerReference {
+            api_version: self.api_version.clone(),
+            kind: self.kind.clone(),
+            name: self.name.clone(),
+            uid: uid.clone(),
+            controller: Some(true),
+            block_owner_deletion: Some(true),
+        })
+    }
+}
+
+/// Something in the same namespace that a spec points to and that is read before `validate`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reference {
+    /// A Secret of the user.
+    Secret(String),
+    /// A ConfigMap of the user.
+    ConfigMap(String),
+}
+
+/// What was found behind the references of an object.
+#[derive(Debug, Clone, Default)]
+pub struct Referenced {
+    /// Content of Secrets by name and key; never shown.
+    pub secrets: BTreeMap<String, Redacted<BTreeMap<String, Vec<u8>>>>,
+    /// Content of ConfigMaps by name and key.
+    pub config_maps: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// An engine kind: an object that becomes running processes.
+pub trait System: Send + Sync + Sized + 'static {
+    /// The custom resource.
+    type Kind: Object;
+    /// Its status; embeds [`CommonStatus`].
+    type Status: StatusType;
+    /// What `validate` needs beside the object.
+    type Inputs: From<Referenced> + Send + Sync;
+    /// A spec that can be carried out.
+    type Validated: Send + Sync;
+
+    /// Short name: `kv`.
+    const NAME: &'static str;
+
+    /// What the spec points to.
+    fn references(_object: &Self::Kind) -> Vec<Reference> {
+        Vec::new()
+    }
+
+    /// What `spec.operation` asks for.
+    fn mode(object: &Self::Kind) -> Mode;
+
+    /// Everything schema and CEL rules could not say.
+    fn validate(
+        object: &Self::Kind,
+        inputs: &Self::Inputs,
+        carrier: Carrier,
+    ) -> Result<Self::Validated, Refusal>;
+
+    /// Every child object. The same input gives the same bytes.
+    fn build(validated: &Self::Validated, identity: &Identity) -> Resources<Prepared>;
+
+    /// The status that is stored, if any.
+    fn status(object: &Self::Kind) -> Option<&Self::Status>;
+
+    /// The common part of a status.
+    fn common(status: &Self::Status) -> &CommonStatus;
+
+    /// The status to store: the common part as the runtime made it, and typed figures from what was
+    /// seen. Figures that change all the time do not belong here.
+    fn summary(object: &Self::Kind, common: CommonStatus, seen: &Observation) -> Self::Status;
+}
+
+/// A config kind: an object that an engine carries out as data.
+pub trait Declared: Send + Sync + Sized + 'static {
+    /// The custom resource.
+    type Kind: Object;
+    /// The engine it belongs to.
+    type Engine: System;
+    /// Its status; embeds [`CommonStatus`].
+    type Status: StatusType;
+
+    /// Name of the engine the spec names; none when it names none, then it is
+    /// [`DEFAULT_ENGINE`], and the operator creates that engine when it is absent.
+    fn engine_ref(object: &Self::Kind) -> Option<&str>;
+
+    /// Name of the engine the object belongs to.
+    fn engine_name(object: &Self::Kind) -> &str {
+        Self::engine_ref(object).unwrap_or(DEFAULT_ENGINE)
+    }
+
+    /// What the engine is to get, as JSON. `siblings` are all objects of the same engine, this one
+    /// among them, oldest first, so that of two that exclude each other the younger is refused.
+    fn validate(
+        object: &Self::Kind,
+        siblings: &[&Self::Kind],
+    ) -> Result<serde_json::Value, Refusal>;
+
+    /// The engine that is created when it is needed and absent; its name and namespace are set by
+    /// the caller.
+    fn default_engine() -> <Self::Engine as System>::Kind;
+
+    /// The status that is stored, if any.
+    fn status(object: &Self::Kind) -> Option<&Self::Status>;
+
+    /// The common part of a status.
+    fn common(status: &Self::Status) -> &CommonStatus;
+
+    /// The status to store: the common part and what the engine said about the object.
+    fn summary(
+        object: &Self::Kind,
+        common: CommonStatus,
+        acceptance: Option<&Acceptance>,
+    ) -> Self::Status;
+}
