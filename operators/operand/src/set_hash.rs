@@ -32,10 +32,7 @@ pub fn set_hash(kind: &str, objects: &[DeclaredObject]) -> String {
         field(&object.generation.to_le_bytes());
         field(&object.spec);
     }
-    hash.finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&hash.finalize())
 }
 
 /// Lower-case hexadecimal text.

@@ -269,10 +269,7 @@ fn the_generated_code_is_of_this_proto_file() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let proto = std::fs::read(folder.join("proto/orrery/operand/v1/operand.proto")).expect("proto");
     let code = std::fs::read_to_string(folder.join("src/generated/orrery.operand.v1.rs"));
-    let hash: String = Sha256::digest(proto)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = orrery_operand::set_hash::hex(&Sha256::digest(proto));
     let first = format!("// source sha256: {hash}\n");
     assert!(
         code.expect("generated code").starts_with(&first),
