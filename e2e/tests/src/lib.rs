@@ -1,1 +1,41 @@
-//! The product as a user meets it, one file per system.
+//! The harness that end-to-end tests, conformance runs and benchmarks share: it starts the real
+//! binaries on loopback, speaks their protocols, and ends what it started.
+//!
+//! It must not link the product: what is tested is the binary, through its own doors.
+
+pub mod client;
+pub mod differential;
+pub mod process;
+pub mod random;
+pub mod servers;
+
+use std::path::PathBuf;
+
+/// The `orrery` binary under test: `ORRERY_BIN`, else the one beside the running test.
+pub fn orrery_binary() -> Result<PathBuf, String> {
+    if let Some(path) = std::env::var_os("ORRERY_BIN") {
+        return Ok(PathBuf::from(path));
+    }
+    let exe = std::env::current_exe().map_err(|error| format!("no current executable: {error}"))?;
+    let found = exe
+        .ancestors()
+        .skip(1)
+        .take(3)
+        .map(|folder| folder.join("orrery"));
+    found
+        .into_iter()
+        .find(|path| path.is_file())
+        .ok_or_else(|| {
+            "the orrery binary is not built: run `cargo build -p orrery`, or set ORRERY_BIN"
+                .to_owned()
+        })
+}
+
+/// The first of `names` that is a program in PATH.
+pub fn program(names: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    names
+        .iter()
+        .find_map(|name| folders.iter().map(|f| f.join(name)).find(|p| p.is_file()))
+}
