@@ -10,7 +10,6 @@ use orrery_e2e_tests::servers::{KvOptions, RedisMode, Server, orrery_kv, redis};
 
 use crate::Options;
 use crate::row::{Bar, Row};
-use load::Load;
 
 /// Servers run on this core, clients on the next.
 const SERVER_CPU: usize = 0;
@@ -152,15 +151,10 @@ fn measure(workload: &Workload, options: &Options) -> Result<(), String> {
     for _ in 0..options.rounds {
         let a = load::run(&mut ours, workload.args, operations, CLIENT_CPU)?;
         let b = load::run(&mut theirs, workload.args, operations, CLIENT_CPU)?;
-        let figures: [(&mut Row, fn(&Load) -> f64); 4] = [
-            (&mut cpu, |load| load.cpu_us_per_op),
-            (&mut rate, |load| load.per_second),
-            (&mut p50, |load| load.p50_ms),
-            (&mut p99, |load| load.p99_ms),
-        ];
-        for (row, figure) in figures {
-            row.pairs.push((figure(&a), figure(&b)));
-        }
+        cpu.pairs.push((a.cpu_us_per_op, b.cpu_us_per_op));
+        rate.pairs.push((a.per_second, b.per_second));
+        p50.pairs.push((a.p50_ms, b.p50_ms));
+        p99.pairs.push((a.p99_ms, b.p99_ms));
     }
     for row in [cpu, rate, p50, p99] {
         println!("{}", row.line());

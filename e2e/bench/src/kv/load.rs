@@ -48,7 +48,7 @@ pub fn run(
     let output = pinned(&command, cpu)
         .output()
         .map_err(|error| error.to_string())?;
-    let used = server.process.cpu() - before;
+    let used = server.process.cpu().saturating_sub(before);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text
         .lines()

@@ -17,9 +17,8 @@ pub fn same(args: &[Vec<u8>], ours: &Reply, theirs: &Reply) -> bool {
         .map(|name| name.to_ascii_uppercase())
         .unwrap_or_default();
     match name.as_slice() {
-        b"TTL" | b"EXPIRETIME" => close(ours, theirs, SLACK_MS / 1000),
+        b"TTL" | b"EXPIRETIME" | b"OBJECT" => close(ours, theirs, SLACK_MS / 1000),
         b"PTTL" | b"PEXPIRETIME" => close(ours, theirs, SLACK_MS),
-        b"OBJECT" => close(ours, theirs, SLACK_MS / 1000),
         b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF" | b"KEYS" | b"HKEYS" | b"HVALS" => {
             same_elements(ours, theirs, 1)
         }
