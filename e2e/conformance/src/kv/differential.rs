@@ -11,7 +11,9 @@ pub fn run(args: &[String]) -> Result<bool, String> {
     let mut commands = 1_000_000;
     let mut seed = 1;
     for pair in args.chunks(2) {
-        let [name, value] = pair else { return Err(format!("{} needs a number", pair[0])) };
+        let [name, value] = pair else {
+            return Err(format!("{} needs a number", pair[0]));
+        };
         let number = value.parse().map_err(|_| format!("{value} is no number"))?;
         match name.as_str() {
             "--commands" => commands = number,
@@ -24,15 +26,20 @@ pub fn run(args: &[String]) -> Result<bool, String> {
     std::fs::create_dir_all(&peer_folder).map_err(|error| error.to_string())?;
     let ours = orrery_kv(folder.path(), &KvOptions::default())?;
     let theirs = redis(&peer_folder, RedisMode::Memory, None)?;
-    let outcome =
-        differential::run(&ours, &theirs, seed, commands, DIFFERENCES_MAX, |done| {
-            eprintln!("{done} of {commands} commands compared");
-        })?;
+    let outcome = differential::run(&ours, &theirs, seed, commands, DIFFERENCES_MAX, |done| {
+        eprintln!("{done} of {commands} commands compared");
+    })?;
     for difference in &outcome.differences {
         println!("{difference}");
     }
-    println!("seed {seed}: {} commands, {} keys", outcome.commands, outcome.keys_compared);
+    println!(
+        "seed {seed}: {} commands, {} keys",
+        outcome.commands, outcome.keys_compared
+    );
     let failed = outcome.differences.len();
-    println!("{} passed, {failed} failed", outcome.commands - failed as u64);
+    println!(
+        "{} passed, {failed} failed",
+        outcome.commands - failed as u64
+    );
     Ok(failed == 0)
 }

@@ -20,7 +20,11 @@ pub fn redis_source() -> Result<PathBuf, String> {
         eprintln!("obtaining the Redis {VERSION} suite with apt-get source …");
         let archive = download(&folder)?;
         fs::create_dir_all(&source).map_err(|error| error.to_string())?;
-        run(Command::new("tar").arg("xzf").arg(archive).args(["--strip-components=1", "-C"]).arg(&source))?;
+        run(Command::new("tar")
+            .arg("xzf")
+            .arg(archive)
+            .args(["--strip-components=1", "-C"])
+            .arg(&source))?;
     }
     for tool in ["redis-cli", "redis-benchmark"] {
         let link = source.join("src").join(tool);
@@ -63,7 +67,10 @@ fn download(folder: &Path) -> Result<PathBuf, String> {
     run(apt().args(["-qq", "source", "--download-only", "redis"]))?;
     let archive = folder.join(format!("redis_{VERSION}.orig.tar.gz"));
     if !archive.is_file() {
-        return Err(format!("the package is not of version {VERSION}: {} is absent", archive.display()));
+        return Err(format!(
+            "the package is not of version {VERSION}: {} is absent",
+            archive.display()
+        ));
     }
     Ok(archive)
 }
@@ -74,8 +81,12 @@ fn copy_sources(to: &Path) -> Result<(), String> {
     let parts = fs::read_dir("/etc/apt/sources.list.d").map_err(|error| error.to_string())?;
     files.extend(parts.flatten().map(|entry| entry.path()));
     for file in files {
-        let (Ok(text), Some(name)) = (fs::read_to_string(&file), file.file_name()) else { continue };
-        let Some(kind) = file.extension().and_then(|extension| extension.to_str()) else { continue };
+        let (Ok(text), Some(name)) = (fs::read_to_string(&file), file.file_name()) else {
+            continue;
+        };
+        let Some(kind) = file.extension().and_then(|extension| extension.to_str()) else {
+            continue;
+        };
         let changed: Vec<String> = match kind {
             "sources" => text.lines().map(deb822_line).collect(),
             "list" => text.lines().map(list_line).collect(),
@@ -87,7 +98,11 @@ fn copy_sources(to: &Path) -> Result<(), String> {
 }
 
 fn deb822_line(line: &str) -> String {
-    if line.starts_with("Types:") { "Types: deb-src".to_owned() } else { line.to_owned() }
+    if line.starts_with("Types:") {
+        "Types: deb-src".to_owned()
+    } else {
+        line.to_owned()
+    }
 }
 
 fn list_line(line: &str) -> String {
@@ -98,9 +113,14 @@ fn list_line(line: &str) -> String {
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    let output = command
+        .output()
+        .map_err(|error| format!("{command:?}: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
-    Err(format!("{command:?} failed:\n{}", String::from_utf8_lossy(&output.stderr)))
+    Err(format!(
+        "{command:?} failed:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    ))
 }
