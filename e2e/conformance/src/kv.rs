@@ -39,7 +39,7 @@ const UNITS: &[&str] = &[
 ];
 
 /// A unit that takes longer hangs.
-const UNIT_PATIENCE: Duration = Duration::from_secs(300);
+const UNIT_PATIENCE: Duration = Duration::from_mins(5);
 
 /// What one unit gave.
 #[derive(Debug, Default)]
