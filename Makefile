@@ -1,0 +1,61 @@
+# An index of what can be done here; the logic lives in Rust (xtask, e2e) and in small scripts.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+BIN := $(or $(CARGO_TARGET_DIR),target)
+RELEASE := $(BIN)/release
+IMAGE ?= orrery:dev
+
+.PHONY: help
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: up
+up: ## Build and run examples/ on this machine; Ctrl-C stops, data stays in .orrery/
+	@$(CARGO) build --release -p orrery
+	@$(RELEASE)/orrery up examples/
+
+.PHONY: test
+test: ## Pass every test on a fresh machine; installs what it needs
+	@scripts/test
+
+.PHONY: lint
+lint: ## Formatting, clippy, dependency gates, generated files, charts
+	@scripts/lint
+
+.PHONY: generate
+generate: ## Write crds/, the chart's copy and docs/kinds/ from the types
+	@$(CARGO) xtask generate
+
+.PHONY: conformance-kv
+conformance-kv: ## The Redis 7.0.15 TCL suite; writes docs/conformance/kv-redis-tcl.md
+	@scripts/need redis-cli tclsh dpkg-source
+	@$(CARGO) build --release -p orrery
+	@ORRERY_BIN=$(RELEASE)/orrery $(CARGO) run --release -q -p orrery-conformance -- kv --write docs/conformance/kv-redis-tcl.md
+
+.PHONY: bench-kv
+bench-kv: ## Key-value rows beside redis-server, as ratios
+	@scripts/need redis-server redis-benchmark
+	@$(CARGO) build --release -p orrery
+	@ORRERY_BIN=$(RELEASE)/orrery $(CARGO) run --release -q -p orrery-bench -- kv
+
+.PHONY: nightly
+nightly: ## Long runs: crash rounds, seeded disk faults, a million compared commands
+	@scripts/nightly
+
+.PHONY: image
+image: ## Write target/orrery-image.tar, an OCI archive, without a container engine
+	@scripts/image $(IMAGE) $(BIN)/orrery-image.tar
+
+.PHONY: kind-up
+kind-up: image ## Create a kind cluster, load the image, install the charts, apply examples/
+	@scripts/kind-up $(IMAGE) $(BIN)/orrery-image.tar
+
+.PHONY: kind-down
+kind-down: ## Delete the kind cluster
+	@kind delete cluster --name orrery
+
+.PHONY: e2e
+e2e: ## The product on a real control plane with its data planes as processes
+	@scripts/e2e
