@@ -1,7 +1,6 @@
 //! Other people's suites and clients, run against Orrery. Suites are obtained by their ordinary
 //! package client when they run; nothing of them is kept in the repository.
 
-mod cache;
 mod kv;
 
 use std::process::ExitCode;

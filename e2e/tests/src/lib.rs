@@ -3,6 +3,7 @@
 //!
 //! It must not link the product: what is tested is the binary, through its own doors.
 
+pub mod cache;
 pub mod client;
 pub mod differential;
 pub mod process;

@@ -5,9 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use orrery_e2e_tests::program;
-
-use crate::cache;
+use orrery_e2e_tests::{cache, program};
 
 /// Version of the suite; the package's patch level may differ.
 const VERSION: &str = "7.0.15";
