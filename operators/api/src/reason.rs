@@ -1,0 +1,157 @@
+//! Every reason a condition or an event may carry, each with its meaning for users.
+//!
+//! Must not: be spelled as text anywhere else. `docs/kinds/reasons.md` is generated from here.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// Why a condition has its status, or why an event happened: one CamelCase word.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Reason {
+            /// All reasons, in the order of their declaration.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The word as it stands in a condition.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                }
+            }
+
+            /// What it means, for users.
+            pub const fn doc(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc,)+),)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The spec is carried out and clients are served.
+    Serving,
+    /// The engine took the declared object over as it stands.
+    AcceptedByEngine,
+    /// `spec.operation` is `Pause`: nothing is changed, status is still reported.
+    Paused,
+    /// `spec.operation` is `Hibernate`: no pods run, volumes and configuration are kept.
+    Hibernated,
+    /// The object was seen for the first time; its children are being made.
+    Starting,
+    /// Children are on their way to what the spec asks for.
+    Progressing,
+    /// A change needs a restart that waits for its turn or for a maintenance window.
+    WaitingForWindow,
+    /// A restart is under way because the spec, the configuration or the image changed.
+    RollingOut,
+    /// Pods are not all ready yet.
+    PodsNotReady,
+    /// A pod cannot start: its image, its volume or its process fails; the message says which.
+    PodFailing,
+    /// Nothing is being changed and nothing is left to do.
+    Settled,
+    /// The object is being deleted.
+    Terminating,
+    /// Something the spec points to does not exist; the object goes on when it appears.
+    RefNotFound,
+    /// The engine this object belongs to does not exist.
+    EngineMissing,
+    /// The engine this object belongs to does not answer yet.
+    EngineNotReady,
+    /// No process of the object answers the management protocol.
+    Unreachable,
+    /// The spec asks for something that cannot be; the message names the field.
+    InvalidSpec,
+    /// The field is part of the API, but its work is not done yet; see `docs/not-yet.md`.
+    NotYetSupported,
+    /// The carrier (one machine without Kubernetes) cannot do what the spec asks for.
+    NotOnThisCarrier,
+    /// An older object already claims the same thing; the message names it.
+    Conflict,
+    /// The name is too long for the names of the child objects.
+    NameTooLong,
+    /// The version asked for is unknown, or older than the one that wrote the data.
+    UnsupportedVersion,
+    /// The engine refuses the declared object; the message says why.
+    RefusedByEngine,
+    /// The API server refuses a child object; the message is its own.
+    RefusedByServer,
+    /// Writing the child objects failed; it is tried again.
+    ApplyFailed,
+    /// The volume of the journal is full: reads are served, writes are refused.
+    JournalFull,
+    /// The journal failed to write; the process restarts and recovers what was acknowledged.
+    JournalFailed,
+    /// A follower is further behind than allowed.
+    FollowerLagging,
+    /// A namespace is at its quota; its writes get a typed error.
+    QuotaExceeded,
+    /// Fewer pods are ready than asked for.
+    ReplicasMissing,
+    /// All that was asked for is there.
+    FullStrength,
+    /// A child object was changed or deleted by someone else and was put back.
+    Drift,
+    /// A child object was created.
+    Created,
+    /// A child object was changed to what the spec asks for.
+    Updated,
+    /// A child object that the spec no longer asks for was removed.
+    OrphanRemoved,
+    /// The engine `default` was created because a declared object needs it.
+    EngineCreated,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The text is no reason of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown reason {0:?}")]
+pub struct UnknownReason(pub String);
+
+impl FromStr for Reason {
+    type Err = UnknownReason;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.iter().find(|reason| reason.as_str() == text);
+        found.copied().ok_or_else(|| UnknownReason(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_one_camel_case_word_that_kubernetes_takes() {
+        for reason in Reason::ALL {
+            let word = reason.as_str();
+            assert!(word.len() <= 1024 && word.starts_with(|c: char| c.is_ascii_uppercase()));
+            assert!(word.chars().all(|c| c.is_ascii_alphanumeric()), "{word}");
+            assert!(reason.doc().trim().ends_with('.'), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_reason_reads_back_from_its_word_and_from_json() {
+        for reason in Reason::ALL {
+            assert_eq!(reason.as_str().parse(), Ok(*reason));
+            let json = serde_json::to_string(reason).unwrap();
+            assert_eq!(json, format!("\"{reason}\""));
+        }
+        assert!("Nonsense".parse::<Reason>().is_err());
+    }
+}
