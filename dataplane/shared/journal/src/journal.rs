@@ -1,0 +1,327 @@
+//! The journal as its owner holds it: one writer, no locks on the way of `append`.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crate::committer::{Committer, Turn};
+use crate::format::{PAGE_BYTES, SEGMENT_HEADER_BYTES, spare_name};
+use crate::prepare::{Preparer, Spare};
+use crate::recovery::{self, Found};
+use crate::shared::Shared;
+use crate::wait::WaitDurable;
+use crate::{
+    Disk, Epoch, JournalError, Options, Position, RECORD_BYTES_MAX, Record, Recovery, Scrubber,
+    SnapshotWriter, epoch, frame, trim,
+};
+
+/// Who turns the committer and the preparer.
+#[derive(Debug)]
+enum Crew {
+    Threads(Vec<JoinHandle<()>>),
+    Inline(Box<(Committer, Preparer)>),
+    Gone,
+}
+
+/// A journal open for appending. Its folder is locked while it, a snapshot writer, a scrubber or a
+/// waiter of it lives.
+pub struct Journal {
+    shared: Arc<Shared>,
+    crew: Crew,
+    /// Frames appended and not yet handed over.
+    pending: Vec<u8>,
+    /// Position of the last record appended.
+    last: u64,
+    epoch: u64,
+}
+
+/// A journal and what it holds.
+#[derive(Debug)]
+pub struct Opened {
+    /// Ready for appending; `durable` is already at the last record recovered.
+    pub journal: Journal,
+    /// The state to start from.
+    pub recovery: Recovery,
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal")
+            .field("last", &self.last)
+            .field("epoch", &self.epoch)
+            .field("shared", &self.shared)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// Opens the folder of one shard, or makes it. Refuses with `Corrupt` rather than forget
+    /// anything that was durable, and with `Locked` if the folder is in use.
+    pub fn open(disk: Arc<dyn Disk>, mut options: Options) -> Result<Opened, JournalError> {
+        let page = PAGE_BYTES as u64;
+        let least = SEGMENT_HEADER_BYTES as u64 + page;
+        options.segment_bytes = options.segment_bytes.next_multiple_of(page).max(least);
+        let lock = disk.lock().map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => JournalError::Locked,
+            _ => JournalError::io("lock", "the folder", error),
+        })?;
+        let found = recovery::recover(&disk, &options)?;
+        let Found {
+            files,
+            spares,
+            epoch,
+            snapshot,
+            last,
+            active,
+            marked,
+        } = found;
+        let recovery = Recovery::new(
+            Arc::clone(&disk),
+            options.shard,
+            snapshot,
+            last,
+            &files.segments,
+        );
+        let shared = Arc::new(Shared::new(disk, options, lock, files, last, epoch));
+        adopt_spares(&shared, &spares);
+        if snapshot > 0 {
+            trim::run(&shared);
+        }
+        let committer = Committer::new(Arc::clone(&shared), active, !marked);
+        let preparer = Preparer::new(Arc::clone(&shared));
+        let crew = if shared.options.threaded {
+            start(committer, preparer)?
+        } else {
+            Crew::Inline(Box::new((committer, preparer)))
+        };
+        let journal = Self {
+            shared,
+            crew,
+            pending: Vec::new(),
+            last,
+            epoch,
+        };
+        Ok(Opened { journal, recovery })
+    }
+
+    /// Copies a record into the pending group and gives the position it will have. Durable is it
+    /// only once [`durable`](Self::durable) says so. After an error nothing has changed.
+    pub fn append(&mut self, record: Record<'_>) -> Result<Position, JournalError> {
+        self.check_open()?;
+        let bytes = record.body.len();
+        if bytes > RECORD_BYTES_MAX {
+            return Err(JournalError::TooLarge { bytes });
+        }
+        let bytes = frame::frame_bytes(bytes);
+        let queued_bytes = self.shared.waiting_bytes.load(Ordering::Acquire);
+        if queued_bytes > 0 && queued_bytes + bytes > self.shared.options.queue_bytes_max {
+            return Err(JournalError::QueueFull { queued_bytes });
+        }
+        frame::encode(&mut self.pending, self.last + 1, self.epoch, &record);
+        self.shared.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.last += 1;
+        Ok(Position(self.last))
+    }
+
+    /// Hands the pending group to the committer: once per turn of the owner's event loop.
+    pub fn flush(&mut self) {
+        if !self.pending.is_empty() {
+            self.shared.queue.put(&mut self.pending, self.last);
+        }
+    }
+
+    /// Everything up to here is on disk.
+    pub fn durable(&self) -> Position {
+        Position(self.shared.durable())
+    }
+
+    /// The position of the record appended last.
+    pub fn last(&self) -> Position {
+        Position(self.last)
+    }
+
+    /// The position the next record will have.
+    pub fn next_position(&self) -> Position {
+        Position(self.last + 1)
+    }
+
+    /// Bytes appended and not yet durable.
+    pub fn waiting_bytes(&self) -> usize {
+        self.shared.waiting_bytes.load(Ordering::Acquire)
+    }
+
+    /// Why the journal takes no more records, if it does not. Records above `durable` then have an
+    /// unknown fate: answer so, stop the process, and recover.
+    pub fn failed(&self) -> Option<JournalError> {
+        self.shared.failure()
+    }
+
+    /// Accepted records wait for room on the disk; `append` answers `DiskFull` meanwhile.
+    pub fn is_full(&self) -> bool {
+        self.shared.full.load(Ordering::Acquire)
+    }
+
+    /// The disk had no room to prepare the next segment: the current one is the last.
+    pub fn space_low(&self) -> bool {
+        self.shared.spares.space_low()
+    }
+
+    /// Calls `progress` from the committer after each sync, failure, or full disk: the place for an
+    /// event loop's waker. Replaces the one before. It must not block.
+    pub fn on_progress(&self, progress: Box<dyn Fn() + Send + Sync>) {
+        self.shared.set_progress(Arc::from(progress));
+    }
+
+    /// A future that completes when `position` is durable.
+    pub fn wait_durable(&self, position: Position) -> WaitDurable {
+        WaitDurable {
+            shared: Arc::clone(&self.shared),
+            position: position.0,
+        }
+    }
+
+    /// Blocks until `position` is durable or the deadline has passed.
+    pub fn wait_durable_until(
+        &self,
+        position: Position,
+        deadline: Instant,
+    ) -> Result<Position, JournalError> {
+        self.shared.wait_until(position.0, deadline)
+    }
+
+    /// Begins a snapshot of the state after the record `at`. Only one at a time.
+    pub fn snapshot_writer(&self, at: Position) -> Result<SnapshotWriter, JournalError> {
+        SnapshotWriter::begin(Arc::clone(&self.shared), at.0, self.epoch)
+    }
+
+    /// The epoch of the records appended from now on.
+    pub fn epoch(&self) -> Epoch {
+        Epoch(self.epoch)
+    }
+
+    /// Raises the epoch, durably. A lower one is refused with `Fenced`; the same one changes
+    /// nothing. After another error the epoch on disk may be either, and asking again is safe.
+    pub fn raise_epoch(&mut self, epoch: Epoch) -> Result<(), JournalError> {
+        if epoch.0 < self.epoch {
+            return Err(JournalError::Fenced {
+                held: Epoch(self.epoch),
+                asked: epoch,
+            });
+        }
+        if epoch.0 > self.epoch {
+            epoch::store(&*self.shared.disk, self.shared.options.shard, epoch.0)?;
+            self.epoch = epoch.0;
+            self.shared.epoch.store(epoch.0, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Checks sealed segments and snapshots while the journal runs.
+    pub fn scrubber(&self) -> Scrubber {
+        Scrubber {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// One step of the committer or the preparer, for a journal without threads. `false` when there
+    /// is nothing to do, or nothing that can be done.
+    pub fn step(&mut self) -> bool {
+        match &mut self.crew {
+            Crew::Inline(crew) => crew.0.turn() == Turn::Committed || crew.1.turn(),
+            Crew::Threads(_) | Crew::Gone => false,
+        }
+    }
+
+    /// Commits everything appended and marks the end, so that damage to the last group will be
+    /// told from a tear. Gives the last position, or why it is not durable.
+    pub fn close(mut self) -> Result<Position, JournalError> {
+        self.flush();
+        if let Crew::Inline(crew) = &mut self.crew {
+            while crew.0.turn() == Turn::Committed {}
+            crew.0.mark();
+        }
+        self.dismiss();
+        let position = Position(self.last);
+        let reason = "the journal was closed".to_owned();
+        self.shared
+            .fate(self.last)
+            .unwrap_or(Err(JournalError::Unknown { position, reason }))
+    }
+
+    fn check_open(&self) -> Result<(), JournalError> {
+        if let Some(error) = self.shared.failure() {
+            return Err(JournalError::Failed {
+                reason: error.chain(),
+            });
+        }
+        if self.is_full() {
+            let file = "the segment".to_owned();
+            return Err(JournalError::DiskFull {
+                action: "write",
+                file,
+            });
+        }
+        Ok(())
+    }
+
+    /// Lets the threads finish what was handed over, and ends them.
+    fn dismiss(&mut self) {
+        self.shared.queue.stop();
+        self.shared.spares.stop();
+        if let Crew::Threads(threads) = std::mem::replace(&mut self.crew, Crew::Gone) {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a thread of the journal panicked");
+                }
+            }
+        }
+        self.shared.close();
+    }
+}
+
+impl Drop for Journal {
+    /// Like [`close`](Journal::close), without what was not flushed; without threads, nothing.
+    fn drop(&mut self) {
+        if !matches!(self.crew, Crew::Gone) {
+            self.dismiss();
+        }
+    }
+}
+
+/// Takes over a spare of the right size from the process before, and removes the rest.
+fn adopt_spares(shared: &Shared, numbers: &[u64]) {
+    for number in numbers {
+        shared.spares.seen(*number);
+        let name = spare_name(*number);
+        let opened = shared
+            .disk
+            .open(&name)
+            .and_then(|file| Ok((file.len()?, file)));
+        match opened {
+            Ok((bytes, file))
+                if bytes == shared.options.segment_bytes
+                    && shared.options.preallocate
+                    && shared.spares.wanted() =>
+            {
+                shared.spares.put(Spare { name, file, bytes });
+            }
+            _ => crate::prepare::remove(&*shared.disk, &name),
+        }
+    }
+}
+
+fn start(committer: Committer, preparer: Preparer) -> Result<Crew, JournalError> {
+    let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(work)
+            .map_err(|e| JournalError::io("start", "the journal's threads", e))
+    };
+    Ok(Crew::Threads(vec![
+        spawn("journal-commit", Box::new(move || committer.run()))?,
+        spawn("journal-prepare", Box::new(move || preparer.run()))?,
+    ]))
+}
