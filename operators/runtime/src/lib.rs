@@ -4,18 +4,51 @@
 //! build are pure and live with their system; the rest is here, together with everything a kind
 //! gets for free: bounded concurrency, backoff, leader election, events, metrics, liveness, drift
 //! repair, orphan removal, pause and hibernation.
+//!
+//! | to learn | read |
+//! |---|---|
+//! | what a system must say | [`system`], [`resources`], [`labels`], [`observation`] |
+//! | how a round goes | `engine`, `declared`, [`step`] |
+//! | what is said about an object | [`status`], [`events`] |
+//! | how rounds are started | [`watch`], [`children`], [`triggers`], [`controller`] |
+//! | who may write | [`lease`], [`client`] |
+//! | how all of it is put together | [`operator`] |
 
 pub mod backoff;
 pub mod board;
+pub mod children;
 pub mod client;
+pub mod context;
+pub mod controller;
+pub mod declared;
+pub mod engine;
+pub mod events;
+#[cfg(feature = "faults")]
+pub mod faults;
 pub mod health;
 pub mod labels;
 pub mod lease;
 pub mod liveness;
 pub mod metrics;
 pub mod observation;
+pub mod operator;
+pub mod orphans;
 pub mod redacted;
 pub mod resources;
+pub mod startup;
+pub mod status;
+pub mod step;
+pub mod system;
+pub mod triggers;
+pub mod watch;
 
+pub use context::Options;
+pub use observation::{Acceptance, Observation, PodView, Report, WorkloadView};
+pub use operator::{Connection, Operator, OperatorError};
 pub use redacted::Redacted;
 pub use resources::{Applied, GeneratedKey, GeneratedSecret, Prepared, Resources};
+pub use status::{Facts, Progress, summarise};
+pub use system::{
+    Carrier, DEFAULT_ENGINE, Declared, Identity, Mode, Object, Reference, Referenced, Refusal,
+    System,
+};

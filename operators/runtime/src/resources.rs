@@ -5,6 +5,7 @@
 //! an object in its status was applied first. The same input gives the same bytes: maps are sorted
 //! and secret content is never part of it.
 
+use std::collections::HashSet;
 use std::marker::PhantomData;
 
 use k8s_openapi::api::{
@@ -17,6 +18,8 @@ use k8s_openapi::api::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+
+use crate::children::ChildKind;
 
 mod stage {
     pub trait Sealed {}
@@ -71,7 +74,7 @@ pub struct Resources<S: Stage> {
     pub stateful_sets: Vec<StatefulSet>,
     pub deployments: Vec<Deployment>,
     #[serde(skip)]
-    stage: PhantomData<S>,
+    pub(crate) stage: PhantomData<S>,
 }
 
 impl<S: Stage> Default for Resources<S> {
@@ -129,6 +132,64 @@ impl<S: Stage> Resources<S> {
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Kind and name of each object.
+    pub fn names(&self) -> HashSet<(ChildKind, String)> {
+        fn add<'a>(
+            names: &mut HashSet<(ChildKind, String)>,
+            kind: ChildKind,
+            metas: impl Iterator<Item = &'a ObjectMeta>,
+        ) {
+            names.extend(metas.map(|meta| (kind, meta.name.clone().unwrap_or_default())));
+        }
+        use ChildKind as Kind;
+        let mut names = HashSet::with_capacity(self.len());
+        let all = &mut names;
+        add(
+            all,
+            Kind::ServiceAccount,
+            self.service_accounts.iter().map(|o| &o.metadata),
+        );
+        add(all, Kind::Role, self.roles.iter().map(|o| &o.metadata));
+        add(
+            all,
+            Kind::RoleBinding,
+            self.role_bindings.iter().map(|o| &o.metadata),
+        );
+        add(all, Kind::Secret, self.secrets.iter().map(|o| &o.metadata));
+        add(
+            all,
+            Kind::ConfigMap,
+            self.config_maps.iter().map(|o| &o.metadata),
+        );
+        add(
+            all,
+            Kind::Service,
+            self.services.iter().map(|o| &o.metadata),
+        );
+        add(
+            all,
+            Kind::NetworkPolicy,
+            self.network_policies.iter().map(|o| &o.metadata),
+        );
+        add(
+            all,
+            Kind::PodDisruptionBudget,
+            self.pdbs.iter().map(|o| &o.metadata),
+        );
+        add(
+            all,
+            Kind::StatefulSet,
+            self.stateful_sets.iter().map(|o| &o.metadata),
+        );
+        add(
+            all,
+            Kind::Deployment,
+            self.deployments.iter().map(|o| &o.metadata),
+        );
+        debug_assert_eq!(names.len(), self.len(), "names are unique within a kind");
+        names
     }
 
     /// Pods asked for, over all workloads; a workload without a number is scaled by someone else

@@ -46,9 +46,14 @@ impl<K> Object for K where
 }
 
 /// A status that can be compared with the one stored.
-pub trait StatusType: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync {}
-impl<S> StatusType for S where S: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync
-{}
+pub trait StatusType:
+    Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync
+{
+}
+impl<S> StatusType for S where
+    S: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync
+{
+}
 
 /// Who carries the built resources out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,12 +91,20 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal of one field.
     pub fn field(reason: Reason, field: &str, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), field: Some(field.to_owned()) }
+        Self {
+            reason,
+            message: message.into(),
+            field: Some(field.to_owned()),
+        }
     }
 
     /// A refusal of the object as a whole.
     pub fn object(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), field: None }
+        Self {
+            reason,
+            message: message.into(),
+            field: None,
+        }
     }
 }
 

@@ -1,0 +1,301 @@
+//! A round of a declared kind, and the set of them that an engine gets.
+//!
+//! Must not: send anything to an engine; the engine's own round does that and this controller only
+//! reads the answer from the board. It is the single writer of the kind's status.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use kube::api::{Api, PostParams};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt};
+use orrery_api::{CommonStatus, Reason, Time};
+use orrery_operand::v1::DeclaredObject;
+use tracing::info;
+
+use crate::board::Key;
+use crate::context::Context;
+use crate::controller::{Guarded, Next, Reconcile};
+use crate::engine::{Engine, ready_change, tell_malformed};
+use crate::events::{Events, Notice};
+use crate::status::declared::{DeclaredProgress, summarise};
+use crate::step::report::{DeclaredSource, StatusMemory, write_status};
+use crate::step::{ReportError, StepError};
+use crate::system::{Declared, Mode, System};
+use crate::triggers::Triggers;
+use crate::watch::Change;
+
+/// The controller of one declared kind.
+pub struct DeclaredKind<D: Declared> {
+    pub(crate) ctx: Arc<Context>,
+    pub(crate) events: Events,
+    pub(crate) kind: &'static str,
+    pub(crate) reader: Store<Guarded<D::Kind>>,
+    pub(crate) triggers: Arc<Triggers>,
+    pub(crate) engine: Arc<Engine<D::Engine>>,
+    pub(crate) statuses: StatusMemory<D::Status>,
+}
+
+impl<D: Declared> std::fmt::Debug for DeclaredKind<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeclaredKind")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D: Declared> Reconcile<D::Kind> for DeclaredKind<D> {
+    fn round<'a>(&'a self, object: &'a D::Kind) -> BoxFuture<'a, Result<Next, StepError>> {
+        self.reconcile(object).boxed()
+    }
+
+    fn malformed<'a>(&'a self, object: &'a Guarded<D::Kind>, why: &'a str) -> BoxFuture<'a, ()> {
+        tell_malformed(&self.events, object, why).boxed()
+    }
+}
+
+impl<D: Declared> DeclaredKind<D> {
+    async fn reconcile(&self, object: &D::Kind) -> Result<Next, StepError> {
+        let key = key_of(object);
+        if object.meta().deletion_timestamp.is_some() {
+            self.statuses
+                .forget(object.meta().uid.as_deref().unwrap_or_default());
+            return Ok(Next::OnChange);
+        }
+        let mut notices = Vec::new();
+        let progress = self.progress(object, &key, &mut notices).await?;
+        let generation = object.meta().generation.unwrap_or(0);
+        let stored = self.statuses.newest(object, D::status(object));
+        let none = CommonStatus::default();
+        let before = stored.as_ref().map_or(&none, D::common);
+        let now = Time::new(jiff::Timestamp::now());
+        let common = summarise(generation, before, &progress, now);
+        notices.extend(ready_change(before, &common));
+        let acceptance = self.ctx.board.acceptance(self.kind, &key);
+        let new = D::summary(object, common, acceptance.as_ref());
+        write_status(&self.ctx, &self.statuses, object, stored.as_ref(), new).await?;
+        let about = object.object_ref(&());
+        for notice in notices {
+            self.events.tell(&about, notice).await;
+        }
+        // Everything that could change the answer calls: the object, its siblings, the engine.
+        Ok(Next::AtRest)
+    }
+
+    async fn progress(
+        &self,
+        object: &D::Kind,
+        key: &Key,
+        notices: &mut Vec<Notice>,
+    ) -> Result<DeclaredProgress, StepError> {
+        let siblings = self.siblings(&key.0, D::engine_name(object)).await;
+        let refs: Vec<&D::Kind> = siblings.iter().filter_map(|s| s.0.as_ref().ok()).collect();
+        if let Err(refusal) = D::validate(object, &refs) {
+            return Ok(DeclaredProgress::Refused(refusal));
+        }
+        let name = D::engine_name(object);
+        // Until the list of engines is complete, an engine that is not shown may well exist.
+        let _ = self.engine.reader.wait_until_ready().await;
+        let engine = self.engine.reader.get(&ObjectRef::new(name).within(&key.0));
+        let Some(engine) = engine else {
+            return self.without_engine(object, &key.0, name, notices).await;
+        };
+        if engine.meta().deletion_timestamp.is_some() {
+            let message = format!("engine {name} is being deleted");
+            return Ok(DeclaredProgress::Waiting {
+                reason: Reason::EngineMissing,
+                message,
+            });
+        }
+        let paused = engine
+            .0
+            .as_ref()
+            .is_ok_and(|e| D::Engine::mode(e) != Mode::Run);
+        let answer = self.ctx.board.acceptance(self.kind, key);
+        let generation = object.meta().generation.unwrap_or(0);
+        Ok(match answer {
+            Some(answer) if answer.generation == generation => DeclaredProgress::Answered(answer),
+            _ if paused => {
+                let message = format!("engine {name} is paused or hibernated");
+                DeclaredProgress::Waiting {
+                    reason: Reason::EngineNotReady,
+                    message,
+                }
+            }
+            answer => DeclaredProgress::Pending {
+                older_accepted: answer.is_some_and(|answer| answer.accepted),
+            },
+        })
+    }
+
+    /// A named engine is waited for; the default one is created.
+    async fn without_engine(
+        &self,
+        object: &D::Kind,
+        namespace: &str,
+        name: &str,
+        notices: &mut Vec<Notice>,
+    ) -> Result<DeclaredProgress, StepError> {
+        if D::engine_ref(object).is_some() {
+            let message = format!("engine {name} does not exist in namespace {namespace}");
+            return Ok(DeclaredProgress::Waiting {
+                reason: Reason::RefNotFound,
+                message,
+            });
+        }
+        let mut engine = D::default_engine();
+        engine.meta_mut().name = Some(name.to_owned());
+        engine.meta_mut().namespace = Some(namespace.to_owned());
+        let api: Api<<D::Engine as System>::Kind> =
+            Api::namespaced(self.ctx.client.clone(), namespace);
+        let params = PostParams {
+            field_manager: Some(self.ctx.options.field_manager.into()),
+            ..PostParams::default()
+        };
+        match api.create(&params, &engine).await {
+            Ok(_) => {
+                info!(namespace, name, "created the default engine");
+                let note = format!("engine {name} was created for {}", object.name_any());
+                notices.push(Notice::normal(Reason::EngineCreated, "Create", note));
+            }
+            // Somebody was faster; the watch will show it.
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+            Err(source) => {
+                let name = name.to_owned();
+                return Err(ReportError::CreateEngine { name, source }.into());
+            }
+        }
+        let message = format!("engine {name} is being created");
+        Ok(DeclaredProgress::Waiting {
+            reason: Reason::EngineMissing,
+            message,
+        })
+    }
+
+    /// All live objects of an engine, oldest first.
+    async fn siblings(&self, namespace: &str, engine: &str) -> Vec<Arc<Guarded<D::Kind>>> {
+        let _ = self.reader.wait_until_ready().await;
+        let belongs = |object: &Guarded<D::Kind>| {
+            let meta = object.meta();
+            meta.namespace.as_deref() == Some(namespace)
+                && meta.deletion_timestamp.is_none()
+                && object
+                    .0
+                    .as_ref()
+                    .is_ok_and(|object| D::engine_name(object) == engine)
+        };
+        let mut siblings = self.reader.state_filter(belongs);
+        siblings.sort_by(|a, b| age(&**a).cmp(&age(&**b)));
+        siblings
+    }
+
+    /// An object of this kind changed: it, its siblings and its engine are looked at.
+    pub(crate) fn changed(&self, change: &Change<Guarded<D::Kind>>) {
+        if !change.matters() {
+            return;
+        }
+        if let (Some(old), None) = (&change.old, &change.new) {
+            self.ctx.board.forget(self.kind, &key_of(&**old));
+        }
+        if let Some(new) = &change.new {
+            self.triggers.push(key_of(&**new));
+        }
+        let mut engines: Vec<(String, String)> = [&change.old, &change.new]
+            .into_iter()
+            .flatten()
+            .filter_map(|object| {
+                let name = D::engine_name(object.0.as_ref().ok()?).to_owned();
+                Some((object.meta().namespace.clone().unwrap_or_default(), name))
+            })
+            .collect();
+        engines.dedup();
+        for (namespace, name) in engines {
+            self.look_at_all_of(&namespace, &name);
+            self.engine.triggers.push((namespace, name));
+        }
+    }
+
+    /// An engine appeared, changed or went: its objects are looked at.
+    pub(crate) fn engine_changed(&self, namespace: &str, name: &str) {
+        self.look_at_all_of(namespace, name);
+    }
+
+    fn look_at_all_of(&self, namespace: &str, engine: &str) {
+        let of_engine = self.reader.state_filter(|object: &Guarded<D::Kind>| {
+            object.meta().namespace.as_deref() == Some(namespace)
+                && object
+                    .0
+                    .as_ref()
+                    .is_ok_and(|object| D::engine_name(object) == engine)
+        });
+        of_engine
+            .iter()
+            .for_each(|object| self.triggers.push(key_of(&**object)));
+    }
+}
+
+/// The objects of one kind as an engine gets them.
+pub(crate) struct Source<D: Declared> {
+    pub(crate) kind: Arc<DeclaredKind<D>>,
+    pub(crate) marker: PhantomData<D>,
+}
+
+impl<D: Declared> std::fmt::Debug for Source<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source")
+            .field("kind", &self.kind.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D: Declared> DeclaredSource for Source<D> {
+    fn kind(&self) -> &'static str {
+        self.kind.kind
+    }
+
+    fn objects<'a>(
+        &'a self,
+        namespace: &'a str,
+        engine: &'a str,
+    ) -> BoxFuture<'a, Vec<DeclaredObject>> {
+        async move {
+            let siblings = self.kind.siblings(namespace, engine).await;
+            let all: Vec<&D::Kind> = siblings.iter().filter_map(|s| s.0.as_ref().ok()).collect();
+            let valid = |object: &&D::Kind| {
+                let spec = D::validate(object, &all).ok()?;
+                let meta = object.meta();
+                Some(DeclaredObject {
+                    namespace: meta.namespace.clone().unwrap_or_default(),
+                    name: meta.name.clone().unwrap_or_default(),
+                    uid: meta.uid.clone().unwrap_or_default(),
+                    generation: meta.generation.unwrap_or(0),
+                    spec: spec.to_string().into_bytes(),
+                })
+            };
+            all.iter().filter_map(valid).collect()
+        }
+        .boxed()
+    }
+
+    fn answered(&self, keys: Vec<Key>) {
+        keys.into_iter()
+            .for_each(|key| self.kind.triggers.push(key));
+    }
+}
+
+fn key_of<K: Resource>(object: &K) -> Key {
+    let meta = object.meta();
+    (
+        meta.namespace.clone().unwrap_or_default(),
+        meta.name.clone().unwrap_or_default(),
+    )
+}
+
+fn age<K: Resource>(object: &K) -> (Option<k8s_openapi::jiff::Timestamp>, Key) {
+    (
+        object.meta().creation_timestamp.as_ref().map(|time| time.0),
+        key_of(object),
+    )
+}

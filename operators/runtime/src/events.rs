@@ -1,0 +1,227 @@
+//! Events on objects, through one recorder per controller and a limit per object and reason.
+//!
+//! Must not: make an outage worse. While the API server answers 5xx or 429, or not at all, no event
+//! is sent. A lost event is no error: status and metrics say the same.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use orrery_api::Reason;
+use tokio::time::Instant;
+use tracing::debug;
+
+use crate::children::ChildKind;
+use crate::liveness::Liveness;
+
+/// The same reason on the same object is told at most once in this time.
+const QUIET: Duration = Duration::from_secs(60);
+/// Longest note Kubernetes takes, in bytes.
+const NOTE_BYTES_MAX: usize = 1024;
+/// When this many object-reason pairs are remembered, those past their quiet time are dropped.
+const REMEMBERED_MAX: usize = 10_000;
+
+/// Something worth an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    pub warning: bool,
+    pub reason: Reason,
+    pub note: String,
+    /// What was being done, in one CamelCase word.
+    pub action: &'static str,
+}
+
+impl Notice {
+    pub fn normal(reason: Reason, action: &'static str, note: impl Into<String>) -> Self {
+        Self {
+            warning: false,
+            reason,
+            note: note.into(),
+            action,
+        }
+    }
+
+    pub fn warning(reason: Reason, action: &'static str, note: impl Into<String>) -> Self {
+        Self {
+            warning: true,
+            reason,
+            note: note.into(),
+            action,
+        }
+    }
+
+    /// A child was changed or deleted by someone else and put back.
+    pub fn drift(kind: ChildKind, name: &str) -> Self {
+        let note = format!("{kind} {name} was changed or deleted by someone else and was put back");
+        Self::warning(Reason::Drift, "Repair", note)
+    }
+
+    /// A child that is no longer built was removed.
+    pub fn orphan(kind: ChildKind, name: &str) -> Self {
+        Self::normal(
+            Reason::OrphanRemoved,
+            "Remove",
+            format!("{kind} {name} is no longer needed"),
+        )
+    }
+}
+
+/// One per controller.
+pub struct Events {
+    recorder: Recorder,
+    liveness: Arc<Liveness>,
+    deadline: Duration,
+    told: Mutex<HashMap<(String, Reason), Instant>>,
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+impl Events {
+    /// `controller` is shown as the source of the events.
+    pub fn new(client: Client, controller: &str, instance: &str, liveness: Arc<Liveness>) -> Self {
+        let reporter = Reporter {
+            controller: format!("orrery.dev/{controller}"),
+            instance: Some(instance.to_owned()),
+        };
+        let recorder = Recorder::new(client, reporter);
+        Self {
+            recorder,
+            liveness,
+            deadline: Duration::from_secs(5),
+            told: Mutex::default(),
+        }
+    }
+
+    /// Tells the notice unless it was told a moment ago or the server has other troubles.
+    pub async fn tell(&self, about: &ObjectReference, notice: Notice) {
+        if self.liveness.troubled() || !self.may_tell(about, notice.reason) {
+            debug!(reason = %notice.reason, note = notice.note, "event held back");
+            return;
+        }
+        let type_ = if notice.warning {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        };
+        let event = Event {
+            type_,
+            reason: notice.reason.as_str().to_owned(),
+            note: Some(cut(notice.note)),
+            action: notice.action.to_owned(),
+            secondary: None,
+        };
+        let sent = tokio::time::timeout(self.deadline, self.recorder.publish(&event, about)).await;
+        if let Ok(Err(error)) = sent {
+            debug!(%error, "failed to send an event");
+        }
+    }
+
+    fn may_tell(&self, about: &ObjectReference, reason: Reason) -> bool {
+        let key = (about.uid.clone().unwrap_or_default(), reason);
+        let now = Instant::now();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= REMEMBERED_MAX {
+            told.retain(|_, at| now.duration_since(*at) < QUIET);
+        }
+        let quiet = told
+            .get(&key)
+            .is_some_and(|at| now.duration_since(*at) < QUIET);
+        if !quiet {
+            told.insert(key, now);
+        }
+        !quiet
+    }
+}
+
+fn cut(mut note: String) -> String {
+    if note.len() > NOTE_BYTES_MAX {
+        let mut end = NOTE_BYTES_MAX;
+        while !note.is_char_boundary(end) {
+            end -= 1;
+        }
+        note.truncate(end);
+    }
+    note
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{Request, Response};
+    use kube::client::Body;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn events() -> (Events, Arc<Liveness>, Arc<AtomicUsize>) {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&sent);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            count.fetch_add(1, Ordering::SeqCst);
+            async move {
+                let body = request
+                    .into_body()
+                    .collect_bytes()
+                    .await
+                    .expect("a whole body");
+                Ok::<_, tower::BoxError>(Response::new(Body::from(body.to_vec())))
+            }
+        });
+        let liveness = Arc::new(Liveness::default());
+        let client = Client::new(service, "ns");
+        (
+            Events::new(client, "test", "me", Arc::clone(&liveness)),
+            liveness,
+            sent,
+        )
+    }
+
+    fn about(uid: &str) -> ObjectReference {
+        ObjectReference {
+            namespace: Some("ns".into()),
+            name: Some("a".into()),
+            uid: Some(uid.into()),
+            ..ObjectReference::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p4_the_same_reason_on_the_same_object_is_told_once_a_minute() {
+        let (events, _, sent) = events();
+        let drift = || Notice::drift(ChildKind::Service, "a-kv-rw");
+        for _ in 0..50 {
+            events.tell(&about("u"), drift()).await;
+        }
+        assert_eq!(sent.load(Ordering::SeqCst), 1);
+        events.tell(&about("other"), drift()).await;
+        events
+            .tell(&about("u"), Notice::orphan(ChildKind::Service, "x"))
+            .await;
+        assert_eq!(sent.load(Ordering::SeqCst), 3);
+        tokio::time::advance(QUIET).await;
+        events.tell(&about("u"), drift()).await;
+        assert_eq!(sent.load(Ordering::SeqCst), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p4_no_event_is_sent_while_the_server_answers_5xx_or_429() {
+        let (events, liveness, sent) = events();
+        for code in [Some(500), Some(503), Some(429), None] {
+            liveness.answered("/x", code);
+            events
+                .tell(&about("u"), Notice::drift(ChildKind::Service, "a"))
+                .await;
+            assert_eq!(sent.load(Ordering::SeqCst), 0, "{code:?}");
+            tokio::time::advance(Duration::from_secs(31)).await;
+        }
+        events
+            .tell(&about("u"), Notice::drift(ChildKind::Service, "a"))
+            .await;
+        assert_eq!(sent.load(Ordering::SeqCst), 1);
+    }
+}

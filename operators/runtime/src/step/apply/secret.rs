@@ -1,0 +1,147 @@
+//! Generated Secrets: content is made once and kept, whatever happens around it.
+//!
+//! Must not: log, cache or compare content. The object is read when it must be written, and the
+//! content is dropped with the answer.
+//!
+//! Two writers cannot both generate: a new Secret is created, which fails when it exists, and a
+//! missing key is added under the resourceVersion that was read.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use rand::RngExt;
+
+use super::Verdict;
+use super::one::Applier;
+use crate::children::ChildKind;
+use crate::labels;
+use crate::resources::{GeneratedKey, GeneratedSecret, content_hash};
+use crate::step::ApplyError;
+
+const KIND: ChildKind = ChildKind::Secret;
+
+pub(super) async fn all(
+    applier: &mut Applier<'_>,
+    secrets: Vec<GeneratedSecret>,
+) -> Result<Vec<GeneratedSecret>, ApplyError> {
+    for secret in &secrets {
+        one(applier, secret).await?;
+    }
+    Ok(secrets)
+}
+
+async fn one(applier: &mut Applier<'_>, wanted: &GeneratedSecret) -> Result<(), ApplyError> {
+    let name = wanted.metadata.name.clone().unwrap_or_default();
+    let hash = content_hash(wanted);
+    let verdict = applier.verdict(KIND, &name, &hash);
+    if verdict == Verdict::Skip {
+        return Ok(());
+    }
+    let api: Api<Secret> = Api::namespaced(applier.ctx.client.clone(), &applier.identity.namespace);
+    let live = api
+        .get_opt(&name)
+        .await
+        .map_err(|source| ApplyError::Read {
+            kind: KIND,
+            name: name.clone(),
+            source,
+        })?;
+    if let Some(live) = &live {
+        applier.check_owner(KIND, &name, &live.metadata)?;
+    }
+    let manager = applier.ctx.options.field_manager;
+    let desired = completed(wanted, &hash, live.as_ref());
+    let written = match live {
+        None => {
+            let params = PostParams {
+                field_manager: Some(manager.into()),
+                ..PostParams::default()
+            };
+            api.create(&params, &desired).await
+        }
+        Some(_) => {
+            let params = PatchParams::apply(manager).force();
+            api.patch(&name, &params, &Patch::Apply(&desired)).await
+        }
+    };
+    let written = written.map_err(|source| ApplyError::Patch {
+        kind: KIND,
+        name: name.clone(),
+        source,
+    })?;
+    applier.remember(KIND, &name, hash, &written.metadata, verdict);
+    Ok(())
+}
+
+/// The Secret to write: every wanted key, with the content it has or a new one.
+fn completed(wanted: &GeneratedSecret, hash: &str, live: Option<&Secret>) -> Secret {
+    let mut metadata = wanted.metadata.clone();
+    metadata
+        .annotations
+        .get_or_insert_default()
+        .insert(labels::CONTENT_HASH.to_owned(), hash.to_owned());
+    metadata.resource_version = live.and_then(|live| live.metadata.resource_version.clone());
+    let old = live.and_then(|live| live.data.as_ref());
+    let content = |key: &GeneratedKey| {
+        let kept = old
+            .and_then(|old| old.get(&key.name))
+            .filter(|value| !value.0.is_empty());
+        kept.cloned()
+            .unwrap_or_else(|| ByteString(generate(key.length_chars)))
+    };
+    let data: BTreeMap<String, ByteString> = wanted
+        .keys
+        .iter()
+        .map(|key| (key.name.clone(), content(key)))
+        .collect();
+    Secret {
+        metadata,
+        data: Some(data),
+        ..Secret::default()
+    }
+}
+
+/// Random letters and digits from the generator that is seeded by the operating system.
+fn generate(length_chars: usize) -> Vec<u8> {
+    rand::rng()
+        .sample_iter(rand::distr::Alphanumeric)
+        .take(length_chars)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted() -> GeneratedSecret {
+        let key = |name: &str| GeneratedKey {
+            name: name.into(),
+            length_chars: 40,
+        };
+        GeneratedSecret {
+            metadata: Default::default(),
+            keys: vec![key("management-token"), key("password")],
+        }
+    }
+
+    #[test]
+    fn content_that_exists_is_kept_and_only_what_is_missing_is_made() {
+        let first = completed(&wanted(), "h", None);
+        let mut live = first.clone();
+        live.metadata.resource_version = Some("7".into());
+        live.data.as_mut().expect("data").remove("password");
+        let second = completed(&wanted(), "h", Some(&live));
+        let (a, b) = (first.data.expect("data"), second.data.expect("data"));
+        assert_eq!(a["management-token"], b["management-token"]);
+        assert_ne!(a["password"], b["password"]);
+        assert_eq!(b["password"].0.len(), 40);
+        assert!(b["password"].0.iter().all(u8::is_ascii_alphanumeric));
+        assert_eq!(
+            second.metadata.resource_version.as_deref(),
+            Some("7"),
+            "guarded"
+        );
+    }
+}

@@ -1,0 +1,241 @@
+//! Step 5: ask the processes, give them their declared objects, write the status.
+//!
+//! Must not: change children. Runs in every mode and after a failed apply, so that a status never
+//! lies by silence; while paused nothing is synced either.
+//!
+//! How changes are noticed at rest: a pod's Ready condition comes by watch, and what a process says
+//! beyond that (a full journal, a figure) is asked for in the rounds of the five-minute net.
+
+mod status;
+
+use std::collections::BTreeMap;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use orrery_operand::client::OperandClient;
+use orrery_operand::set_hash::sync_request;
+use orrery_operand::v1::{DeclaredObject, SyncRequest, SyncResponse};
+use tracing::{debug, warn};
+
+pub use status::{StatusMemory, write_status};
+
+use crate::board::{Key, SetAnswer};
+use crate::children::store::CachedPod;
+use crate::context::Context;
+use crate::observation::{Acceptance, Observation};
+use crate::redacted::Redacted;
+use crate::step::ReportError;
+use crate::system::Identity;
+
+/// Pods of one object that are asked at once.
+const PODS_AT_ONCE: usize = 8;
+
+/// The declared objects of one kind, as an engine needs them.
+pub trait DeclaredSource: Send + Sync + std::fmt::Debug {
+    /// Kind of the objects.
+    fn kind(&self) -> &'static str;
+
+    /// The valid objects of an engine; waits until the cache has a complete list, because an
+    /// object missing from the set is removed from the engine.
+    fn objects<'a>(
+        &'a self,
+        namespace: &'a str,
+        engine: &'a str,
+    ) -> BoxFuture<'a, Vec<DeclaredObject>>;
+
+    /// The answer about these objects is new.
+    fn answered(&self, keys: Vec<Key>);
+}
+
+/// What the children show and their processes say.
+pub async fn observe(
+    ctx: &Context,
+    identity: &Identity,
+    system: &str,
+) -> Result<(Observation, Vec<Reached>), ReportError> {
+    let uid = identity.uid.as_deref().unwrap_or_default();
+    let children = ctx.children.of_owner(uid);
+    let workloads = children
+        .into_iter()
+        .filter_map(|(_, _, child)| child.workload)
+        .collect();
+    let pods = ctx
+        .children
+        .pods(&identity.namespace, system, &identity.name);
+    let asked = pods
+        .iter()
+        .any(|pod| pod.management_port.is_some() && pod.view.ip.is_some());
+    let token = if asked {
+        let token = ctx.token(&identity.namespace, uid).await;
+        token.map_err(|source| ReportError::Token { source })?
+    } else {
+        None
+    };
+    let asked = futures::stream::iter(pods.into_iter().map(|pod| ask(pod, token.clone())));
+    let mut answers: Vec<_> = asked.buffer_unordered(PODS_AT_ONCE).collect().await;
+    answers.sort_by(|a, b| a.0.view.name.cmp(&b.0.view.name));
+    let (pods, reached): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
+    let pods = pods.into_iter().map(|pod| pod.view).collect();
+    Ok((
+        Observation { workloads, pods },
+        reached.into_iter().flatten().collect(),
+    ))
+}
+
+/// A process that answered.
+#[derive(Debug)]
+pub struct Reached {
+    pod: String,
+    client: OperandClient,
+}
+
+async fn ask(mut pod: CachedPod, token: Option<Redacted<String>>) -> (CachedPod, Option<Reached>) {
+    let (Some(ip), Some(port)) = (&pod.view.ip, pod.management_port) else {
+        return (pod, None);
+    };
+    if pod.view.terminating {
+        return (pod, None);
+    }
+    let address = if ip.contains(':') {
+        format!("[{ip}]:{port}")
+    } else {
+        format!("{ip}:{port}")
+    };
+    let client = match OperandClient::new(&address, token.as_ref().map(|t| t.expose().as_str())) {
+        Ok(client) => client,
+        Err(error) => {
+            pod.view.report_error = Some(error.to_string());
+            return (pod, None);
+        }
+    };
+    match client.report().await {
+        Ok(report) => {
+            pod.view.report = Some(report);
+            let reached = Reached {
+                pod: pod.view.name.clone(),
+                client,
+            };
+            (pod, Some(reached))
+        }
+        Err(error) => {
+            debug!(pod = pod.view.name, %error, "no report");
+            // The wording of network errors differs from try to try; the status must not.
+            pod.view.report_error = Some("does not answer the management protocol".to_owned());
+            (pod, None)
+        }
+    }
+}
+
+/// Gives each process the full set of each declared kind and publishes the answers. A set that a
+/// process already carries out is answered at once. True when every process answered for every set.
+pub async fn sync(
+    ctx: &Context,
+    identity: &Identity,
+    sources: &[std::sync::Arc<dyn DeclaredSource>],
+    reached: &[Reached],
+) -> bool {
+    let mut complete = true;
+    for source in sources {
+        let objects = source.objects(&identity.namespace, &identity.name).await;
+        let request = sync_request(source.kind(), objects);
+        let (answer, results) = sync_kind(&request, reached, &mut complete).await;
+        if answer.pods.is_empty() {
+            continue;
+        }
+        let uid = identity.uid.as_deref().unwrap_or_default();
+        let changed = ctx.board.publish(source.kind(), uid, answer, results);
+        source.answered(changed);
+    }
+    complete
+}
+
+async fn sync_kind(
+    request: &SyncRequest,
+    reached: &[Reached],
+    complete: &mut bool,
+) -> (SetAnswer, BTreeMap<Key, Acceptance>) {
+    let mut answer = SetAnswer {
+        set_hash: request.set_hash.clone(),
+        pods: Vec::new(),
+    };
+    let mut results = BTreeMap::new();
+    for process in reached {
+        match process.client.sync(request.clone()).await {
+            Ok(response) => {
+                answer.pods.push(process.pod.clone());
+                merge(&mut results, response);
+            }
+            Err(error) => {
+                warn!(pod = process.pod, kind = request.kind, %error, "failed to sync");
+                *complete = false;
+            }
+        }
+    }
+    (answer, results)
+}
+
+/// An object is accepted when every process accepts it; of figures the largest counts.
+fn merge(results: &mut BTreeMap<Key, Acceptance>, response: SyncResponse) {
+    for result in response.results {
+        let key = (result.namespace, result.name);
+        let new = Acceptance {
+            generation: result.generation,
+            accepted: result.accepted,
+            reason: result.reason,
+            message: result.message,
+            figures: result.figures.into_iter().collect(),
+        };
+        match results.get_mut(&key) {
+            None => {
+                results.insert(key, new);
+            }
+            Some(old) => {
+                for (name, value) in &new.figures {
+                    let largest = old.figures.entry(name.clone()).or_insert(*value);
+                    *largest = (*largest).max(*value);
+                }
+                if old.accepted && !new.accepted {
+                    let figures = std::mem::take(&mut old.figures);
+                    *old = Acceptance { figures, ..new };
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orrery_operand::v1::ObjectResult;
+
+    fn response(accepted: bool, percent: i64) -> SyncResponse {
+        let result = ObjectResult {
+            namespace: "ns".into(),
+            name: "a".into(),
+            generation: 1,
+            accepted,
+            figures: [("used_memory_percent".to_owned(), percent)].into(),
+            ..ObjectResult::default()
+        };
+        SyncResponse {
+            results: vec![result],
+            ..SyncResponse::default()
+        }
+    }
+
+    #[test]
+    fn one_process_that_refuses_is_enough_and_the_largest_figure_counts() {
+        for order in [
+            [(true, 10), (false, 40), (true, 20)],
+            [(false, 40), (true, 20), (true, 10)],
+        ] {
+            let mut results = BTreeMap::new();
+            for (accepted, percent) in order {
+                merge(&mut results, response(accepted, percent));
+            }
+            let result = &results[&("ns".to_owned(), "a".to_owned())];
+            assert!(!result.accepted);
+            assert_eq!(result.figures["used_memory_percent"], 40);
+        }
+    }
+}
