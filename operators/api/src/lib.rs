@@ -5,10 +5,17 @@
 //! definitions and documentation.
 //!
 //! Must not: hold a client, a clock or any behaviour of a system.
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "each printer column repeats the names of its parts"
+)]
 
+mod cel;
 pub mod condition;
 pub mod durability;
+pub mod kv;
 pub mod reason;
+pub mod spec;
 pub mod status;
 
 pub use condition::{Condition, ConditionSet, ConditionStatus, ConditionType, Time};

@@ -1,0 +1,375 @@
+//! Kind `KVCluster`: a key-value service that speaks the Redis protocol.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Class;
+use super::config::{DATABASES_DEFAULT, MAX_CLIENTS_DEFAULT};
+use crate::CommonStatus;
+use crate::cel::rules;
+use crate::spec::{EngineSpec, LocalRef, Quantity, Storage, Tls};
+
+/// A key-value service for everything that speaks the Redis protocol. `spec: {}` gives one pod
+/// whose acknowledged writes are on disk.
+#[cfg_attr(feature = "crd", derive(kube::CustomResource))]
+#[cfg_attr(
+    feature = "crd",
+    kube(
+        group = "orrery.dev",
+        version = "v1alpha1",
+        kind = "KVCluster",
+        plural = "kvclusters",
+        singular = "kvcluster",
+        shortname = "kv",
+        category = "orrery",
+        namespaced,
+        status = "KVClusterStatus",
+        derive = "PartialEq",
+        derive = "Default",
+        cel,
+        scale(
+            spec_replicas_path = ".spec.replicas",
+            status_replicas_path = ".status.replicas",
+            label_selector_path = ".status.selector"
+        ),
+        printcolumn(
+            name = "Ready",
+            type_ = "string",
+            json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+        ),
+        printcolumn(name = "Shards", type_ = "integer", json_path = ".status.shardCount"),
+        printcolumn(
+            name = "Durability",
+            type_ = "string",
+            json_path = ".status.durability"
+        ),
+        printcolumn(
+            name = "Endpoint",
+            type_ = "string",
+            json_path = ".status.endpoints[0].address"
+        ),
+        printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
+        printcolumn(
+            name = "Age",
+            type_ = "date",
+            json_path = ".metadata.creationTimestamp"
+        ),
+        printcolumn(
+            name = "Followers",
+            type_ = "integer",
+            json_path = ".spec.followers",
+            priority = 1
+        ),
+        printcolumn(
+            name = "Memory",
+            type_ = "string",
+            json_path = ".spec.memory.limit",
+            priority = 1
+        ),
+        printcolumn(
+            name = "Reason",
+            type_ = "string",
+            json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+            priority = 1
+        )
+    )
+)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    (
+        "self.defaultClass != 'Session'",
+        "defaultClass cannot be Session: its keys need a time to live, which only a KVNamespace can give",
+    ),
+    (
+        "self.memcached.mode == 'Off' || self.memcached.port != self.resp.port",
+        "memcached.port must differ from resp.port",
+    ),
+])))]
+pub struct KVClusterSpec {
+    /// Number of pods; the slots are spread over them.
+    #[schemars(range(min = 1, max = 64))]
+    pub replicas: i32,
+    /// Shards of each pod. A shard is one thread that owns its keys and its journal.
+    #[schemars(range(min = 1, max = 64), extend("x-kubernetes-validations" = rules(&[(
+        "self == oldSelf",
+        "shardsPerPod cannot change: keys are spread over the shards; make a new object and move the data",
+    )])))]
+    pub shards_per_pod: i32,
+    /// The volume of each pod.
+    pub storage: Storage,
+    /// Where the journal is kept.
+    pub journal: Journal,
+    /// Memory for data.
+    pub memory: Memory,
+    /// Class of keys that match no KVNamespace: Store (durable), Cache, Config or Flag.
+    pub default_class: Class,
+    /// The Redis protocol.
+    pub resp: Resp,
+    /// The memcached protocol.
+    pub memcached: Memcached,
+    /// Number of read replicas that follow asynchronously.
+    #[schemars(range(min = 0, max = 16))]
+    pub followers: i32,
+    /// A Redis to take over: the service becomes its replica and is promoted on request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adopt_from: Option<Adopt>,
+    /// Fields every engine has.
+    #[serde(flatten)]
+    pub engine: EngineSpec,
+}
+
+impl Default for KVClusterSpec {
+    fn default() -> Self {
+        Self {
+            replicas: 1,
+            shards_per_pod: 1,
+            storage: Storage::default(),
+            journal: Journal::default(),
+            memory: Memory::default(),
+            default_class: Class::Store,
+            resp: Resp::default(),
+            memcached: Memcached::default(),
+            followers: 0,
+            adopt_from: None,
+            engine: EngineSpec::default(),
+        }
+    }
+}
+
+/// Where the journal is kept, and so what a crash may take with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules(&[(
+    "(self.backend == 'Local') != has(self.ref)",
+    "ref names the engine that keeps the journal: it is needed for Postgres, ObjectStore and Kafka, and not allowed for Local",
+)])))]
+pub struct Journal {
+    /// Local (segments on the pod's volume), Postgres, ObjectStore or Kafka.
+    #[schemars(extend("x-kubernetes-validations" = rules(&[(
+        "self == oldSelf",
+        "journal.backend cannot change: the data is in the journal; make a new object and move the data",
+    )])))]
+    pub backend: JournalBackend,
+    /// Secret with the address and the credentials of the backend; not for Local.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub ref_: Option<LocalRef>,
+}
+
+/// Kinds of journal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum JournalBackend {
+    /// Segments on the pod's volume.
+    #[default]
+    Local,
+    /// A database that speaks the PostgreSQL protocol.
+    Postgres,
+    /// A bucket of an object store.
+    ObjectStore,
+    /// A log that speaks the Kafka protocol.
+    Kafka,
+}
+
+impl JournalBackend {
+    /// The word as it stands in a spec.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "Local",
+            Self::Postgres => "Postgres",
+            Self::ObjectStore => "ObjectStore",
+            Self::Kafka => "Kafka",
+        }
+    }
+}
+
+/// Memory for data.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Memory {
+    /// Memory all keys of a pod may take. Above it Cache keys are evicted, and writes that need more
+    /// get an OOM error. Left out: three quarters of `resources.limits.memory`, or no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = rules(&[
+        ("quantity(self).isGreaterThan(quantity('0'))", "memory.limit must be above 0"),
+    ])))]
+    pub limit: Option<Quantity>,
+}
+
+/// The Redis protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Resp {
+    /// Port of the Services and of the pods. 9400 and 9401 are taken by management and metrics.
+    #[schemars(range(min = 1024, max = 65_535), extend("x-kubernetes-validations" = rules(&[
+        ("self != 9400 && self != 9401", "ports 9400 and 9401 are taken by management and metrics"),
+    ])))]
+    pub port: i32,
+    /// Number of databases, for SELECT. It can grow, and cannot shrink.
+    #[schemars(range(min = 1, max = 1024), extend("x-kubernetes-validations" = rules(&[(
+        "self >= oldSelf",
+        "databases cannot shrink: keys of the removed databases would be lost; keep at least the old number",
+    )])))]
+    pub databases: i32,
+    /// Client connections of each pod at the same time.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_clients: i32,
+    /// Certificate of the listener. Left out: no TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Password of the `default` user. Left out: the operator makes one in the Secret `<name>-kv`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    /// Off (one endpoint), or Slots (Redis Cluster redirects).
+    pub cluster_mode: ClusterMode,
+}
+
+impl Default for Resp {
+    fn default() -> Self {
+        Self {
+            port: 6379,
+            databases: DATABASES_DEFAULT,
+            max_clients: MAX_CLIENTS_DEFAULT,
+            tls: None,
+            auth: None,
+            cluster_mode: ClusterMode::Off,
+        }
+    }
+}
+
+/// Password of the `default` user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Auth {
+    /// Secret with the key `password`.
+    pub secret_ref: LocalRef,
+}
+
+/// Whether cluster clients are redirected to the owner of a slot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum ClusterMode {
+    /// One endpoint for all keys.
+    #[default]
+    Off,
+    /// Redis Cluster: 16,384 slots, MOVED and ASK.
+    Slots,
+}
+
+/// The memcached protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Memcached {
+    /// Off or On.
+    pub mode: MemcachedMode,
+    /// Port of the Services and of the pods.
+    #[schemars(range(min = 1024, max = 65_535), extend("x-kubernetes-validations" = rules(&[
+        ("self != 9400 && self != 9401", "ports 9400 and 9401 are taken by management and metrics"),
+    ])))]
+    pub port: i32,
+}
+
+impl Default for Memcached {
+    fn default() -> Self {
+        Self {
+            mode: MemcachedMode::Off,
+            port: 11_211,
+        }
+    }
+}
+
+/// Whether the memcached protocol is spoken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum MemcachedMode {
+    /// No listener.
+    #[default]
+    Off,
+    /// Text and meta protocol.
+    On,
+}
+
+/// A Redis to take over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Adopt {
+    /// Secret with the keys `address`, `username` and `password` of the Redis to follow.
+    pub secret_ref: LocalRef,
+}
+
+/// What is true of a KVCluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KVClusterStatus {
+    /// Fields every status has.
+    #[serde(flatten)]
+    pub common: CommonStatus,
+    /// Where clients connect; the first is for reading and writing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"]
+    ))]
+    pub endpoints: Vec<Endpoint>,
+    /// Number of shards that have an owner.
+    #[schemars(range(min = 0))]
+    pub shard_count: i32,
+    /// The shards and who owns them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4096), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["id"]
+    ))]
+    pub shards: Vec<Shard>,
+    /// What keeps acknowledged writes: `single-volume` (lost with the volume) or the name of the
+    /// journal's backend.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub durability: Option<String>,
+    /// How far a take-over is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<AdoptState>,
+}
+
+/// An address clients connect to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoint {
+    /// What it is for: `rw`, or `ro` once there are followers.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// Host and port.
+    #[schemars(length(min = 1, max = 320))]
+    pub address: String,
+}
+
+/// One shard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Shard {
+    /// Number of the shard.
+    #[schemars(range(min = 0, max = 65_535))]
+    pub id: i32,
+    /// Slots it holds, as ranges.
+    #[schemars(length(max = 1024))]
+    pub slots: String,
+    /// Pod that owns it.
+    #[schemars(length(max = 253))]
+    pub owner: String,
+    /// Fencing epoch of the owner.
+    #[schemars(range(min = 0))]
+    pub epoch: i64,
+}
+
+/// How far a take-over is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AdoptState {
+    /// What is under way.
+    #[schemars(length(max = 63))]
+    pub state: String,
+    /// How far behind the service is, rounded up to a power of two bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub lag_bytes: Option<i64>,
+}

@@ -1,0 +1,88 @@
+//! The configuration file of a key-value process: written by the operator into a ConfigMap, read by
+//! `orrery serve kv --config`.
+//!
+//! Must not: name anything of Kubernetes. Listen addresses, folders and secrets come from
+//! environment and command line, because they differ between a pod and a child process.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Class, JournalBackend};
+
+/// Databases a process has unless told otherwise.
+pub const DATABASES_DEFAULT: i32 = 16;
+/// Client connections a process takes at the same time unless told otherwise.
+pub const MAX_CLIENTS_DEFAULT: i32 = 10_000;
+
+/// What a key-value process does. Every field may be left out; an unknown field is an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct KvConfig {
+    /// The KVCluster this process belongs to.
+    pub object: ObjectName,
+    /// Number of databases, for SELECT.
+    pub databases: i32,
+    /// Class of keys that match no KVNamespace.
+    pub default_class: Class,
+    /// Bytes all data may take in memory; 0 sets no limit.
+    pub memory_limit_bytes: i64,
+    /// Shards, each with one thread and one journal.
+    pub shards: i32,
+    /// Where the journal is kept.
+    pub journal: JournalBackend,
+    /// Client connections at the same time.
+    pub max_clients: i32,
+}
+
+/// Namespace and name of an object.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ObjectName {
+    /// Kubernetes namespace of the object.
+    pub namespace: String,
+    /// Name of the object.
+    pub name: String,
+}
+
+impl Default for KvConfig {
+    fn default() -> Self {
+        Self {
+            object: ObjectName::default(),
+            databases: DATABASES_DEFAULT,
+            default_class: Class::Store,
+            memory_limit_bytes: 0,
+            shards: 1,
+            journal: JournalBackend::Local,
+            max_clients: MAX_CLIENTS_DEFAULT,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_gives_the_defaults() {
+        let config: KvConfig = serde_json::from_str("{}").unwrap();
+        assert_eq!(config, KvConfig::default());
+        assert_eq!((config.databases, config.default_class), (16, Class::Store));
+    }
+
+    #[test]
+    fn an_unknown_field_is_an_error() {
+        assert!(serde_json::from_str::<KvConfig>(r#"{"databasis": 3}"#).is_err());
+        assert!(serde_json::from_str::<KvConfig>(r#"{"object": {"nam": "a"}}"#).is_err());
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let config = KvConfig {
+            memory_limit_bytes: 4 << 30,
+            default_class: Class::Cache,
+            ..KvConfig::default()
+        };
+        let json = serde_json::to_string(&config).unwrap();
+        assert!(json.contains("\"memoryLimitBytes\":4294967296"), "{json}");
+        assert_eq!(serde_json::from_str::<KvConfig>(&json).unwrap(), config);
+    }
+}

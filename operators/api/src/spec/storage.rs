@@ -1,0 +1,44 @@
+//! The volume of a pod.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Quantity;
+use crate::cel::rules;
+
+/// The volume each pod gets. Volumes outlive the object unless `deletionPolicy` says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules(&[(
+    "has(self.storageClassName) == has(oldSelf.storageClassName) \
+     && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
+    "storageClassName cannot change: a volume keeps its class; make a new object and move the data",
+)])))]
+pub struct Storage {
+    /// Size of the volume of each pod. It cannot shrink, and growing it is not carried out yet.
+    #[schemars(extend("x-kubernetes-validations" = rules(&[
+        ("quantity(self).isGreaterThan(quantity('0'))", "size must be above 0"),
+        (
+            "quantity(self).compareTo(quantity(oldSelf)) >= 0",
+            "size cannot shrink: a volume never gives back space; make a new object and move the data",
+        ),
+        (
+            "quantity(self).compareTo(quantity(oldSelf)) <= 0",
+            "growing a volume is not carried out yet; make a new object and move the data",
+        ),
+    ])))]
+    pub size: Quantity,
+    /// StorageClass of the volume. Left out: the default class of the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub storage_class_name: Option<String>,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            size: Quantity::new("20Gi"),
+            storage_class_name: None,
+        }
+    }
+}
