@@ -116,10 +116,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     println!("peer: {}", peer_version()?);
     println!("server on cpu {SERVER_CPU}, client on cpu {CLIENT_CPU}, 256 B values, 1 M keys");
     println!("row | ours | peer | ratio | bar | ok or MISS");
-    for workload in WORKLOADS
-        .iter()
-        .filter(|workload| workload.name.contains(&options.only))
-    {
+    for workload in WORKLOADS.iter().filter(|workload| workload.name.contains(&options.only)) {
         measure(workload, options)?;
     }
     if "bytes per key".contains(&options.only) {
@@ -132,11 +129,7 @@ pub fn run(options: &Options) -> Result<(), String> {
 }
 
 fn measure(workload: &Workload, options: &Options) -> Result<(), String> {
-    let mode = if workload.durable {
-        "durability: disk"
-    } else {
-        "durability: memory"
-    };
+    let mode = if workload.durable { "durability: disk" } else { "durability: memory" };
     let name = |what: &str| format!("{}, {what} ({mode})", workload.name);
     let mut cpu = Row::new(name("CPU per op"), "us", workload.cpu);
     let mut rate = Row::new(name("ops/s"), "/s", workload.rate);
@@ -171,17 +164,10 @@ fn pair(folder: &Path, durable: bool) -> Result<(Server, Server), String> {
         port: Some(free_port()?),
         ..KvOptions::default()
     };
-    let mode = if durable {
-        RedisMode::Always
-    } else {
-        RedisMode::Memory
-    };
+    let mode = if durable { RedisMode::Always } else { RedisMode::Memory };
     let theirs = folder.join("redis");
     std::fs::create_dir_all(&theirs).map_err(|error| error.to_string())?;
-    Ok((
-        orrery_kv(folder, &options)?,
-        redis(&theirs, mode, Some(SERVER_CPU))?,
-    ))
+    Ok((orrery_kv(folder, &options)?, redis(&theirs, mode, Some(SERVER_CPU))?))
 }
 
 fn peer_version() -> Result<String, String> {

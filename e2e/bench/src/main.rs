@@ -45,11 +45,7 @@ pub struct Options {
 
 impl Options {
     fn parse(args: &[String]) -> Option<Self> {
-        let mut options = Self {
-            rounds: 5,
-            scale_percent: 100,
-            only: String::new(),
-        };
+        let mut options = Self { rounds: 5, scale_percent: 100, only: String::new() };
         let (system, rest) = args.split_first()?;
         if system != "kv" || !rest.len().is_multiple_of(2) {
             return None;

@@ -21,12 +21,7 @@ pub struct Row {
 
 impl Row {
     pub fn new(name: impl Into<String>, unit: &'static str, bar: Bar) -> Self {
-        Self {
-            name: name.into(),
-            unit,
-            bar,
-            pairs: Vec::new(),
-        }
+        Self { name: name.into(), unit, bar, pairs: Vec::new() }
     }
 
     /// `row | ours | peer | ratio | bar | ok or MISS`, medians each.

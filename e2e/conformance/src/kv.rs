@@ -76,11 +76,7 @@ pub fn suite(args: &[String]) -> Result<bool, String> {
         let result = run_unit(&source, unit, peer)?;
         let (passed, failed) = (result.passed, result.failures.len());
         let end = result.aborted.as_deref().unwrap_or("");
-        println!(
-            "[{}/{}] {unit}: {passed} ok, {failed} failed {end}",
-            at + 1,
-            units.len()
-        );
+        println!("[{}/{}] {unit}: {passed} ok, {failed} failed {end}", at + 1, units.len());
         for line in &result.failures {
             println!("    {line}");
         }
@@ -127,18 +123,8 @@ fn suite_command(source: &Path, unit: &str, server: &Server) -> Command {
     command.current_dir(source).stdin(Stdio::null());
     command.args(["tests/test_helper.tcl", "--host", "127.0.0.1"]);
     command.args(["--port", &server.address.port().to_string()]);
-    command.args([
-        "--singledb",
-        "--ignore-encoding",
-        "--ignore-digest",
-        "--durable",
-    ]);
-    command.args([
-        "--tags",
-        "-needs:debug -needs:repl -needs:save",
-        "--single",
-        unit,
-    ]);
+    command.args(["--singledb", "--ignore-encoding", "--ignore-digest", "--durable"]);
+    command.args(["--tags", "-needs:debug -needs:repl -needs:save", "--single", unit]);
     // The suite's own servers, if it starts any, stay away from ours.
     command.args(["--clients", "1"]);
     command
@@ -147,10 +133,7 @@ fn suite_command(source: &Path, unit: &str, server: &Server) -> Command {
 /// Reads the suite's report: `[ok]: name`, `[err]: name in file`, `[ignore]`, `[exception]`.
 fn parse(name: &str, text: &str) -> Unit {
     let plain = strip_colours(text);
-    let mut unit = Unit {
-        name: name.to_owned(),
-        ..Unit::default()
-    };
+    let mut unit = Unit { name: name.to_owned(), ..Unit::default() };
     for line in plain.lines() {
         if line.starts_with("[ok]") {
             unit.passed += 1;

@@ -65,10 +65,7 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(READ_TIMEOUT))?;
         stream.set_write_timeout(Some(READ_TIMEOUT))?;
-        Ok(Self {
-            reader: BufReader::with_capacity(64 << 10, stream),
-            out: Vec::new(),
-        })
+        Ok(Self { reader: BufReader::with_capacity(64 << 10, stream), out: Vec::new() })
     }
 
     /// Sends one command and reads its reply.
@@ -150,10 +147,7 @@ fn read_reply(reader: &mut impl Read) -> std::io::Result<Reply> {
     let line = read_line(reader)?;
     let (&kind, rest) = line.split_first().ok_or_else(|| bad("an empty line"))?;
     let text = String::from_utf8_lossy(rest).into_owned();
-    let number = || {
-        text.parse::<i64>()
-            .map_err(|_| bad(&format!("{text:?} is no number")))
-    };
+    let number = || text.parse::<i64>().map_err(|_| bad(&format!("{text:?} is no number")));
     Ok(match kind {
         b'+' => Reply::Simple(text),
         b'-' => Reply::Error(text),

@@ -33,10 +33,7 @@ pub fn run(
     mut on_progress: impl FnMut(u64),
 ) -> Result<Outcome, String> {
     let mut grammar = Grammar::new(Random::new(seed));
-    let mut pair = Pair {
-        ours: ours.client()?,
-        theirs: theirs.client()?,
-    };
+    let mut pair = Pair { ours: ours.client()?, theirs: theirs.client()? };
     let mut outcome = Outcome::default();
     let mut resp3 = false;
     pair.both(&["FLUSHALL"])?;
@@ -51,9 +48,7 @@ pub fn run(
             let (ours, theirs) = pair.read()?;
             if !compare::same(&command.args, &ours, &theirs) {
                 let text = format!("{command} (RESP{})", if resp3 { 3 } else { 2 });
-                outcome
-                    .differences
-                    .push(format!("{text}\n  ours:  {ours:?}\n  redis: {theirs:?}"));
+                outcome.differences.push(format!("{text}\n  ours:  {ours:?}\n  redis: {theirs:?}"));
             }
         }
         outcome.commands += batch.len() as u64;
@@ -86,20 +81,13 @@ impl Pair {
     }
 
     fn flush(&mut self) -> Result<(), String> {
-        self.ours
-            .flush()
-            .map_err(|error| format!("ours: {error}"))?;
-        self.theirs
-            .flush()
-            .map_err(|error| format!("redis: {error}"))
+        self.ours.flush().map_err(|error| format!("ours: {error}"))?;
+        self.theirs.flush().map_err(|error| format!("redis: {error}"))
     }
 
     fn read(&mut self) -> Result<(Reply, Reply), String> {
         let ours = self.ours.read().map_err(|error| format!("ours: {error}"))?;
-        let theirs = self
-            .theirs
-            .read()
-            .map_err(|error| format!("redis: {error}"))?;
+        let theirs = self.theirs.read().map_err(|error| format!("redis: {error}"))?;
         Ok((ours, theirs))
     }
 
@@ -117,9 +105,7 @@ fn compare_contents(pair: &mut Pair, outcome: &mut Outcome) -> Result<(), String
         if ours != theirs {
             let only = |a: &[Vec<u8>], b: &[Vec<u8>]| {
                 let missing = a.iter().filter(|key| !b.contains(key));
-                missing
-                    .map(|key| key.escape_ascii().to_string())
-                    .collect::<Vec<_>>()
+                missing.map(|key| key.escape_ascii().to_string()).collect::<Vec<_>>()
             };
             let (extra, missing) = (only(&ours, &theirs), only(&theirs, &ours));
             let text =
@@ -136,11 +122,8 @@ fn compare_contents(pair: &mut Pair, outcome: &mut Outcome) -> Result<(), String
 }
 
 fn sorted(reply: &Reply) -> Vec<Vec<u8>> {
-    let mut keys: Vec<Vec<u8>> = reply
-        .items()
-        .iter()
-        .filter_map(|key| key.bytes().map(<[u8]>::to_vec))
-        .collect();
+    let mut keys: Vec<Vec<u8>> =
+        reply.items().iter().filter_map(|key| key.bytes().map(<[u8]>::to_vec)).collect();
     keys.sort();
     keys
 }
@@ -154,12 +137,8 @@ fn compare_key(pair: &mut Pair, key: &[u8], outcome: &mut Outcome) -> Result<(),
         "set" => &[b"SMEMBERS", key],
         _ => &[b"TYPE", key],
     };
-    let checks: [&[&[u8]]; 4] = [
-        &[b"TYPE", key],
-        &[b"PEXPIRETIME", key],
-        &[b"OBJECT", b"ENCODING", key],
-        read,
-    ];
+    let checks: [&[&[u8]]; 4] =
+        [&[b"TYPE", key], &[b"PEXPIRETIME", key], &[b"OBJECT", b"ENCODING", key], read];
     for check in checks {
         let (ours, theirs) = pair.both(check)?;
         let args: Vec<Vec<u8>> = check.iter().map(|arg| arg.to_vec()).collect();

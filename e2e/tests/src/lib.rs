@@ -18,25 +18,15 @@ pub fn orrery_binary() -> Result<PathBuf, String> {
         return Ok(PathBuf::from(path));
     }
     let exe = std::env::current_exe().map_err(|error| format!("no current executable: {error}"))?;
-    let found = exe
-        .ancestors()
-        .skip(1)
-        .take(3)
-        .map(|folder| folder.join("orrery"));
-    found
-        .into_iter()
-        .find(|path| path.is_file())
-        .ok_or_else(|| {
-            "the orrery binary is not built: run `cargo build -p orrery`, or set ORRERY_BIN"
-                .to_owned()
-        })
+    let found = exe.ancestors().skip(1).take(3).map(|folder| folder.join("orrery"));
+    found.into_iter().find(|path| path.is_file()).ok_or_else(|| {
+        "the orrery binary is not built: run `cargo build -p orrery`, or set ORRERY_BIN".to_owned()
+    })
 }
 
 /// The first of `names` that is a program in PATH.
 pub fn program(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    names
-        .iter()
-        .find_map(|name| folders.iter().map(|f| f.join(name)).find(|p| p.is_file()))
+    names.iter().find_map(|name| folders.iter().map(|f| f.join(name)).find(|p| p.is_file()))
 }

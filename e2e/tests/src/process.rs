@@ -28,18 +28,11 @@ impl Process {
         };
         let mut spawn = || -> std::io::Result<Child> {
             let file = File::options().create(true).append(true).open(log)?;
-            command
-                .stdin(Stdio::null())
-                .stdout(file.try_clone()?)
-                .stderr(file)
-                .process_group(0);
+            command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).process_group(0);
             command.spawn()
         };
         match spawn() {
-            Ok(child) => Ok(Self {
-                child,
-                log: log.to_owned(),
-            }),
+            Ok(child) => Ok(Self { child, log: log.to_owned() }),
             Err(error) => Err(format!("failed to start {command:?}: {error}")),
         }
     }
@@ -73,9 +66,7 @@ impl Process {
     /// Sends a signal by name: TERM, INT, STOP, CONT.
     pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
-        let _ = Command::new("kill")
-            .args([&format!("-{name}"), &id])
-            .status();
+        let _ = Command::new("kill").args([&format!("-{name}"), &id]).status();
     }
 
     /// The last lines of its log, for a failure message.
@@ -125,10 +116,7 @@ impl Drop for Process {
 /// The same command under `taskset -c CPU`.
 pub fn pinned(command: &Command, cpu: usize) -> Command {
     let mut outer = Command::new("taskset");
-    outer
-        .args(["-c", &cpu.to_string()])
-        .arg(command.get_program())
-        .args(command.get_args());
+    outer.args(["-c", &cpu.to_string()]).arg(command.get_program()).args(command.get_args());
     for (key, value) in command.get_envs() {
         match value {
             Some(value) => outer.env(key, value),
@@ -155,10 +143,7 @@ pub fn poll<T>(patience: Duration, mut ready: impl FnMut() -> Option<T>) -> Opti
 /// A loopback port that was free a moment ago.
 pub fn free_port() -> Result<u16, String> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
-    Ok(listener
-        .local_addr()
-        .map_err(|error| error.to_string())?
-        .port())
+    Ok(listener.local_addr().map_err(|error| error.to_string())?.port())
 }
 
 /// Waits until something accepts connections there, or the process ends.
@@ -167,9 +152,7 @@ pub fn wait_for_port(process: &mut Process, address: SocketAddr) -> Result<(), S
         if let Some(status) = process.ended() {
             return Some(Err(format!("it ended with {status}")));
         }
-        TcpStream::connect_timeout(&address, Duration::from_millis(200))
-            .ok()
-            .map(|_| Ok(()))
+        TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok().map(|_| Ok(()))
     });
     up.unwrap_or_else(|| Err("it did not listen in time".to_owned()))
         .map_err(|what| format!("{address}: {what}\n{}", process.log_tail()))

@@ -36,12 +36,7 @@ pub struct KvOptions {
 
 impl Default for KvOptions {
     fn default() -> Self {
-        Self {
-            default_class: "Store",
-            config: String::new(),
-            cpu: None,
-            port: None,
-        }
+        Self { default_class: "Store", config: String::new(), cpu: None, port: None }
     }
 }
 
@@ -52,22 +47,12 @@ pub fn orrery_kv(folder: &Path, options: &KvOptions) -> Result<Server, String> {
         None => free_port()?,
     };
     let config = folder.join("kv.yaml");
-    let text = format!(
-        "defaultClass: {}\n{}",
-        options.default_class, options.config
-    );
+    let text = format!("defaultClass: {}\n{}", options.default_class, options.config);
     std::fs::write(&config, text).map_err(|error| error.to_string())?;
     let mut command = Command::new(orrery_binary()?);
-    command
-        .args(["serve", "kv", "--config"])
-        .arg(&config)
-        .arg("--data")
-        .arg(folder.join("data"));
+    command.args(["serve", "kv", "--config"]).arg(&config).arg("--data").arg(folder.join("data"));
     command.env("ORRERY_LISTEN_RESP", format!("127.0.0.1:{port}"));
-    command.env(
-        "ORRERY_LISTEN_MANAGEMENT",
-        format!("127.0.0.1:{}", free_port()?),
-    );
+    command.env("ORRERY_LISTEN_MANAGEMENT", format!("127.0.0.1:{}", free_port()?));
     command.env("ORRERY_LISTEN_HTTP", format!("127.0.0.1:{}", free_port()?));
     command.env("ORRERY_LOG", "text");
     start("orrery", command, folder, port, options.cpu)
@@ -86,9 +71,7 @@ pub enum RedisMode {
 pub fn redis(folder: &Path, mode: RedisMode, cpu: Option<usize>) -> Result<Server, String> {
     let port = free_port()?;
     let mut command = Command::new(redis_server()?);
-    command
-        .args(["--port", &port.to_string(), "--save", "", "--dir"])
-        .arg(folder);
+    command.args(["--port", &port.to_string(), "--save", "", "--dir"]).arg(folder);
     command.args(["--enable-debug-command", "yes", "--daemonize", "no"]);
     if mode == RedisMode::Always {
         command.args(["--appendonly", "yes", "--appendfsync", "always"]);
@@ -114,9 +97,5 @@ fn start(
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let mut process = Process::start(command, &folder.join(format!("{name}.log")), cpu)?;
     wait_for_port(&mut process, address).map_err(|what| format!("{name}: {what}"))?;
-    Ok(Server {
-        name,
-        address,
-        process,
-    })
+    Ok(Server { name, address, process })
 }

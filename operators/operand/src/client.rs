@@ -80,9 +80,7 @@ impl OperandClient {
         seconds: u32,
         on_step: impl FnMut(&Progress),
     ) -> Result<Finished, OperandError> {
-        let request = self.request(DrainRequest {
-            timeout_seconds: seconds,
-        });
+        let request = self.request(DrainRequest { timeout_seconds: seconds });
         let stream = within(CALL_TIMEOUT, self.inner.clone().drain(request)).await?;
         follow(stream, on_step).await
     }
@@ -102,9 +100,7 @@ impl OperandClient {
         from: &str,
         on_step: impl FnMut(&Progress),
     ) -> Result<Finished, OperandError> {
-        let request = self.request(RestoreRequest {
-            from: from.to_owned(),
-        });
+        let request = self.request(RestoreRequest { from: from.to_owned() });
         let stream = within(CALL_TIMEOUT, self.inner.clone().restore(request)).await?;
         follow(stream, on_step).await
     }
@@ -112,9 +108,7 @@ impl OperandClient {
     fn request<M>(&self, message: M) -> Request<M> {
         let mut request = Request::new(message);
         if let Some(token) = &self.token {
-            request
-                .metadata_mut()
-                .insert("authorization", token.clone());
+            request.metadata_mut().insert("authorization", token.clone());
         }
         request
     }
@@ -126,10 +120,7 @@ async fn within<T>(
 ) -> Result<T, OperandError> {
     match tokio::time::timeout(limit, call).await {
         Ok(answer) => Ok(answer?.into_inner()),
-        Err(_) => Err(OperandError::Unknown(format!(
-            "no answer within {} s",
-            limit.as_secs()
-        ))),
+        Err(_) => Err(OperandError::Unknown(format!("no answer within {} s", limit.as_secs()))),
     }
 }
 
@@ -138,30 +129,17 @@ async fn follow(
     mut on_step: impl FnMut(&Progress),
 ) -> Result<Finished, OperandError> {
     loop {
-        let step = tokio::time::timeout(STEP_TIMEOUT, steps.next())
-            .await
-            .map_err(|_| {
-                OperandError::Unknown(format!("no progress for {} s", STEP_TIMEOUT.as_secs()))
-            })?;
+        let step = tokio::time::timeout(STEP_TIMEOUT, steps.next()).await.map_err(|_| {
+            OperandError::Unknown(format!("no progress for {} s", STEP_TIMEOUT.as_secs()))
+        })?;
         let Some(step) = step else {
-            return Err(OperandError::Unknown(
-                "the data plane ended before it was done".into(),
-            ));
+            return Err(OperandError::Unknown("the data plane ended before it was done".into()));
         };
         let step = step?;
         on_step(&step);
         if step.done {
-            let Progress {
-                position,
-                location,
-                done_units: units,
-                ..
-            } = step;
-            return Ok(Finished {
-                position,
-                location,
-                units,
-            });
+            let Progress { position, location, done_units: units, .. } = step;
+            return Ok(Finished { position, location, units });
         }
     }
 }

@@ -59,57 +59,22 @@ pub async fn run(client: &OperandClient, subject: &Subject) -> Result<(), Broken
 }
 
 fn answer<T>(rule: &'static str, result: Result<T, OperandError>) -> Result<T, Broken> {
-    result.map_err(|error| Broken {
-        rule,
-        what: error.to_string(),
-    })
+    result.map_err(|error| Broken { rule, what: error.to_string() })
 }
 
 async fn report_says_what_it_is(client: &OperandClient, subject: &Subject) -> Result<(), Broken> {
     let report = answer("report answers", client.report().await)?;
-    rule!(
-        "system is named",
-        report.system == subject.system,
-        "it says {:?}",
-        report.system
-    );
-    rule!(
-        "version is named",
-        !report.version.is_empty(),
-        "it is empty"
-    );
-    rule!(
-        "a ready data plane says ready",
-        report.ready,
-        "{}: {}",
-        report.reason,
-        report.message
-    );
-    rule!(
-        "role is named",
-        report.role() != Role::Unspecified,
-        "it is unspecified"
-    );
-    rule!(
-        "config hash is a SHA-256",
-        report.config_hash.len() == 64,
-        "{:?}",
-        report.config_hash
-    );
+    rule!("system is named", report.system == subject.system, "it says {:?}", report.system);
+    rule!("version is named", !report.version.is_empty(), "it is empty");
+    rule!("a ready data plane says ready", report.ready, "{}: {}", report.reason, report.message);
+    rule!("role is named", report.role() != Role::Unspecified, "it is unspecified");
+    rule!("config hash is a SHA-256", report.config_hash.len() == 64, "{:?}", report.config_hash);
     let classes = ["memory", "os", "disk", "replicated"];
     let durability = report.durability.as_str();
-    rule!(
-        "durability is a class",
-        classes.contains(&durability),
-        "{durability:?}"
-    );
+    rule!("durability is a class", classes.contains(&durability), "{durability:?}");
     let again = answer("report answers", client.report().await)?;
     let positions = (report.durable_position, again.durable_position);
-    rule!(
-        "positions never fall",
-        positions.0 <= positions.1,
-        "{positions:?}"
-    );
+    rule!("positions never fall", positions.0 <= positions.1, "{positions:?}");
     Ok(())
 }
 
@@ -125,159 +90,60 @@ async fn declared_sets_are_whole(client: &OperandClient, subject: &Subject) -> R
         spec: spec.as_bytes().to_vec(),
     };
     let [first, second] = &specs.accepted;
-    let set = vec![
-        object("a", first),
-        object("b", second),
-        object("c", &specs.refused),
-    ];
+    let set = vec![object("a", first), object("b", second), object("c", &specs.refused)];
     let request = sync_request(kind, set);
     let done = answer("sync answers", client.sync(request.clone()).await)?;
-    let accepted = |name: &str| {
-        done.results
-            .iter()
-            .find(|r| r.name == name)
-            .map(|r| r.accepted)
-    };
-    rule!(
-        "good objects are accepted",
-        accepted("a") == Some(true),
-        "{:?}",
-        done.results
-    );
-    rule!(
-        "good objects are accepted",
-        accepted("b") == Some(true),
-        "{:?}",
-        done.results
-    );
-    rule!(
-        "bad objects are refused alone",
-        accepted("c") == Some(false),
-        "{:?}",
-        done.results
-    );
+    let accepted = |name: &str| done.results.iter().find(|r| r.name == name).map(|r| r.accepted);
+    rule!("good objects are accepted", accepted("a") == Some(true), "{:?}", done.results);
+    rule!("good objects are accepted", accepted("b") == Some(true), "{:?}", done.results);
+    rule!("bad objects are refused alone", accepted("c") == Some(false), "{:?}", done.results);
     let bad = done.results.iter().find(|result| !result.accepted);
     let explained = bad.is_some_and(|r| !r.reason.is_empty() && !r.message.is_empty());
     rule!("refusals are explained", explained, "{bad:?}");
     let generations = done.results.iter().all(|result| result.generation == 3);
-    rule!(
-        "results name the generation",
-        generations,
-        "{:?}",
-        done.results
-    );
+    rule!("results name the generation", generations, "{:?}", done.results);
 
     let report = answer("report answers", client.report().await)?;
-    let held = report
-        .declared
-        .iter()
-        .any(|set| set.set_hash == request.set_hash);
-    rule!(
-        "report names the set it holds",
-        held,
-        "{:?}",
-        report.declared
-    );
+    let held = report.declared.iter().any(|set| set.set_hash == request.set_hash);
+    rule!("report names the set it holds", held, "{:?}", report.declared);
     let again = answer("sync answers", client.sync(request).await)?;
-    rule!(
-        "the same set gives the same answer",
-        again == done,
-        "{again:?} and {done:?}"
-    );
+    rule!("the same set gives the same answer", again == done, "{again:?} and {done:?}");
 
-    let empty = answer(
-        "sync answers",
-        client.sync(sync_request(kind, Vec::new())).await,
-    )?;
-    rule!(
-        "an empty set removes all",
-        empty.results.is_empty(),
-        "{:?}",
-        empty.results
-    );
+    let empty = answer("sync answers", client.sync(sync_request(kind, Vec::new())).await)?;
+    rule!("an empty set removes all", empty.results.is_empty(), "{:?}", empty.results);
     let unknown = client.sync(sync_request("NoSuchKind", Vec::new())).await;
-    rule!(
-        "unknown kinds are refused",
-        unknown.is_err(),
-        "it was accepted"
-    );
+    rule!("unknown kinds are refused", unknown.is_err(), "it was accepted");
     Ok(())
 }
 
 async fn promotion_needs_a_higher_epoch(client: &OperandClient) -> Result<(), Broken> {
     let granted = answer("promote answers", client.promote(0, EPOCH).await)?;
-    rule!(
-        "promote returns its epoch",
-        granted.epoch == EPOCH,
-        "{}",
-        granted.epoch
-    );
+    rule!("promote returns its epoch", granted.epoch == EPOCH, "{}", granted.epoch);
     let report = answer("report answers", client.report().await)?;
-    rule!(
-        "a promoted shard is primary",
-        report.role() == Role::Primary,
-        "{:?}",
-        report.role()
-    );
-    rule!(
-        "report names the epoch",
-        report.epoch == EPOCH,
-        "{}",
-        report.epoch
-    );
+    rule!("a promoted shard is primary", report.role() == Role::Primary, "{:?}", report.role());
+    rule!("report names the epoch", report.epoch == EPOCH, "{}", report.epoch);
     for epoch in [EPOCH, EPOCH - 1] {
         let refused = client.promote(0, epoch).await;
         let fenced = refused == Err(OperandError::Fenced { holder: EPOCH });
-        rule!(
-            "an epoch is granted once",
-            fenced,
-            "epoch {epoch} gave {refused:?}"
-        );
+        rule!("an epoch is granted once", fenced, "epoch {epoch} gave {refused:?}");
     }
     Ok(())
 }
 
 async fn fencing_holds(client: &OperandClient) -> Result<(), Broken> {
     let fenced = answer("fence answers", client.fence(0, EPOCH + 2).await)?;
-    rule!(
-        "fence returns its epoch",
-        fenced.epoch == EPOCH + 2,
-        "{}",
-        fenced.epoch
-    );
+    rule!("fence returns its epoch", fenced.epoch == EPOCH + 2, "{}", fenced.epoch);
     let again = answer("fence is idempotent", client.fence(0, EPOCH + 2).await)?;
-    rule!(
-        "fence is idempotent",
-        again.epoch == EPOCH + 2,
-        "{}",
-        again.epoch
-    );
+    rule!("fence is idempotent", again.epoch == EPOCH + 2, "{}", again.epoch);
     let report = answer("report answers", client.report().await)?;
-    rule!(
-        "a fenced shard says so",
-        report.role() == Role::Fenced,
-        "{:?}",
-        report.role()
-    );
-    rule!(
-        "a fenced shard is not ready",
-        !report.ready,
-        "it says ready"
-    );
+    rule!("a fenced shard says so", report.role() == Role::Fenced, "{:?}", report.role());
+    rule!("a fenced shard is not ready", !report.ready, "it says ready");
     let low = client.promote(0, EPOCH + 1).await;
     let refused = matches!(low, Err(OperandError::Fenced { .. }));
     rule!("a fence keeps lower epochs out", refused, "{low:?}");
-    answer(
-        "a higher epoch lifts the fence",
-        client.promote(0, EPOCH + 3).await,
-    )?;
+    answer("a higher epoch lifts the fence", client.promote(0, EPOCH + 3).await)?;
     let report = answer("report answers", client.report().await)?;
-    rule!(
-        "a higher epoch lifts the fence",
-        report.ready,
-        "{}",
-        report.message
-    );
+    rule!("a higher epoch lifts the fence", report.ready, "{}", report.message);
     Ok(())
 }
 
@@ -292,25 +158,12 @@ async fn snapshots_report_progress(
     let made = client.snapshot(to, |step| steps.push(step.percent)).await;
     let made = answer("snapshot ends", made)?;
     rule!("progress never falls", steps.is_sorted(), "{steps:?}");
-    rule!(
-        "the last step is 100",
-        steps.last() == Some(&100),
-        "{steps:?}"
-    );
-    rule!(
-        "a snapshot says where it is",
-        !made.location.is_empty(),
-        "no location"
-    );
+    rule!("the last step is 100", steps.last() == Some(&100), "{steps:?}");
+    rule!("a snapshot says where it is", !made.location.is_empty(), "no location");
     let restored = client.restore(&made.location, |_| ()).await;
     answer("a snapshot can be restored", restored)?;
     let report = answer("report answers", client.report().await)?;
-    rule!(
-        "a restored data plane is ready",
-        report.ready,
-        "{}",
-        report.message
-    );
+    rule!("a restored data plane is ready", report.ready, "{}", report.message);
     Ok(())
 }
 
@@ -319,16 +172,9 @@ async fn nonsense_is_refused(client: &OperandClient) -> Result<(), Broken> {
     let refused = matches!(shard, Err(OperandError::Invalid(_)));
     rule!("unknown shards are refused", refused, "{shard:?}");
     let epoch = client.promote(0, 0).await;
-    rule!(
-        "epoch 0 is refused",
-        matches!(epoch, Err(OperandError::Invalid(_))),
-        "{epoch:?}"
-    );
+    rule!("epoch 0 is refused", matches!(epoch, Err(OperandError::Invalid(_))), "{epoch:?}");
     let place = client.snapshot("gopher://nowhere", |_| ()).await;
-    let refused = matches!(
-        place,
-        Err(OperandError::Invalid(_) | OperandError::Unsupported(_))
-    );
+    let refused = matches!(place, Err(OperandError::Invalid(_) | OperandError::Unsupported(_)));
     rule!("unknown places are refused", refused, "{place:?}");
     let missing = client.restore("file:///nonexistent/orrery", |_| ()).await;
     rule!("restoring nothing fails", missing.is_err(), "it succeeded");
@@ -338,10 +184,6 @@ async fn nonsense_is_refused(client: &OperandClient) -> Result<(), Broken> {
 async fn drain_ends(client: &OperandClient) -> Result<(), Broken> {
     answer("drain ends", client.drain(5, |_| ()).await)?;
     let report = answer("a drained data plane still reports", client.report().await)?;
-    rule!(
-        "a drained data plane is not ready",
-        !report.ready,
-        "it says ready"
-    );
+    rule!("a drained data plane is not ready", !report.ready, "it says ready");
     Ok(())
 }

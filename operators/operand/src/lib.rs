@@ -16,12 +16,7 @@ pub mod server;
 pub mod set_hash;
 
 /// Messages and service as the proto file says them.
-#[allow(
-    clippy::all,
-    clippy::pedantic,
-    unreachable_pub,
-    missing_debug_implementations
-)]
+#[allow(clippy::all, clippy::pedantic, unreachable_pub, missing_debug_implementations)]
 #[path = "generated/orrery.operand.v1.rs"]
 pub mod v1;
 

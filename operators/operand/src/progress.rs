@@ -19,9 +19,7 @@ impl ProgressSender {
 
     /// `done_units` of `total_units` (bytes, keys, requests …) of the step that runs now.
     pub fn step(&self, step: &str, done_units: u64, total_units: u64) {
-        let percent = (done_units.min(total_units) * 100)
-            .checked_div(total_units)
-            .unwrap_or(0);
+        let percent = (done_units.min(total_units) * 100).checked_div(total_units).unwrap_or(0);
         let message = Progress {
             percent: percent.min(99) as u32,
             step: step.to_owned(),

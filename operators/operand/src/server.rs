@@ -78,9 +78,7 @@ pub struct Service<T> {
 
 impl<T> std::fmt::Debug for Service<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Service")
-            .field("access", &self.access)
-            .finish_non_exhaustive()
+        f.debug_struct("Service").field("access", &self.access).finish_non_exhaustive()
     }
 }
 
@@ -117,22 +115,14 @@ impl<T: Operand> Service<T> {
 }
 
 fn bearer<M>(request: &Request<M>) -> Option<&str> {
-    request
-        .metadata()
-        .get("authorization")?
-        .to_str()
-        .ok()?
-        .strip_prefix("Bearer ")
+    request.metadata().get("authorization")?.to_str().ok()?.strip_prefix("Bearer ")
 }
 
 fn is_local<M>(request: &Request<M>) -> bool {
     if request.extensions().get::<UdsConnectInfo>().is_some() {
         return true;
     }
-    let peer = request
-        .extensions()
-        .get::<TcpConnectInfo>()
-        .and_then(TcpConnectInfo::remote_addr);
+    let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
     peer.is_some_and(|address| match address.ip() {
         IpAddr::V4(ip) => ip.is_loopback(),
         IpAddr::V6(ip) => {

@@ -9,11 +9,7 @@ use crate::v1::{DeclaredObject, SyncRequest};
 pub fn sync_request(kind: &str, mut objects: Vec<DeclaredObject>) -> SyncRequest {
     objects.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
     let set_hash = set_hash(kind, &objects);
-    SyncRequest {
-        kind: kind.to_owned(),
-        objects,
-        set_hash,
-    }
+    SyncRequest { kind: kind.to_owned(), objects, set_hash }
 }
 
 /// SHA-256 in hex over kind and objects; every field is preceded by its length, so that no two
@@ -37,14 +33,12 @@ pub fn set_hash(kind: &str, objects: &[DeclaredObject]) -> String {
 
 /// Lower-case hexadecimal text.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            for digit in [byte >> 4, byte & 15] {
-                text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
-            }
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+        }
+        text
+    })
 }
 
 #[cfg(test)]
@@ -68,9 +62,6 @@ mod tests {
         assert_eq!(ab.set_hash, ba.set_hash);
         let newer = sync_request("KVNamespace", vec![object("a", 2), object("b", 1)]);
         assert_ne!(ab.set_hash, newer.set_hash);
-        assert_ne!(
-            ab.set_hash,
-            sync_request("Other", ab.objects.clone()).set_hash
-        );
+        assert_ne!(ab.set_hash, sync_request("Other", ab.objects.clone()).set_hash);
     }
 }

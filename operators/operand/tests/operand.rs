@@ -47,11 +47,7 @@ struct Small {
 impl Operand for Small {
     async fn report(&self) -> ReportResponse {
         let state = self.state.lock().expect("no holder panics");
-        let role = if state.fenced {
-            Role::Fenced
-        } else {
-            Role::Primary
-        };
+        let role = if state.fenced { Role::Fenced } else { Role::Primary };
         let drained = state.drained && self.fault != Fault::StaysReadyWhenDrained;
         ReportResponse {
             system: "small".into(),
@@ -85,11 +81,7 @@ impl Operand for Small {
             .map(|object| {
                 let accepted = object.spec != b"bad" || self.fault == Fault::AcceptsBadObjects;
                 let text = |text: &str| {
-                    if accepted {
-                        String::new()
-                    } else {
-                        text.to_owned()
-                    }
+                    if accepted { String::new() } else { text.to_owned() }
                 };
                 ObjectResult {
                     accepted,
@@ -102,10 +94,7 @@ impl Operand for Small {
                 }
             })
             .collect();
-        Ok(SyncResponse {
-            results,
-            set_hash: request.set_hash,
-        })
+        Ok(SyncResponse { results, set_hash: request.set_hash })
     }
 
     async fn drain(&self, _: u32, _: ProgressSender) -> Result<Finished, OperandError> {
@@ -123,16 +112,11 @@ impl Operand for Small {
             _ => epoch <= state.epoch && !(state.fenced && epoch == state.epoch),
         };
         if low {
-            return Err(OperandError::Fenced {
-                holder: state.epoch,
-            });
+            return Err(OperandError::Fenced { holder: state.epoch });
         }
         state.epoch = epoch;
         state.fenced = false;
-        Ok(PromoteResponse {
-            epoch,
-            durable_position: 0,
-        })
+        Ok(PromoteResponse { epoch, durable_position: 0 })
     }
 
     async fn fence(&self, _: u32, epoch: u64) -> Result<FenceResponse, OperandError> {
@@ -141,10 +125,7 @@ impl Operand for Small {
             state.epoch = state.epoch.max(epoch);
             state.fenced = true;
         }
-        Ok(FenceResponse {
-            epoch,
-            durable_position: 0,
-        })
+        Ok(FenceResponse { epoch, durable_position: 0 })
     }
 
     async fn snapshot(&self, to: String, on: ProgressSender) -> Result<Finished, OperandError> {
@@ -157,11 +138,7 @@ impl Operand for Small {
         if self.fault == Fault::NeverFinishesItsSnapshot {
             return Err(OperandError::Unavailable("the disk is full".into()));
         }
-        Ok(Finished {
-            position: 1,
-            location: format!("file://{folder}/image"),
-            units: 5,
-        })
+        Ok(Finished { position: 1, location: format!("file://{folder}/image"), units: 5 })
     }
 
     async fn restore(&self, from: String, _: ProgressSender) -> Result<Finished, OperandError> {
@@ -173,16 +150,9 @@ impl Operand for Small {
 }
 
 async fn serve(fault: Fault, access: Access) -> SocketAddr {
-    let small = Arc::new(Small {
-        fault,
-        state: Mutex::default(),
-    });
-    let listener = TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("loopback can be bound");
-    let address = listener
-        .local_addr()
-        .expect("a bound socket has an address");
+    let small = Arc::new(Small { fault, state: Mutex::default() });
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback can be bound");
+    let address = listener.local_addr().expect("a bound socket has an address");
     let server = tonic::transport::Server::builder().add_service(service(small, access));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     address
@@ -195,10 +165,7 @@ async fn conformance_of(fault: Fault) -> Result<(), conformance::Broken> {
         system: "small".into(),
         declared: Some((
             "Thing".into(),
-            Specs {
-                accepted: ["good".into(), "fine".into()],
-                refused: "bad".into(),
-            },
+            Specs { accepted: ["good".into(), "fine".into()], refused: "bad".into() },
         )),
         snapshot_to: Some("file:///images".into()),
     };
@@ -217,10 +184,7 @@ async fn every_way_of_breaking_a_rule_is_noticed() {
         (Fault::ForgetsTheFence, "a fenced shard says so"),
         (Fault::AcceptsBadObjects, "bad objects are refused alone"),
         (Fault::NeverFinishesItsSnapshot, "snapshot ends"),
-        (
-            Fault::StaysReadyWhenDrained,
-            "a drained data plane is not ready",
-        ),
+        (Fault::StaysReadyWhenDrained, "a drained data plane is not ready"),
     ] {
         let broken = conformance_of(fault).await.expect_err(rule);
         assert_eq!(broken.rule, rule, "{}", broken.what);
@@ -229,14 +193,8 @@ async fn every_way_of_breaking_a_rule_is_noticed() {
 
 #[tokio::test]
 async fn a_call_without_the_right_token_is_refused() {
-    let address = serve(Fault::None, Access::Token("secret".into()))
-        .await
-        .to_string();
-    for (token, admitted) in [
-        (None, false),
-        (Some("wrong"), false),
-        (Some("secret"), true),
-    ] {
+    let address = serve(Fault::None, Access::Token("secret".into())).await.to_string();
+    for (token, admitted) in [(None, false), (Some("wrong"), false), (Some("secret"), true)] {
         let client = OperandClient::new(&address, token).expect("the address is good");
         let answer = client.report().await;
         assert_eq!(answer.is_ok(), admitted, "{token:?}");
@@ -248,20 +206,12 @@ async fn a_call_without_the_right_token_is_refused() {
 
 #[tokio::test]
 async fn a_dead_data_plane_is_unavailable_and_not_a_hang() {
-    let listener = TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("loopback can be bound");
-    let address = listener
-        .local_addr()
-        .expect("a bound socket has an address")
-        .to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback can be bound");
+    let address = listener.local_addr().expect("a bound socket has an address").to_string();
     drop(listener);
     let client = OperandClient::new(&address, None).expect("the address is good");
     let answer = client.report().await;
-    assert!(
-        matches!(answer, Err(OperandError::Unavailable(_))),
-        "{answer:?}"
-    );
+    assert!(matches!(answer, Err(OperandError::Unavailable(_))), "{answer:?}");
 }
 
 #[test]

@@ -17,10 +17,7 @@ pub struct Loaded<T> {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("failed to read {}: {source}", path.display())]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     /// The message names line and column.
     #[error("failed to understand {}: {message}", path.display())]
     Parse { path: PathBuf, message: String },
@@ -31,28 +28,19 @@ const BYTES_MAX: u64 = 4 << 20;
 
 /// Reads and parses `path`. Unknown fields are refused when `T` says so.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<Loaded<T>, ConfigError> {
-    let read = |source| ConfigError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let read = |source| ConfigError::Read { path: path.to_owned(), source };
     let size = std::fs::metadata(path).map_err(read)?.len();
     if size > BYTES_MAX {
         let message =
             format!("{size} bytes are more than the {BYTES_MAX} a configuration may have");
-        return Err(ConfigError::Parse {
-            path: path.to_owned(),
-            message,
-        });
+        return Err(ConfigError::Parse { path: path.to_owned(), message });
     }
     let text = std::fs::read_to_string(path).map_err(read)?;
     let value = serde_saphyr::from_str(&text).map_err(|error| ConfigError::Parse {
         path: path.to_owned(),
         message: error.to_string(),
     })?;
-    Ok(Loaded {
-        value,
-        hash: orrery_operand::set_hash::hex(&Sha256::digest(text.as_bytes())),
-    })
+    Ok(Loaded { value, hash: orrery_operand::set_hash::hex(&Sha256::digest(text.as_bytes())) })
 }
 
 #[cfg(test)]
@@ -90,9 +78,6 @@ mod tests {
     #[test]
     fn a_missing_file_is_named() {
         let error = load::<Sample>(Path::new("/nonexistent/kv.yaml")).expect_err("no such file");
-        assert!(
-            error.to_string().contains("/nonexistent/kv.yaml"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("/nonexistent/kv.yaml"), "{error}");
     }
 }

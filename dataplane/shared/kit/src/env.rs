@@ -23,9 +23,7 @@ pub struct SystemEnv {
 
 impl Default for SystemEnv {
     fn default() -> Self {
-        Self {
-            start: Instant::now(),
-        }
+        Self { start: Instant::now() }
     }
 }
 
@@ -72,10 +70,8 @@ impl TestEnv {
 
     /// Both clocks move on.
     pub fn advance(&self, by: Duration) {
-        self.wall_us
-            .fetch_add(by.as_micros() as i64, Ordering::SeqCst);
-        self.mono_us
-            .fetch_add(by.as_micros() as u64, Ordering::SeqCst);
+        self.wall_us.fetch_add(by.as_micros() as i64, Ordering::SeqCst);
+        self.mono_us.fetch_add(by.as_micros() as u64, Ordering::SeqCst);
     }
 
     /// The wall clock steps, as an administrator or NTP would; the other one does not.

@@ -28,38 +28,22 @@ pub struct Readiness {
 
 impl Default for Readiness {
     fn default() -> Self {
-        Self {
-            ready: false,
-            reason: "Starting".into(),
-            message: "the process is starting".into(),
-        }
+        Self { ready: false, reason: "Starting".into(), message: "the process is starting".into() }
     }
 }
 
 impl Health {
     pub fn set_ready(&self) {
-        self.set(Readiness {
-            ready: true,
-            reason: String::new(),
-            message: String::new(),
-        });
+        self.set(Readiness { ready: true, reason: String::new(), message: String::new() });
     }
 
     pub fn set_not_ready(&self, reason: &str, message: impl Into<String>) {
-        self.set(Readiness {
-            ready: false,
-            reason: reason.to_owned(),
-            message: message.into(),
-        });
+        self.set(Readiness { ready: false, reason: reason.to_owned(), message: message.into() });
     }
 
     /// Serving, but with less than was asked.
     pub fn set_degraded(&self, reason: &str, message: impl Into<String>) {
-        self.set(Readiness {
-            ready: true,
-            reason: reason.to_owned(),
-            message: message.into(),
-        });
+        self.set(Readiness { ready: true, reason: reason.to_owned(), message: message.into() });
     }
 
     /// Beyond repair: the liveness probe fails from now on.
@@ -81,10 +65,7 @@ impl Health {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Readiness> {
         // The value is whole at every moment, so a panic elsewhere does not spoil it.
-        self.inner
-            .readiness
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.inner.readiness.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

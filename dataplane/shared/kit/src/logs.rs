@@ -15,9 +15,7 @@ pub enum Format {
 pub fn init(format: Format, filter: &str) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let writer = BoxMakeWriter::new(std::io::stderr);
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     // An error here says that logging was started before.
     let _ = match format {
         Format::Text => builder.with_target(false).compact().try_init(),

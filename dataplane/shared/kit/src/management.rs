@@ -33,10 +33,7 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum ManagementError {
     #[error("failed to listen on {address}: {source}")]
-    Listen {
-        address: SocketAddr,
-        source: std::io::Error,
-    },
+    Listen { address: SocketAddr, source: std::io::Error },
     #[error("failed to start the management thread: {0}")]
     Start(std::io::Error),
 }
@@ -72,10 +69,7 @@ pub fn start<T: Operand>(
 ) -> Result<Management, ManagementError> {
     let management = bind(options.management)?;
     let http = bind(options.http)?;
-    let addresses = (
-        local(&management, options.management),
-        local(&http, options.http),
-    );
+    let addresses = (local(&management, options.management), local(&http, options.http));
     let access = match options.token {
         Some(token) => Access::Token(token.reveal().into()),
         None => Access::Loopback,
@@ -145,10 +139,7 @@ fn routes(probes: Probes) -> Router {
 
 async fn metrics(State(probes): State<Probes>) -> impl IntoResponse {
     let mut text = String::new();
-    let registry = probes
-        .registry
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let registry = probes.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let status = match prometheus_client::encoding::text::encode(&mut text, &registry) {
         Ok(()) => StatusCode::OK,
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -167,11 +158,7 @@ async fn livez(State(probes): State<Probes>) -> (StatusCode, &'static str) {
 
 async fn readyz(State(probes): State<Probes>) -> (StatusCode, String) {
     let readiness = probes.health.readiness();
-    let status = if readiness.ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let text = match readiness.reason.as_str() {
         "" => "ready\n".to_owned(),
         reason => format!("{reason}: {}\n", readiness.message),

@@ -40,9 +40,7 @@ pub struct Secrets {
 impl Secrets {
     /// `None` = no secrets at all, as on a laptop.
     pub fn new(folder: Option<&Path>) -> Self {
-        Self {
-            folder: folder.map(Path::to_owned),
-        }
+        Self { folder: folder.map(Path::to_owned) }
     }
 
     /// The secret called `key`; `None` when there is no such file. A trailing line end is not part
@@ -86,8 +84,6 @@ mod tests {
     fn an_empty_secret_is_an_error_and_not_an_open_door() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("password"), "\n").expect("writable");
-        Secrets::new(Some(folder.path()))
-            .get("password")
-            .expect_err("it is empty");
+        Secrets::new(Some(folder.path())).get("password").expect_err("it is empty");
     }
 }

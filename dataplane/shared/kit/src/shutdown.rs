@@ -20,14 +20,12 @@ impl Shutdown {
         let shutdown = Self::default();
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         let asked = shutdown.clone();
-        thread::Builder::new()
-            .name("signals".into())
-            .spawn(move || {
-                for _ in signals.forever() {
-                    asked.ask();
-                    on_signal();
-                }
-            })?;
+        thread::Builder::new().name("signals".into()).spawn(move || {
+            for _ in signals.forever() {
+                asked.ask();
+                on_signal();
+            }
+        })?;
         Ok(shutdown)
     }
 

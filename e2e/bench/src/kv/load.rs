@@ -34,42 +34,21 @@ pub fn run(
     let tool = program(&["redis-benchmark"])
         .ok_or("redis-benchmark is not installed: apt-get install redis-tools")?;
     let mut command = Command::new(tool);
-    command.args([
-        "-p",
-        &server.address.port().to_string(),
-        "--csv",
-        "-d",
-        VALUE_BYTES,
-    ]);
-    command
-        .args(["-n", &operations.to_string(), "-r", &KEYS.to_string()])
-        .args(args);
+    command.args(["-p", &server.address.port().to_string(), "--csv", "-d", VALUE_BYTES]);
+    command.args(["-n", &operations.to_string(), "-r", &KEYS.to_string()]).args(args);
     let before = server.process.cpu();
-    let output = pinned(&command, cpu)
-        .output()
-        .map_err(|error| error.to_string())?;
+    let output = pinned(&command, cpu).output().map_err(|error| error.to_string())?;
     let used = server.process.cpu().saturating_sub(before);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = text
-        .lines()
-        .rfind(|line| line.starts_with('"') && !line.starts_with("\"test\""));
+    let line = text.lines().rfind(|line| line.starts_with('"') && !line.starts_with("\"test\""));
     let line = line.ok_or_else(|| {
-        format!(
-            "{}: no result: {text}{}",
-            server.name,
-            String::from_utf8_lossy(&output.stderr)
-        )
+        format!("{}: no result: {text}{}", server.name, String::from_utf8_lossy(&output.stderr))
     })?;
     // "test","rps","avg_latency_ms","min_latency_ms","p50_latency_ms","p95","p99","max"
-    let fields: Vec<&str> = line
-        .split(',')
-        .map(|field| field.trim_matches('"'))
-        .collect();
+    let fields: Vec<&str> = line.split(',').map(|field| field.trim_matches('"')).collect();
     let number = |at: usize| -> Result<f64, String> {
         let field = fields.get(at).copied().unwrap_or_default();
-        field
-            .parse()
-            .map_err(|_| format!("{line}: field {at} is no number"))
+        field.parse().map_err(|_| format!("{line}: field {at} is no number"))
     };
     Ok(Load {
         per_second: number(1)?,

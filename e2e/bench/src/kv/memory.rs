@@ -14,11 +14,7 @@ const BATCH: u64 = 500;
 
 /// Resident bytes per key of 11 B with a value of 64 B.
 pub fn bytes_per_key(options: &Options) -> Result<Row, String> {
-    let mut row = Row::new(
-        "bytes per key, 11 B key + 64 B value",
-        "B",
-        Bar::AtMost(0.8),
-    );
+    let mut row = Row::new("bytes per key, 11 B key + 64 B value", "B", Bar::AtMost(0.8));
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let (ours, theirs) = pair(folder.path(), false)?;
     let keys = options.scaled(KEYS);
@@ -44,24 +40,16 @@ pub fn restart(options: &Options) -> Result<Row, String> {
     drop((ours, theirs));
     let start = Instant::now();
     let folder_path = folder.path();
-    let options = super::KvOptions {
-        cpu: Some(super::SERVER_CPU),
-        ..super::KvOptions::default()
-    };
+    let options = super::KvOptions { cpu: Some(super::SERVER_CPU), ..super::KvOptions::default() };
     let ours = super::orrery_kv(folder_path, &options)?;
     await_keys(&ours, keys)?;
     let our_time = start.elapsed();
     drop(ours);
     let start = Instant::now();
     let peer_folder = folder_path.join("redis");
-    let theirs = super::redis(
-        &peer_folder,
-        super::RedisMode::Always,
-        Some(super::SERVER_CPU),
-    )?;
+    let theirs = super::redis(&peer_folder, super::RedisMode::Always, Some(super::SERVER_CPU))?;
     await_keys(&theirs, keys)?;
-    row.pairs
-        .push((our_time.as_secs_f64(), start.elapsed().as_secs_f64()));
+    row.pairs.push((our_time.as_secs_f64(), start.elapsed().as_secs_f64()));
     Ok(row)
 }
 
@@ -86,17 +74,12 @@ fn fill(server: &Server, keys: u64) -> Result<(), String> {
 fn await_keys(server: &Server, keys: u64) -> Result<(), String> {
     let mut client = server.client()?;
     loop {
-        let reply = client
-            .call(&["DBSIZE"])
-            .map_err(|error| error.to_string())?;
+        let reply = client.call(&["DBSIZE"]).map_err(|error| error.to_string())?;
         match reply {
             orrery_e2e_tests::client::Reply::Integer(n) if n as u64 == keys => return Ok(()),
             orrery_e2e_tests::client::Reply::Error(text) if text.starts_with("LOADING") => {}
             other => {
-                return Err(format!(
-                    "{}: expected {keys} keys, got {other:?}",
-                    server.name
-                ));
+                return Err(format!("{}: expected {keys} keys, got {other:?}", server.name));
             }
         }
     }

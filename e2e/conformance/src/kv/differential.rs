@@ -32,14 +32,8 @@ pub fn run(args: &[String]) -> Result<bool, String> {
     for difference in &outcome.differences {
         println!("{difference}");
     }
-    println!(
-        "seed {seed}: {} commands, {} keys",
-        outcome.commands, outcome.keys_compared
-    );
+    println!("seed {seed}: {} commands, {} keys", outcome.commands, outcome.keys_compared);
     let failed = outcome.differences.len();
-    println!(
-        "{} passed, {failed} failed",
-        outcome.commands - failed as u64
-    );
+    println!("{} passed, {failed} failed", outcome.commands - failed as u64);
     Ok(failed == 0)
 }

@@ -96,11 +96,7 @@ fn copy_sources(to: &Path) -> Result<(), String> {
 }
 
 fn deb822_line(line: &str) -> String {
-    if line.starts_with("Types:") {
-        "Types: deb-src".to_owned()
-    } else {
-        line.to_owned()
-    }
+    if line.starts_with("Types:") { "Types: deb-src".to_owned() } else { line.to_owned() }
 }
 
 fn list_line(line: &str) -> String {
@@ -111,14 +107,9 @@ fn list_line(line: &str) -> String {
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
-    let output = command
-        .output()
-        .map_err(|error| format!("{command:?}: {error}"))?;
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
-    Err(format!(
-        "{command:?} failed:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    ))
+    Err(format!("{command:?} failed:\n{}", String::from_utf8_lossy(&output.stderr)))
 }

@@ -12,10 +12,7 @@ pub fn same(args: &[Vec<u8>], ours: &Reply, theirs: &Reply) -> bool {
     if ours == theirs {
         return true;
     }
-    let name = args
-        .first()
-        .map(|name| name.to_ascii_uppercase())
-        .unwrap_or_default();
+    let name = args.first().map(|name| name.to_ascii_uppercase()).unwrap_or_default();
     match name.as_slice() {
         b"TTL" | b"EXPIRETIME" | b"OBJECT" => close(ours, theirs, SLACK_MS / 1000),
         b"PTTL" | b"PEXPIRETIME" => close(ours, theirs, SLACK_MS),
@@ -90,18 +87,11 @@ mod tests {
     use super::*;
 
     fn args(text: &str) -> Vec<Vec<u8>> {
-        text.split(' ')
-            .map(|word| word.as_bytes().to_vec())
-            .collect()
+        text.split(' ').map(|word| word.as_bytes().to_vec()).collect()
     }
 
     fn array(words: &[&str]) -> Reply {
-        Reply::Array(
-            words
-                .iter()
-                .map(|word| Reply::Bulk(word.as_bytes().to_vec()))
-                .collect(),
-        )
+        Reply::Array(words.iter().map(|word| Reply::Bulk(word.as_bytes().to_vec())).collect())
     }
 
     #[test]
@@ -114,21 +104,9 @@ mod tests {
 
     #[test]
     fn a_missing_key_is_not_close_to_a_time() {
-        assert!(!same(
-            &args("TTL k"),
-            &Reply::Integer(-2),
-            &Reply::Integer(-1)
-        ));
-        assert!(same(
-            &args("TTL k"),
-            &Reply::Integer(1000),
-            &Reply::Integer(999)
-        ));
-        assert!(!same(
-            &args("INCR k"),
-            &Reply::Integer(1000),
-            &Reply::Integer(999)
-        ));
+        assert!(!same(&args("TTL k"), &Reply::Integer(-2), &Reply::Integer(-1)));
+        assert!(same(&args("TTL k"), &Reply::Integer(1000), &Reply::Integer(999)));
+        assert!(!same(&args("INCR k"), &Reply::Integer(1000), &Reply::Integer(999)));
     }
 
     #[test]

@@ -19,12 +19,7 @@ impl fmt::Display for Command {
         for (index, arg) in self.args.iter().enumerate() {
             let space = if index == 0 { "" } else { " " };
             if arg.len() > 80 {
-                write!(
-                    f,
-                    "{space}\"{}…\"({} bytes)",
-                    arg[..40].escape_ascii(),
-                    arg.len()
-                )?;
+                write!(f, "{space}\"{}…\"({} bytes)", arg[..40].escape_ascii(), arg.len())?;
             } else {
                 write!(f, "{space}\"{}\"", arg.escape_ascii())?;
             }
@@ -151,16 +146,8 @@ const RULES: &[&str] = &[
 
 /// Commands whose replies may differ by chance: not inside a transaction, where replies do not
 /// name their commands.
-const NOT_IN_TRANSACTION: &[&str] = &[
-    "RANDOMKEY",
-    "SRANDMEMBER",
-    "HRANDFIELD",
-    "SCAN",
-    "HSCAN",
-    "SSCAN",
-    "HGETALL",
-    "WATCH",
-];
+const NOT_IN_TRANSACTION: &[&str] =
+    &["RANDOMKEY", "SRANDMEMBER", "HRANDFIELD", "SCAN", "HSCAN", "SSCAN", "HGETALL", "WATCH"];
 
 /// Makes commands from a seed.
 #[derive(Debug)]
@@ -173,11 +160,7 @@ pub struct Grammar {
 
 impl Grammar {
     pub fn new(random: Random) -> Self {
-        Self {
-            random,
-            then: None,
-            in_transaction: false,
-        }
+        Self { random, then: None, in_transaction: false }
     }
 
     /// The next command of the stream.
@@ -221,9 +204,7 @@ impl Grammar {
     /// SPOP takes different members on each side: the rest of the set is removed on both.
     fn pop_then_delete(&mut self) -> Command {
         let key = self.key();
-        self.then = Some(Command {
-            args: vec![b"DEL".to_vec(), key.clone()],
-        });
+        self.then = Some(Command { args: vec![b"DEL".to_vec(), key.clone()] });
         let mut args = vec![b"SPOP".to_vec(), key];
         if self.random.chance(500) {
             args.push(self.argument("small"));
@@ -302,68 +283,26 @@ impl Grammar {
                 ])
                 .to_owned(),
             "index" => random
-                .pick(&[
-                    "0",
-                    "1",
-                    "-1",
-                    "2",
-                    "-2",
-                    "5",
-                    "100",
-                    "-100",
-                    "x",
-                    "9223372036854775807",
-                ])
+                .pick(&["0", "1", "-1", "2", "-2", "5", "100", "-100", "x", "9223372036854775807"])
                 .to_owned(),
-            "offset" => random
-                .pick(&["0", "1", "3", "50", "-1", "4294967296", "x"])
-                .to_owned(),
+            "offset" => random.pick(&["0", "1", "3", "50", "-1", "4294967296", "x"]).to_owned(),
             "rank" => random.pick(&["1", "-1", "2", "-2", "0", "x"]).to_owned(),
-            "small" => random
-                .pick(&["1", "2", "3", "0", "-1", "10", "x"])
-                .to_owned(),
-            "count" => random
-                .pick(&["1", "2", "-3", "0", "100", "-20", "x"])
-                .to_owned(),
+            "small" => random.pick(&["1", "2", "3", "0", "-1", "10", "x"]).to_owned(),
+            "count" => random.pick(&["1", "2", "-3", "0", "100", "-20", "x"]).to_owned(),
             "all" => "100000".to_owned(),
             // Either far away or over: nothing expires while the servers are compared.
             "ttl" => random
-                .pick(&[
-                    "5000",
-                    "100000",
-                    "0",
-                    "-1",
-                    "x",
-                    "9223372036854775807",
-                    "1000000",
-                ])
+                .pick(&["5000", "100000", "0", "-1", "x", "9223372036854775807", "1000000"])
                 .to_owned(),
             "pttl" => random
-                .pick(&[
-                    "5000000",
-                    "100000000",
-                    "0",
-                    "-1",
-                    "x",
-                    "9223372036854775807",
-                ])
+                .pick(&["5000000", "100000000", "0", "-1", "x", "9223372036854775807"])
                 .to_owned(),
-            "at" => random
-                .pick(&["4102444800", "4202444800", "1", "0", "-5", "x"])
-                .to_owned(),
-            "pat" => random
-                .pick(&["4102444800000", "4202444800001", "1", "-5", "x"])
-                .to_owned(),
-            "db" => random
-                .pick(&["0", "1", "2", "3", "0", "1", "16", "-1", "x"])
-                .to_owned(),
-            "type" => random
-                .pick(&["string", "hash", "list", "set", "zset", "nothing"])
-                .to_owned(),
+            "at" => random.pick(&["4102444800", "4202444800", "1", "0", "-5", "x"]).to_owned(),
+            "pat" => random.pick(&["4102444800000", "4202444800001", "1", "-5", "x"]).to_owned(),
+            "db" => random.pick(&["0", "1", "2", "3", "0", "1", "16", "-1", "x"]).to_owned(),
+            "type" => random.pick(&["string", "hash", "list", "set", "zset", "nothing"]).to_owned(),
             "pattern" => random
-                .pick(&[
-                    "*", "k*", "k[0-5]", "?1", "k\\1", "[^k]*", "m*", "[a-", "\\", "m?", "",
-                ])
+                .pick(&["*", "k*", "k[0-5]", "?1", "k\\1", "[^k]*", "m*", "[a-", "\\", "m?", ""])
                 .to_owned(),
             literal => literal.to_owned(),
         };
@@ -419,9 +358,7 @@ impl Grammar {
 }
 
 fn words(text: &[&str]) -> Command {
-    Command {
-        args: text.iter().map(|word| word.as_bytes().to_vec()).collect(),
-    }
+    Command { args: text.iter().map(|word| word.as_bytes().to_vec()).collect() }
 }
 
 #[cfg(test)]
@@ -432,9 +369,7 @@ mod tests {
     fn a_seed_gives_the_same_stream_again() {
         let stream = |seed| {
             let mut grammar = Grammar::new(Random::new(seed));
-            (0..500)
-                .map(|_| grammar.command().to_string())
-                .collect::<Vec<_>>()
+            (0..500).map(|_| grammar.command().to_string()).collect::<Vec<_>>()
         };
         assert_eq!(stream(1), stream(1));
         assert_ne!(stream(1), stream(2));

@@ -20,14 +20,8 @@ const IOREDIS: &str = "6.0.0";
 /// A server whose port stays the same over restarts.
 fn server(folder: &Path) -> (Server, KvOptions) {
     let port = Some(free_port().expect("a free port"));
-    let options = KvOptions {
-        port,
-        ..KvOptions::default()
-    };
-    (
-        orrery_kv(folder, &options).expect("orrery serve kv starts"),
-        options,
-    )
+    let options = KvOptions { port, ..KvOptions::default() };
+    (orrery_kv(folder, &options).expect("orrery serve kv starts"), options)
 }
 
 /// A client program that says KILL, waits for a line, and says DONE.
@@ -46,18 +40,12 @@ impl Script {
             .expect("the interpreter was found before");
         let stdin = child.stdin.take().expect("it is piped");
         let lines = BufReader::new(child.stdout.take().expect("it is piped"));
-        Self {
-            child,
-            stdin,
-            lines,
-        }
+        Self { child, stdin, lines }
     }
 
     fn expect(&mut self, wanted: &str) {
         let mut line = String::new();
-        self.lines
-            .read_line(&mut line)
-            .expect("its output can be read");
+        self.lines.read_line(&mut line).expect("its output can be read");
         assert_eq!(line.trim(), wanted, "the client's errors stand above");
     }
 
@@ -100,10 +88,7 @@ fn ioredis_works_and_reconnects_after_a_kill() {
     let modules = or_not_run!(node_with_ioredis());
     survives_a_kill(|port| {
         let mut command = Command::new("node");
-        command
-            .env("NODE_PATH", modules)
-            .arg(source("ioredis.cjs"))
-            .arg(port.to_string());
+        command.env("NODE_PATH", modules).arg(source("ioredis.cjs")).arg(port.to_string());
         command
     });
 }
@@ -133,10 +118,7 @@ fn redis_crate_session(connection: &mut redis::Connection) -> redis::RedisResult
     assert_eq!(sum, 42);
     let () = connection.hset_multiple("rs:h", &[("x", 1), ("y", 2)])?;
     let fields: std::collections::BTreeMap<String, i64> = connection.hgetall("rs:h")?;
-    assert_eq!(
-        fields.into_iter().collect::<Vec<_>>(),
-        [("x".into(), 1), ("y".into(), 2)]
-    );
+    assert_eq!(fields.into_iter().collect::<Vec<_>>(), [("x".into(), 1), ("y".into(), 2)]);
     let mut pipe = redis::pipe();
     for n in 0..1000 {
         pipe.set(format!("rs:p:{n}"), n).ignore();
@@ -144,11 +126,8 @@ fn redis_crate_session(connection: &mut redis::Connection) -> redis::RedisResult
     pipe.get("rs:p:999");
     let (last,): (i64,) = pipe.query(connection)?;
     assert_eq!(last, 999);
-    let (one, two): (i64, i64) = redis::pipe()
-        .atomic()
-        .incr("rs:t", 1)
-        .incr("rs:t", 1)
-        .query(connection)?;
+    let (one, two): (i64, i64) =
+        redis::pipe().atomic().incr("rs:t", 1).incr("rs:t", 1).query(connection)?;
     assert_eq!((one, two), (1, 2));
     let wrong: redis::RedisResult<i64> = connection.lpush("rs:a", "x");
     assert_eq!(wrong.expect_err("it is a string").code(), Some("WRONGTYPE"));
@@ -156,9 +135,7 @@ fn redis_crate_session(connection: &mut redis::Connection) -> redis::RedisResult
 }
 
 fn source(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/e2e/clients")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/clients").join(name)
 }
 
 fn python_with_redis() -> Result<PathBuf, String> {
@@ -179,10 +156,7 @@ fn node_with_ioredis() -> Result<PathBuf, String> {
     let folder = cache::folder(&format!("ioredis-{IOREDIS}"))?;
     once(&folder, || {
         let package = format!("ioredis@{IOREDIS}");
-        run(Command::new(&npm)
-            .args(["install", "--silent", "--prefix"])
-            .arg(&folder)
-            .arg(package))
+        run(Command::new(&npm).args(["install", "--silent", "--prefix"]).arg(&folder).arg(package))
     })?;
     Ok(folder.join("node_modules"))
 }
@@ -201,9 +175,7 @@ fn once(folder: &Path, make: impl FnOnce() -> Result<(), String>) -> Result<(), 
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
-    let output = command
-        .output()
-        .map_err(|error| format!("{command:?}: {error}"))?;
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
     if output.status.success() {
         return Ok(());
     }

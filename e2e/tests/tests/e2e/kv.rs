@@ -16,10 +16,7 @@ fn random_commands_are_answered_as_redis_answers_them() {
     std::fs::create_dir_all(&peer).expect("the folder is writable");
     let ours = orrery_kv(folder.path(), &KvOptions::default()).expect("orrery serve kv starts");
     let theirs = redis(&peer, RedisMode::Memory, None).expect("redis-server starts");
-    let seed = std::env::var("ORRERY_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(1);
+    let seed = std::env::var("ORRERY_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     let outcome = differential::run(&ours, &theirs, seed, COMMANDS, 5, |_| ())
         .unwrap_or_else(|what| panic!("seed {seed}: {what}"));
     let differences = outcome.differences.join("\n");

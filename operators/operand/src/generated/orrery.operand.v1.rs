@@ -325,8 +325,7 @@ pub mod operand_client {
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/orrery.operand.v1.Operand/Report");
             let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("orrery.operand.v1.Operand", "Report"));
+            req.extensions_mut().insert(GrpcMethod::new("orrery.operand.v1.Operand", "Report"));
             self.inner.unary(req, path, codec).await
         }
         /// Replaces the set of declared objects of one kind. An object that is missing from the set is
@@ -341,8 +340,7 @@ pub mod operand_client {
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/orrery.operand.v1.Operand/Sync");
             let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("orrery.operand.v1.Operand", "Sync"));
+            req.extensions_mut().insert(GrpcMethod::new("orrery.operand.v1.Operand", "Sync"));
             self.inner.unary(req, path, codec).await
         }
         /// Stops taking new work, finishes what was accepted, makes it durable.
@@ -359,8 +357,7 @@ pub mod operand_client {
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/orrery.operand.v1.Operand/Drain");
             let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("orrery.operand.v1.Operand", "Drain"));
+            req.extensions_mut().insert(GrpcMethod::new("orrery.operand.v1.Operand", "Drain"));
             self.inner.server_streaming(req, path, codec).await
         }
         /// Grants a shard with a fencing epoch. FAILED_PRECONDITION when the epoch is not above the one known.
@@ -374,8 +371,7 @@ pub mod operand_client {
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/orrery.operand.v1.Operand/Promote");
             let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("orrery.operand.v1.Operand", "Promote"));
+            req.extensions_mut().insert(GrpcMethod::new("orrery.operand.v1.Operand", "Promote"));
             self.inner.unary(req, path, codec).await
         }
         /// From the answer on, no write is accepted under an epoch below the one named. Idempotent.
@@ -389,8 +385,7 @@ pub mod operand_client {
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/orrery.operand.v1.Operand/Fence");
             let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("orrery.operand.v1.Operand", "Fence"));
+            req.extensions_mut().insert(GrpcMethod::new("orrery.operand.v1.Operand", "Fence"));
             self.inner.unary(req, path, codec).await
         }
         /// Writes a consistent image of all data to a folder or object-store prefix.
@@ -407,8 +402,7 @@ pub mod operand_client {
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/orrery.operand.v1.Operand/Snapshot");
             let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("orrery.operand.v1.Operand", "Snapshot"));
+            req.extensions_mut().insert(GrpcMethod::new("orrery.operand.v1.Operand", "Snapshot"));
             self.inner.server_streaming(req, path, codec).await
         }
         /// Replaces all data by an image made by Snapshot.
@@ -425,8 +419,7 @@ pub mod operand_client {
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/orrery.operand.v1.Operand/Restore");
             let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("orrery.operand.v1.Operand", "Restore"));
+            req.extensions_mut().insert(GrpcMethod::new("orrery.operand.v1.Operand", "Restore"));
             self.inner.server_streaming(req, path, codec).await
         }
     }
@@ -842,10 +835,7 @@ pub mod operand_server {
                         tonic::Status::GRPC_STATUS,
                         (tonic::Code::Unimplemented as i32).into(),
                     );
-                    headers.insert(
-                        http::header::CONTENT_TYPE,
-                        tonic::metadata::GRPC_CONTENT_TYPE,
-                    );
+                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
                     Ok(response)
                 }),
             }
