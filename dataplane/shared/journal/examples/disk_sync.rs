@@ -62,14 +62,7 @@ impl Way {
                 .open(&path)
                 .expect("the file exists");
         }
-        Self {
-            name,
-            prepared,
-            dsync,
-            file,
-            offset: 0,
-            latencies: Vec::new(),
-        }
+        Self { name, prepared, dsync, file, offset: 0, latencies: Vec::new() }
     }
 
     fn write_durably(&mut self, bytes: &[u8]) {
@@ -104,9 +97,7 @@ impl Way {
 
 fn main() {
     let mut args = std::env::args().skip(1);
-    let folder = args
-        .next()
-        .expect("usage: disk_sync <folder> [bytes] [rounds]");
+    let folder = args.next().expect("usage: disk_sync <folder> [bytes] [rounds]");
     let folder = Path::new(&folder);
     let bytes = args.next().map_or(4096, |a| a.parse().expect("bytes"));
     let rounds: usize = args.next().map_or(20, |a| a.parse().expect("rounds"));

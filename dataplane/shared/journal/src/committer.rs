@@ -41,13 +41,7 @@ pub(crate) struct Committer {
 
 impl Committer {
     pub(crate) fn new(shared: Arc<Shared>, active: Option<Active>, unmarked: bool) -> Self {
-        Self {
-            shared,
-            active,
-            group: Vec::new(),
-            last: 0,
-            unmarked,
-        }
+        Self { shared, active, group: Vec::new(), last: 0, unmarked }
     }
 
     /// Commits one group, if any waits.
@@ -105,12 +99,7 @@ impl Committer {
     pub(crate) fn mark(&mut self) {
         let ready = self.unmarked && self.group.is_empty() && !self.shared.is_failed();
         let bytes = frame::frame_bytes(0);
-        if !ready
-            || !self
-                .active
-                .as_ref()
-                .is_some_and(|active| active.has_room(bytes))
-        {
+        if !ready || !self.active.as_ref().is_some_and(|active| active.has_room(bytes)) {
             return;
         }
         let durable = self.shared.durable();
@@ -135,9 +124,7 @@ impl Committer {
         };
         let active = self.active.insert(active);
         frame::stamp(&mut self.group, active.seed, watermark);
-        active
-            .write(&mut self.group)
-            .map_err(|e| JournalError::io("write", &active.name, e))?;
+        active.write(&mut self.group).map_err(|e| JournalError::io("write", &active.name, e))?;
         active.sync().map_err(|source| JournalError::Io {
             action: "sync",
             file: active.name.clone(),

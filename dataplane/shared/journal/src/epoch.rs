@@ -40,19 +40,11 @@ fn decode(bytes: &[u8], shard: Option<u32>) -> Result<u64, JournalError> {
     let file = || EPOCH_FILE.to_owned();
     let found = u32_at(bytes, 8);
     if found != VERSION {
-        return Err(JournalError::Version {
-            file: file(),
-            found,
-            known: VERSION,
-        });
+        return Err(JournalError::Version { file: file(), found, known: VERSION });
     }
     let found = u32_at(bytes, 12);
     if let Some(expected) = shard.filter(|expected| *expected != found) {
-        return Err(JournalError::WrongShard {
-            file: file(),
-            found,
-            expected,
-        });
+        return Err(JournalError::WrongShard { file: file(), found, expected });
     }
     Ok(u64_at(bytes, 16))
 }
@@ -89,23 +81,13 @@ mod tests {
         for bit in 0..BYTES * 8 {
             let mut bytes = encode(3, 77);
             bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(matches!(
-                decode(&bytes, Some(3)),
-                Err(JournalError::Corrupt { .. })
-            ));
+            assert!(matches!(decode(&bytes, Some(3)), Err(JournalError::Corrupt { .. })));
         }
     }
 
     #[test]
     fn another_shard_is_refused() {
         let refused = decode(&encode(3, 77), Some(4));
-        assert!(matches!(
-            refused,
-            Err(JournalError::WrongShard {
-                found: 3,
-                expected: 4,
-                ..
-            })
-        ));
+        assert!(matches!(refused, Err(JournalError::WrongShard { found: 3, expected: 4, .. })));
     }
 }

@@ -123,20 +123,12 @@ impl JournalError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Self::DiskFull { action, file }
             }
-            _ => Self::Io {
-                action,
-                file,
-                source: Arc::new(source),
-            },
+            _ => Self::Io { action, file, source: Arc::new(source) },
         }
     }
 
     pub(crate) fn corrupt(position: u64, file: &str, reason: impl Into<String>) -> Self {
-        Self::Corrupt {
-            position: Position(position),
-            file: file.to_owned(),
-            reason: reason.into(),
-        }
+        Self::Corrupt { position: Position(position), file: file.to_owned(), reason: reason.into() }
     }
 
     /// The message with its causes, for a journal that is about to fail.

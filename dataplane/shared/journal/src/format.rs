@@ -138,27 +138,15 @@ impl SegmentHeader {
         shard: Option<u32>,
     ) -> Result<Self, JournalError> {
         if bytes.len() < SEGMENT_HEADER_BYTES {
-            return Err(JournalError::corrupt(
-                first,
-                file,
-                "the segment header is cut short",
-            ));
+            return Err(JournalError::corrupt(first, file, "the segment header is cut short"));
         }
         let crc = crc32c::crc32c(&bytes[..SEGMENT_CRC_AT]);
         if bytes[..8] != SEGMENT_MAGIC || u32_at(bytes, SEGMENT_CRC_AT) != crc {
-            return Err(JournalError::corrupt(
-                first,
-                file,
-                "the segment header is damaged",
-            ));
+            return Err(JournalError::corrupt(first, file, "the segment header is damaged"));
         }
         let found = u32_at(bytes, 8);
         if found != VERSION {
-            return Err(JournalError::Version {
-                file: file.to_owned(),
-                found,
-                known: VERSION,
-            });
+            return Err(JournalError::Version { file: file.to_owned(), found, known: VERSION });
         }
         let header = Self {
             shard: u32_at(bytes, 12),
@@ -168,18 +156,10 @@ impl SegmentHeader {
         };
         if let Some(expected) = shard.filter(|expected| *expected != header.shard) {
             let file = file.to_owned();
-            return Err(JournalError::WrongShard {
-                file,
-                found: header.shard,
-                expected,
-            });
+            return Err(JournalError::WrongShard { file, found: header.shard, expected });
         }
         if header.first != first {
-            return Err(JournalError::corrupt(
-                first,
-                file,
-                "the file is not the one it is named",
-            ));
+            return Err(JournalError::corrupt(first, file, "the file is not the one it is named"));
         }
         Ok(header)
     }

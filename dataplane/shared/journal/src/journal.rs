@@ -69,22 +69,9 @@ impl Journal {
             _ => JournalError::io("lock", "the folder", error),
         })?;
         let found = recovery::recover(&disk, &options)?;
-        let Found {
-            files,
-            spares,
-            epoch,
-            snapshot,
-            last,
-            active,
-            marked,
-        } = found;
-        let recovery = Recovery::new(
-            Arc::clone(&disk),
-            options.shard,
-            snapshot,
-            last,
-            &files.segments,
-        );
+        let Found { files, spares, epoch, snapshot, last, active, marked } = found;
+        let recovery =
+            Recovery::new(Arc::clone(&disk), options.shard, snapshot, last, &files.segments);
         let shared = Arc::new(Shared::new(disk, options, lock, files, last, epoch));
         adopt_spares(&shared, &spares);
         if snapshot > 0 {
@@ -97,13 +84,7 @@ impl Journal {
         } else {
             Crew::Inline(Box::new((committer, preparer)))
         };
-        let journal = Self {
-            shared,
-            crew,
-            pending: Vec::new(),
-            last,
-            epoch,
-        };
+        let journal = Self { shared, crew, pending: Vec::new(), last, epoch };
         Ok(Opened { journal, recovery })
     }
 
@@ -177,10 +158,7 @@ impl Journal {
 
     /// A future that completes when `position` is durable.
     pub fn wait_durable(&self, position: Position) -> WaitDurable {
-        WaitDurable {
-            shared: Arc::clone(&self.shared),
-            position: position.0,
-        }
+        WaitDurable { shared: Arc::clone(&self.shared), position: position.0 }
     }
 
     /// Blocks until `position` is durable or the deadline has passed.
@@ -206,10 +184,7 @@ impl Journal {
     /// nothing. After another error the epoch on disk may be either, and asking again is safe.
     pub fn raise_epoch(&mut self, epoch: Epoch) -> Result<(), JournalError> {
         if epoch.0 < self.epoch {
-            return Err(JournalError::Fenced {
-                held: Epoch(self.epoch),
-                asked: epoch,
-            });
+            return Err(JournalError::Fenced { held: Epoch(self.epoch), asked: epoch });
         }
         if epoch.0 > self.epoch {
             epoch::store(&*self.shared.disk, self.shared.options.shard, epoch.0)?;
@@ -221,9 +196,7 @@ impl Journal {
 
     /// Checks sealed segments and snapshots while the journal runs.
     pub fn scrubber(&self) -> Scrubber {
-        Scrubber {
-            shared: Arc::clone(&self.shared),
-        }
+        Scrubber { shared: Arc::clone(&self.shared) }
     }
 
     /// One step of the committer or the preparer, for a journal without threads. `false` when there
@@ -246,23 +219,16 @@ impl Journal {
         self.dismiss();
         let position = Position(self.last);
         let reason = "the journal was closed".to_owned();
-        self.shared
-            .fate(self.last)
-            .unwrap_or(Err(JournalError::Unknown { position, reason }))
+        self.shared.fate(self.last).unwrap_or(Err(JournalError::Unknown { position, reason }))
     }
 
     fn check_open(&self) -> Result<(), JournalError> {
         if let Some(error) = self.shared.failure() {
-            return Err(JournalError::Failed {
-                reason: error.chain(),
-            });
+            return Err(JournalError::Failed { reason: error.chain() });
         }
         if self.is_full() {
             let file = "the segment".to_owned();
-            return Err(JournalError::DiskFull {
-                action: "write",
-                file,
-            });
+            return Err(JournalError::DiskFull { action: "write", file });
         }
         Ok(())
     }
@@ -296,10 +262,7 @@ fn adopt_spares(shared: &Shared, numbers: &[u64]) {
     for number in numbers {
         shared.spares.seen(*number);
         let name = spare_name(*number);
-        let opened = shared
-            .disk
-            .open(&name)
-            .and_then(|file| Ok((file.len()?, file)));
+        let opened = shared.disk.open(&name).and_then(|file| Ok((file.len()?, file)));
         match opened {
             Ok((bytes, file))
                 if bytes == shared.options.segment_bytes

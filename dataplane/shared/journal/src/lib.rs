@@ -29,6 +29,8 @@ mod replay;
 mod scrub;
 mod segment;
 mod shared;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod snapshot;
 mod trim;
 mod wait;

@@ -103,10 +103,7 @@ pub(crate) struct Preparer {
 
 impl Preparer {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self {
-            shared,
-            unfinished: None,
-        }
+        Self { shared, unfinished: None }
     }
 
     /// Writes one chunk if a spare is missing. `false` when there was nothing to do, or no room.
@@ -170,14 +167,8 @@ impl Preparer {
 }
 
 fn begin(disk: &dyn Disk, name: String) -> Result<Spare, JournalError> {
-    let file = disk
-        .create(&name)
-        .map_err(|e| JournalError::io("create", &name, e))?;
-    Ok(Spare {
-        name,
-        file,
-        bytes: 0,
-    })
+    let file = disk.create(&name).map_err(|e| JournalError::io("create", &name, e))?;
+    Ok(Spare { name, file, bytes: 0 })
 }
 
 /// Removes a file whose absence nobody relies on.

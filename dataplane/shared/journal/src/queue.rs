@@ -80,17 +80,10 @@ impl Queue {
                 // Held-up work is tried again after the limit, whatever arrives meanwhile.
                 let woken = self.wake.wait_timeout(waiting, limit);
                 let timed_out = woken.unwrap_or_else(PoisonError::into_inner).1.timed_out();
-                return if timed_out {
-                    Woken::TimedOut
-                } else {
-                    Woken::Work
-                };
+                return if timed_out { Woken::TimedOut } else { Woken::Work };
             }
             waiting.asleep = true;
-            waiting = self
-                .wake
-                .wait(waiting)
-                .unwrap_or_else(PoisonError::into_inner);
+            waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
     }
 

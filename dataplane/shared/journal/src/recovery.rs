@@ -47,10 +47,7 @@ pub(crate) struct Found {
 
 fn list(disk: &dyn Disk) -> Result<Listing, JournalError> {
     let mut listing = Listing::default();
-    for name in disk
-        .list()
-        .map_err(|e| JournalError::io("list", "the folder", e))?
-    {
+    for name in disk.list().map_err(|e| JournalError::io("list", "the folder", e))? {
         match Name::parse(&name) {
             Name::Segment(first) => listing.segments.push(first),
             Name::Snapshot(at) => listing.snapshots.push(at),
@@ -71,8 +68,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &Options) -> Result<Found, 
     let listing = list(&**disk)?;
     // Names seen here may not be durable yet if the process before died, and what is acknowledged
     // from now on relies on them.
-    disk.sync_dir()
-        .map_err(|e| JournalError::io("sync", "the folder", e))?;
+    disk.sync_dir().map_err(|e| JournalError::io("sync", "the folder", e))?;
     for name in &listing.temporaries {
         crate::prepare::remove(&**disk, name);
     }
@@ -81,19 +77,16 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &Options) -> Result<Found, 
     }
     let epoch = epoch::load(&**disk, Some(options.shard))?;
     let (snapshot, usable) = choose_snapshot(&**disk, options, &listing)?;
-    let walked = walk_tail(&**disk, options, &listing.segments, snapshot)?;
+    // A snapshot got its name only when the journal was durable up to it, so even a damaged one
+    // is proof of that.
+    let proven = listing.snapshots.last().copied().unwrap_or(0);
+    let walked = walk_tail(&**disk, options, &listing.segments, snapshot, proven)?;
     if walked.epoch > epoch {
-        let reason = format!(
-            "epoch {epoch} is behind epoch {} of the records",
-            walked.epoch
-        );
+        let reason = format!("epoch {epoch} is behind epoch {} of the records", walked.epoch);
         return Err(JournalError::corrupt(walked.last, EPOCH_FILE, reason));
     }
     Ok(Found {
-        files: Files {
-            segments: listing.segments,
-            snapshots: usable,
-        },
+        files: Files { segments: listing.segments, snapshots: usable },
         spares: listing.spares,
         epoch,
         snapshot,
@@ -122,10 +115,7 @@ fn create(disk: &dyn Disk, options: &Options, listing: &Listing) -> Result<Found
     let active = segment::begin_first(disk, options, 0)?;
     epoch::store(disk, options.shard, 0)?;
     Ok(Found {
-        files: Files {
-            segments: vec![1],
-            snapshots: Vec::new(),
-        },
+        files: Files { segments: vec![1], snapshots: Vec::new() },
         spares: listing.spares.clone(),
         epoch: 0,
         snapshot: 0,
@@ -179,23 +169,18 @@ fn walk_tail(
     options: &Options,
     segments: &[u64],
     snapshot: u64,
+    proven: u64,
 ) -> Result<Walked, JournalError> {
     let below = segments.partition_point(|first| *first <= snapshot + 1);
     let tail = &segments[below.saturating_sub(1)..];
     if below == 0 {
         let reason = "no segment holds it".to_owned();
-        return Err(JournalError::corrupt(
-            snapshot + 1,
-            &segment_name(snapshot + 1),
-            reason,
-        ));
+        return Err(JournalError::corrupt(snapshot + 1, &segment_name(snapshot + 1), reason));
     }
     let mut epoch = 0;
     for (index, first) in tail.iter().enumerate() {
         let name = segment_name(*first);
-        let file = disk
-            .open(&name)
-            .map_err(|e| JournalError::io("open", &name, e))?;
+        let file = disk.open(&name).map_err(|e| JournalError::io("open", &name, e))?;
         let bytes = read_all(disk, &name).map_err(|e| JournalError::io("read", &name, e))?;
         let header = SegmentHeader::decode(&bytes, &name, *first, Some(options.shard))?;
         if header.epoch < epoch {
@@ -204,15 +189,11 @@ fn walk_tail(
         if let Some(next) = tail.get(index + 1) {
             epoch = check_sealed(&bytes, &header, &name, next - 1)?;
         } else {
-            let end = find_end(&bytes, &header, &name, snapshot)?;
+            let end = find_end(&bytes, &header, &name, proven)?;
             return settle(file, &bytes, &header, options, &end);
         }
     }
-    Err(JournalError::corrupt(
-        snapshot + 1,
-        "the folder",
-        "it has no segment",
-    ))
+    Err(JournalError::corrupt(snapshot + 1, "the folder", "it has no segment"))
 }
 
 /// Checks a segment that is followed by another; gives the epoch of its last record.
@@ -242,12 +223,13 @@ pub(crate) struct End {
     pub(crate) torn: bool,
 }
 
-/// Finds the end of the last segment by the rule above.
+/// Finds the end of the last segment by the rule above. Records up to `proven` are known to have
+/// been durable.
 pub(crate) fn find_end(
     bytes: &[u8],
     header: &SegmentHeader,
     name: &str,
-    snapshot: u64,
+    proven: u64,
 ) -> Result<End, JournalError> {
     let mut cursor = Cursor::new(header);
     let reason = loop {
@@ -261,7 +243,7 @@ pub(crate) fn find_end(
     };
     let bad = cursor.last + 1;
     let left = search(bytes, header, cursor.offset);
-    let proven = left.watermark.max(snapshot);
+    let proven = left.watermark.max(proven);
     if proven >= bad {
         let reason = format!("{reason}, but records up to {proven} were durable");
         return Err(JournalError::corrupt(bad, name, reason));
@@ -276,10 +258,7 @@ pub(crate) fn find_end(
             "cut a torn group that was never acknowledged",
         );
     }
-    Ok(End {
-        cursor,
-        torn: left.any,
-    })
+    Ok(End { cursor, torn: left.any })
 }
 
 /// Makes durable what was found: the last group may so far be only in the page cache, even if a
@@ -301,16 +280,7 @@ fn settle(
             .map_err(|e| JournalError::io("make durable the end of", &name, e))?;
     }
     let length = bytes.len() as u64;
-    let capacity = if options.preallocate {
-        length
-    } else {
-        options.segment_bytes
-    };
+    let capacity = if options.preallocate { length } else { options.segment_bytes };
     let active = (!end.torn).then(|| Active::resume(file, header, cursor.offset as u64, capacity));
-    Ok(Walked {
-        last: cursor.last,
-        epoch: cursor.epoch,
-        active,
-        marked,
-    })
+    Ok(Walked { last: cursor.last, epoch: cursor.epoch, active, marked })
 }

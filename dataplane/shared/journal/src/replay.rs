@@ -61,14 +61,7 @@ impl Recovery {
         let lasts = firsts.iter().skip(1).map(|next| next - 1).chain([last]);
         let tail = |(_, segment_last): &(u64, u64)| *segment_last > snapshot;
         let segments = firsts.iter().copied().zip(lasts).filter(tail).collect();
-        Self {
-            disk,
-            shard,
-            snapshot,
-            last,
-            segments,
-            reading: None,
-        }
+        Self { disk, shard, snapshot, last, segments, reading: None }
     }
 
     /// The newest intact snapshot; `None` if the journal has none. Can be asked for again.
@@ -91,11 +84,7 @@ impl Recovery {
 
     /// The next record behind the snapshot, in order of position; `None` after the last.
     pub fn next_record(&mut self) -> Result<Option<Entry<'_>>, JournalError> {
-        while self
-            .reading
-            .as_ref()
-            .is_none_or(|reading| reading.cursor.last >= reading.last)
-        {
+        while self.reading.as_ref().is_none_or(|reading| reading.cursor.last >= reading.last) {
             self.reading = None;
             let Some((first, last)) = self.segments.pop_front() else {
                 return Ok(None);
@@ -132,11 +121,6 @@ impl Recovery {
                 return Err(JournalError::corrupt(bad, &name, "the record is damaged"));
             }
         }
-        Ok(Reading {
-            name,
-            bytes,
-            cursor,
-            last,
-        })
+        Ok(Reading { name, bytes, cursor, last })
     }
 }

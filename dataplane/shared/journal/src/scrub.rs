@@ -9,6 +9,7 @@ use crate::disk::read_all;
 use crate::format::{Name, SegmentHeader, segment_name, snapshot_name};
 use crate::recovery::{check_sealed, find_end};
 use crate::shared::Shared;
+use crate::walk::{Cursor, Step, search};
 use crate::{Disk, JournalError, Position, epoch, snapshot};
 
 /// One file that cannot be trusted.
@@ -25,20 +26,10 @@ pub struct Damage {
 impl Damage {
     fn new(file: &str, error: &JournalError) -> Self {
         match error {
-            JournalError::Corrupt {
-                position,
-                file,
-                reason,
-            } => Self {
-                position: *position,
-                file: file.clone(),
-                reason: reason.clone(),
-            },
-            other => Self {
-                position: Position(0),
-                file: file.to_owned(),
-                reason: other.chain(),
-            },
+            JournalError::Corrupt { position, file, reason } => {
+                Self { position: *position, file: file.clone(), reason: reason.clone() }
+            }
+            other => Self { position: Position(0), file: file.to_owned(), reason: other.chain() },
         }
     }
 }
@@ -46,9 +37,7 @@ impl Damage {
 /// Checks every file of a folder that no journal has open. A missing segment between two others is
 /// damage too. The error is for a folder that cannot be listed.
 pub fn scrub(disk: &dyn Disk) -> Result<Vec<Damage>, JournalError> {
-    let names = disk
-        .list()
-        .map_err(|e| JournalError::io("list", "the folder", e))?;
+    let names = disk.list().map_err(|e| JournalError::io("list", "the folder", e))?;
     let names: Vec<Name> = names.iter().map(|name| Name::parse(name)).collect();
     let mut segments: Vec<u64> = Vec::new();
     let mut snapshots: Vec<u64> = Vec::new();
@@ -63,14 +52,10 @@ pub fn scrub(disk: &dyn Disk) -> Result<Vec<Damage>, JournalError> {
     snapshots.sort_unstable();
     let mut damages = scrub_snapshots(disk, &snapshots);
     if names.contains(&Name::Epoch) {
-        damages.extend(
-            epoch::load(disk, None)
-                .err()
-                .map(|e| Damage::new("epoch", &e)),
-        );
+        damages.extend(epoch::load(disk, None).err().map(|e| Damage::new("epoch", &e)));
     }
     let floor = snapshots.last().copied().unwrap_or(0);
-    damages.extend(scrub_segments(disk, &segments));
+    damages.extend(scrub_segments(disk, &segments, floor));
     if let Some(first) = segments.last() {
         let name = segment_name(*first);
         let checked = read_segment(disk, *first)
@@ -88,18 +73,32 @@ fn read_segment(disk: &dyn Disk, first: u64) -> Result<(Vec<u8>, SegmentHeader),
 }
 
 /// Checks all segments but the last, which may be growing.
-fn scrub_segments(disk: &dyn Disk, segments: &[u64]) -> Vec<Damage> {
+fn scrub_segments(disk: &dyn Disk, segments: &[u64], floor: u64) -> Vec<Damage> {
     let mut damages = Vec::new();
     for pair in segments.windows(2) {
         let name = segment_name(pair[0]);
-        let checked = read_segment(disk, pair[0])
-            .and_then(|(bytes, header)| check_sealed(&bytes, &header, &name, pair[1] - 1));
+        let checked = read_segment(disk, pair[0]).and_then(|(bytes, header)| {
+            let superfluous = pair[1] <= floor + 1;
+            match check_sealed(&bytes, &header, &name, pair[1] - 1) {
+                Err(_) if superfluous && ends_whole(&bytes, &header) => Ok(()),
+                checked => checked.map(|_| ()),
+            }
+        });
         match checked {
             Err(error) if !is_gone(&error) => damages.push(Damage::new(&name, &error)),
             _ => {}
         }
     }
     damages
+}
+
+/// Whether nothing lies behind the last intact frame. Then, in a segment below the newest snapshot,
+/// what is missing up to the next segment was in others that are trimmed already: a trim that power
+/// was lost in may remove later segments and leave earlier ones.
+fn ends_whole(bytes: &[u8], header: &SegmentHeader) -> bool {
+    let mut cursor = Cursor::new(header);
+    while let Step::Record(..) = cursor.step(bytes) {}
+    !search(bytes, header, cursor.offset).any
 }
 
 fn scrub_snapshots(disk: &dyn Disk, snapshots: &[u64]) -> Vec<Damage> {
@@ -129,12 +128,12 @@ pub struct Scrubber {
 impl Scrubber {
     /// Reads all sealed segments and all snapshots once.
     pub fn run(&self) -> Vec<Damage> {
-        let (segments, snapshots) = self
-            .shared
-            .with_files(|files| (files.segments.clone(), files.snapshots.clone()));
+        let (segments, snapshots) =
+            self.shared.with_files(|files| (files.segments.clone(), files.snapshots.clone()));
         let disk = &*self.shared.disk;
+        let floor = snapshots.last().copied().unwrap_or(0);
         let mut damages = scrub_snapshots(disk, &snapshots);
-        damages.extend(scrub_segments(disk, &segments));
+        damages.extend(scrub_segments(disk, &segments, floor));
         damages
     }
 }

@@ -35,13 +35,7 @@ impl Active {
         capacity: u64,
     ) -> Self {
         let name = segment_name(header.first);
-        Self {
-            name,
-            seed: header.seed(),
-            offset,
-            file,
-            capacity,
-        }
+        Self { name, seed: header.seed(), offset, file, capacity }
     }
 
     /// Whether a group of `bytes` has room. An empty segment takes any group.
@@ -70,12 +64,8 @@ impl Active {
 /// `DiskFull` leaves nothing behind and may be tried again; after any other error the journal must
 /// not go on, because it is not known what the folder holds.
 pub(crate) fn begin(shared: &Shared, first: u64, epoch: u64) -> Result<Active, JournalError> {
-    let header = SegmentHeader {
-        shard: shared.options.shard,
-        epoch,
-        first,
-        salt: shared.disk.nonce(),
-    };
+    let header =
+        SegmentHeader { shard: shared.options.shard, epoch, first, salt: shared.disk.nonce() };
     let spare = match shared.spares.take() {
         Some(spare) => dress(&*shared.disk, spare, &header)?,
         None => make_hastily(&*shared.disk, &shared.options, &header)?,
@@ -95,12 +85,7 @@ pub(crate) fn begin_first(
     options: &Options,
     epoch: u64,
 ) -> Result<Active, JournalError> {
-    let header = SegmentHeader {
-        shard: options.shard,
-        epoch,
-        first: 1,
-        salt: disk.nonce(),
-    };
+    let header = SegmentHeader { shard: options.shard, epoch, first: 1, salt: disk.nonce() };
     let spare = make_hastily(disk, options, &header)?;
     install(disk, spare, &header, options)
 }
@@ -132,11 +117,7 @@ fn make_hastily(
     match made {
         Ok(file) => {
             sync_whole(&*file, HASTY_NAME)?;
-            Ok(Spare {
-                name: HASTY_NAME.to_owned(),
-                file,
-                bytes: content.len() as u64,
-            })
+            Ok(Spare { name: HASTY_NAME.to_owned(), file, bytes: content.len() as u64 })
         }
         Err(source) => {
             remove(disk, HASTY_NAME);
@@ -158,28 +139,18 @@ fn install(
     options: &Options,
 ) -> Result<Active, JournalError> {
     let name = segment_name(header.first);
-    disk.rename(&spare.name, &name)
-        .map_err(|e| failed("rename", &spare.name, e))?;
-    disk.sync_dir()
-        .map_err(|e| failed("sync the folder of", &name, e))?;
+    disk.rename(&spare.name, &name).map_err(|e| failed("rename", &spare.name, e))?;
+    disk.sync_dir().map_err(|e| failed("sync the folder of", &name, e))?;
     Ok(Active {
         name,
         seed: header.seed(),
         offset: SEGMENT_HEADER_BYTES as u64,
         file: spare.file,
-        capacity: if options.preallocate {
-            spare.bytes
-        } else {
-            options.segment_bytes
-        },
+        capacity: if options.preallocate { spare.bytes } else { options.segment_bytes },
     })
 }
 
 /// An error after which the journal must not go on, even if the disk is merely full.
 fn failed(action: &'static str, file: &str, source: io::Error) -> JournalError {
-    JournalError::Io {
-        action,
-        file: file.to_owned(),
-        source: source.into(),
-    }
+    JournalError::Io { action, file: file.to_owned(), source: source.into() }
 }

@@ -124,11 +124,7 @@ impl Shared {
     /// Wakes waiters and the owner's event loop.
     pub(crate) fn tell(&self, everyone: bool) {
         self.waiters.wake(self.durable(), everyone);
-        let progress = self
-            .progress
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(progress) = progress {
             progress();
         }

@@ -57,34 +57,18 @@ fn check_header(
         && bytes[..8] == MAGIC
         && u32_at(bytes, 60) == crc32c::crc32c(&bytes[..60]);
     if !intact {
-        return Err(JournalError::corrupt(
-            position,
-            file,
-            "the snapshot header is damaged",
-        ));
+        return Err(JournalError::corrupt(position, file, "the snapshot header is damaged"));
     }
     let found = u32_at(bytes, 8);
     if found != VERSION {
-        return Err(JournalError::Version {
-            file: file.to_owned(),
-            found,
-            known: VERSION,
-        });
+        return Err(JournalError::Version { file: file.to_owned(), found, known: VERSION });
     }
     let found = u32_at(bytes, 12);
     if let Some(expected) = shard.filter(|expected| *expected != found) {
-        return Err(JournalError::WrongShard {
-            file: file.to_owned(),
-            found,
-            expected,
-        });
+        return Err(JournalError::WrongShard { file: file.to_owned(), found, expected });
     }
     if u64_at(bytes, 16) != position {
-        return Err(JournalError::corrupt(
-            position,
-            file,
-            "the file is not the one it is named",
-        ));
+        return Err(JournalError::corrupt(position, file, "the file is not the one it is named"));
     }
     Ok(())
 }

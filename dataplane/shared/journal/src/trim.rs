@@ -15,18 +15,9 @@ fn forget(files: &mut Files, kept: usize) -> (u64, Vec<u64>) {
     let superfluous = files.snapshots.len().saturating_sub(kept);
     files.snapshots.drain(..superfluous);
     let whole = files.snapshots.len() >= kept;
-    let floor = files
-        .snapshots
-        .first()
-        .copied()
-        .filter(|_| whole)
-        .unwrap_or(0);
+    let floor = files.snapshots.first().copied().filter(|_| whole).unwrap_or(0);
     // A segment lies wholly at or below the floor if the next one begins at most one above it.
-    let gone = files
-        .segments
-        .windows(2)
-        .take_while(|pair| pair[1] <= floor + 1)
-        .count();
+    let gone = files.segments.windows(2).take_while(|pair| pair[1] <= floor + 1).count();
     (floor, files.segments.drain(..gone).collect())
 }
 
@@ -78,17 +69,10 @@ fn recycle(shared: &Shared, first: u64) -> Option<Spare> {
     }
     let name = segment_name(first);
     let file = shared.disk.open(&name).ok()?;
-    let bytes = file
-        .len()
-        .ok()
-        .filter(|bytes| *bytes == shared.options.segment_bytes)?;
+    let bytes = file.len().ok().filter(|bytes| *bytes == shared.options.segment_bytes)?;
     let spare = shared.spares.new_name();
     shared.disk.rename(&name, &spare).ok()?;
-    Some(Spare {
-        name: spare,
-        file,
-        bytes,
-    })
+    Some(Spare { name: spare, file, bytes })
 }
 
 #[cfg(test)]
@@ -96,10 +80,7 @@ mod tests {
     use super::*;
 
     fn files(segments: &[u64], snapshots: &[u64]) -> Files {
-        Files {
-            segments: segments.to_vec(),
-            snapshots: snapshots.to_vec(),
-        }
+        Files { segments: segments.to_vec(), snapshots: snapshots.to_vec() }
     }
 
     #[test]

@@ -23,9 +23,7 @@ impl Waiters {
 
     fn register(&self, position: u64, waker: &Waker) {
         let mut futures = self.lock();
-        let known = futures
-            .iter()
-            .any(|(p, w)| *p == position && w.will_wake(waker));
+        let known = futures.iter().any(|(p, w)| *p == position && w.will_wake(waker));
         if !known {
             futures.push((position, waker.clone()));
         }
@@ -60,10 +58,7 @@ impl Shared {
             None if self.is_closed() => "the journal was closed".to_owned(),
             None => return None,
         };
-        Some(Err(JournalError::Unknown {
-            position: Position(position),
-            reason,
-        }))
+        Some(Err(JournalError::Unknown { position: Position(position), reason }))
     }
 
     /// Blocks until `position` is durable, the journal failed, or the deadline passed.
@@ -79,9 +74,7 @@ impl Shared {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(JournalError::Deadline {
-                    position: Position(position),
-                });
+                return Err(JournalError::Deadline { position: Position(position) });
             }
             held = self
                 .waiters
@@ -111,8 +104,6 @@ impl Future for WaitDurable {
             return Poll::Ready(fate);
         }
         self.shared.waiters.register(self.position, context.waker());
-        self.shared
-            .fate(self.position)
-            .map_or(Poll::Pending, Poll::Ready)
+        self.shared.fate(self.position).map_or(Poll::Pending, Poll::Ready)
     }
 }

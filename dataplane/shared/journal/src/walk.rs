@@ -76,16 +76,10 @@ impl Cursor {
     fn check_order(&self, header: &FrameHeader) -> Result<(), String> {
         let expected = self.last + u64::from(!header.mark);
         if header.position != expected {
-            return Err(format!(
-                "position {} where {expected} belongs",
-                header.position
-            ));
+            return Err(format!("position {} where {expected} belongs", header.position));
         }
         if header.epoch < self.epoch {
-            return Err(format!(
-                "epoch fell from {} to {}",
-                self.epoch, header.epoch
-            ));
+            return Err(format!("epoch fell from {} to {}", self.epoch, header.epoch));
         }
         if header.watermark < self.watermark {
             return Err(format!(

@@ -2,5 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "journal/oracle.rs"]
+mod oracle;
 #[path = "journal/real_disk.rs"]
 mod real_disk;
+#[path = "journal/simulation.rs"]
+mod simulation;

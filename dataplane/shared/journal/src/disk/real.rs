@@ -46,11 +46,7 @@ impl Lock for RealLock {}
 impl Disk for RealDisk {
     fn lock(&self) -> io::Result<Box<dyn Lock>> {
         let path = self.folder.join(LOCK);
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path)?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
         match file.try_lock() {
             Ok(()) => Ok(Box::new(RealLock { _held: file })),
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),

@@ -79,21 +79,15 @@ impl SnapshotWriter {
     /// that the snapshot may be there too.
     pub fn finish(mut self) -> Result<Position, JournalError> {
         let io = |action, name: &str, e| JournalError::io(action, name, e);
-        self.write_chunk()
-            .map_err(|e| io("write", &self.temporary, e))?;
-        self.write_trailer()
-            .map_err(|e| io("write", &self.temporary, e))?;
-        self.file
-            .sync()
-            .map_err(|e| io("sync", &self.temporary, e))?;
+        self.write_chunk().map_err(|e| io("write", &self.temporary, e))?;
+        self.write_trailer().map_err(|e| io("write", &self.temporary, e))?;
+        self.file.sync().map_err(|e| io("sync", &self.temporary, e))?;
         self.await_journal()?;
         let name = snapshot_name(self.at);
         let disk = &*self.shared.disk;
-        disk.rename(&self.temporary, &name)
-            .map_err(|e| io("rename", &self.temporary, e))?;
+        disk.rename(&self.temporary, &name).map_err(|e| io("rename", &self.temporary, e))?;
         self.finished = true;
-        disk.sync_dir()
-            .map_err(|e| io("sync the folder of", &name, e))?;
+        disk.sync_dir().map_err(|e| io("sync the folder of", &name, e))?;
         self.shared.with_files(|files| {
             files.snapshots.retain(|known| *known != self.at);
             files.snapshots.push(self.at);
@@ -108,18 +102,13 @@ impl SnapshotWriter {
             return Ok(());
         }
         if self.shared.options.threaded {
-            let waited = self
-                .shared
-                .wait_until(self.at, Instant::now() + DURABLE_WAIT);
+            let waited = self.shared.wait_until(self.at, Instant::now() + DURABLE_WAIT);
             if waited.is_ok() {
                 return Ok(());
             }
         }
         let durable = Position(self.shared.durable());
-        Err(JournalError::SnapshotAhead {
-            at: Position(self.at),
-            durable,
-        })
+        Err(JournalError::SnapshotAhead { at: Position(self.at), durable })
     }
 
     fn write_chunk(&mut self) -> io::Result<()> {
@@ -131,8 +120,7 @@ impl SnapshotWriter {
         header[..4].copy_from_slice(&(content.len() as u32).to_le_bytes());
         header[4..].copy_from_slice(&chunk_crc(self.chunks, &content).to_le_bytes());
         self.file.write_at(&header, self.offset)?;
-        self.file
-            .write_at(&content, self.offset + header.len() as u64)?;
+        self.file.write_at(&content, self.offset + header.len() as u64)?;
         self.offset += (header.len() + content.len()) as u64;
         self.chunks += 1;
         self.content_bytes += content.len() as u64;

@@ -13,10 +13,7 @@ use orrery_journal::{
 };
 
 fn options() -> Options {
-    Options {
-        segment_bytes: 64 << 10,
-        ..Options::default()
-    }
+    Options { segment_bytes: 64 << 10, ..Options::default() }
 }
 
 fn open_with(folder: &Path, options: Options) -> Opened {
@@ -28,12 +25,7 @@ fn open(folder: &Path) -> Opened {
 }
 
 fn record(body: &[u8]) -> Record<'_> {
-    Record {
-        stream: 7,
-        kind: 3,
-        time_us: -5,
-        body,
-    }
+    Record { stream: 7, kind: 3, time_us: -5, body }
 }
 
 fn soon() -> Instant {
@@ -73,11 +65,7 @@ fn records_are_read_back_in_order_after_a_restart() {
         assert_eq!(entry.body, n.to_le_bytes().repeat(n as usize % 90));
     }
     assert!(opened.recovery.next_record().unwrap().is_none());
-    assert!(
-        scrub(&RealDisk::new(folder.path()).unwrap())
-            .unwrap()
-            .is_empty()
-    );
+    assert!(scrub(&RealDisk::new(folder.path()).unwrap()).unwrap().is_empty());
 }
 
 #[test]
@@ -114,10 +102,7 @@ fn progress_is_told_and_a_blocking_wait_ends() {
     let passed = journal.wait_durable_until(position, Instant::now());
     assert!(matches!(passed, Err(JournalError::Deadline { .. })));
     journal.flush();
-    assert_eq!(
-        journal.wait_durable_until(position, soon()).unwrap(),
-        position
-    );
+    assert_eq!(journal.wait_durable_until(position, soon()).unwrap(), position);
     until("progress", || calls.load(Ordering::SeqCst) > 0);
 }
 
@@ -152,19 +137,13 @@ fn a_future_of_a_closed_journal_is_unknown() {
     let mut wait = pin!(journal.wait_durable(position));
     drop(journal);
     let polled = wait.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-    assert!(matches!(
-        polled,
-        Poll::Ready(Err(JournalError::Unknown { .. }))
-    ));
+    assert!(matches!(polled, Poll::Ready(Err(JournalError::Unknown { .. }))));
 }
 
 #[test]
 fn a_full_queue_refuses_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let small = Options {
-        queue_bytes_max: 1000,
-        ..options()
-    };
+    let small = Options { queue_bytes_max: 1000, ..options() };
     let mut journal = open_with(folder.path(), small.clone()).journal;
     // Larger than the queue, and taken because nothing else waits.
     journal.append(record(&[1; 2000])).unwrap();
@@ -218,17 +197,8 @@ fn a_lower_epoch_is_fenced_even_after_a_restart() {
     let mut opened = open(folder.path());
     assert_eq!(opened.journal.epoch(), Epoch(5));
     let refused = opened.journal.raise_epoch(Epoch(4));
-    assert!(matches!(
-        refused,
-        Err(JournalError::Fenced {
-            held: Epoch(5),
-            asked: Epoch(4)
-        })
-    ));
-    assert_eq!(
-        opened.recovery.next_record().unwrap().unwrap().epoch,
-        Epoch(5)
-    );
+    assert!(matches!(refused, Err(JournalError::Fenced { held: Epoch(5), asked: Epoch(4) })));
+    assert_eq!(opened.recovery.next_record().unwrap().unwrap().epoch, Epoch(5));
 }
 
 #[test]
@@ -236,21 +206,8 @@ fn another_shard_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(folder.path()));
     let disk = Arc::new(RealDisk::new(folder.path()).unwrap());
-    let refused = Journal::open(
-        disk,
-        Options {
-            shard: 9,
-            ..options()
-        },
-    );
-    assert!(matches!(
-        refused,
-        Err(JournalError::WrongShard {
-            found: 0,
-            expected: 9,
-            ..
-        })
-    ));
+    let refused = Journal::open(disk, Options { shard: 9, ..options() });
+    assert!(matches!(refused, Err(JournalError::WrongShard { found: 0, expected: 9, .. })));
 }
 
 #[test]
@@ -264,10 +221,7 @@ fn a_snapshot_replaces_what_came_before_it() {
     journal.wait_durable_until(Position(400), soon()).unwrap();
     let state: Vec<u8> = (0..700_000_u32).map(|n| (n % 251) as u8).collect();
     let mut writer = journal.snapshot_writer(Position(390)).unwrap();
-    assert!(matches!(
-        journal.snapshot_writer(Position(391)),
-        Err(JournalError::SnapshotBusy)
-    ));
+    assert!(matches!(journal.snapshot_writer(Position(391)), Err(JournalError::SnapshotBusy)));
     writer.write_all(&state).unwrap();
     writer.finish().unwrap();
     assert!(journal.scrubber().run().is_empty());
@@ -276,30 +230,16 @@ fn a_snapshot_replaces_what_came_before_it() {
     let segments = std::fs::read_dir(folder.path())
         .unwrap()
         .filter(|entry| {
-            entry
-                .as_ref()
-                .unwrap()
-                .file_name()
-                .to_string_lossy()
-                .starts_with("segment-")
+            entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("segment-")
         })
         .count();
     assert!(segments <= 2, "{segments} segments are left");
     let mut opened = open(folder.path());
     let mut read = Vec::new();
-    opened
-        .recovery
-        .snapshot()
-        .unwrap()
-        .unwrap()
-        .read_to_end(&mut read)
-        .unwrap();
+    opened.recovery.snapshot().unwrap().unwrap().read_to_end(&mut read).unwrap();
     assert_eq!(read, state);
     for n in 391..=400 {
-        assert_eq!(
-            opened.recovery.next_record().unwrap().unwrap().position,
-            Position(n)
-        );
+        assert_eq!(opened.recovery.next_record().unwrap().unwrap().position, Position(n));
     }
     assert!(opened.recovery.next_record().unwrap().is_none());
 }
