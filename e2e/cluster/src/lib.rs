@@ -1,1 +1,28 @@
-//! A real Kubernetes control plane for tests, built from packages.
+//! A real Kubernetes for tests: etcd, API server, controllers and scheduler built from the Go
+//! module beside this crate, and toy nodes that stand in for kubelets.
+//!
+//! A test asks for [`Cluster::shared`] and takes a [`Namespace`] of its own. What cannot run on
+//! this machine says "not run" and why; what should run and does not is a panic with the logs.
+//! `README.md` beside this crate has the environment variables.
+
+mod address;
+mod cache;
+mod cluster;
+mod control_plane;
+mod error;
+mod go;
+mod kubeconfig;
+mod namespace;
+mod pki;
+mod process;
+mod run;
+mod say;
+mod tools;
+mod wait;
+
+pub use cluster::Cluster;
+pub use control_plane::Options;
+pub use error::ClusterError;
+pub use namespace::Namespace;
+pub use tools::tool;
+pub use wait::{poll, poll_for};

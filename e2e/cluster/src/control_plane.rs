@@ -1,0 +1,177 @@
+//! The four processes of a control plane: etcd, API server, controllers, scheduler. They listen
+//! on a loopback address of their own (see `address`), need no rights, and are started once per
+//! test process.
+//!
+//! A network namespace is not used here: nothing but loopback is spoken to. Nodes with real pods
+//! will need one; then this module gets its address from there and the rest stays.
+
+mod flags;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::control_plane::flags::Layout;
+use crate::pki::Pki;
+use crate::process::Process;
+use crate::run::Run;
+use crate::say::say;
+use crate::wait::poll_for;
+use crate::{ClusterError, address, kubeconfig, tool};
+
+/// From start to ready. It takes about five seconds; a busy machine may take many times that.
+const START_LIMIT: Duration = Duration::from_secs(120);
+
+/// What a cluster may be asked to do differently.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// After how long without a sign of life a node counts as not ready. Kubernetes' own default
+    /// by default, because a busy test machine may starve the toy nodes for seconds.
+    pub node_grace: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { node_grace: Duration::from_secs(50) }
+    }
+}
+
+/// A running control plane.
+#[derive(Debug)]
+pub(crate) struct ControlPlane {
+    pub(crate) kubeconfig: PathBuf,
+    pub(crate) config: kube::Config,
+    layout: Layout,
+    binary: PathBuf,
+    processes: Vec<Arc<Process>>,
+}
+
+impl ControlPlane {
+    /// Builds the binary when needed, starts the parts in their order and waits until the API
+    /// server serves and the controllers work.
+    pub(crate) async fn start(run: &Run, options: &Options) -> Result<Self, ClusterError> {
+        let binary = tokio::task::spawn_blocking(|| tool("kubernetes"))
+            .await
+            .map_err(|cause| ClusterError::Missing(format!("the build panicked: {cause}")))??;
+        let begun = Instant::now();
+        let layout = Self::lay_out(run, options)?;
+        let config = kubeconfig::read(&layout.admin).await?;
+        let kubeconfig = layout.admin.clone();
+        let mut plane = Self { kubeconfig, config, layout, binary, processes: Vec::new() };
+
+        plane.launch(run, "etcd", plane.layout.etcd())?;
+        plane.launch(run, "apiserver", plane.layout.apiserver())?;
+        let client = kube::Client::try_from(plane.config.clone())?;
+        plane.wait("apiserver", || serves(client.clone())).await?;
+        plane.launch(run, "controllers", plane.layout.controllers())?;
+        plane.launch(run, "scheduler", plane.layout.scheduler())?;
+        plane.wait("controllers", || controls(client.clone())).await?;
+
+        say(&format!(
+            "control plane {} ready in {:.1} s at {}",
+            run.id(),
+            begun.elapsed().as_secs_f32(),
+            plane.layout.server()
+        ));
+        Ok(plane)
+    }
+
+    /// Addresses, folders, certificates and kubeconfigs: everything the parts find on disk.
+    fn lay_out(run: &Run, options: &Options) -> Result<Layout, ClusterError> {
+        let address = address::free(&flags::PORTS)?;
+        let pki = Pki::new(run.folder("pki")?)?;
+        let layout = Layout {
+            address,
+            folder: run.folder("control-plane")?,
+            authority: pki.authority_files(),
+            server_pair: pki.server(address, flags::FIRST_SERVICE)?,
+            token_key: pki.token_key()?,
+            admin_pair: pki.client("admin", "orrery-admin", Some("system:masters"))?,
+            admin: run.folder("control-plane")?.join("admin.kubeconfig"),
+            node_grace: options.node_grace,
+        };
+        let parts = [
+            ("controllers", "system:kube-controller-manager"),
+            ("scheduler", "system:kube-scheduler"),
+        ];
+        let authority = &layout.authority.certificate;
+        kubeconfig::write(&layout.admin, &layout.server(), authority, &layout.admin_pair)?;
+        for (part, user) in parts {
+            let pair = pki.client(part, user, None)?;
+            kubeconfig::write(&layout.kubeconfig(part), &layout.server(), authority, &pair)?;
+        }
+        Ok(layout)
+    }
+
+    fn launch(&mut self, run: &Run, part: &str, flags: Vec<String>) -> Result<(), ClusterError> {
+        let mut command = Command::new(&self.binary);
+        command.arg(part).args(flags).current_dir(&self.layout.folder);
+        let log = self.log(part);
+        self.processes.push(run.start(part, command, log)?);
+        Ok(())
+    }
+
+    /// Waits for `ready`; the end of any part before that is an error at once.
+    async fn wait<F, W>(&self, part: &str, ready: F) -> Result<(), ClusterError>
+    where
+        F: Fn() -> W,
+        W: Future<Output = Result<(), String>>,
+    {
+        let last = Mutex::new(String::new());
+        let awaited = poll_for(part, START_LIMIT, || async {
+            if let Some(dead) = self.processes.iter().find(|process| process.ended().is_some()) {
+                return Some(Err(self.not_ready(dead, "it ended")));
+            }
+            match ready().await {
+                Ok(()) => Some(Ok(())),
+                Err(reason) => {
+                    *last.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+                    None
+                }
+            }
+        });
+        awaited.await.map_err(|late| {
+            let reason = last.lock().unwrap_or_else(PoisonError::into_inner);
+            let process = self.processes.iter().find(|process| process.name() == part);
+            process.map_or(late, |process| self.not_ready(process, &reason))
+        })?
+    }
+
+    fn not_ready(&self, process: &Process, reason: &str) -> ClusterError {
+        let mut logs = process.tail();
+        if process.name() != "etcd" {
+            logs = format!("{}\n{logs}", crate::process::tail(&self.log("etcd")));
+        }
+        ClusterError::NotReady { part: process.name().to_owned(), reason: reason.to_owned(), logs }
+    }
+
+    fn log(&self, part: &str) -> PathBuf {
+        log_in(&self.layout.folder, part)
+    }
+
+    /// The end of every part's log, for a failure whose cause is not known.
+    pub(crate) fn logs(&self) -> String {
+        self.processes.iter().map(|process| process.tail() + "\n").collect()
+    }
+}
+
+fn log_in(folder: &Path, part: &str) -> PathBuf {
+    folder.join(format!("{part}.log"))
+}
+
+async fn serves(client: kube::Client) -> Result<(), String> {
+    let request = http_get("/readyz").map_err(|cause| cause.to_string())?;
+    client.request_text(request).await.map(drop).map_err(|cause| cause.to_string())
+}
+
+/// The service account controller has been here: the controllers have their informers in sync.
+async fn controls(client: kube::Client) -> Result<(), String> {
+    use k8s_openapi::api::core::v1::ServiceAccount;
+    let accounts = kube::Api::<ServiceAccount>::namespaced(client, "default");
+    accounts.get("default").await.map(drop).map_err(|cause| cause.to_string())
+}
+
+fn http_get(path: &str) -> Result<http::Request<Vec<u8>>, http::Error> {
+    http::Request::get(path).body(Vec::new())
+}

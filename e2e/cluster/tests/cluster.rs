@@ -1,0 +1,5 @@
+//! The harness against itself: what other crates' tests rely on.
+
+mod cluster {
+    mod control_plane;
+}
