@@ -257,7 +257,7 @@ impl Drop for Journal {
     }
 }
 
-/// Takes over a spare of the right size from the process before, and removes the rest.
+/// Takes over spares of the right size from the process before, and removes the rest.
 fn adopt_spares(shared: &Shared, numbers: &[u64]) {
     for number in numbers {
         shared.spares.seen(*number);
@@ -267,7 +267,7 @@ fn adopt_spares(shared: &Shared, numbers: &[u64]) {
             Ok((bytes, file))
                 if bytes == shared.options.segment_bytes
                     && shared.options.preallocate
-                    && shared.spares.wanted() =>
+                    && shared.spares.welcome() > 0 =>
             {
                 shared.spares.put(Spare { name, file, bytes });
             }

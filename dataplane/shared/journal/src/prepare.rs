@@ -13,8 +13,10 @@ use crate::format::spare_name;
 use crate::shared::Shared;
 use crate::{Disk, DiskFile, JournalError};
 
-/// Spare files to have: one, since a segment lasts far longer than the making of the next.
-const READY_MAX: usize = 1;
+/// Spare files to make: one, since a segment lasts far longer than the making of the next.
+const MADE_MAX: usize = 1;
+/// Spare files to keep when a trim offers them: each saves the writing of a segment of zeros.
+const KEPT_MAX: usize = 4;
 /// Zeros written between two syncs.
 const CHUNK_BYTES: usize = 1 << 20;
 /// How long to wait after a failure before trying again.
@@ -60,9 +62,9 @@ impl Spares {
         spare
     }
 
-    /// Whether a trimmed segment would be welcome.
-    pub(crate) fn wanted(&self) -> bool {
-        self.lock().ready.len() < READY_MAX
+    /// How many more files would be welcome that need no writing.
+    pub(crate) fn welcome(&self) -> usize {
+        KEPT_MAX.saturating_sub(self.lock().ready.len())
     }
 
     pub(crate) fn put(&self, spare: Spare) {
@@ -108,7 +110,8 @@ impl Preparer {
 
     /// Writes one chunk if a spare is missing. `false` when there was nothing to do, or no room.
     pub(crate) fn turn(&mut self) -> bool {
-        if !self.shared.options.preallocate || !self.shared.spares.wanted() {
+        let enough = self.shared.spares.lock().ready.len() >= MADE_MAX;
+        if !self.shared.options.preallocate || enough {
             return false;
         }
         match self.extend() {

@@ -41,32 +41,28 @@ pub(crate) fn run(shared: &Shared) {
             _ => {}
         }
     }
-    let mut recycled = None;
+    let welcome = if shared.options.preallocate { shared.spares.welcome() } else { 0 };
+    let mut recycled = Vec::new();
     for first in gone {
-        if recycled.is_none() {
-            recycled = recycle(shared, first);
-            if recycled.is_some() {
-                continue;
-            }
+        let spare = (recycled.len() < welcome).then(|| recycle(shared, first)).flatten();
+        match spare {
+            Some(spare) => recycled.push(spare),
+            None => remove(&*shared.disk, &segment_name(first)),
         }
-        remove(&*shared.disk, &segment_name(first));
     }
     if let Err(error) = shared.disk.sync_dir() {
         tracing::warn!(%error, "failed to sync the journal folder after a trim");
         return;
     }
     // Only now: a header written under the old name would look like damage after a crash.
-    if let Some(spare) = recycled {
+    for spare in recycled {
         shared.spares.put(spare);
     }
     shared.spares.kick();
 }
 
-/// Makes a spare of a trimmed segment, if one is wanted and this one has the size.
+/// Makes a spare of a trimmed segment, if it has the size.
 fn recycle(shared: &Shared, first: u64) -> Option<Spare> {
-    if !shared.options.preallocate || !shared.spares.wanted() {
-        return None;
-    }
     let name = segment_name(first);
     let file = shared.disk.open(&name).ok()?;
     let bytes = file.len().ok().filter(|bytes| *bytes == shared.options.segment_bytes)?;

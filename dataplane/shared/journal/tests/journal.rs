@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "journal/failing.rs"]
+mod failing;
 #[path = "journal/oracle.rs"]
 mod oracle;
 #[path = "journal/real_disk.rs"]
 mod real_disk;
+#[path = "journal/rule.rs"]
+mod rule;
 #[path = "journal/simulation.rs"]
 mod simulation;

@@ -1,0 +1,199 @@
+//! Full and failing disks, and death in every single operation.
+
+use std::io::Write as _;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use orrery_journal::sim::{Faults, SimDisk};
+use orrery_journal::{Disk, Epoch, Journal, JournalError, Opened, Options, Position, Record};
+
+fn options() -> Options {
+    Options { segment_bytes: 16 << 10, threaded: false, ..Options::default() }
+}
+
+fn open(disk: &SimDisk) -> Result<Opened, JournalError> {
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    Journal::open(disk, options())
+}
+
+fn append(journal: &mut Journal, byte: u8) -> Result<Position, JournalError> {
+    journal.append(Record { stream: 0, kind: 0, time_us: 0, body: &[byte; 1000] })
+}
+
+/// Work that meets every kind of operation: groups, rolls, snapshots, trims, epochs, a close.
+fn work(disk: &SimDisk, acknowledged: &mut u64) -> Result<(), JournalError> {
+    let mut journal = open(disk)?.journal;
+    for n in 1..=60_u8 {
+        append(&mut journal, n)?;
+        if n % 3 == 0 {
+            journal.flush();
+            while journal.step() {}
+            *acknowledged = journal.durable().0;
+        }
+        if n % 12 == 0 {
+            let mut writer = journal.snapshot_writer(journal.durable())?;
+            let written = writer.write_all(&[n; 500]).map(|()| writer.finish());
+            if matches!(written, Ok(Ok(_))) {
+                journal.raise_epoch(Epoch(n.into()))?;
+            }
+        }
+    }
+    *acknowledged = journal.close()?.0;
+    Ok(())
+}
+
+#[test]
+fn death_in_any_operation_loses_nothing_acknowledged() {
+    let whole = SimDisk::new(0);
+    work(&whole, &mut 0).unwrap();
+    let operations = whole.operations();
+    assert!(operations > 100, "{operations} operations");
+    for dies_after in 0..operations {
+        for power_too in [false, true] {
+            let disk = SimDisk::new(dies_after);
+            disk.set_faults(Faults { dies_after: Some(dies_after), ..Faults::default() });
+            let mut acknowledged = 0;
+            let worked = work(&disk, &mut acknowledged);
+            assert!(worked.is_err() || disk.is_dead());
+            if power_too {
+                disk.lose_power();
+            } else {
+                disk.restart();
+            }
+            let mut opened = open(&disk).unwrap();
+            let last = opened.journal.durable().0;
+            assert!((acknowledged..=60).contains(&last), "{last} of {acknowledged}");
+            let mut expected = opened.recovery.snapshot_position().0;
+            while let Some(entry) = opened.recovery.next_record().unwrap() {
+                expected += 1;
+                assert_eq!(entry.position, Position(expected));
+                assert_eq!(entry.body, [expected as u8; 1000]);
+            }
+            assert_eq!(expected, last);
+        }
+    }
+}
+
+#[test]
+fn a_failed_sync_poisons_and_is_never_made_good() {
+    let disk = SimDisk::new(5);
+    let mut journal = open(&disk).unwrap().journal;
+    let told = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&told);
+    journal.on_progress(Box::new(move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+    }));
+    append(&mut journal, 1).unwrap();
+    journal.flush();
+    while journal.step() {}
+    assert_eq!(told.load(Ordering::SeqCst), 1);
+
+    append(&mut journal, 2).unwrap();
+    let mut wait = pin!(journal.wait_durable(Position(2)));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(wait.as_mut().poll(&mut context).is_pending());
+    disk.set_faults(Faults { sync: 1000, ..Faults::default() });
+    journal.flush();
+    while journal.step() {}
+    disk.set_faults(Faults::default());
+    assert_eq!(told.load(Ordering::SeqCst), 2);
+    while journal.step() {}
+    assert_eq!(journal.durable(), Position(1));
+    assert!(matches!(journal.failed(), Some(JournalError::Io { action: "sync", .. })));
+    assert!(matches!(append(&mut journal, 3), Err(JournalError::Failed { .. })));
+    let polled = wait.as_mut().poll(&mut context);
+    let Poll::Ready(Err(JournalError::Unknown { position, .. })) = polled else {
+        panic!("{polled:?} instead of Unknown");
+    };
+    assert_eq!(position, Position(2));
+    assert!(matches!(journal.close(), Err(JournalError::Unknown { .. })));
+}
+
+#[test]
+fn a_full_disk_is_told_early_refuses_and_goes_on_when_there_is_room() {
+    let disk = SimDisk::new(6);
+    let mut journal = open(&disk).unwrap().journal;
+    let used: usize = disk.files().iter().map(|(_, bytes)| bytes).sum();
+    disk.set_faults(Faults { room_bytes: Some(used as u64 + 5000), ..Faults::default() });
+    journal.step();
+    assert!(journal.space_low(), "there is no room for a second segment");
+
+    let mut accepted = 0;
+    while append(&mut journal, accepted as u8 + 1).is_ok() {
+        accepted += 1;
+        journal.flush();
+        journal.step();
+        assert!(accepted < 100, "the disk must fill up");
+    }
+    assert!(journal.is_full() && journal.failed().is_none());
+    assert!(matches!(append(&mut journal, 0), Err(JournalError::DiskFull { .. })));
+    assert_eq!(journal.durable(), Position(accepted - 1), "the last one waits for room");
+
+    disk.set_faults(Faults::default());
+    while journal.step() {}
+    assert!(!journal.is_full() && !journal.space_low());
+    assert_eq!(journal.durable(), Position(accepted));
+    append(&mut journal, accepted as u8 + 1).unwrap();
+    journal.close().unwrap();
+    let mut recovery = open(&disk).unwrap().recovery;
+    for n in 1..=accepted + 1 {
+        assert_eq!(recovery.next_record().unwrap().unwrap().body, [n as u8; 1000]);
+    }
+}
+
+#[test]
+fn a_snapshot_of_what_is_not_durable_is_not_kept() {
+    let disk = SimDisk::new(7);
+    let mut journal = open(&disk).unwrap().journal;
+    append(&mut journal, 1).unwrap();
+    let mut writer = journal.snapshot_writer(Position(1)).unwrap();
+    writer.write_all(b"state").unwrap();
+    let refused = writer.finish();
+    assert!(matches!(refused, Err(JournalError::SnapshotAhead { at: Position(1), .. })));
+    assert!(disk.files().iter().all(|(name, _)| !name.starts_with("snapshot")));
+}
+
+#[test]
+fn a_failed_snapshot_costs_the_journal_nothing() {
+    let disk = SimDisk::new(8);
+    let mut journal = open(&disk).unwrap().journal;
+    append(&mut journal, 1).unwrap();
+    journal.flush();
+    while journal.step() {}
+    disk.set_faults(Faults { full: 1000, ..Faults::default() });
+    let begun = journal.snapshot_writer(Position(1));
+    assert!(matches!(begun, Err(JournalError::DiskFull { .. })));
+    disk.set_faults(Faults { sync: 1000, ..Faults::default() });
+    let writer = journal.snapshot_writer(Position(1)).unwrap();
+    assert!(matches!(writer.finish(), Err(JournalError::Io { .. })));
+    disk.set_faults(Faults::default());
+    append(&mut journal, 2).unwrap();
+    assert_eq!(journal.close().unwrap(), Position(2));
+}
+
+#[test]
+fn steady_work_with_snapshots_reuses_files() {
+    let disk = SimDisk::new(9);
+    let mut journal = open(&disk).unwrap().journal;
+    for n in 1..=200_u64 {
+        append(&mut journal, n as u8).unwrap();
+        journal.flush();
+        while journal.step() {}
+        if n % 20 == 0 {
+            let mut writer = journal.snapshot_writer(Position(n)).unwrap();
+            writer.write_all(&[1; 100]).unwrap();
+            writer.finish().unwrap();
+        }
+    }
+    let recycled = disk
+        .trace()
+        .iter()
+        .filter(|line| line.starts_with("rename segment-") && line.contains("to spare-"))
+        .count();
+    assert!(recycled >= 3, "{recycled} segments were reused");
+    assert!(disk.files().len() < 10);
+    journal.close().unwrap();
+    assert_eq!(open(&disk).unwrap().journal.durable(), Position(200));
+}
