@@ -17,7 +17,7 @@ use crate::control_plane::{ControlPlane, Options};
 use crate::run::Run;
 use crate::say::say;
 use crate::wait::poll;
-use crate::{ClusterError, Namespace, kubeconfig, tool};
+use crate::{ClusterError, Namespace, Nodes, kubeconfig, storage, tool};
 
 /// Names a cluster to use instead of one of our own.
 const EXISTING: &str = "ORRERY_TEST_KUBECONFIG";
@@ -48,7 +48,15 @@ struct Inner {
 #[derive(Debug)]
 struct Own {
     plane: ControlPlane,
+    nodes: Nodes,
     run: Arc<Run>,
+}
+
+impl Drop for Own {
+    /// The run's own tasks hold it too, so it is ended by hand.
+    fn drop(&mut self) {
+        self.run.end();
+    }
 }
 
 impl Cluster {
@@ -106,7 +114,10 @@ impl Cluster {
         let run = Run::open()?;
         let plane = ControlPlane::start(&run, options).await?;
         let (kubeconfig, config) = (plane.kubeconfig.clone(), plane.config.clone());
-        let own = Some(Own { plane, run });
+        let client = Client::try_from(config.clone())?;
+        storage::start(client.clone(), &run).await?;
+        let nodes = Nodes::start(client, run.clone(), options.nodes).await?;
+        let own = Some(Own { plane, nodes, run });
         Ok(Self { inner: Arc::new(Inner { kubeconfig, config, own }) })
     }
 
@@ -126,6 +137,11 @@ impl Cluster {
     /// Outside a tokio runtime, and when the certificates cannot be read.
     pub fn client(&self) -> Client {
         Client::try_from(self.config()).expect("the configuration made a client when it was read")
+    }
+
+    /// The toy nodes. A cluster that existed before has real ones instead.
+    pub fn nodes(&self) -> Option<&Nodes> {
+        self.inner.own.as_ref().map(|own| &own.nodes)
     }
 
     /// A fresh namespace `<name>-<random>`, ready for pods, removed at drop.

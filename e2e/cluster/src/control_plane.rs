@@ -29,11 +29,13 @@ pub struct Options {
     /// After how long without a sign of life a node counts as not ready. Kubernetes' own default
     /// by default, because a busy test machine may starve the toy nodes for seconds.
     pub node_grace: Duration,
+    /// How many toy nodes there are, each in a zone of its own.
+    pub nodes: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { node_grace: Duration::from_secs(50) }
+        Self { node_grace: Duration::from_secs(50), nodes: 3 }
     }
 }
 

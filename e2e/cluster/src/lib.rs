@@ -13,10 +13,12 @@ mod error;
 mod go;
 mod kubeconfig;
 mod namespace;
+mod node;
 mod pki;
 mod process;
 mod run;
 mod say;
+mod storage;
 mod tools;
 mod wait;
 
@@ -24,5 +26,9 @@ pub use cluster::Cluster;
 pub use control_plane::Options;
 pub use error::ClusterError;
 pub use namespace::Namespace;
+pub use node::{
+    ContainerState, Ended, MarkOnly, Nodes, Order, Phase, PodRunner, PodState, Rule, RuleGuard,
+    Seat, Step,
+};
 pub use tools::tool;
 pub use wait::{poll, poll_for};

@@ -8,7 +8,10 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
+
 use crate::ClusterError;
+use crate::cluster::background;
 use crate::process::{self, Process};
 
 /// Held by a run as long as its process lives; the kernel lets go of it at any kind of death.
@@ -31,6 +34,7 @@ pub(crate) struct Run {
     _owner: File,
     list: Mutex<File>,
     processes: Mutex<Vec<Arc<Process>>>,
+    tasks: Mutex<Vec<AbortHandle>>,
 }
 
 impl Run {
@@ -64,7 +68,14 @@ impl Run {
         let owner = inside(OWNER)?;
         owner.lock().map_err(ClusterError::file(&folder))?;
         let list = Mutex::new(inside(PROCESSES)?);
-        Ok(Self { id, folder, _owner: owner, list, processes: Mutex::default() })
+        Ok(Self {
+            id,
+            folder,
+            _owner: owner,
+            list,
+            processes: Mutex::default(),
+            tasks: Mutex::default(),
+        })
     }
 
     /// Eight hexadecimal digits, fresh for every run.
@@ -98,9 +109,19 @@ impl Run {
         Ok(process)
     }
 
+    /// Runs a task beside all tests, until it ends or this run does.
+    pub(crate) fn task(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let handle = background().spawn(task).abort_handle();
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|known| !known.is_finished());
+        tasks.push(handle);
+    }
+
     /// Kills all that still runs. Nothing of a run is worth a clean shutdown: its state is thrown
     /// away and its address is not used again.
     pub(crate) fn end(&self) {
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.iter().for_each(AbortHandle::abort);
         let processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
         Process::stop_all(processes.iter().map(Arc::as_ref), Duration::ZERO);
         if std::env::var_os(KEEP).is_none() {

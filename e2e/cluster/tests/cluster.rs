@@ -2,4 +2,5 @@
 
 mod cluster {
     mod control_plane;
+    mod toy_node;
 }

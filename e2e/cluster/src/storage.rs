@@ -1,0 +1,196 @@
+//! Volumes for toy nodes: a default StorageClass whose claims become folders of the run, offered
+//! as `local` volumes on the node the scheduler chose, as kind's provisioner does. Binding,
+//! protection and reclaiming are the real controllers' work.
+
+use std::path::{Path, PathBuf};
+
+use futures::TryStreamExt;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::ClusterError;
+use crate::run::Run;
+use crate::say::say;
+
+/// The default class: bound when a pod is scheduled, deleted with its claim, may grow.
+pub(crate) const CLASS: &str = "standard";
+
+const PROVISIONER: &str = "orrery.dev/e2e-folder";
+
+/// Set by the scheduler when it has chosen a node for a claim's first pod.
+const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+
+/// Makes the class, then serves claims until the cluster ends.
+pub(crate) async fn start(client: Client, run: &Run) -> Result<(), ClusterError> {
+    let class: StorageClass = object(json!({
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {
+            "name": CLASS,
+            "annotations": { "storageclass.kubernetes.io/is-default-class": "true" },
+        },
+        "provisioner": PROVISIONER,
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "WaitForFirstConsumer",
+        "allowVolumeExpansion": true,
+    }));
+    Api::all(client.clone()).create(&PostParams::default(), &class).await?;
+    run.task(serve_claims(client.clone(), run.folder("volumes")?));
+    run.task(reclaim_volumes(client));
+    Ok(())
+}
+
+async fn serve_claims(client: Client, folder: PathBuf) {
+    let claims = Api::<PersistentVolumeClaim>::all(client.clone());
+    let changes = watcher(claims, watcher::Config::default()).default_backoff().applied_objects();
+    let served = changes.try_for_each(|claim| {
+        let (client, folder) = (client.clone(), folder.clone());
+        async move {
+            let name = claim.name_any();
+            if let Err(cause) = serve_claim(&client, &folder, &claim).await {
+                say(&format!("claim {name}: {cause}"));
+            }
+            Ok(())
+        }
+    });
+    if let Err(cause) = served.await {
+        say(&format!("no volumes from now on: {cause}"));
+    }
+}
+
+async fn serve_claim(
+    client: &Client,
+    folder: &Path,
+    claim: &PersistentVolumeClaim,
+) -> Result<(), ClusterError> {
+    let Some(spec) = &claim.spec else { return Ok(()) };
+    if spec.storage_class_name.as_deref() != Some(CLASS) {
+        return Ok(());
+    }
+    if spec.volume_name.is_some() {
+        return grow(client, claim).await;
+    }
+    let Some(node) = claim.annotations().get(SELECTED_NODE) else { return Ok(()) };
+    let (Some(uid), Some(size)) = (claim.uid(), requested(claim)) else { return Ok(()) };
+    let name = format!("pvc-{uid}");
+    let path = folder.join(&name);
+    std::fs::create_dir_all(&path).map_err(ClusterError::file(&path))?;
+    let volume: PersistentVolume = object(json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {
+            "name": name,
+            "annotations": { "pv.kubernetes.io/provisioned-by": PROVISIONER },
+        },
+        "spec": {
+            "capacity": { "storage": size },
+            "accessModes": spec.access_modes,
+            "storageClassName": CLASS,
+            "persistentVolumeReclaimPolicy": "Delete",
+            "volumeMode": "Filesystem",
+            "local": { "path": path },
+            "claimRef": {
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "namespace": claim.namespace(),
+                "name": claim.name_any(),
+                "uid": uid,
+            },
+            "nodeAffinity": { "required": { "nodeSelectorTerms": [{ "matchExpressions": [
+                { "key": "kubernetes.io/hostname", "operator": "In", "values": [node] },
+            ] }] } },
+        },
+    }));
+    match Api::all(client.clone()).create(&PostParams::default(), &volume).await {
+        // Made at an earlier change of the same claim.
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        other => Ok(other.map(drop)?),
+    }
+}
+
+/// Gives a bound claim the size it asks for: a folder has no size, so saying it is all.
+async fn grow(client: &Client, claim: &PersistentVolumeClaim) -> Result<(), ClusterError> {
+    let has = claim.status.as_ref().and_then(|status| status.capacity.as_ref()?.get("storage"));
+    let (Some(has), Some(wanted)) = (has, requested(claim)) else { return Ok(()) };
+    let volume = claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref());
+    let (Some(volume), true) = (volume, has.0 != wanted) else { return Ok(()) };
+    let capacity = json!({ "capacity": { "storage": wanted } });
+    let params = PatchParams::default();
+    let volumes = Api::<PersistentVolume>::all(client.clone());
+    volumes.patch(volume, &params, &Patch::Merge(json!({ "spec": capacity }))).await?;
+    let namespace = claim.namespace().unwrap_or_default();
+    let claims = Api::<PersistentVolumeClaim>::namespaced(client.clone(), &namespace);
+    let status = Patch::Merge(json!({ "status": capacity }));
+    claims.patch_status(&claim.name_any(), &params, &status).await?;
+    Ok(())
+}
+
+/// Removes folders whose claim is gone and whose policy says so.
+async fn reclaim_volumes(client: Client) {
+    let volumes = Api::<PersistentVolume>::all(client);
+    let changes =
+        watcher(volumes.clone(), watcher::Config::default()).default_backoff().applied_objects();
+    let served = changes.try_for_each(|volume| {
+        let volumes = volumes.clone();
+        async move {
+            if let Some(path) = released(&volume) {
+                let _ = std::fs::remove_dir_all(path);
+                let _ = volumes.delete(&volume.name_any(), &DeleteParams::default()).await;
+            }
+            Ok(())
+        }
+    });
+    if let Err(cause) = served.await {
+        say(&format!("no volume is reclaimed from now on: {cause}"));
+    }
+}
+
+/// The folder of a volume of ours that nobody claims any more and that is to be deleted.
+fn released(volume: &PersistentVolume) -> Option<&str> {
+    let spec = volume.spec.as_ref()?;
+    let ours = spec.storage_class_name.as_deref() == Some(CLASS);
+    let delete = spec.persistent_volume_reclaim_policy.as_deref() == Some("Delete");
+    let phase = volume.status.as_ref()?.phase.as_deref();
+    let released = phase == Some("Released") && volume.metadata.deletion_timestamp.is_none();
+    (ours && delete && released).then_some(spec.local.as_ref()?.path.as_str())
+}
+
+fn requested(claim: &PersistentVolumeClaim) -> Option<String> {
+    let requests = claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?;
+    Some(requests.get("storage")?.0.clone())
+}
+
+/// A typed object from a literal of this crate.
+pub(crate) fn object<K: serde::de::DeserializeOwned>(value: Value) -> K {
+    serde_json::from_value(value).expect("the literal has the fields of its kind")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn volume(policy: &str, phase: &str) -> PersistentVolume {
+        object(json!({
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": { "name": "x" },
+            "spec": {
+                "storageClassName": CLASS,
+                "persistentVolumeReclaimPolicy": policy,
+                "local": { "path": "/data" },
+            },
+            "status": { "phase": phase },
+        }))
+    }
+
+    #[test]
+    fn only_a_released_volume_to_be_deleted_is_removed() {
+        assert_eq!(released(&volume("Delete", "Released")), Some("/data"));
+        assert_eq!(released(&volume("Delete", "Bound")), None);
+        assert_eq!(released(&volume("Retain", "Released")), None);
+    }
+}
