@@ -9,8 +9,5 @@ pub(crate) type Rule = (&'static str, &'static str);
 
 /// The value of `x-kubernetes-validations`.
 pub(crate) fn rules(rules: &[Rule]) -> Value {
-    rules
-        .iter()
-        .map(|(rule, message)| json!({ "rule": rule, "message": message }))
-        .collect()
+    rules.iter().map(|(rule, message)| json!({ "rule": rule, "message": message })).collect()
 }

@@ -79,13 +79,8 @@ pub enum ConditionType {
 
 impl ConditionType {
     /// All of them, in the order they are written.
-    pub const ALL: [Self; 5] = [
-        Self::Ready,
-        Self::Reconciling,
-        Self::Stalled,
-        Self::Available,
-        Self::Degraded,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Ready, Self::Reconciling, Self::Stalled, Self::Available, Self::Degraded];
 
     /// The word as it stands in `type`.
     pub const fn as_str(self) -> &'static str {
@@ -171,10 +166,7 @@ struct Finding {
 impl ConditionSet {
     /// An empty set for a spec of this generation.
     pub fn new(generation: i64) -> Self {
-        Self {
-            generation,
-            found: BTreeMap::new(),
-        }
+        Self { generation, found: BTreeMap::new() }
     }
 
     /// Adds a condition, or replaces the one of the same type.
@@ -198,11 +190,7 @@ impl ConditionSet {
         reason: Reason,
         message: impl Into<String>,
     ) {
-        let finding = Finding {
-            status: status.into(),
-            reason,
-            message: bounded(message.into()),
-        };
+        let finding = Finding { status: status.into(), reason, message: bounded(message.into()) };
         self.found.insert(type_, finding);
     }
 

@@ -13,7 +13,10 @@
 mod cel;
 pub mod condition;
 pub mod durability;
+#[cfg(feature = "crd")]
+pub mod generate;
 pub mod kv;
+pub mod not_yet;
 pub mod reason;
 pub mod spec;
 pub mod status;

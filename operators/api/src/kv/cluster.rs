@@ -18,6 +18,7 @@ use crate::spec::{EngineSpec, LocalRef, Quantity, Storage, Tls};
         group = "orrery.dev",
         version = "v1alpha1",
         kind = "KVCluster",
+        doc = "A key-value service for everything that speaks the Redis protocol.",
         plural = "kvclusters",
         singular = "kvcluster",
         shortname = "kv",
@@ -38,22 +39,14 @@ use crate::spec::{EngineSpec, LocalRef, Quantity, Storage, Tls};
             json_path = ".status.conditions[?(@.type==\"Ready\")].status"
         ),
         printcolumn(name = "Shards", type_ = "integer", json_path = ".status.shardCount"),
-        printcolumn(
-            name = "Durability",
-            type_ = "string",
-            json_path = ".status.durability"
-        ),
+        printcolumn(name = "Durability", type_ = "string", json_path = ".status.durability"),
         printcolumn(
             name = "Endpoint",
             type_ = "string",
             json_path = ".status.endpoints[0].address"
         ),
         printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
-        printcolumn(
-            name = "Age",
-            type_ = "date",
-            json_path = ".metadata.creationTimestamp"
-        ),
+        printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
         printcolumn(
             name = "Followers",
             type_ = "integer",
@@ -271,10 +264,7 @@ pub struct Memcached {
 
 impl Default for Memcached {
     fn default() -> Self {
-        Self {
-            mode: MemcachedMode::Off,
-            port: 11_211,
-        }
+        Self { mode: MemcachedMode::Off, port: 11_211 }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::spec::{LocalRef, Quantity};
         group = "orrery.dev",
         version = "v1alpha1",
         kind = "KVNamespace",
+        doc = "A part of the keys of a KVCluster: durability, time to live, quota.",
         plural = "kvnamespaces",
         singular = "kvnamespace",
         shortname = "kvns",
@@ -33,11 +34,7 @@ use crate::spec::{LocalRef, Quantity};
         printcolumn(name = "Class", type_ = "string", json_path = ".spec.class"),
         printcolumn(name = "Match", type_ = "string", json_path = ".status.match"),
         printcolumn(name = "Cluster", type_ = "string", json_path = ".status.boundTo"),
-        printcolumn(
-            name = "Age",
-            type_ = "date",
-            json_path = ".metadata.creationTimestamp"
-        ),
+        printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
         printcolumn(
             name = "Memory%",
             type_ = "integer",

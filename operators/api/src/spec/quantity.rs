@@ -67,9 +67,7 @@ impl Quantity {
         let scale_milli = scale_milli(suffix).ok_or_else(malformed)?;
         let digits = format!("{whole}{fraction}");
         let mantissa: i128 = digits.parse().map_err(|_| too_large())?;
-        let divisor = 10_i128
-            .checked_pow(fraction.len() as u32)
-            .ok_or_else(too_large)?;
+        let divisor = 10_i128.checked_pow(fraction.len() as u32).ok_or_else(too_large)?;
         let scaled = mantissa.checked_mul(scale_milli).ok_or_else(too_large)?;
         Ok(scaled / divisor + i128::from(scaled % divisor != 0))
     }
@@ -194,14 +192,9 @@ mod tests {
 
     #[test]
     fn nonsense_and_giants_are_refused() {
-        for text in [
-            "", "Gi", "1.", ".5", "1..2", "1 Gi", "-1", "1Kb", "1e", "1e123",
-        ] {
+        for text in ["", "Gi", "1.", ".5", "1..2", "1 Gi", "-1", "1Kb", "1e", "1e123"] {
             let got = value(text);
-            assert!(
-                matches!(got, Err(QuantityError::Malformed(_))),
-                "{text}: {got:?}"
-            );
+            assert!(matches!(got, Err(QuantityError::Malformed(_))), "{text}: {got:?}");
         }
         assert!(matches!(value("8Ei"), Err(QuantityError::TooLarge(_))));
         assert!(matches!(

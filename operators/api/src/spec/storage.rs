@@ -36,9 +36,6 @@ pub struct Storage {
 
 impl Default for Storage {
     fn default() -> Self {
-        Self {
-            size: Quantity::new("20Gi"),
-            storage_class_name: None,
-        }
+        Self { size: Quantity::new("20Gi"), storage_class_name: None }
     }
 }

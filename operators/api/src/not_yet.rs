@@ -1,0 +1,60 @@
+//! Fields that are part of the API and whose work is not done yet.
+//!
+//! Each is refused with reason `NotYetSupported`, never ignored. The refusals themselves live with
+//! the systems; a test there holds them against this table, and the documentation is made from it.
+
+/// A field, or some of its values, that is refused for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotYet {
+    /// Kind the field belongs to.
+    pub kind: &'static str,
+    /// Path of the field, such as `spec.journal.backend`.
+    pub field: &'static str,
+    /// Which values are refused.
+    pub values: &'static str,
+    /// What to do until then.
+    pub instead: &'static str,
+}
+
+const fn cluster(field: &'static str, values: &'static str, instead: &'static str) -> NotYet {
+    NotYet { kind: "KVCluster", field, values, instead }
+}
+
+const fn namespace(field: &'static str, values: &'static str, instead: &'static str) -> NotYet {
+    NotYet { kind: "KVNamespace", field, values, instead }
+}
+
+/// All of them, by kind and in the order of the fields.
+pub const NOT_YET: &[NotYet] = &[
+    cluster("spec.replicas", "above 1", "use one pod per KVCluster"),
+    cluster("spec.shardsPerPod", "above 1", "use several KVClusters"),
+    cluster("spec.journal.backend", "Postgres, ObjectStore, Kafka", "use Local"),
+    cluster("spec.defaultClass", "Config, Flag", "use Store, which is as durable"),
+    cluster(
+        "spec.resp.tls",
+        "any",
+        "let a service mesh encrypt, or keep clients in the same namespace",
+    ),
+    cluster("spec.resp.clusterMode", "Slots", "use Off"),
+    cluster("spec.memcached.mode", "On", "use the Redis protocol"),
+    cluster("spec.followers", "above 0", "use 0"),
+    cluster("spec.adoptFrom", "any", "copy the keys with DUMP and RESTORE of your client"),
+    cluster("spec.deletionPolicy", "Snapshot", "use Retain and copy the volume"),
+    cluster("spec.rollout.strategy", "Gated", "set operation to Pause until the change may happen"),
+    cluster("spec.maintenanceWindows", "any", "upgrade the operator inside the window"),
+    namespace("spec.match.user", "any", "match by prefix or database"),
+    namespace("spec.class", "Config, Flag", "use Store, which is as durable"),
+    namespace("spec.revisions", "any", "keep versions under keys of their own"),
+    namespace("spec.entries", "any", "write the keys with a client"),
+    namespace("spec.eviction.policy", "WTinyLfu", "use S3Fifo"),
+    namespace(
+        "spec.quota.connections",
+        "any",
+        "limit all clients by resp.maxClients of the KVCluster",
+    ),
+];
+
+/// The entry of a field, if it has one.
+pub fn of(kind: &str, field: &str) -> Option<&'static NotYet> {
+    NOT_YET.iter().find(|entry| entry.kind == kind && entry.field == field)
+}
