@@ -62,7 +62,7 @@ fn schema_of(kind: &str) -> Value {
 
 /// The object as the API server stores it: with defaults.
 fn stored(schema: &Value, spec: &Value) -> Value {
-    kube::core::cel::defaults::apply_defaults(schema, &json!({ "spec": spec }))
+    kube::core::cel::apply_defaults(schema, &json!({ "spec": spec }))
 }
 
 #[test]
