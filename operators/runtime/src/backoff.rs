@@ -20,19 +20,14 @@ pub struct BackoffOptions {
 
 impl Default for BackoffOptions {
     fn default() -> Self {
-        Self {
-            first: Duration::from_secs(1),
-            max: Duration::from_secs(300),
-        }
+        Self { first: Duration::from_secs(1), max: Duration::from_mins(5) }
     }
 }
 
 impl BackoffOptions {
     /// Wait after the `attempt`-th failure in a row, from 1; `random` in 0..=1.
     pub fn wait(&self, attempt: u32, random: f64) -> Duration {
-        let doubled = self
-            .first
-            .saturating_mul(1_u32 << attempt.saturating_sub(1).min(20));
+        let doubled = self.first.saturating_mul(1_u32 << attempt.saturating_sub(1).min(20));
         jittered(doubled.min(self.max), random)
     }
 }
@@ -51,10 +46,7 @@ pub struct Attempts<K> {
 
 impl<K: Eq + Hash> Attempts<K> {
     pub fn new(options: BackoffOptions) -> Self {
-        Self {
-            options,
-            failed: Mutex::default(),
-        }
+        Self { options, failed: Mutex::default() }
     }
 
     /// Counts a failure and says how long to wait.
@@ -71,9 +63,7 @@ impl<K: Eq + Hash> Attempts<K> {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<K, u32>> {
-        self.failed
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -96,10 +86,7 @@ mod tests {
             attempts.failed("a");
         }
         assert!(attempts.failed("a") > Duration::from_secs(40));
-        assert!(
-            attempts.failed("b") <= Duration::from_secs(1),
-            "others are not affected"
-        );
+        assert!(attempts.failed("b") <= Duration::from_secs(1), "others are not affected");
         attempts.forget(&"a");
         assert!(attempts.failed("a") <= Duration::from_secs(1));
     }
@@ -108,7 +95,7 @@ mod tests {
         #[test]
         fn the_wait_stays_in_its_bounds(attempt in 0_u32.., random in 0.0_f64..=1.0) {
             let wait = BackoffOptions::default().wait(attempt, random);
-            prop_assert!(wait >= Duration::from_millis(750) && wait <= Duration::from_secs(300));
+            prop_assert!(wait >= Duration::from_millis(750) && wait <= Duration::from_mins(5));
         }
     }
 }

@@ -64,10 +64,7 @@ impl Board {
 
     /// Which pods carry which set out, as far as this process has heard.
     pub fn set(&self, kind: &'static str, engine_uid: &str) -> Option<SetAnswer> {
-        self.lock()
-            .sets
-            .get(&(kind, engine_uid.to_owned()))
-            .cloned()
+        self.lock().sets.get(&(kind, engine_uid.to_owned())).cloned()
     }
 
     /// Forgets a declared object that is gone.
@@ -81,9 +78,7 @@ impl Board {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -95,25 +90,14 @@ mod tests {
     fn only_new_answers_are_told() {
         let board = Board::default();
         let key = ("ns".to_owned(), "a".to_owned());
-        let accepted = Acceptance {
-            generation: 1,
-            accepted: true,
-            ..Acceptance::default()
-        };
+        let accepted = Acceptance { generation: 1, accepted: true, ..Acceptance::default() };
         let publish = |acceptance: &Acceptance| {
             let results = BTreeMap::from([(key.clone(), acceptance.clone())]);
             board.publish("KVNamespace", "uid", SetAnswer::default(), results)
         };
         assert_eq!(publish(&accepted), [key.clone()]);
         assert!(publish(&accepted).is_empty());
-        assert_eq!(
-            publish(&Acceptance {
-                generation: 2,
-                ..accepted
-            })
-            .len(),
-            1
-        );
+        assert_eq!(publish(&Acceptance { generation: 2, ..accepted }).len(), 1);
         board.forget("KVNamespace", &key);
         assert_eq!(board.acceptance("KVNamespace", &key), None);
     }

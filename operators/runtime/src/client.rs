@@ -78,10 +78,7 @@ impl<S> Layer<S> for Outlet {
     type Service = OutletService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        OutletService {
-            inner,
-            outlet: self.clone(),
-        }
+        OutletService { inner, outlet: self.clone() }
     }
 }
 
@@ -129,10 +126,7 @@ where
         let answer = self.inner.call(request);
         Box::pin(async move {
             let result = receive(answer, watch, until, &outlet, &path).await;
-            let code = result
-                .as_ref()
-                .ok()
-                .map(|response| response.status().as_u16());
+            let code = result.as_ref().ok().map(|response| response.status().as_u16());
             outlet.metrics.api_request(&method, code);
             outlet.liveness.answered(&path, code);
             result
@@ -153,10 +147,7 @@ where
     B::Error: Into<BoxError>,
 {
     let late = |_| OutletError::Deadline(outlet.deadline);
-    let response = timeout_at(until, answer)
-        .await
-        .map_err(late)?
-        .map_err(Into::into)?;
+    let response = timeout_at(until, answer).await.map_err(late)?.map_err(Into::into)?;
     let (parts, body) = response.into_parts();
     if watch && parts.status.is_success() {
         let (liveness, path) = (Arc::clone(&outlet.liveness), path.to_owned());
@@ -166,14 +157,9 @@ where
         });
         return Ok(Response::from_parts(parts, body.boxed_unsync()));
     }
-    let bytes = timeout_at(until, body.collect())
-        .await
-        .map_err(late)?
-        .map_err(Into::into)?
-        .to_bytes();
-    let body = Full::new(bytes)
-        .map_err(|never| match never {})
-        .boxed_unsync();
+    let bytes =
+        timeout_at(until, body.collect()).await.map_err(late)?.map_err(Into::into)?.to_bytes();
+    let body = Full::new(bytes).map_err(|never| match never {}).boxed_unsync();
     Ok(Response::from_parts(parts, body))
 }
 
@@ -185,9 +171,7 @@ pub fn is_write(method: &Method) -> bool {
 /// Whether the call is a watch, whose body never ends by itself.
 pub fn is_watch(request: &Request<Body>) -> bool {
     let query = request.uri().query().unwrap_or("");
-    query
-        .split('&')
-        .any(|pair| matches!(pair, "watch=true" | "watch=1"))
+    query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1"))
 }
 
 #[cfg(test)]
@@ -202,10 +186,7 @@ mod tests {
 
     fn client(gate: Option<Arc<Gate>>) -> (Client, Handle) {
         let (service, handle) = mock::pair::<Request<Body>, Response<Body>>();
-        (
-            outlet(gate).guard(ClientBuilder::new(service, "default")),
-            handle,
-        )
+        (outlet(gate).guard(ClientBuilder::new(service, "default")), handle)
     }
 
     fn outlet(gate: Option<Arc<Gate>>) -> Outlet {
@@ -226,10 +207,7 @@ mod tests {
             std::future::pending::<()>().await;
         });
         let error = api.get("a").await.expect_err("nobody answers");
-        assert!(
-            matches!(&error, kube::Error::Service(e) if e.is::<OutletError>()),
-            "{error}"
-        );
+        assert!(matches!(&error, kube::Error::Service(e) if e.is::<OutletError>()), "{error}");
         hang.abort();
     }
 
@@ -244,28 +222,17 @@ mod tests {
         let api: Api<ConfigMap> =
             Api::default_namespaced(outlet(None).guard(ClientBuilder::new(service, "default")));
         let error = api.get("a").await.expect_err("the body never ends");
-        assert!(
-            matches!(&error, kube::Error::Service(e) if e.is::<OutletError>()),
-            "{error}"
-        );
+        assert!(matches!(&error, kube::Error::Service(e) if e.is::<OutletError>()), "{error}");
     }
 
     #[tokio::test]
     async fn p5_a_write_without_the_lease_is_never_sent() {
         let (client, mut handle) = client(Some(Arc::new(Gate::closed())));
         let api: Api<ConfigMap> = Api::default_namespaced(client);
-        let error = api
-            .delete("a", &kube::api::DeleteParams::default())
-            .await
-            .expect_err("no lease");
-        assert!(
-            matches!(&error, kube::Error::Service(e) if e.is::<OutletError>()),
-            "{error}"
-        );
+        let error =
+            api.delete("a", &kube::api::DeleteParams::default()).await.expect_err("no lease");
+        assert!(matches!(&error, kube::Error::Service(e) if e.is::<OutletError>()), "{error}");
         drop(api);
-        assert!(
-            handle.next_request().await.is_none(),
-            "nothing reached the server"
-        );
+        assert!(handle.next_request().await.is_none(), "nothing reached the server");
     }
 }

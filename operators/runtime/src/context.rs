@@ -73,11 +73,11 @@ impl Options {
             deadline: Duration::from_secs(10),
             poll: Duration::from_secs(1),
             poll_max: Duration::from_secs(30),
-            net: Duration::from_secs(300),
+            net: Duration::from_mins(5),
             debounce: Duration::from_millis(100),
             backoff: BackoffOptions::default(),
             watch: WatchOptions::default(),
-            silence_max: Duration::from_secs(180),
+            silence_max: Duration::from_mins(3),
             shutdown: Duration::from_secs(20),
             field_manager: "orrery",
             status_manager: "orrery-status",
@@ -114,9 +114,7 @@ struct Token {
 
 impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context")
-            .field("options", &self.options)
-            .finish_non_exhaustive()
+        f.debug_struct("Context").field("options", &self.options).finish_non_exhaustive()
     }
 }
 
@@ -149,9 +147,7 @@ impl Context {
         owner_uid: &str,
     ) -> kube::Result<Option<Redacted<String>>> {
         let secrets = self.children.of_owner(owner_uid);
-        for (_, name, shown) in secrets
-            .into_iter()
-            .filter(|(kind, ..)| *kind == ChildKind::Secret)
+        for (_, name, shown) in secrets.into_iter().filter(|(kind, ..)| *kind == ChildKind::Secret)
         {
             let key = (namespace.to_owned(), name.clone());
             if let Some(token) = self.tokens().get(&key)
@@ -163,17 +159,11 @@ impl Context {
             let Some(secret) = api.get_opt(&name).await? else {
                 continue;
             };
-            let content = secret
-                .data
-                .as_ref()
-                .and_then(|d| d.get(labels::MANAGEMENT_TOKEN_KEY));
+            let content = secret.data.as_ref().and_then(|d| d.get(labels::MANAGEMENT_TOKEN_KEY));
             if let Some(content) = content {
                 let content = Redacted::new(String::from_utf8_lossy(&content.0).into_owned());
                 let resource_version = secret.metadata.resource_version.unwrap_or_default();
-                let token = Token {
-                    resource_version,
-                    content: content.clone(),
-                };
+                let token = Token { resource_version, content: content.clone() };
                 self.tokens().insert(key, token);
                 return Ok(Some(content));
             }

@@ -79,14 +79,9 @@ pub async fn run<K, R>(
     R: Reconcile<K>,
 {
     let options = &ctx.options;
-    let config = Config::default()
-        .debounce(options.debounce)
-        .concurrency(options.concurrency);
+    let config = Config::default().debounce(options.debounce).concurrency(options.concurrency);
     ctx.metrics.controller(name, options.concurrency);
-    let polls = crate::backoff::BackoffOptions {
-        first: options.poll,
-        max: options.poll_max,
-    };
+    let polls = crate::backoff::BackoffOptions { first: options.poll, max: options.poll_max };
     let shared = Arc::new(Shared {
         name,
         ctx: Arc::clone(&ctx),
@@ -104,7 +99,7 @@ pub async fn run<K, R>(
         .with_config(config)
         .reconcile_on(keys.map(|(namespace, name)| ObjectRef::new(&name).within(&namespace)))
         .graceful_shutdown_on(stopped)
-        .run(one_round::<K, R>, again::<K, R>, shared)
+        .run(one_round::<K, R>, |object, error, shared| again(&object, error, &shared), shared)
         .for_each(|result| {
             match result {
                 Ok(_) | Err(Error::ReconcilerFailed(..)) => {}
@@ -131,31 +126,17 @@ async fn one_round<K: Object, R: Reconcile<K>>(
         generation = meta.generation,
     );
     let ctx = &shared.ctx;
-    let _permit = ctx
-        .permits
-        .acquire()
-        .await
-        .expect("the semaphore is never closed");
-    let mut measured = ctx
-        .metrics
-        .round(shared.name, &format!("{}/{}", key.0, key.1));
+    let _permit = ctx.permits.acquire().await.expect("the semaphore is never closed");
+    let mut measured = ctx.metrics.round(shared.name, &format!("{}/{}", key.0, key.1));
     let object = match &object.0 {
         Ok(object) => object,
         Err(invalid) => {
-            shared
-                .reconcile
-                .malformed(&object, &invalid.error)
-                .instrument(span)
-                .await;
+            shared.reconcile.malformed(&object, &invalid.error).instrument(span).await;
             measured.failed("Malformed");
             return Ok(Action::await_change());
         }
     };
-    let result = shared
-        .reconcile
-        .round(object)
-        .instrument(span.clone())
-        .await;
+    let result = shared.reconcile.round(object).instrument(span.clone()).await;
     match result {
         Ok(next) => {
             shared.failures.forget(&key);
@@ -166,9 +147,12 @@ async fn one_round<K: Object, R: Reconcile<K>>(
         Err(error) => {
             measured.failed(error.label());
             let (text, class) = (error.text(), error.class());
-            span.in_scope(|| match class {
-                Class::Bug => error!(error = text, "round failed"),
-                _ => warn!(error = text, "round failed"),
+            span.in_scope(|| {
+                if class == Class::Bug {
+                    error!(error = text, "round failed");
+                } else {
+                    warn!(error = text, "round failed");
+                }
             });
             Err(RoundFailed { text, class })
         }
@@ -186,21 +170,14 @@ fn pause<R>(shared: &Shared<R>, key: Key, next: Next) -> Option<Duration> {
     }
 }
 
-fn again<K: Object, R>(
-    object: Arc<Guarded<K>>,
-    error: &RoundFailed,
-    shared: Arc<Shared<R>>,
-) -> Action {
+fn again<K: Object, R>(object: &Guarded<K>, error: &RoundFailed, shared: &Shared<R>) -> Action {
     debug!(class = ?error.class, "trying again later");
-    Action::requeue(shared.failures.failed(key_of(&object)))
+    Action::requeue(shared.failures.failed(key_of(object)))
 }
 
 fn key_of<K: Object>(object: &Guarded<K>) -> Key {
     let meta = kube::Resource::meta(object);
-    (
-        meta.namespace.clone().unwrap_or_default(),
-        meta.name.clone().unwrap_or_default(),
-    )
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
 
 /// A future that may be put among others.

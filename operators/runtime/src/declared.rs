@@ -40,9 +40,7 @@ pub struct DeclaredKind<D: Declared> {
 
 impl<D: Declared> std::fmt::Debug for DeclaredKind<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DeclaredKind")
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
+        f.debug_struct("DeclaredKind").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
@@ -60,8 +58,7 @@ impl<D: Declared> DeclaredKind<D> {
     async fn reconcile(&self, object: &D::Kind) -> Result<Next, StepError> {
         let key = key_of(object);
         if object.meta().deletion_timestamp.is_some() {
-            self.statuses
-                .forget(object.meta().uid.as_deref().unwrap_or_default());
+            self.statuses.forget(object.meta().uid.as_deref().unwrap_or_default());
             return Ok(Next::OnChange);
         }
         let mut notices = Vec::new();
@@ -104,25 +101,16 @@ impl<D: Declared> DeclaredKind<D> {
         };
         if engine.meta().deletion_timestamp.is_some() {
             let message = format!("engine {name} is being deleted");
-            return Ok(DeclaredProgress::Waiting {
-                reason: Reason::EngineMissing,
-                message,
-            });
+            return Ok(DeclaredProgress::Waiting { reason: Reason::EngineMissing, message });
         }
-        let paused = engine
-            .0
-            .as_ref()
-            .is_ok_and(|e| D::Engine::mode(e) != Mode::Run);
+        let paused = engine.0.as_ref().is_ok_and(|e| D::Engine::mode(e) != Mode::Run);
         let answer = self.ctx.board.acceptance(self.kind, key);
         let generation = object.meta().generation.unwrap_or(0);
         Ok(match answer {
             Some(answer) if answer.generation == generation => DeclaredProgress::Answered(answer),
             _ if paused => {
                 let message = format!("engine {name} is paused or hibernated");
-                DeclaredProgress::Waiting {
-                    reason: Reason::EngineNotReady,
-                    message,
-                }
+                DeclaredProgress::Waiting { reason: Reason::EngineNotReady, message }
             }
             answer => DeclaredProgress::Pending {
                 older_accepted: answer.is_some_and(|answer| answer.accepted),
@@ -140,10 +128,7 @@ impl<D: Declared> DeclaredKind<D> {
     ) -> Result<DeclaredProgress, StepError> {
         if D::engine_ref(object).is_some() {
             let message = format!("engine {name} does not exist in namespace {namespace}");
-            return Ok(DeclaredProgress::Waiting {
-                reason: Reason::RefNotFound,
-                message,
-            });
+            return Ok(DeclaredProgress::Waiting { reason: Reason::RefNotFound, message });
         }
         let mut engine = D::default_engine();
         engine.meta_mut().name = Some(name.to_owned());
@@ -168,10 +153,7 @@ impl<D: Declared> DeclaredKind<D> {
             }
         }
         let message = format!("engine {name} is being created");
-        Ok(DeclaredProgress::Waiting {
-            reason: Reason::EngineMissing,
-            message,
-        })
+        Ok(DeclaredProgress::Waiting { reason: Reason::EngineMissing, message })
     }
 
     /// All live objects of an engine, oldest first.
@@ -181,13 +163,10 @@ impl<D: Declared> DeclaredKind<D> {
             let meta = object.meta();
             meta.namespace.as_deref() == Some(namespace)
                 && meta.deletion_timestamp.is_none()
-                && object
-                    .0
-                    .as_ref()
-                    .is_ok_and(|object| D::engine_name(object) == engine)
+                && object.0.as_ref().is_ok_and(|object| D::engine_name(object) == engine)
         };
         let mut siblings = self.reader.state_filter(belongs);
-        siblings.sort_by(|a, b| age(&**a).cmp(&age(&**b)));
+        siblings.sort_by_key(|object| age(&**object));
         siblings
     }
 
@@ -225,14 +204,11 @@ impl<D: Declared> DeclaredKind<D> {
     fn look_at_all_of(&self, namespace: &str, engine: &str) {
         let of_engine = self.reader.state_filter(|object: &Guarded<D::Kind>| {
             object.meta().namespace.as_deref() == Some(namespace)
-                && object
-                    .0
-                    .as_ref()
-                    .is_ok_and(|object| D::engine_name(object) == engine)
+                && object.0.as_ref().is_ok_and(|object| D::engine_name(object) == engine)
         });
-        of_engine
-            .iter()
-            .for_each(|object| self.triggers.push(key_of(&**object)));
+        for object in of_engine {
+            self.triggers.push(key_of(&*object));
+        }
     }
 }
 
@@ -244,9 +220,7 @@ pub(crate) struct Source<D: Declared> {
 
 impl<D: Declared> std::fmt::Debug for Source<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Source")
-            .field("kind", &self.kind.kind)
-            .finish_non_exhaustive()
+        f.debug_struct("Source").field("kind", &self.kind.kind).finish_non_exhaustive()
     }
 }
 
@@ -280,22 +254,18 @@ impl<D: Declared> DeclaredSource for Source<D> {
     }
 
     fn answered(&self, keys: Vec<Key>) {
-        keys.into_iter()
-            .for_each(|key| self.kind.triggers.push(key));
+        keys.into_iter().for_each(|key| self.kind.triggers.push(key));
     }
 }
 
 fn key_of<K: Resource>(object: &K) -> Key {
     let meta = object.meta();
-    (
-        meta.namespace.clone().unwrap_or_default(),
-        meta.name.clone().unwrap_or_default(),
-    )
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
 
 fn age<K: Resource>(object: &K) -> (Option<k8s_openapi::jiff::Timestamp>, Key) {
-    (
-        object.meta().creation_timestamp.as_ref().map(|time| time.0),
-        key_of(object),
-    )
+    (object.meta().creation_timestamp.as_ref().map(|time| time.0), key_of(object))
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,9 +33,7 @@ pub struct Engine<S: System> {
 
 impl<S: System> std::fmt::Debug for Engine<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine")
-            .field("system", &S::NAME)
-            .finish_non_exhaustive()
+        f.debug_struct("Engine").field("system", &S::NAME).finish_non_exhaustive()
     }
 }
 
@@ -69,29 +67,20 @@ impl<S: System> Engine<S> {
         }
         let mode = S::mode(object);
         let carried = match mode {
-            Mode::Pause => Ok(Carried {
-                progress: Progress::Paused,
-                notices: Vec::new(),
-            }),
+            Mode::Pause => Ok(Carried { progress: Progress::Paused, notices: Vec::new() }),
             Mode::Run | Mode::Hibernate => self.carry_out(object, &identity, mode).await,
         };
         let (progress, notices, failure) = match carried {
             Ok(carried) => (carried.progress, carried.notices, None),
             Err(error) => (error.progress(), Vec::new(), Some(error)),
         };
-        let reported = self
-            .report(object, &identity, mode, &progress, notices)
-            .await;
+        let reported = self.report(object, &identity, mode, &progress, notices).await;
         match failure {
             None => reported,
             // Said in the status; nothing is tried until something changes.
             Some(error) if error.class() == Class::InvalidSpec => {
                 reported?;
-                Ok(if S::references(object).is_empty() {
-                    Next::OnChange
-                } else {
-                    Next::AtRest
-                })
+                Ok(if S::references(object).is_empty() { Next::OnChange } else { Next::AtRest })
             }
             Some(error) => Err(error),
         }
@@ -120,10 +109,7 @@ impl<S: System> Engine<S> {
                 replicas_wanted: outcome.resources.replicas_wanted(),
             },
         };
-        Ok(Carried {
-            progress,
-            notices: outcome.notices,
-        })
+        Ok(Carried { progress, notices: outcome.notices })
     }
 
     /// Step 5.
@@ -136,11 +122,7 @@ impl<S: System> Engine<S> {
         notices: Vec<Notice>,
     ) -> Result<Next, StepError> {
         let (seen, reached) = observe(&self.ctx, identity, S::NAME).await?;
-        let sources = self
-            .sources
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let synced = match mode {
             Mode::Run => sync(&self.ctx, identity, &sources, &reached).await,
             Mode::Pause | Mode::Hibernate => true,
@@ -192,17 +174,10 @@ pub(crate) fn ready_change(before: &CommonStatus, after: &CommonStatus) -> Optio
 /// and left alone until it is changed.
 pub(crate) async fn tell_malformed<K: Object>(events: &Events, object: &Guarded<K>, why: &str) {
     let about = object.object_ref(&());
-    warn!(
-        name = about.name,
-        namespace = about.namespace,
-        why,
-        "malformed object"
-    );
+    warn!(name = about.name, namespace = about.namespace, why, "malformed object");
     let refusal = Refusal::object(Reason::InvalidSpec, why);
-    events
-        .tell(
-            &about,
-            Notice::warning(refusal.reason, "Read", refusal.message),
-        )
-        .await;
+    events.tell(&about, Notice::warning(refusal.reason, "Read", refusal.message)).await;
 }
+
+#[cfg(test)]
+mod tests;

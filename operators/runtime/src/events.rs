@@ -18,7 +18,7 @@ use crate::children::ChildKind;
 use crate::liveness::Liveness;
 
 /// The same reason on the same object is told at most once in this time.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 /// Longest note Kubernetes takes, in bytes.
 const NOTE_BYTES_MAX: usize = 1024;
 /// When this many object-reason pairs are remembered, those past their quiet time are dropped.
@@ -36,21 +36,11 @@ pub struct Notice {
 
 impl Notice {
     pub fn normal(reason: Reason, action: &'static str, note: impl Into<String>) -> Self {
-        Self {
-            warning: false,
-            reason,
-            note: note.into(),
-            action,
-        }
+        Self { warning: false, reason, note: note.into(), action }
     }
 
     pub fn warning(reason: Reason, action: &'static str, note: impl Into<String>) -> Self {
-        Self {
-            warning: true,
-            reason,
-            note: note.into(),
-            action,
-        }
+        Self { warning: true, reason, note: note.into(), action }
     }
 
     /// A child was changed or deleted by someone else and put back.
@@ -61,11 +51,7 @@ impl Notice {
 
     /// A child that is no longer built was removed.
     pub fn orphan(kind: ChildKind, name: &str) -> Self {
-        Self::normal(
-            Reason::OrphanRemoved,
-            "Remove",
-            format!("{kind} {name} is no longer needed"),
-        )
+        Self::normal(Reason::OrphanRemoved, "Remove", format!("{kind} {name} is no longer needed"))
     }
 }
 
@@ -91,12 +77,7 @@ impl Events {
             instance: Some(instance.to_owned()),
         };
         let recorder = Recorder::new(client, reporter);
-        Self {
-            recorder,
-            liveness,
-            deadline: Duration::from_secs(5),
-            told: Mutex::default(),
-        }
+        Self { recorder, liveness, deadline: Duration::from_secs(5), told: Mutex::default() }
     }
 
     /// Tells the notice unless it was told a moment ago or the server has other troubles.
@@ -105,11 +86,7 @@ impl Events {
             debug!(reason = %notice.reason, note = notice.note, "event held back");
             return;
         }
-        let type_ = if notice.warning {
-            EventType::Warning
-        } else {
-            EventType::Normal
-        };
+        let type_ = if notice.warning { EventType::Warning } else { EventType::Normal };
         let event = Event {
             type_,
             reason: notice.reason.as_str().to_owned(),
@@ -130,9 +107,7 @@ impl Events {
         if told.len() >= REMEMBERED_MAX {
             told.retain(|_, at| now.duration_since(*at) < QUIET);
         }
-        let quiet = told
-            .get(&key)
-            .is_some_and(|at| now.duration_since(*at) < QUIET);
+        let quiet = told.get(&key).is_some_and(|at| now.duration_since(*at) < QUIET);
         if !quiet {
             told.insert(key, now);
         }
@@ -164,21 +139,13 @@ mod tests {
         let service = tower::service_fn(move |request: Request<Body>| {
             count.fetch_add(1, Ordering::SeqCst);
             async move {
-                let body = request
-                    .into_body()
-                    .collect_bytes()
-                    .await
-                    .expect("a whole body");
+                let body = request.into_body().collect_bytes().await.expect("a whole body");
                 Ok::<_, tower::BoxError>(Response::new(Body::from(body.to_vec())))
             }
         });
         let liveness = Arc::new(Liveness::default());
         let client = Client::new(service, "ns");
-        (
-            Events::new(client, "test", "me", Arc::clone(&liveness)),
-            liveness,
-            sent,
-        )
+        (Events::new(client, "test", "me", Arc::clone(&liveness)), liveness, sent)
     }
 
     fn about(uid: &str) -> ObjectReference {
@@ -199,9 +166,7 @@ mod tests {
         }
         assert_eq!(sent.load(Ordering::SeqCst), 1);
         events.tell(&about("other"), drift()).await;
-        events
-            .tell(&about("u"), Notice::orphan(ChildKind::Service, "x"))
-            .await;
+        events.tell(&about("u"), Notice::orphan(ChildKind::Service, "x")).await;
         assert_eq!(sent.load(Ordering::SeqCst), 3);
         tokio::time::advance(QUIET).await;
         events.tell(&about("u"), drift()).await;
@@ -213,15 +178,11 @@ mod tests {
         let (events, liveness, sent) = events();
         for code in [Some(500), Some(503), Some(429), None] {
             liveness.answered("/x", code);
-            events
-                .tell(&about("u"), Notice::drift(ChildKind::Service, "a"))
-                .await;
+            events.tell(&about("u"), Notice::drift(ChildKind::Service, "a")).await;
             assert_eq!(sent.load(Ordering::SeqCst), 0, "{code:?}");
             tokio::time::advance(Duration::from_secs(31)).await;
         }
-        events
-            .tell(&about("u"), Notice::drift(ChildKind::Service, "a"))
-            .await;
+        events.tell(&about("u"), Notice::drift(ChildKind::Service, "a")).await;
         assert_eq!(sent.load(Ordering::SeqCst), 1);
     }
 }

@@ -77,11 +77,7 @@ pub struct Faults {
 
 impl Default for Faults {
     fn default() -> Self {
-        let state = State {
-            writes: Vec::new(),
-            crash: None,
-            rules: VecDeque::new(),
-        };
+        let state = State { writes: Vec::new(), crash: None, rules: VecDeque::new() };
         Self {
             state: Arc::new(Mutex::new(state)),
             crashed: Arc::new(watch::channel(false).0),
@@ -113,12 +109,7 @@ impl Faults {
     /// Fails the next `times` calls of this method whose path holds `path_part`.
     pub fn fail(&self, method: Method, path_part: &str, instead: Instead, times: u32) {
         let path_part = path_part.to_owned();
-        self.lock().rules.push_back(Rule {
-            method,
-            path_part,
-            instead,
-            times,
-        });
+        self.lock().rules.push_back(Rule { method, path_part, instead, times });
     }
 
     /// Refuses all reads of what holds `path_part`, such as `/roles`.
@@ -193,10 +184,7 @@ impl<S> Layer<S> for Faults {
     type Service = FaultyService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        FaultyService {
-            inner,
-            faults: self.clone(),
-        }
+        FaultyService { inner, faults: self.clone() }
     }
 }
 
@@ -274,9 +262,8 @@ where
     cuts.mark_unchanged();
     let held = faults.held.subscribe();
     let data = BodyDataStream::new(body.map_err(Into::into)).boxed();
-    let frames = futures::stream::unfold(
-        (data, cuts, held),
-        |(mut data, mut cuts, mut held)| async move {
+    let frames =
+        futures::stream::unfold((data, cuts, held), |(mut data, mut cuts, mut held)| async move {
             let cut = || Err::<Frame<Bytes>, BoxError>("the stream was cut".into());
             let item = tokio::select! {
                 biased;
@@ -285,8 +272,7 @@ where
             };
             let _ = held.wait_for(|held| !held).await;
             Some((item.map(Frame::data), (data, cuts, held)))
-        },
-    );
+        });
     Response::from_parts(parts, StreamBody::new(frames).boxed_unsync())
 }
 

@@ -57,10 +57,7 @@ fn answer(what: &str, paths: &[String]) -> (StatusCode, String) {
     if paths.is_empty() {
         return (StatusCode::OK, "ok\n".to_owned());
     }
-    (
-        StatusCode::SERVICE_UNAVAILABLE,
-        format!("{what} watches: {}\n", paths.join(", ")),
-    )
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{what} watches: {}\n", paths.join(", ")))
 }
 
 #[cfg(test)]
@@ -74,32 +71,14 @@ mod tests {
     async fn the_endpoint_tells_live_from_ready() {
         let liveness = Arc::new(Liveness::default());
         liveness.expect("/pods");
-        let silence_max = Duration::from_secs(180);
-        let health = Health {
-            liveness,
-            metrics: Arc::default(),
-            silence_max,
-        };
+        let silence_max = Duration::from_mins(3);
+        let health = Health { liveness, metrics: Arc::default(), silence_max };
         let ask = async |path: &str| {
-            let request = Request::get(path)
-                .body(Body::empty())
-                .expect("a valid request");
-            health
-                .clone()
-                .router()
-                .oneshot(request)
-                .await
-                .expect("never fails")
-                .status()
+            let request = Request::get(path).body(Body::empty()).expect("a valid request");
+            health.clone().router().oneshot(request).await.expect("never fails").status()
         };
         assert_eq!(ask("/metrics").await, 200);
-        assert_eq!(
-            (
-                ask("/healthz").await.as_u16(),
-                ask("/readyz").await.as_u16()
-            ),
-            (200, 503)
-        );
+        assert_eq!((ask("/healthz").await.as_u16(), ask("/readyz").await.as_u16()), (200, 503));
         tokio::time::advance(Duration::from_secs(181)).await;
         assert_eq!(ask("/healthz").await, 503);
     }

@@ -51,9 +51,7 @@ const TRACKING_PREFIXES: [&str; 4] = [
 
 /// Whether a label or annotation of the object may be copied to its children.
 pub fn may_inherit(key: &str) -> bool {
-    !TRACKING_PREFIXES
-        .iter()
-        .any(|prefix| key.starts_with(prefix))
+    !TRACKING_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
 
 /// The full label set of a child.
@@ -88,13 +86,7 @@ const LABEL_VALUE_BYTES_MAX: usize = 63;
 pub fn label_value(text: &str) -> String {
     let clean: String = text
         .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') {
-                c
-            } else {
-                '-'
-            }
-        })
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
         .collect();
     let edge = |c: char| !c.is_ascii_alphanumeric();
     if clean.len() <= LABEL_VALUE_BYTES_MAX {
@@ -113,10 +105,7 @@ mod tests {
     fn a_child_carries_the_six_recommended_labels() {
         let labels = child("kv", "default", "server", "0.1.0");
         let keys: Vec<&str> = labels.keys().map(String::as_str).collect();
-        assert_eq!(
-            keys,
-            [COMPONENT, INSTANCE, MANAGED_BY, NAME, PART_OF, VERSION]
-        );
+        assert_eq!(keys, [COMPONENT, INSTANCE, MANAGED_BY, NAME, PART_OF, VERSION]);
     }
 
     #[test]
@@ -126,10 +115,7 @@ mod tests {
 
     #[test]
     fn a_long_label_value_is_cut_and_stays_distinct() {
-        let (a, b) = (
-            format!("{}a", "x".repeat(80)),
-            format!("{}b", "x".repeat(80)),
-        );
+        let (a, b) = (format!("{}a", "x".repeat(80)), format!("{}b", "x".repeat(80)));
         assert!(label_value(&a).len() <= 63);
         assert_ne!(label_value(&a), label_value(&b));
         assert_eq!(label_value("0.1.0+build/7"), "0.1.0-build-7");
@@ -139,9 +125,7 @@ mod tests {
     #[test]
     fn tracking_labels_of_deployment_tools_are_not_inherited() {
         assert!(!may_inherit("argocd.argoproj.io/instance"));
-        assert!(!may_inherit(
-            "kubectl.kubernetes.io/last-applied-configuration"
-        ));
+        assert!(!may_inherit("kubectl.kubernetes.io/last-applied-configuration"));
         assert!(may_inherit("team"));
     }
 }

@@ -67,11 +67,7 @@ pub enum LeaseError {
     #[error(
         "lease times must be retry < renew < duration (whole seconds): {retry:?}, {renew:?}, {duration:?}"
     )]
-    Times {
-        duration: Duration,
-        renew: Duration,
-        retry: Duration,
-    },
+    Times { duration: Duration, renew: Duration, retry: Duration },
     #[error("failed to renew the lease within {0:?}; another operator may take over")]
     Lost(Duration),
     #[error("the lease was taken by {0}")]
@@ -94,16 +90,12 @@ enum GateState {
 impl Gate {
     /// Lets nothing out until a lease is held.
     pub fn closed() -> Self {
-        Self {
-            state: Mutex::new(GateState::Closed),
-        }
+        Self { state: Mutex::new(GateState::Closed) }
     }
 
     /// Lets everything out: for a single process without election.
     pub fn open() -> Self {
-        Self {
-            state: Mutex::new(GateState::Open),
-        }
+        Self { state: Mutex::new(GateState::Open) }
     }
 
     /// None when nothing may be written now; otherwise when an answer is no longer worth waiting
@@ -113,7 +105,7 @@ impl Gate {
         match *self.lock() {
             GateState::Closed => None,
             GateState::Until { renew, expiry } => (now < renew).then_some(expiry),
-            GateState::Open => Some(now + Duration::from_secs(3600)),
+            GateState::Open => Some(now + Duration::from_hours(1)),
         }
     }
 
@@ -127,9 +119,7 @@ impl Gate {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, GateState> {
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -154,14 +144,7 @@ impl Elector {
         options.check()?;
         let api = Api::namespaced(client, &options.namespace);
         let (leading, _) = watch::channel(false);
-        Ok(Self {
-            api,
-            options,
-            gate,
-            leading,
-            seen: None,
-            renewed: None,
-        })
+        Ok(Self { api, options, gate, leading, seen: None, renewed: None })
     }
 
     /// Turns true once this process leads. It never turns false again: losing ends the process.
@@ -215,9 +198,7 @@ impl Elector {
             if spec.holder_identity.as_deref() == Some(self.options.identity.as_str()) {
                 spec.holder_identity = None;
                 spec.lease_duration_seconds = Some(1);
-                self.api
-                    .replace(&self.options.name, &PostParams::default(), &lease)
-                    .await?;
+                self.api.replace(&self.options.name, &PostParams::default(), &lease).await?;
             }
             Ok::<_, kube::Error>(())
         };
@@ -241,9 +222,7 @@ impl Elector {
             None => self.api.create(&PostParams::default(), &self.fresh()).await,
             Some(lease) => {
                 let next = self.claimed(lease, decision);
-                self.api
-                    .replace(&self.options.name, &PostParams::default(), &next)
-                    .await
+                self.api.replace(&self.options.name, &PostParams::default(), &next).await
             }
         };
         match written {
@@ -274,11 +253,7 @@ impl Elector {
         let spec = lease.spec.clone().unwrap_or_default();
         let seconds = spec.lease_duration_seconds.unwrap_or(0).max(0);
         let duration = Duration::from_secs(seconds as u64);
-        let seen = Seen {
-            holder: spec.holder_identity,
-            duration,
-            since: now,
-        };
+        let seen = Seen { holder: spec.holder_identity, duration, since: now };
         self.seen = Some((version, seen.clone()));
         seen
     }
@@ -289,13 +264,7 @@ impl Elector {
             namespace: Some(self.options.namespace.clone()),
             ..ObjectMeta::default()
         };
-        self.claimed(
-            Lease {
-                metadata,
-                spec: None,
-            },
-            Decision::Acquire,
-        )
+        self.claimed(Lease { metadata, spec: None }, Decision::Acquire)
     }
 
     fn claimed(&self, mut lease: Lease, decision: Decision) -> Lease {
@@ -320,20 +289,11 @@ mod tests {
     fn times_in_the_wrong_order_are_refused() {
         let good = LeaseOptions::new("orrery", "a");
         assert!(good.check().is_ok());
-        let slow = LeaseOptions {
-            renew: Duration::from_secs(15),
-            ..good.clone()
-        };
+        let slow = LeaseOptions { renew: Duration::from_secs(15), ..good.clone() };
         assert!(slow.check().is_err());
-        let lazy = LeaseOptions {
-            retry: Duration::from_secs(10),
-            ..good.clone()
-        };
+        let lazy = LeaseOptions { retry: Duration::from_secs(10), ..good.clone() };
         assert!(lazy.check().is_err());
-        let odd = LeaseOptions {
-            duration: Duration::from_millis(15_500),
-            ..good
-        };
+        let odd = LeaseOptions { duration: Duration::from_millis(15_500), ..good };
         assert!(odd.check().is_err());
     }
 

@@ -14,6 +14,12 @@
 //! | who may write | [`lease`], [`client`] |
 //! | how all of it is put together | [`operator`] |
 
+#[cfg(test)]
+extern crate self as orrery_runtime;
+#[cfg(test)]
+#[path = "../tests/orrery_runtime/toy.rs"]
+mod toy;
+
 pub mod backoff;
 pub mod board;
 pub mod children;

@@ -40,11 +40,7 @@ struct Signs {
 impl Liveness {
     /// Expects signs of life of the watch on this path from now on.
     pub fn expect(&self, path: &str) {
-        let signs = Signs {
-            asked: Instant::now(),
-            heard: None,
-            refused: false,
-        };
+        let signs = Signs { asked: Instant::now(), heard: None, refused: false };
         self.lock().watches.entry(path.to_owned()).or_insert(signs);
     }
 
@@ -95,9 +91,7 @@ impl Liveness {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -105,7 +99,7 @@ impl Liveness {
 mod tests {
     use super::*;
 
-    const SILENCE: Duration = Duration::from_secs(180);
+    const SILENCE: Duration = Duration::from_mins(3);
 
     #[tokio::test(start_paused = true)]
     async fn p2_a_watch_that_stops_trying_is_stuck() {
@@ -113,7 +107,7 @@ mod tests {
         liveness.expect("/pods");
         liveness.expect("/services");
         for _ in 0..10 {
-            tokio::time::advance(Duration::from_secs(60)).await;
+            tokio::time::advance(Duration::from_mins(1)).await;
             liveness.asked("/pods");
             liveness.answered("/pods", Some(200));
         }

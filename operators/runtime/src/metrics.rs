@@ -21,9 +21,8 @@ use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
 /// Seconds: 10 ms to a minute.
-const ROUND_BUCKETS_SECONDS: [f64; 12] = [
-    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
-];
+const ROUND_BUCKETS_SECONDS: [f64; 12] =
+    [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ControllerLabel {
@@ -130,14 +129,10 @@ impl Metrics {
     /// One call to the API server was answered; no code when it was not.
     pub fn api_request(&self, method: &Method, code: Option<u16>) {
         let code = code.map_or_else(|| "<error>".to_owned(), |code| code.to_string());
-        let labels = RequestLabels {
-            method: method.to_string(),
-            code,
-        };
+        let labels = RequestLabels { method: method.to_string(), code };
         self.requests.get_or_create(&labels).inc();
         if crate::client::is_write(method) {
-            self.writes
-                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.writes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
     }
 
@@ -148,53 +143,34 @@ impl Metrics {
 
     /// Whether this process leads.
     pub fn set_leader(&self, name: &'static str, leads: bool) {
-        self.leader
-            .get_or_create(&NameLabel { name })
-            .set(i64::from(leads));
+        self.leader.get_or_create(&NameLabel { name }).set(i64::from(leads));
     }
 
     /// The concurrency of a controller, once at its start.
     pub fn controller(&self, controller: &'static str, workers_max: u16) {
-        let gauge = self
-            .workers_max
-            .get_or_create(&ControllerLabel { controller });
+        let gauge = self.workers_max.get_or_create(&ControllerLabel { controller });
         gauge.set(i64::from(workers_max));
     }
 
     /// An object was triggered.
     pub fn triggered(&self, controller: &'static str, key: String) {
-        self.queue_adds
-            .get_or_create(&NameLabel { name: controller })
-            .inc();
+        self.queue_adds.get_or_create(&NameLabel { name: controller }).inc();
         if self.lock().insert((controller, key)) {
-            self.queue_depth
-                .get_or_create(&NameLabel { name: controller })
-                .inc();
+            self.queue_depth.get_or_create(&NameLabel { name: controller }).inc();
         }
     }
 
     /// A round starts; the guard records its end.
     pub fn round(&self, controller: &'static str, key: &str) -> Round<'_> {
         if self.lock().remove(&(controller, key.to_owned())) {
-            self.queue_depth
-                .get_or_create(&NameLabel { name: controller })
-                .dec();
+            self.queue_depth.get_or_create(&NameLabel { name: controller }).dec();
         }
-        self.active
-            .get_or_create(&ControllerLabel { controller })
-            .inc();
-        Round {
-            metrics: self,
-            controller,
-            started: Instant::now(),
-            result: "cancelled",
-        }
+        self.active.get_or_create(&ControllerLabel { controller }).inc();
+        Round { metrics: self, controller, started: Instant::now(), result: "cancelled" }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<(&'static str, String)>> {
-        self.waiting
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -217,18 +193,9 @@ impl Round<'_> {
     pub fn failed(&mut self, error: &'static str) {
         self.result = "error";
         let controller = self.controller;
-        self.metrics
-            .errors
-            .get_or_create(&ControllerLabel { controller })
-            .inc();
-        self.metrics
-            .errors_by_kind
-            .get_or_create(&ErrorLabels { controller, error })
-            .inc();
-        self.metrics
-            .queue_retries
-            .get_or_create(&NameLabel { name: controller })
-            .inc();
+        self.metrics.errors.get_or_create(&ControllerLabel { controller }).inc();
+        self.metrics.errors_by_kind.get_or_create(&ErrorLabels { controller, error }).inc();
+        self.metrics.queue_retries.get_or_create(&NameLabel { name: controller }).inc();
     }
 }
 
@@ -236,18 +203,9 @@ impl Drop for Round<'_> {
     fn drop(&mut self) {
         let (controller, result) = (self.controller, self.result);
         let seconds = self.started.elapsed().as_secs_f64();
-        self.metrics
-            .reconciles
-            .get_or_create(&ResultLabels { controller, result })
-            .inc();
-        self.metrics
-            .seconds
-            .get_or_create(&ControllerLabel { controller })
-            .observe(seconds);
-        self.metrics
-            .active
-            .get_or_create(&ControllerLabel { controller })
-            .dec();
+        self.metrics.reconciles.get_or_create(&ResultLabels { controller, result }).inc();
+        self.metrics.seconds.get_or_create(&ControllerLabel { controller }).observe(seconds);
+        self.metrics.active.get_or_create(&ControllerLabel { controller }).dec();
     }
 }
 

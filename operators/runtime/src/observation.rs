@@ -51,17 +51,12 @@ pub struct PodView {
 impl Observation {
     /// Pods that are ready.
     pub fn ready_replicas(&self) -> i32 {
-        self.pods
-            .iter()
-            .filter(|pod| pod.ready && !pod.terminating)
-            .count() as i32
+        self.pods.iter().filter(|pod| pod.ready && !pod.terminating).count() as i32
     }
 
     /// What the processes say, with the name of the pod.
     pub fn reports(&self) -> impl Iterator<Item = (&str, &Report)> {
-        self.pods
-            .iter()
-            .filter_map(|pod| Some((pod.name.as_str(), pod.report.as_ref()?)))
+        self.pods.iter().filter_map(|pod| Some((pod.name.as_str(), pod.report.as_ref()?)))
     }
 }
 

@@ -62,9 +62,7 @@ pub struct Connection {
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection")
-            .field("gate", &self.gate)
-            .finish_non_exhaustive()
+        f.debug_struct("Connection").field("gate", &self.gate).finish_non_exhaustive()
     }
 }
 
@@ -92,13 +90,7 @@ impl Connection {
         };
         let client = connect(&outlet(Some(Arc::clone(&gate)))).map_err(OperatorError::Connect)?;
         let lease_client = connect(&outlet(None)).map_err(OperatorError::Connect)?;
-        Ok(Self {
-            client,
-            lease_client,
-            gate,
-            liveness,
-            metrics,
-        })
+        Ok(Self { client, lease_client, gate, liveness, metrics })
     }
 
     /// The base of a client without kube's own retries, for [`Connection::with`].
@@ -132,9 +124,7 @@ pub struct Operator {
 
 impl std::fmt::Debug for Operator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Operator")
-            .field("ctx", &self.ctx)
-            .finish_non_exhaustive()
+        f.debug_struct("Operator").field("ctx", &self.ctx).finish_non_exhaustive()
     }
 }
 
@@ -146,9 +136,7 @@ pub struct EngineHandle<S: System> {
 
 impl<S: System> std::fmt::Debug for EngineHandle<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EngineHandle")
-            .field("engine", &self.engine)
-            .finish_non_exhaustive()
+        f.debug_struct("EngineHandle").field("engine", &self.engine).finish_non_exhaustive()
     }
 }
 
@@ -185,9 +173,7 @@ impl Operator {
         let triggers = Triggers::new(name, Arc::clone(&self.ctx.metrics));
         let kind = S::Kind::kind(&()).into_owned();
         self.routes.kinds.insert(kind, Arc::clone(&triggers));
-        self.routes
-            .systems
-            .insert(S::NAME.to_owned(), Arc::clone(&triggers));
+        self.routes.systems.insert(S::NAME.to_owned(), Arc::clone(&triggers));
         let engine = Arc::new(Engine::<S> {
             ctx: Arc::clone(&self.ctx),
             events: self.events(name),
@@ -213,9 +199,7 @@ impl Operator {
                 own.push((namespace.to_owned(), name.to_owned()));
             }
             let followers = told.lock().unwrap_or_else(PoisonError::into_inner);
-            followers
-                .iter()
-                .for_each(|follower| follower(namespace, name));
+            followers.iter().for_each(|follower| follower(namespace, name));
         };
         self.add(name, reader, writer, triggers, Arc::clone(&engine), changed);
         EngineHandle { engine, followers }
@@ -235,25 +219,15 @@ impl Operator {
             engine: Arc::clone(&engine.engine),
             statuses: StatusMemory::default(),
         });
-        let source = Source {
-            kind: Arc::clone(&kind),
-            marker: std::marker::PhantomData,
-        };
+        let source = Source { kind: Arc::clone(&kind), marker: std::marker::PhantomData };
         let sources = &engine.engine.sources;
-        sources
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Arc::new(source));
+        sources.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(source));
         let follower = Arc::clone(&kind);
         let follow: Follower = Arc::new(move |ns, name| follower.engine_changed(ns, name));
-        engine
-            .followers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(follow);
+        engine.followers.lock().unwrap_or_else(PoisonError::into_inner).push(follow);
         let told = Arc::clone(&kind);
         self.add(name, reader, writer, triggers, kind, move |change| {
-            told.changed(change)
+            told.changed(change);
         });
     }
 
@@ -298,10 +272,8 @@ impl Operator {
             metrics.set_leader("orrery", true);
             return self.lead(shutdown).await;
         };
-        let (client, gate) = (
-            self.connection.lease_client.clone(),
-            Arc::clone(&self.connection.gate),
-        );
+        let (client, gate) =
+            (self.connection.lease_client.clone(), Arc::clone(&self.connection.gate));
         let mut elector = Elector::new(client, lease, gate)?;
         let mut leading = elector.leading();
         let ended = {
@@ -358,10 +330,7 @@ impl Operator {
         info!("shutting down");
         stop.send_replace(true);
         let ending = async { while controllers.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.ctx.options.shutdown, ending)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(self.ctx.options.shutdown, ending).await.is_err() {
             warn!("rounds did not end in time and are cut off");
         }
         Ok(())
@@ -376,10 +345,7 @@ fn follow<K: Object>(
 ) -> BoxFuture<'static, ()> {
     // Lists of main kinds are read from the newest state, never from a cache that may lag: what is
     // missing from them is taken away from engines.
-    let options = WatchOptions {
-        streaming_lists: false,
-        ..ctx.options.watch.clone()
-    };
+    let options = WatchOptions { streaming_lists: false, ..ctx.options.watch.clone() };
     let streams: Vec<_> = ctx
         .options
         .scopes()

@@ -41,11 +41,7 @@ pub async fn remove(
         }
         let removed = delete_kind(kind, &ctx.client, &identity.namespace, &name, uid)
             .await
-            .map_err(|source| ApplyError::Delete {
-                kind,
-                name: name.clone(),
-                source,
-            })?;
+            .map_err(|source| ApplyError::Delete { kind, name: name.clone(), source })?;
         ctx.records.forget(kind, &identity.namespace, &name);
         if removed {
             notices.push(Notice::orphan(kind, &name));
@@ -99,14 +95,8 @@ where
     if !ours || meta.deletion_timestamp.is_some() {
         return Ok(false);
     }
-    let guard = Preconditions {
-        uid: meta.uid,
-        resource_version: meta.resource_version,
-    };
-    match api
-        .delete(name, &DeleteParams::background().preconditions(guard))
-        .await
-    {
+    let guard = Preconditions { uid: meta.uid, resource_version: meta.resource_version };
+    match api.delete(name, &DeleteParams::background().preconditions(guard)).await {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
         Err(error) => Err(error),

@@ -146,48 +146,16 @@ impl<S: Stage> Resources<S> {
         use ChildKind as Kind;
         let mut names = HashSet::with_capacity(self.len());
         let all = &mut names;
-        add(
-            all,
-            Kind::ServiceAccount,
-            self.service_accounts.iter().map(|o| &o.metadata),
-        );
+        add(all, Kind::ServiceAccount, self.service_accounts.iter().map(|o| &o.metadata));
         add(all, Kind::Role, self.roles.iter().map(|o| &o.metadata));
-        add(
-            all,
-            Kind::RoleBinding,
-            self.role_bindings.iter().map(|o| &o.metadata),
-        );
+        add(all, Kind::RoleBinding, self.role_bindings.iter().map(|o| &o.metadata));
         add(all, Kind::Secret, self.secrets.iter().map(|o| &o.metadata));
-        add(
-            all,
-            Kind::ConfigMap,
-            self.config_maps.iter().map(|o| &o.metadata),
-        );
-        add(
-            all,
-            Kind::Service,
-            self.services.iter().map(|o| &o.metadata),
-        );
-        add(
-            all,
-            Kind::NetworkPolicy,
-            self.network_policies.iter().map(|o| &o.metadata),
-        );
-        add(
-            all,
-            Kind::PodDisruptionBudget,
-            self.pdbs.iter().map(|o| &o.metadata),
-        );
-        add(
-            all,
-            Kind::StatefulSet,
-            self.stateful_sets.iter().map(|o| &o.metadata),
-        );
-        add(
-            all,
-            Kind::Deployment,
-            self.deployments.iter().map(|o| &o.metadata),
-        );
+        add(all, Kind::ConfigMap, self.config_maps.iter().map(|o| &o.metadata));
+        add(all, Kind::Service, self.services.iter().map(|o| &o.metadata));
+        add(all, Kind::NetworkPolicy, self.network_policies.iter().map(|o| &o.metadata));
+        add(all, Kind::PodDisruptionBudget, self.pdbs.iter().map(|o| &o.metadata));
+        add(all, Kind::StatefulSet, self.stateful_sets.iter().map(|o| &o.metadata));
+        add(all, Kind::Deployment, self.deployments.iter().map(|o| &o.metadata));
         debug_assert_eq!(names.len(), self.len(), "names are unique within a kind");
         names
     }
@@ -195,17 +163,9 @@ impl<S: Stage> Resources<S> {
     /// Pods asked for, over all workloads; a workload without a number is scaled by someone else
     /// and counts as one.
     pub fn replicas_wanted(&self) -> i32 {
-        let sets = self
-            .stateful_sets
-            .iter()
-            .map(|s| s.spec.as_ref().and_then(|s| s.replicas));
-        let deployments = self
-            .deployments
-            .iter()
-            .map(|d| d.spec.as_ref().and_then(|s| s.replicas));
-        sets.chain(deployments)
-            .map(|replicas| replicas.unwrap_or(1))
-            .sum()
+        let sets = self.stateful_sets.iter().map(|s| s.spec.as_ref().and_then(|s| s.replicas));
+        let deployments = self.deployments.iter().map(|d| d.spec.as_ref().and_then(|s| s.replicas));
+        sets.chain(deployments).map(|replicas| replicas.unwrap_or(1)).sum()
     }
 }
 
@@ -263,13 +223,11 @@ impl Resources<Prepared> {
 pub fn content_hash<T: Serialize + ?Sized>(value: &T) -> String {
     let bytes = serde_json::to_vec(value).expect("maps of built objects have string keys");
     let digest = Sha256::digest(&bytes);
-    digest
-        .iter()
-        .fold(String::with_capacity(64), |mut text, byte| {
-            text.push(char::from_digit(u32::from(byte >> 4), 16).expect("a nibble is below 16"));
-            text.push(char::from_digit(u32::from(byte & 15), 16).expect("a nibble is below 16"));
-            text
-        })
+    digest.iter().fold(String::with_capacity(64), |mut text, byte| {
+        text.push(char::from_digit(u32::from(byte >> 4), 16).expect("a nibble is below 16"));
+        text.push(char::from_digit(u32::from(byte & 15), 16).expect("a nibble is below 16"));
+        text
+    })
 }
 
 #[cfg(test)]
@@ -279,20 +237,11 @@ mod tests {
 
     fn sample() -> Resources<Prepared> {
         let set = StatefulSet {
-            metadata: ObjectMeta {
-                name: Some("a-kv".into()),
-                ..Default::default()
-            },
-            spec: Some(StatefulSetSpec {
-                replicas: Some(3),
-                ..Default::default()
-            }),
+            metadata: ObjectMeta { name: Some("a-kv".into()), ..Default::default() },
+            spec: Some(StatefulSetSpec { replicas: Some(3), ..Default::default() }),
             ..Default::default()
         };
-        Resources {
-            stateful_sets: vec![set],
-            ..Default::default()
-        }
+        Resources { stateful_sets: vec![set], ..Default::default() }
     }
 
     #[test]
@@ -306,10 +255,7 @@ mod tests {
     fn hibernation_keeps_everything_but_the_pods() {
         let asleep = sample().hibernated();
         assert_eq!(asleep.len(), 1);
-        assert_eq!(
-            (sample().replicas_wanted(), asleep.replicas_wanted()),
-            (3, 0)
-        );
+        assert_eq!((sample().replicas_wanted(), asleep.replicas_wanted()), (3, 0));
     }
 
     #[test]

@@ -15,25 +15,13 @@ pub enum StartupError {
          `helm install orrery-crds charts/orrery-crds` or `orrery crds | kubectl apply \
          --server-side -f -`"
     )]
-    Missing {
-        kind: String,
-        plural: String,
-        group: String,
-    },
+    Missing { kind: String, plural: String, group: String },
     #[error(
         "not allowed to list {plural}.{group}: {message}; give the operator's service account that right"
     )]
-    Forbidden {
-        plural: String,
-        group: String,
-        message: String,
-    },
+    Forbidden { plural: String, group: String, message: String },
     #[error("failed to list {plural}.{group}")]
-    Unreachable {
-        plural: String,
-        group: String,
-        source: kube::Error,
-    },
+    Unreachable { plural: String, group: String, source: kube::Error },
 }
 
 /// Lists one object of the kind in each namespace that is looked after.
@@ -51,26 +39,14 @@ pub async fn check_definition<K: Object>(
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.is_not_found() => {
                 let kind = K::kind(&()).into_owned();
-                return Err(StartupError::Missing {
-                    kind,
-                    plural,
-                    group,
-                });
+                return Err(StartupError::Missing { kind, plural, group });
             }
             Err(kube::Error::Api(status)) if status.is_forbidden() => {
                 let message = status.message.clone();
-                return Err(StartupError::Forbidden {
-                    plural,
-                    group,
-                    message,
-                });
+                return Err(StartupError::Forbidden { plural, group, message });
             }
             Err(source) => {
-                return Err(StartupError::Unreachable {
-                    plural,
-                    group,
-                    source,
-                });
+                return Err(StartupError::Unreachable { plural, group, source });
             }
         }
     }

@@ -17,10 +17,7 @@ use crate::system::Refusal;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
     /// Everything built was applied.
-    Applied {
-        desired_hash: String,
-        replicas_wanted: i32,
-    },
+    Applied { desired_hash: String, replicas_wanted: i32 },
     /// As above, and no pods are wanted.
     Hibernated { desired_hash: String },
     /// Nothing was written, as asked.
@@ -47,13 +44,7 @@ pub struct Facts<'a> {
 
 /// The common status to store.
 pub fn summarise(facts: &Facts<'_>) -> CommonStatus {
-    let Facts {
-        generation,
-        stored,
-        progress,
-        seen,
-        now,
-    } = facts;
+    let Facts { generation, stored, progress, seen, now } = facts;
     let done = matches!(
         progress,
         Progress::Applied { .. } | Progress::Hibernated { .. } | Progress::Refused(_)
@@ -64,16 +55,9 @@ pub fn summarise(facts: &Facts<'_>) -> CommonStatus {
         }
         _ => stored.desired_hash.clone(),
     };
-    let selector = seen
-        .workloads
-        .first()
-        .map(|workload| workload.selector.clone());
+    let selector = seen.workloads.first().map(|workload| workload.selector.clone());
     CommonStatus {
-        observed_generation: if done {
-            Some(*generation)
-        } else {
-            stored.observed_generation
-        },
+        observed_generation: if done { Some(*generation) } else { stored.observed_generation },
         conditions: conditions(facts).merge(&stored.conditions, *now),
         replicas: seen.pods.iter().filter(|pod| !pod.terminating).count() as i32,
         ready_replicas: seen.ready_replicas(),
@@ -92,18 +76,14 @@ pub fn is_settled(conditions: &[Condition]) -> bool {
 fn version(seen: &Observation) -> Option<String> {
     let mut versions = seen.reports().map(|(_, report)| report.version.as_str());
     let first = versions.next().filter(|version| !version.is_empty())?;
-    versions
-        .all(|version| version == first)
-        .then(|| first.to_owned())
+    versions.all(|version| version == first).then(|| first.to_owned())
 }
 
 fn conditions(facts: &Facts<'_>) -> ConditionSet {
     let set = ConditionSet::new(facts.generation);
     let seen = facts.seen;
     match facts.progress {
-        Progress::Applied {
-            replicas_wanted, ..
-        } => running(set, seen, *replicas_wanted),
+        Progress::Applied { replicas_wanted, .. } => running(set, seen, *replicas_wanted),
         Progress::Hibernated { .. } => hibernated(set, seen),
         Progress::Paused => paused(set, facts),
         Progress::Waiting { reason, message } => held_up(set, seen, *reason, message),
@@ -154,17 +134,11 @@ fn shortfall(seen: &Observation, wanted: i32) -> Option<(Reason, String)> {
         .find(|workload| !workload.observed || workload.updated_replicas < workload.replicas);
     if let Some(workload) = rolling {
         let (updated, replicas) = (workload.updated_replicas, workload.replicas);
-        let message = format!(
-            "{}: {updated} of {replicas} pods are up to date",
-            workload.name
-        );
+        let message = format!("{}: {updated} of {replicas} pods are up to date", workload.name);
         return Some((Reason::RollingOut, message));
     }
     if ready < wanted {
-        return Some((
-            Reason::PodsNotReady,
-            format!("{ready} of {wanted} pods are ready"),
-        ));
+        return Some((Reason::PodsNotReady, format!("{ready} of {wanted} pods are ready")));
     }
     serving(seen).err()
 }
@@ -176,10 +150,7 @@ fn serving(seen: &Observation) -> Result<(), (Reason, String)> {
             && !report.ready
         {
             let reason = report.reason.parse().unwrap_or(Reason::PodsNotReady);
-            return Err((
-                reason,
-                format!("{}: {} {}", pod.name, report.reason, report.message),
-            ));
+            return Err((reason, format!("{}: {} {}", pod.name, report.reason, report.message)));
         }
         if let Some(error) = &pod.report_error {
             return Err((Reason::Unreachable, format!("{}: {error}", pod.name)));
@@ -198,8 +169,12 @@ fn running(set: ConditionSet, seen: &Observation, wanted: i32) -> ConditionSet {
     match shortfall(seen, wanted) {
         None => {
             let message = format!("{wanted} of {wanted} pods are ready");
-            set.with(ConditionType::Ready, true, Reason::Serving, message)
-                .with(ConditionType::Reconciling, false, Reason::Settled, "")
+            set.with(ConditionType::Ready, true, Reason::Serving, message).with(
+                ConditionType::Reconciling,
+                false,
+                Reason::Settled,
+                "",
+            )
         }
         Some((reason, message)) => set
             .with(ConditionType::Ready, false, reason, message.as_str())
@@ -215,26 +190,11 @@ fn hibernated(set: ConditionSet, seen: &Observation) -> ConditionSet {
     } else {
         format!("{left} pods are still stopping")
     };
-    set.with(
-        ConditionType::Ready,
-        asleep,
-        Reason::Hibernated,
-        message.as_str(),
-    )
-    .with(
-        ConditionType::Reconciling,
-        !asleep,
-        Reason::Hibernated,
-        message,
-    )
-    .with(
-        ConditionType::Available,
-        false,
-        Reason::Hibernated,
-        "no pods are wanted",
-    )
-    .with(ConditionType::Degraded, false, Reason::Hibernated, "")
-    .with(ConditionType::Stalled, false, Reason::Hibernated, "")
+    set.with(ConditionType::Ready, asleep, Reason::Hibernated, message.as_str())
+        .with(ConditionType::Reconciling, !asleep, Reason::Hibernated, message)
+        .with(ConditionType::Available, false, Reason::Hibernated, "no pods are wanted")
+        .with(ConditionType::Degraded, false, Reason::Hibernated, "")
+        .with(ConditionType::Stalled, false, Reason::Hibernated, "")
 }
 
 fn paused(set: ConditionSet, facts: &Facts<'_>) -> ConditionSet {
@@ -271,26 +231,13 @@ fn available(set: ConditionSet, seen: &Observation) -> ConditionSet {
 
 fn degraded(set: ConditionSet, seen: &Observation, wanted: i32) -> ConditionSet {
     let ready = seen.ready_replicas();
-    let told = seen
-        .reports()
-        .find(|(_, report)| report.degraded)
-        .map(|(pod, report)| {
-            let reason = report.reason.parse().unwrap_or(Reason::ReplicasMissing);
-            (
-                reason,
-                format!("{pod}: {} {}", report.reason, report.message),
-            )
-        });
-    let rolled = seen
-        .workloads
-        .iter()
-        .all(|w| w.observed && w.updated_replicas >= w.replicas);
-    let missing = (rolled && ready > 0 && ready < wanted).then(|| {
-        (
-            Reason::ReplicasMissing,
-            format!("{ready} of {wanted} pods are ready"),
-        )
+    let told = seen.reports().find(|(_, report)| report.degraded).map(|(pod, report)| {
+        let reason = report.reason.parse().unwrap_or(Reason::ReplicasMissing);
+        (reason, format!("{pod}: {} {}", report.reason, report.message))
     });
+    let rolled = seen.workloads.iter().all(|w| w.observed && w.updated_replicas >= w.replicas);
+    let missing = (rolled && ready > 0 && ready < wanted)
+        .then(|| (Reason::ReplicasMissing, format!("{ready} of {wanted} pods are ready")));
     match told.or(missing) {
         Some((reason, message)) => set.with(ConditionType::Degraded, true, reason, message),
         None => set.with(ConditionType::Degraded, false, Reason::FullStrength, ""),
@@ -302,11 +249,7 @@ const TROUBLE_CHARS_MAX: usize = 200;
 
 /// Only what stays the same from try to try: back-off times would change the status every time.
 fn trouble_text(pod: &str, reason: &str, message: &str) -> String {
-    let reason = if reason == "ErrImagePull" {
-        "ImagePullBackOff"
-    } else {
-        reason
-    };
+    let reason = if reason == "ErrImagePull" { "ImagePullBackOff" } else { reason };
     if reason.ends_with("BackOff") {
         return format!("{pod}: {reason}");
     }

@@ -32,34 +32,18 @@ pub enum DereferenceError {
     #[error("{what} {name} does not exist")]
     Missing { what: &'static str, name: String },
     #[error("failed to read {what} {name}")]
-    Read {
-        what: &'static str,
-        name: String,
-        source: kube::Error,
-    },
+    Read { what: &'static str, name: String, source: kube::Error },
 }
 
 /// Applying the children.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     #[error("failed to read {kind} {name}")]
-    Read {
-        kind: ChildKind,
-        name: String,
-        source: kube::Error,
-    },
+    Read { kind: ChildKind, name: String, source: kube::Error },
     #[error("failed to apply {kind} {name}")]
-    Patch {
-        kind: ChildKind,
-        name: String,
-        source: kube::Error,
-    },
+    Patch { kind: ChildKind, name: String, source: kube::Error },
     #[error("failed to remove {kind} {name}")]
-    Delete {
-        kind: ChildKind,
-        name: String,
-        source: kube::Error,
-    },
+    Delete { kind: ChildKind, name: String, source: kube::Error },
     #[error("{kind} {name} exists and belongs to something else; rename or remove it")]
     Foreign { kind: ChildKind, name: String },
     #[error("{kind} {name} of an earlier object of this name is still being removed")]
@@ -97,10 +81,11 @@ impl StepError {
             Self::Dereference(DereferenceError::Missing { .. })
             | Self::Apply(ApplyError::Leaving { .. }) => Class::WaitingFor,
             Self::Validate(_) | Self::Apply(ApplyError::Foreign { .. }) => Class::InvalidSpec,
-            Self::Apply(ApplyError::Patch {
-                source: kube::Error::Api(status),
-                ..
-            }) if status.is_invalid() => Class::InvalidSpec,
+            Self::Apply(ApplyError::Patch { source: kube::Error::Api(status), .. })
+                if status.is_invalid() =>
+            {
+                Class::InvalidSpec
+            }
             other => other.kube().map_or(Class::Bug, kube_class),
         }
     }
@@ -126,24 +111,19 @@ impl StepError {
         let message = self.text();
         match self {
             Self::Validate(refusal) => Progress::Refused(refusal.clone()),
-            Self::Dereference(DereferenceError::Missing { .. }) => Progress::Waiting {
-                reason: Reason::RefNotFound,
-                message,
-            },
+            Self::Dereference(DereferenceError::Missing { .. }) => {
+                Progress::Waiting { reason: Reason::RefNotFound, message }
+            }
             Self::Apply(ApplyError::Foreign { .. }) => {
                 Progress::Refused(Refusal::object(Reason::Conflict, message))
             }
             Self::Apply(_) if self.class() == Class::InvalidSpec => {
                 Progress::Refused(Refusal::object(Reason::RefusedByServer, message))
             }
-            Self::Apply(ApplyError::Leaving { .. }) => Progress::Waiting {
-                reason: Reason::Progressing,
-                message,
-            },
-            _ => Progress::Failed {
-                reason: Reason::ApplyFailed,
-                message,
-            },
+            Self::Apply(ApplyError::Leaving { .. }) => {
+                Progress::Waiting { reason: Reason::Progressing, message }
+            }
+            _ => Progress::Failed { reason: Reason::ApplyFailed, message },
         }
     }
 
@@ -192,12 +172,7 @@ mod tests {
     fn patch(code: u16, reason: &str) -> StepError {
         let status = Status::failure("m", reason).with_code(code).boxed();
         let (kind, name) = (ChildKind::StatefulSet, "a-kv".to_owned());
-        ApplyError::Patch {
-            kind,
-            name,
-            source: kube::Error::Api(status),
-        }
-        .into()
+        ApplyError::Patch { kind, name, source: kube::Error::Api(status) }.into()
     }
 
     #[test]
@@ -209,34 +184,13 @@ mod tests {
             (patch(409, "Conflict"), Class::Transient),
             (patch(403, "Forbidden"), Class::Transient),
             (patch(422, "Invalid"), Class::InvalidSpec),
+            (ApplyError::Foreign { kind, name: "a".into() }.into(), Class::InvalidSpec),
+            (ApplyError::Leaving { kind, name: "a".into() }.into(), Class::WaitingFor),
             (
-                ApplyError::Foreign {
-                    kind,
-                    name: "a".into(),
-                }
-                .into(),
-                Class::InvalidSpec,
-            ),
-            (
-                ApplyError::Leaving {
-                    kind,
-                    name: "a".into(),
-                }
-                .into(),
+                DereferenceError::Missing { what: "Secret", name: "s".into() }.into(),
                 Class::WaitingFor,
             ),
-            (
-                DereferenceError::Missing {
-                    what: "Secret",
-                    name: "s".into(),
-                }
-                .into(),
-                Class::WaitingFor,
-            ),
-            (
-                Refusal::object(Reason::InvalidSpec, "x").into(),
-                Class::InvalidSpec,
-            ),
+            (Refusal::object(Reason::InvalidSpec, "x").into(), Class::InvalidSpec),
         ];
         for (error, class) in cases {
             assert_eq!(error.class(), class, "{error}");

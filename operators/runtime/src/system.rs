@@ -91,20 +91,12 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal of one field.
     pub fn field(reason: Reason, field: &str, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-            field: Some(field.to_owned()),
-        }
+        Self { reason, message: message.into(), field: Some(field.to_owned()) }
     }
 
     /// A refusal of the object as a whole.
     pub fn object(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-            field: None,
-        }
+        Self { reason, message: message.into(), field: None }
     }
 }
 

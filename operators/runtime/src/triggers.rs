@@ -23,18 +23,12 @@ pub struct Triggers {
 
 impl Triggers {
     pub fn new(controller: &'static str, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self {
-            controller,
-            pending: Mutex::default(),
-            wake: Notify::new(),
-            metrics,
-        })
+        Arc::new(Self { controller, pending: Mutex::default(), wake: Notify::new(), metrics })
     }
 
     /// The object of this namespace and name is to be looked at.
     pub fn push(&self, key: Key) {
-        self.metrics
-            .triggered(self.controller, format!("{}/{}", key.0, key.1));
+        self.metrics.triggered(self.controller, format!("{}/{}", key.0, key.1));
         if self.lock().insert(key) {
             self.wake.notify_one();
         }
@@ -54,9 +48,7 @@ impl Triggers {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<Key>> {
-        self.pending
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

@@ -33,21 +33,14 @@ pub struct WatchOptions {
 
 impl Default for WatchOptions {
     fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(50),
-            streaming_lists: true,
-        }
+        Self { timeout: Duration::from_secs(50), streaming_lists: true }
     }
 }
 
 impl WatchOptions {
     fn config(&self, selector: Option<&str>) -> Config {
         let config = Config::default().timeout(self.timeout.as_secs() as u32);
-        let config = if self.streaming_lists {
-            config.streaming_lists()
-        } else {
-            config
-        };
+        let config = if self.streaming_lists { config.streaming_lists() } else { config };
         match selector {
             Some(selector) => config.labels(selector),
             None => config,
@@ -77,18 +70,16 @@ where
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
-    watcher(api, options.config(selector))
-        .default_backoff()
-        .filter_map(move |result| {
-            let event = match result {
-                Ok(event) => Some(event),
-                Err(error) => {
-                    warn!(path, %error, "watch failed, trying again");
-                    None
-                }
-            };
-            std::future::ready(event)
-        })
+    watcher(api, options.config(selector)).default_backoff().filter_map(move |result| {
+        let event = match result {
+            Ok(event) => Some(event),
+            Err(error) => {
+                warn!(path, %error, "watch failed, trying again");
+                None
+            }
+        };
+        std::future::ready(event)
+    })
 }
 
 /// The watches of several namespaces as one. Their lists are put together, because a store takes a
@@ -100,20 +91,12 @@ pub fn merged<K: Clone + Send + Sync + Resource + 'static>(
         return streams.remove(0);
     }
     let scopes = streams.len();
-    let numbered = streams
-        .into_iter()
-        .enumerate()
-        .map(|(n, stream)| stream.map(move |e| (n, e)));
+    let numbered = streams.into_iter().enumerate().map(|(n, stream)| stream.map(move |e| (n, e)));
     let all = futures::stream::select_all(numbered.map(StreamExt::boxed));
-    let lists = Lists {
-        current: vec![None; scopes],
-        arriving: vec![Vec::new(); scopes],
-    };
-    all.scan(lists, |lists, (n, event)| {
-        std::future::ready(Some(lists.take(n, event)))
-    })
-    .flat_map(futures::stream::iter)
-    .boxed()
+    let lists = Lists { current: vec![None; scopes], arriving: vec![Vec::new(); scopes] };
+    all.scan(lists, |lists, (n, event)| std::future::ready(Some(lists.take(n, event))))
+        .flat_map(futures::stream::iter)
+        .boxed()
 }
 
 struct Lists<K> {
@@ -135,10 +118,7 @@ impl<K: Clone + Resource> Lists<K> {
             }
             Event::InitDone => {
                 let list = std::mem::take(&mut self.arriving[scope]);
-                let list = list
-                    .into_iter()
-                    .map(|object| (key(&object), object))
-                    .collect();
+                let list = list.into_iter().map(|object| (key(&object), object)).collect();
                 self.current[scope] = Some(list);
                 if self.current.iter().any(Option::is_none) {
                     return Vec::new();
@@ -167,11 +147,7 @@ impl<K: Clone + Resource> Lists<K> {
 
     /// Before all first lists are there, single events only go into the lists.
     fn once_complete(&self, event: Event<K>) -> Vec<Event<K>> {
-        if self.current.iter().all(Option::is_some) {
-            vec![event]
-        } else {
-            Vec::new()
-        }
+        if self.current.iter().all(Option::is_some) { vec![event] } else { Vec::new() }
     }
 }
 
@@ -224,12 +200,7 @@ where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
     E: Stream<Item = Event<K>> + Send + Unpin,
 {
-    let start = Changes {
-        events,
-        writer,
-        known: HashMap::new(),
-        ready: VecDeque::new(),
-    };
+    let start = Changes { events, writer, known: HashMap::new(), ready: VecDeque::new() };
     futures::stream::unfold(start, |mut changes| async move {
         loop {
             if let Some(change) = changes.ready.pop_front() {
@@ -252,18 +223,12 @@ where
                 let key = key(object);
                 let new = Arc::new(object.clone());
                 let old = self.known.insert(key, Arc::clone(&new));
-                self.ready.push_back(Change {
-                    old,
-                    new: Some(new),
-                });
+                self.ready.push_back(Change { old, new: Some(new) });
             }
             Event::Delete(object) => {
                 let old = self.known.remove(&key(object));
                 let old = old.unwrap_or_else(|| Arc::new(object.clone()));
-                self.ready.push_back(Change {
-                    old: Some(old),
-                    new: None,
-                });
+                self.ready.push_back(Change { old: Some(old), new: None });
             }
             Event::InitDone => self.relisted(),
             Event::Init | Event::InitApply(_) => {}
@@ -276,17 +241,11 @@ where
             let key = key(&*new);
             let old = before.remove(&key);
             self.known.insert(key, Arc::clone(&new));
-            self.ready.push_back(Change {
-                old,
-                new: Some(new),
-            });
+            self.ready.push_back(Change { old, new: Some(new) });
         }
         debug!(gone = before.len(), "list complete");
         for old in before.into_values() {
-            self.ready.push_back(Change {
-                old: Some(old),
-                new: None,
-            });
+            self.ready.push_back(Change { old: Some(old), new: None });
         }
     }
 }
@@ -308,15 +267,10 @@ mod tests {
     async fn told(events: Vec<Event<ConfigMap>>) -> Vec<String> {
         let (_reader, writer) = reflector::store();
         let stream = changes(futures::stream::iter(events), writer);
-        let told = stream
-            .filter(|change| std::future::ready(change.matters()))
-            .map(|change| {
-                let name = change
-                    .object()
-                    .and_then(|o| o.metadata.name.clone())
-                    .unwrap_or_default();
-                format!("{name}{}", if change.new.is_some() { "" } else { " gone" })
-            });
+        let told = stream.filter(|change| std::future::ready(change.matters())).map(|change| {
+            let name = change.object().and_then(|o| o.metadata.name.clone()).unwrap_or_default();
+            format!("{name}{}", if change.new.is_some() { "" } else { " gone" })
+        });
         told.collect().await
     }
 
@@ -339,24 +293,14 @@ mod tests {
     async fn a_new_list_of_one_namespace_keeps_the_objects_of_the_others() {
         let mut elsewhere = object("x", 1);
         elsewhere.metadata.namespace = Some("other".to_owned());
-        let mut lists = Lists {
-            current: vec![None, None],
-            arriving: vec![vec![], vec![]],
-        };
+        let mut lists = Lists { current: vec![None, None], arriving: vec![vec![], vec![]] };
         assert!(lists.take(0, Event::InitApply(object("a", 1))).is_empty());
-        assert!(
-            lists.take(0, Event::InitDone).is_empty(),
-            "the other list is still to come"
-        );
+        assert!(lists.take(0, Event::InitDone).is_empty(), "the other list is still to come");
         assert!(lists.take(1, Event::InitApply(elsewhere)).is_empty());
         assert_eq!(lists.take(1, Event::InitDone).len(), 4);
         assert_eq!(lists.take(0, Event::Apply(object("b", 1))).len(), 1);
         lists.take(0, Event::Init);
-        assert_eq!(
-            lists.take(0, Event::InitDone).len(),
-            3,
-            "only the other namespace is left"
-        );
+        assert_eq!(lists.take(0, Event::InitDone).len(), 3, "only the other namespace is left");
     }
 
     #[tokio::test]

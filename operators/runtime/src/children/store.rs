@@ -49,10 +49,7 @@ pub struct ChildStore {
 
 /// The controller reference among the owners.
 pub fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
-    meta.owner_references
-        .iter()
-        .flatten()
-        .find(|owner| owner.controller == Some(true))
+    meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
 }
 
 impl ChildStore {
@@ -76,14 +73,8 @@ impl ChildStore {
                 && old.workload == child.workload
         });
         state.remove(&key);
-        state
-            .by_owner
-            .entry(reference.uid.clone())
-            .or_default()
-            .insert(key.clone());
-        state
-            .children
-            .insert(key, (owner.clone(), reference.uid.clone(), child));
+        state.by_owner.entry(reference.uid.clone()).or_default().insert(key.clone());
+        state.children.insert(key, (owner.clone(), reference.uid.clone(), child));
         (!unchanged).then_some(owner)
     }
 
@@ -119,10 +110,7 @@ impl ChildStore {
     /// One child.
     pub fn get(&self, kind: ChildKind, namespace: &str, name: &str) -> Option<Child> {
         let key = (kind, namespace.to_owned(), name.to_owned());
-        self.lock()
-            .children
-            .get(&key)
-            .map(|(_, _, child)| child.clone())
+        self.lock().children.get(&key).map(|(_, _, child)| child.clone())
     }
 
     /// Names of all children of an object, in apply order.
@@ -137,15 +125,15 @@ impl ChildStore {
     }
 
     /// Notes a pod and returns the system and the instance to look at when it changed.
-    pub fn apply_pod(&self, meta: &ObjectMeta, pod: CachedPod) -> Option<(String, String, String)> {
+    pub fn apply_pod(
+        &self,
+        meta: &ObjectMeta,
+        pod: &CachedPod,
+    ) -> Option<(String, String, String)> {
         let group = pod_group(meta)?;
         let mut state = self.lock();
-        let old = state
-            .pods
-            .entry(group.clone())
-            .or_default()
-            .insert(name_of(meta), pod.clone());
-        (old.as_ref() != Some(&pod)).then_some(group)
+        let old = state.pods.entry(group.clone()).or_default().insert(name_of(meta), pod.clone());
+        (old.as_ref() != Some(pod)).then_some(group)
     }
 
     /// Forgets a pod.
@@ -182,17 +170,9 @@ impl ChildStore {
 
     /// The pods of an object, by name.
     pub fn pods(&self, namespace: &str, system: &str, object: &str) -> Vec<CachedPod> {
-        let group = (
-            namespace.to_owned(),
-            labels::label_value(system),
-            labels::label_value(object),
-        );
-        self.lock()
-            .pods
-            .get(&group)
-            .into_iter()
-            .flat_map(|pods| pods.values().cloned())
-            .collect()
+        let group =
+            (namespace.to_owned(), labels::label_value(system), labels::label_value(object));
+        self.lock().pods.get(&group).into_iter().flat_map(|pods| pods.values().cloned()).collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -218,21 +198,13 @@ fn name_of(meta: &ObjectMeta) -> String {
 }
 
 fn child_key(kind: ChildKind, meta: &ObjectMeta) -> ChildKey {
-    (
-        kind,
-        meta.namespace.clone().unwrap_or_default(),
-        name_of(meta),
-    )
+    (kind, meta.namespace.clone().unwrap_or_default(), name_of(meta))
 }
 
 fn pod_group(meta: &ObjectMeta) -> Option<(String, String, String)> {
     let labels = meta.labels.as_ref()?;
     let (system, instance) = (labels.get(labels::NAME)?, labels.get(labels::INSTANCE)?);
-    Some((
-        meta.namespace.clone().unwrap_or_default(),
-        system.clone(),
-        instance.clone(),
-    ))
+    Some((meta.namespace.clone().unwrap_or_default(), system.clone(), instance.clone()))
 }
 
 #[cfg(test)]
@@ -282,10 +254,7 @@ mod tests {
         assert!(!store.is_synced(ChildKind::ConfigMap, "ns"));
         let seen = HashSet::from([("ns".to_owned(), "d".to_owned())]);
         let other = store.synced(ChildKind::ConfigMap, Some("elsewhere"), &seen);
-        assert!(
-            other.is_empty(),
-            "a watch speaks for its own namespace only"
-        );
+        assert!(other.is_empty(), "a watch speaks for its own namespace only");
         assert_eq!(store.synced(ChildKind::ConfigMap, None, &seen).len(), 1);
         assert!(store.is_synced(ChildKind::ConfigMap, "ns"));
         assert!(store.get(ChildKind::ConfigMap, "ns", "c").is_none());
@@ -295,10 +264,7 @@ mod tests {
     fn a_child_that_loses_its_owner_is_told_to_it() {
         let store = ChildStore::default();
         apply(&store, &meta("c", Some("u"), "1"));
-        assert_eq!(
-            apply(&store, &meta("c", None, "2")).expect("lost").name,
-            "a"
-        );
+        assert_eq!(apply(&store, &meta("c", None, "2")).expect("lost").name, "a");
         assert!(store.of_owner("u").is_empty());
     }
 }

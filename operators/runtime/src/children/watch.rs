@@ -63,9 +63,7 @@ pub struct ChildWatches {
 
 impl Debug for ChildWatches {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ChildWatches")
-            .field("namespaces", &self.namespaces)
-            .finish_non_exhaustive()
+        f.debug_struct("ChildWatches").field("namespaces", &self.namespaces).finish_non_exhaustive()
     }
 }
 
@@ -73,30 +71,28 @@ impl ChildWatches {
     /// All watches; each future runs until it is dropped.
     pub fn futures(&self) -> Vec<BoxFuture<'static, ()>> {
         let scopes = self.namespaces.clone();
-        scopes
-            .iter()
-            .flat_map(|scope| self.in_scope(scope.clone()))
-            .collect()
+        scopes.iter().flat_map(|scope| self.in_scope(scope.clone())).collect()
     }
 
     fn in_scope(&self, scope: Option<String>) -> Vec<BoxFuture<'static, ()>> {
         use ChildKind as Kind;
+        let each = scope.as_deref();
         vec![
-            self.metadata::<ServiceAccount>(Kind::ServiceAccount, &scope),
-            self.metadata::<Role>(Kind::Role, &scope),
-            self.metadata::<RoleBinding>(Kind::RoleBinding, &scope),
-            self.metadata::<Secret>(Kind::Secret, &scope),
-            self.metadata::<ConfigMap>(Kind::ConfigMap, &scope),
-            self.metadata::<Service>(Kind::Service, &scope),
-            self.metadata::<NetworkPolicy>(Kind::NetworkPolicy, &scope),
-            self.metadata::<PodDisruptionBudget>(Kind::PodDisruptionBudget, &scope),
-            self.workloads::<StatefulSet>(Kind::StatefulSet, &scope, stateful_set),
-            self.workloads::<Deployment>(Kind::Deployment, &scope, deployment),
+            self.metadata::<ServiceAccount>(Kind::ServiceAccount, each),
+            self.metadata::<Role>(Kind::Role, each),
+            self.metadata::<RoleBinding>(Kind::RoleBinding, each),
+            self.metadata::<Secret>(Kind::Secret, each),
+            self.metadata::<ConfigMap>(Kind::ConfigMap, each),
+            self.metadata::<Service>(Kind::Service, each),
+            self.metadata::<NetworkPolicy>(Kind::NetworkPolicy, each),
+            self.metadata::<PodDisruptionBudget>(Kind::PodDisruptionBudget, each),
+            self.workloads::<StatefulSet>(Kind::StatefulSet, each, stateful_set),
+            self.workloads::<Deployment>(Kind::Deployment, each, deployment),
             self.pods(scope),
         ]
     }
 
-    fn metadata<K>(&self, kind: ChildKind, scope: &Option<String>) -> BoxFuture<'static, ()>
+    fn metadata<K>(&self, kind: ChildKind, scope: Option<&str>) -> BoxFuture<'static, ()>
     where
         K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
             + Clone
@@ -105,8 +101,8 @@ impl ChildWatches {
             + Sync
             + 'static,
     {
-        let stream = self.events::<PartialObjectMeta<K>>(scope.as_deref());
-        self.follow(kind, scope.clone(), stream, |object| {
+        let stream = self.events::<PartialObjectMeta<K>>(scope);
+        self.follow(kind, scope.map(str::to_owned), stream, |object| {
             Child::new(&object.metadata, None)
         })
     }
@@ -114,14 +110,14 @@ impl ChildWatches {
     fn workloads<K>(
         &self,
         kind: ChildKind,
-        scope: &Option<String>,
+        scope: Option<&str>,
         view: fn(&K) -> WorkloadView,
     ) -> BoxFuture<'static, ()>
     where
         K: crate::system::Object,
     {
-        let stream = self.events::<K>(scope.as_deref());
-        self.follow(kind, scope.clone(), stream, move |object: &K| {
+        let stream = self.events::<K>(scope);
+        self.follow(kind, scope.map(str::to_owned), stream, move |object: &K| {
             Child::new(object.meta(), Some(view(object)))
         })
     }
@@ -136,13 +132,7 @@ impl ChildWatches {
             + 'static,
     {
         let selector = labels::managed_by_selector();
-        events(
-            &self.client,
-            scope,
-            Some(&selector),
-            &self.options,
-            &self.liveness,
-        )
+        events(&self.client, scope, Some(&selector), &self.options, &self.liveness)
     }
 
     fn follow<K: Resource<DynamicType = ()> + Send + 'static>(
@@ -170,7 +160,9 @@ impl ChildWatches {
                     Event::Delete(object) => store.delete(kind, object.meta()),
                     Event::InitDone => {
                         let gone = store.synced(kind, scope.as_deref(), &listed);
-                        gone.into_iter().for_each(|owner| routes.owner(owner));
+                        for owner in gone {
+                            routes.owner(owner);
+                        }
                         listed = HashSet::new();
                         None
                     }
@@ -197,13 +189,15 @@ impl ChildWatches {
                     }
                     Event::InitApply(pod) => {
                         listed.insert(full_name(&pod.metadata));
-                        store.apply_pod(&pod.metadata, cached_pod(&pod))
+                        store.apply_pod(&pod.metadata, &cached_pod(&pod))
                     }
-                    Event::Apply(pod) => store.apply_pod(&pod.metadata, cached_pod(&pod)),
+                    Event::Apply(pod) => store.apply_pod(&pod.metadata, &cached_pod(&pod)),
                     Event::Delete(pod) => store.delete_pod(&pod.metadata),
                     Event::InitDone => {
                         let gone = store.synced_pods(scope.as_deref(), &listed);
-                        gone.into_iter().for_each(|group| routes.pod(group));
+                        for group in gone {
+                            routes.pod(group);
+                        }
                         None
                     }
                 };
@@ -217,10 +211,7 @@ impl ChildWatches {
 }
 
 fn full_name(meta: &ObjectMeta) -> (String, String) {
-    (
-        meta.namespace.clone().unwrap_or_default(),
-        meta.name.clone().unwrap_or_default(),
-    )
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
 
 fn selector_text(selector: &LabelSelector) -> String {
@@ -228,11 +219,7 @@ fn selector_text(selector: &LabelSelector) -> String {
         Some(labels) => labels,
         None => return String::new(),
     };
-    labels
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect::<Vec<_>>()
-        .join(",")
+    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
 /// The figures of a StatefulSet.
@@ -243,13 +230,9 @@ pub fn stateful_set(set: &StatefulSet) -> WorkloadView {
         name: set.metadata.name.clone().unwrap_or_default(),
         replicas: spec.and_then(|spec| spec.replicas).unwrap_or(1),
         ready_replicas: status.and_then(|status| status.ready_replicas).unwrap_or(0),
-        updated_replicas: status
-            .and_then(|status| status.updated_replicas)
-            .unwrap_or(0),
+        updated_replicas: status.and_then(|status| status.updated_replicas).unwrap_or(0),
         observed: seen.is_some() && seen >= set.metadata.generation,
-        selector: spec
-            .map(|spec| selector_text(&spec.selector))
-            .unwrap_or_default(),
+        selector: spec.map(|spec| selector_text(&spec.selector)).unwrap_or_default(),
     }
 }
 
@@ -261,45 +244,24 @@ pub fn deployment(deployment: &Deployment) -> WorkloadView {
         name: deployment.metadata.name.clone().unwrap_or_default(),
         replicas: spec.and_then(|spec| spec.replicas).unwrap_or(1),
         ready_replicas: status.and_then(|status| status.ready_replicas).unwrap_or(0),
-        updated_replicas: status
-            .and_then(|status| status.updated_replicas)
-            .unwrap_or(0),
+        updated_replicas: status.and_then(|status| status.updated_replicas).unwrap_or(0),
         observed: seen.is_some() && seen >= deployment.metadata.generation,
-        selector: spec
-            .map(|spec| selector_text(&spec.selector))
-            .unwrap_or_default(),
+        selector: spec.map(|spec| selector_text(&spec.selector)).unwrap_or_default(),
     }
 }
 
 fn cached_pod(pod: &Pod) -> CachedPod {
     let status = pod.status.as_ref();
-    let conditions = status
-        .and_then(|status| status.conditions.as_ref())
-        .into_iter()
-        .flatten();
-    let ready = conditions
-        .clone()
-        .any(|c| c.type_ == "Ready" && c.status == "True");
+    let conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+    let ready = conditions.clone().any(|c| c.type_ == "Ready" && c.status == "True");
     let unscheduled = conditions
         .filter(|c| c.type_ == "PodScheduled" && c.status == "False")
-        .map(|c| {
-            (
-                c.reason.clone().unwrap_or_default(),
-                c.message.clone().unwrap_or_default(),
-            )
-        });
-    let containers = status
-        .and_then(|status| status.container_statuses.as_ref())
-        .into_iter()
-        .flatten();
+        .map(|c| (c.reason.clone().unwrap_or_default(), c.message.clone().unwrap_or_default()));
+    let containers =
+        status.and_then(|status| status.container_statuses.as_ref()).into_iter().flatten();
     let waiting = containers
         .filter_map(|container| container.state.as_ref()?.waiting.as_ref())
-        .map(|w| {
-            (
-                w.reason.clone().unwrap_or_default(),
-                w.message.clone().unwrap_or_default(),
-            )
-        })
+        .map(|w| (w.reason.clone().unwrap_or_default(), w.message.clone().unwrap_or_default()))
         .filter(|(reason, _)| reason != "ContainerCreating" && reason != "PodInitializing");
     let ports = pod
         .spec
@@ -362,10 +324,7 @@ mod tests {
         }))
         .expect("a valid set");
         let view = stateful_set(&set);
-        assert_eq!(
-            (view.replicas, view.ready_replicas, view.observed),
-            (3, 2, false)
-        );
+        assert_eq!((view.replicas, view.ready_replicas, view.observed), (3, 2, false));
         assert_eq!(view.selector, "a=1,b=2");
     }
 }

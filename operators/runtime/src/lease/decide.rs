@@ -54,40 +54,17 @@ mod tests {
             duration: Duration::from_secs(15),
             since: start,
         };
-        let released = Seen {
-            holder: None,
-            ..held("x")
-        };
+        let released = Seen { holder: None, ..held("x") };
         let cases = [
             ("no lease", None, 0, Decision::Acquire),
             ("released", Some(released), 0, Decision::Acquire),
-            (
-                "released by an empty name",
-                Some(held("")),
-                0,
-                Decision::Acquire,
-            ),
+            ("released by an empty name", Some(held("")), 0, Decision::Acquire),
             ("ours", Some(held("me")), 0, Decision::Renew),
             ("ours, late", Some(held("me")), 60, Decision::Renew),
             ("theirs, fresh", Some(held("you")), 0, Decision::Yield),
-            (
-                "theirs, a moment before expiry",
-                Some(held("you")),
-                14,
-                Decision::Yield,
-            ),
-            (
-                "theirs, at expiry",
-                Some(held("you")),
-                15,
-                Decision::Acquire,
-            ),
-            (
-                "theirs, long expired",
-                Some(held("you")),
-                600,
-                Decision::Acquire,
-            ),
+            ("theirs, a moment before expiry", Some(held("you")), 14, Decision::Yield),
+            ("theirs, at expiry", Some(held("you")), 15, Decision::Acquire),
+            ("theirs, long expired", Some(held("you")), 600, Decision::Acquire),
         ];
         for (name, lease, seconds, expected) in cases {
             let now = start + Duration::from_secs(seconds);

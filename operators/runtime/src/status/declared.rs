@@ -56,12 +56,7 @@ pub fn summarise(
             held(set, Reason::EngineNotReady, message, *older_accepted)
         }
         DeclaredProgress::Answered(answer) if answer.accepted => set
-            .with(
-                Ready,
-                true,
-                Reason::AcceptedByEngine,
-                answer.message.as_str(),
-            )
+            .with(Ready, true, Reason::AcceptedByEngine, answer.message.as_str())
             .with(Reconciling, false, Reason::Settled, "")
             .with(Stalled, false, Reason::Settled, "")
             .with(Available, true, Reason::AcceptedByEngine, ""),
@@ -71,16 +66,9 @@ pub fn summarise(
         }
     };
     let full = set.with(Degraded, false, Reason::FullStrength, "");
-    let done = matches!(
-        progress,
-        DeclaredProgress::Refused(_) | DeclaredProgress::Answered(_)
-    );
+    let done = matches!(progress, DeclaredProgress::Refused(_) | DeclaredProgress::Answered(_));
     CommonStatus {
-        observed_generation: if done {
-            Some(generation)
-        } else {
-            stored.observed_generation
-        },
+        observed_generation: if done { Some(generation) } else { stored.observed_generation },
         conditions: full.merge(&stored.conditions, now),
         ..CommonStatus::default()
     }
@@ -95,38 +83,20 @@ mod tests {
         let now = Time::new(jiff::Timestamp::UNIX_EPOCH);
         let status = summarise(3, &CommonStatus::default(), progress, now);
         let is = |type_| is_true(&status.conditions, type_);
-        (
-            is(ConditionType::Ready),
-            is(ConditionType::Stalled),
-            status.observed_generation,
-        )
+        (is(ConditionType::Ready), is(ConditionType::Stalled), status.observed_generation)
     }
 
     #[test]
     fn a_declared_object_is_ready_only_when_its_engine_accepted_it() {
-        let accepted = Acceptance {
-            generation: 3,
-            accepted: true,
-            ..Acceptance::default()
-        };
-        let refused = Acceptance {
-            accepted: false,
-            ..accepted.clone()
-        };
-        let waiting = DeclaredProgress::Waiting {
-            reason: Reason::RefNotFound,
-            message: String::new(),
-        };
+        let accepted = Acceptance { generation: 3, accepted: true, ..Acceptance::default() };
+        let refused = Acceptance { accepted: false, ..accepted.clone() };
+        let waiting =
+            DeclaredProgress::Waiting { reason: Reason::RefNotFound, message: String::new() };
         let invalid = Refusal::object(Reason::Conflict, "x");
         let cases = [
             (DeclaredProgress::Answered(accepted), (true, false, Some(3))),
             (DeclaredProgress::Answered(refused), (false, true, Some(3))),
-            (
-                DeclaredProgress::Pending {
-                    older_accepted: true,
-                },
-                (false, false, None),
-            ),
+            (DeclaredProgress::Pending { older_accepted: true }, (false, false, None)),
             (waiting, (false, false, None)),
             (DeclaredProgress::Refused(invalid), (false, true, Some(3))),
         ];

@@ -8,17 +8,8 @@ fn at(second: i64) -> Time {
 }
 
 fn pod(name: &str, ready: bool) -> PodView {
-    let report = Report {
-        ready,
-        version: "0.1.0".into(),
-        ..Report::default()
-    };
-    PodView {
-        name: name.into(),
-        ready,
-        report: Some(report),
-        ..PodView::default()
-    }
+    let report = Report { ready, version: "0.1.0".into(), ..Report::default() };
+    PodView { name: name.into(), ready, report: Some(report), ..PodView::default() }
 }
 
 fn seen(wanted: i32, ready: i32) -> Observation {
@@ -30,20 +21,12 @@ fn seen(wanted: i32, ready: i32) -> Observation {
         observed: true,
         selector: "app=a".into(),
     };
-    let pods = (0..wanted)
-        .map(|n| pod(&format!("a-kv-{n}"), n < ready))
-        .collect();
-    Observation {
-        workloads: vec![workload],
-        pods,
-    }
+    let pods = (0..wanted).map(|n| pod(&format!("a-kv-{n}"), n < ready)).collect();
+    Observation { workloads: vec![workload], pods }
 }
 
 fn applied(wanted: i32) -> Progress {
-    Progress::Applied {
-        desired_hash: "h".into(),
-        replicas_wanted: wanted,
-    }
+    Progress::Applied { desired_hash: "h".into(), replicas_wanted: wanted }
 }
 
 fn status(
@@ -52,13 +35,7 @@ fn status(
     progress: &Progress,
     seen: &Observation,
 ) -> CommonStatus {
-    summarise(&Facts {
-        generation,
-        stored,
-        progress,
-        seen,
-        now: at(100),
-    })
+    summarise(&Facts { generation, stored, progress, seen, now: at(100) })
 }
 
 fn shape(status: &CommonStatus) -> [(ConditionStatus, &str); 5] {
@@ -84,12 +61,7 @@ fn an_object_at_rest_is_ready_and_settled() {
 
 #[test]
 fn ready_is_there_from_the_first_visit() {
-    let status = status(
-        &CommonStatus::default(),
-        1,
-        &applied(1),
-        &Observation::default(),
-    );
+    let status = status(&CommonStatus::default(), 1, &applied(1), &Observation::default());
     assert_eq!(shape(&status)[0], (False, "Starting"));
     assert_eq!(shape(&status)[1].0, True);
 }
@@ -101,10 +73,7 @@ fn a_rollout_keeps_available_and_is_not_degraded() {
     let status = status(&CommonStatus::default(), 2, &applied(3), &seen);
     let [ready, reconciling, _, available, degraded] = shape(&status);
     assert_eq!(ready, (False, "RollingOut"));
-    assert_eq!(
-        (reconciling.0, available.0, degraded.0),
-        (True, True, False)
-    );
+    assert_eq!((reconciling.0, available.0, degraded.0), (True, True, False));
 }
 
 #[test]
@@ -116,38 +85,20 @@ fn a_lost_replica_degrades() {
 
 #[test]
 fn a_refusal_stalls_with_its_reason_and_names_the_field() {
-    let refusal = Refusal::field(
-        Reason::NotYetSupported,
-        "spec.journal.backend",
-        "Kafka: not yet",
-    );
-    let status = status(
-        &CommonStatus::default(),
-        4,
-        &Progress::Refused(refusal),
-        &seen(1, 1),
-    );
+    let refusal = Refusal::field(Reason::NotYetSupported, "spec.journal.backend", "Kafka: not yet");
+    let status = status(&CommonStatus::default(), 4, &Progress::Refused(refusal), &seen(1, 1));
     let [ready, reconciling, stalled, available, _] = shape(&status);
     assert_eq!((ready.0, reconciling.0, available.0), (False, False, True));
     assert_eq!(stalled, (True, "NotYetSupported"));
     let stalled = find(&status.conditions, ConditionType::Stalled).expect("there");
     assert!(stalled.message.starts_with("spec.journal.backend: "));
-    assert_eq!(
-        status.observed_generation,
-        Some(4),
-        "it was looked at, and refused"
-    );
+    assert_eq!(status.observed_generation, Some(4), "it was looked at, and refused");
 }
 
 #[test]
 fn correcting_a_refused_spec_recovers() {
     let refusal = Refusal::object(Reason::InvalidSpec, "no");
-    let bad = status(
-        &CommonStatus::default(),
-        1,
-        &Progress::Refused(refusal),
-        &seen(1, 1),
-    );
+    let bad = status(&CommonStatus::default(), 1, &Progress::Refused(refusal), &seen(1, 1));
     let good = status(&bad, 2, &applied(1), &seen(1, 1));
     assert_eq!(shape(&good)[0], (True, "Serving"));
     assert_eq!(shape(&good)[2].0, False);
@@ -158,25 +109,16 @@ fn while_paused_the_observed_generation_stays_behind_an_edit() {
     let before = status(&CommonStatus::default(), 1, &applied(1), &seen(1, 1));
     let paused = status(&before, 2, &Progress::Paused, &seen(1, 1));
     assert_eq!(paused.observed_generation, Some(1));
-    assert_eq!(
-        shape(&paused)[0],
-        (False, "Paused"),
-        "the edit is not carried out"
-    );
+    assert_eq!(shape(&paused)[0], (False, "Paused"), "the edit is not carried out");
     let same = status(&before, 1, &Progress::Paused, &seen(1, 1));
     assert_eq!(shape(&same)[0], (True, "Paused"));
 }
 
 #[test]
 fn hibernation_is_done_when_no_pod_is_left() {
-    let progress = Progress::Hibernated {
-        desired_hash: "h".into(),
-    };
+    let progress = Progress::Hibernated { desired_hash: "h".into() };
     let stopping = status(&CommonStatus::default(), 1, &progress, &seen(1, 1));
-    assert_eq!(
-        (shape(&stopping)[0].0, shape(&stopping)[1].0),
-        (False, True)
-    );
+    assert_eq!((shape(&stopping)[0].0, shape(&stopping)[1].0), (False, True));
     let asleep = status(&CommonStatus::default(), 1, &progress, &seen(0, 0));
     assert_eq!(shape(&asleep)[0], (True, "Hibernated"));
     assert_eq!(shape(&asleep)[3], (False, "Hibernated"));
@@ -185,10 +127,7 @@ fn hibernation_is_done_when_no_pod_is_left() {
 #[test]
 fn a_failed_round_does_not_take_ready_from_a_spec_that_stands() {
     let before = status(&CommonStatus::default(), 1, &applied(1), &seen(1, 1));
-    let failed = Progress::Failed {
-        reason: Reason::ApplyFailed,
-        message: "503".into(),
-    };
+    let failed = Progress::Failed { reason: Reason::ApplyFailed, message: "503".into() };
     let same = status(&before, 1, &failed, &seen(1, 1));
     assert_eq!(shape(&same)[0].0, True);
     assert_eq!(shape(&same)[1], (True, "ApplyFailed"));

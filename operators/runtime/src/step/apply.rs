@@ -43,19 +43,15 @@ pub struct Records {
 
 impl Records {
     fn get(&self, kind: ChildKind, namespace: &str, name: &str) -> Option<Record> {
-        self.lock()
-            .get(&(kind, namespace.to_owned(), name.to_owned()))
-            .cloned()
+        self.lock().get(&(kind, namespace.to_owned(), name.to_owned())).cloned()
     }
 
     fn put(&self, kind: ChildKind, namespace: &str, name: &str, record: Record) {
-        self.lock()
-            .insert((kind, namespace.to_owned(), name.to_owned()), record);
+        self.lock().insert((kind, namespace.to_owned(), name.to_owned()), record);
     }
 
     pub(crate) fn forget(&self, kind: ChildKind, namespace: &str, name: &str) {
-        self.lock()
-            .remove(&(kind, namespace.to_owned(), name.to_owned()));
+        self.lock().remove(&(kind, namespace.to_owned(), name.to_owned()));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(ChildKind, String, String), Record>> {
@@ -167,28 +163,10 @@ mod tests {
     #[test]
     fn the_verdict_table() {
         let cases = [
-            (
-                "never applied by us",
-                "h1",
-                None,
-                Some(shown("u", "10")),
-                Verdict::Apply,
-            ),
+            ("never applied by us", "h1", None, Some(shown("u", "10")), Verdict::Apply),
             ("new", "h1", None, None, Verdict::Apply),
-            (
-                "content changed",
-                "h2",
-                Some(record()),
-                Some(shown("u", "10")),
-                Verdict::Apply,
-            ),
-            (
-                "as we left it",
-                "h1",
-                Some(record()),
-                Some(shown("u", "10")),
-                Verdict::Skip,
-            ),
+            ("content changed", "h2", Some(record()), Some(shown("u", "10")), Verdict::Apply),
+            ("as we left it", "h1", Some(record()), Some(shown("u", "10")), Verdict::Skip),
             (
                 "p6: cache behind our write",
                 "h1",
@@ -196,28 +174,12 @@ mod tests {
                 Some(shown("u", "9")),
                 Verdict::Skip,
             ),
-            (
-                "edited",
-                "h1",
-                Some(record()),
-                Some(shown("u", "11")),
-                Verdict::Repair,
-            ),
+            ("edited", "h1", Some(record()), Some(shown("u", "11")), Verdict::Repair),
             ("deleted", "h1", Some(record()), None, Verdict::Repair),
-            (
-                "made anew by others",
-                "h1",
-                Some(record()),
-                Some(shown("w", "11")),
-                Verdict::Repair,
-            ),
+            ("made anew by others", "h1", Some(record()), Some(shown("w", "11")), Verdict::Repair),
         ];
         for (name, hash, record, shown, expected) in cases {
-            assert_eq!(
-                verdict(hash, record.as_ref(), shown.as_ref()),
-                expected,
-                "{name}"
-            );
+            assert_eq!(verdict(hash, record.as_ref(), shown.as_ref()), expected, "{name}");
         }
     }
 }

@@ -24,18 +24,13 @@ pub async fn dereference(
                 let api: Api<Secret> = Api::namespaced(ctx.client.clone(), namespace);
                 let secret = existing("Secret", name, api.get_opt(name).await)?;
                 let data = secret.data.unwrap_or_default();
-                let data = data
-                    .into_iter()
-                    .map(|(key, value)| (key, value.0))
-                    .collect();
+                let data = data.into_iter().map(|(key, value)| (key, value.0)).collect();
                 found.secrets.insert(name.clone(), Redacted::new(data));
             }
             Reference::ConfigMap(name) => {
                 let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), namespace);
                 let map = existing("ConfigMap", name, api.get_opt(name).await)?;
-                found
-                    .config_maps
-                    .insert(name.clone(), map.data.unwrap_or_default());
+                found.config_maps.insert(name.clone(), map.data.unwrap_or_default());
             }
         }
     }

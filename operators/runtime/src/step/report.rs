@@ -55,16 +55,9 @@ pub async fn observe(
 ) -> Result<(Observation, Vec<Reached>), ReportError> {
     let uid = identity.uid.as_deref().unwrap_or_default();
     let children = ctx.children.of_owner(uid);
-    let workloads = children
-        .into_iter()
-        .filter_map(|(_, _, child)| child.workload)
-        .collect();
-    let pods = ctx
-        .children
-        .pods(&identity.namespace, system, &identity.name);
-    let asked = pods
-        .iter()
-        .any(|pod| pod.management_port.is_some() && pod.view.ip.is_some());
+    let workloads = children.into_iter().filter_map(|(_, _, child)| child.workload).collect();
+    let pods = ctx.children.pods(&identity.namespace, system, &identity.name);
+    let asked = pods.iter().any(|pod| pod.management_port.is_some() && pod.view.ip.is_some());
     let token = if asked {
         let token = ctx.token(&identity.namespace, uid).await;
         token.map_err(|source| ReportError::Token { source })?
@@ -76,10 +69,7 @@ pub async fn observe(
     answers.sort_by(|a, b| a.0.view.name.cmp(&b.0.view.name));
     let (pods, reached): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
     let pods = pods.into_iter().map(|pod| pod.view).collect();
-    Ok((
-        Observation { workloads, pods },
-        reached.into_iter().flatten().collect(),
-    ))
+    Ok((Observation { workloads, pods }, reached.into_iter().flatten().collect()))
 }
 
 /// A process that answered.
@@ -96,11 +86,7 @@ async fn ask(mut pod: CachedPod, token: Option<Redacted<String>>) -> (CachedPod,
     if pod.view.terminating {
         return (pod, None);
     }
-    let address = if ip.contains(':') {
-        format!("[{ip}]:{port}")
-    } else {
-        format!("{ip}:{port}")
-    };
+    let address = if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
     let client = match OperandClient::new(&address, token.as_ref().map(|t| t.expose().as_str())) {
         Ok(client) => client,
         Err(error) => {
@@ -111,10 +97,7 @@ async fn ask(mut pod: CachedPod, token: Option<Redacted<String>>) -> (CachedPod,
     match client.report().await {
         Ok(report) => {
             pod.view.report = Some(report);
-            let reached = Reached {
-                pod: pod.view.name.clone(),
-                client,
-            };
+            let reached = Reached { pod: pod.view.name.clone(), client };
             (pod, Some(reached))
         }
         Err(error) => {
@@ -154,10 +137,7 @@ async fn sync_kind(
     reached: &[Reached],
     complete: &mut bool,
 ) -> (SetAnswer, BTreeMap<Key, Acceptance>) {
-    let mut answer = SetAnswer {
-        set_hash: request.set_hash.clone(),
-        pods: Vec::new(),
-    };
+    let mut answer = SetAnswer { set_hash: request.set_hash.clone(), pods: Vec::new() };
     let mut results = BTreeMap::new();
     for process in reached {
         match process.client.sync(request.clone()).await {
@@ -217,18 +197,13 @@ mod tests {
             figures: [("used_memory_percent".to_owned(), percent)].into(),
             ..ObjectResult::default()
         };
-        SyncResponse {
-            results: vec![result],
-            ..SyncResponse::default()
-        }
+        SyncResponse { results: vec![result], ..SyncResponse::default() }
     }
 
     #[test]
     fn one_process_that_refuses_is_enough_and_the_largest_figure_counts() {
-        for order in [
-            [(true, 10), (false, 40), (true, 20)],
-            [(false, 40), (true, 20), (true, 10)],
-        ] {
+        for order in [[(true, 10), (false, 40), (true, 20)], [(false, 40), (true, 20), (true, 10)]]
+        {
             let mut results = BTreeMap::new();
             for (accepted, percent) in order {
                 merge(&mut results, response(accepted, percent));

@@ -52,11 +52,7 @@ pub(super) struct Applier<'a> {
 
 impl<'a> Applier<'a> {
     pub(super) fn new(ctx: &'a Context, identity: &'a Identity) -> Self {
-        Self {
-            ctx,
-            identity,
-            notices: Vec::new(),
-        }
+        Self { ctx, identity, notices: Vec::new() }
     }
 
     pub(super) async fn all<K: Applicable>(
@@ -82,26 +78,17 @@ impl<'a> Applier<'a> {
         if verdict == Verdict::Skip {
             return Ok(desired);
         }
-        desired
-            .annotations_mut()
-            .insert(labels::CONTENT_HASH.to_owned(), hash.clone());
+        desired.annotations_mut().insert(labels::CONTENT_HASH.to_owned(), hash.clone());
         let api: Api<K> = Api::namespaced(self.ctx.client.clone(), &self.identity.namespace);
         self.check_foreign(kind, &name, async {
-            Ok(api
-                .get_metadata_opt(&name)
-                .await?
-                .map(|object| object.metadata))
+            Ok(api.get_metadata_opt(&name).await?.map(|object| object.metadata))
         })
         .await?;
         let params = PatchParams::apply(self.ctx.options.field_manager).force();
         let applied = api
             .patch(&name, &params, &Patch::Apply(&desired))
             .await
-            .map_err(|source| ApplyError::Patch {
-                kind,
-                name: name.clone(),
-                source,
-            })?;
+            .map_err(|source| ApplyError::Patch { kind, name: name.clone(), source })?;
         self.remember(kind, &name, hash, applied.meta(), verdict);
         Ok(applied)
     }

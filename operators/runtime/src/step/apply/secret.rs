@@ -40,37 +40,25 @@ async fn one(applier: &mut Applier<'_>, wanted: &GeneratedSecret) -> Result<(), 
         return Ok(());
     }
     let api: Api<Secret> = Api::namespaced(applier.ctx.client.clone(), &applier.identity.namespace);
-    let live = api
-        .get_opt(&name)
-        .await
-        .map_err(|source| ApplyError::Read {
-            kind: KIND,
-            name: name.clone(),
-            source,
-        })?;
+    let live = api.get_opt(&name).await.map_err(|source| ApplyError::Read {
+        kind: KIND,
+        name: name.clone(),
+        source,
+    })?;
     if let Some(live) = &live {
         applier.check_owner(KIND, &name, &live.metadata)?;
     }
     let manager = applier.ctx.options.field_manager;
     let desired = completed(wanted, &hash, live.as_ref());
-    let written = match live {
-        None => {
-            let params = PostParams {
-                field_manager: Some(manager.into()),
-                ..PostParams::default()
-            };
-            api.create(&params, &desired).await
-        }
-        Some(_) => {
-            let params = PatchParams::apply(manager).force();
-            api.patch(&name, &params, &Patch::Apply(&desired)).await
-        }
+    let written = if live.is_none() {
+        let params = PostParams { field_manager: Some(manager.into()), ..PostParams::default() };
+        api.create(&params, &desired).await
+    } else {
+        let params = PatchParams::apply(manager).force();
+        api.patch(&name, &params, &Patch::Apply(&desired)).await
     };
-    let written = written.map_err(|source| ApplyError::Patch {
-        kind: KIND,
-        name: name.clone(),
-        source,
-    })?;
+    let written =
+        written.map_err(|source| ApplyError::Patch { kind: KIND, name: name.clone(), source })?;
     applier.remember(KIND, &name, hash, &written.metadata, verdict);
     Ok(())
 }
@@ -85,30 +73,17 @@ fn completed(wanted: &GeneratedSecret, hash: &str, live: Option<&Secret>) -> Sec
     metadata.resource_version = live.and_then(|live| live.metadata.resource_version.clone());
     let old = live.and_then(|live| live.data.as_ref());
     let content = |key: &GeneratedKey| {
-        let kept = old
-            .and_then(|old| old.get(&key.name))
-            .filter(|value| !value.0.is_empty());
-        kept.cloned()
-            .unwrap_or_else(|| ByteString(generate(key.length_chars)))
+        let kept = old.and_then(|old| old.get(&key.name)).filter(|value| !value.0.is_empty());
+        kept.cloned().unwrap_or_else(|| ByteString(generate(key.length_chars)))
     };
-    let data: BTreeMap<String, ByteString> = wanted
-        .keys
-        .iter()
-        .map(|key| (key.name.clone(), content(key)))
-        .collect();
-    Secret {
-        metadata,
-        data: Some(data),
-        ..Secret::default()
-    }
+    let data: BTreeMap<String, ByteString> =
+        wanted.keys.iter().map(|key| (key.name.clone(), content(key))).collect();
+    Secret { metadata, data: Some(data), ..Secret::default() }
 }
 
 /// Random letters and digits from the generator that is seeded by the operating system.
 fn generate(length_chars: usize) -> Vec<u8> {
-    rand::rng()
-        .sample_iter(rand::distr::Alphanumeric)
-        .take(length_chars)
-        .collect()
+    rand::rng().sample_iter(rand::distr::Alphanumeric).take(length_chars).collect()
 }
 
 #[cfg(test)]
@@ -116,10 +91,7 @@ mod tests {
     use super::*;
 
     fn wanted() -> GeneratedSecret {
-        let key = |name: &str| GeneratedKey {
-            name: name.into(),
-            length_chars: 40,
-        };
+        let key = |name: &str| GeneratedKey { name: name.into(), length_chars: 40 };
         GeneratedSecret {
             metadata: Default::default(),
             keys: vec![key("management-token"), key("password")],
@@ -138,10 +110,6 @@ mod tests {
         assert_ne!(a["password"], b["password"]);
         assert_eq!(b["password"].0.len(), 40);
         assert!(b["password"].0.iter().all(u8::is_ascii_alphanumeric));
-        assert_eq!(
-            second.metadata.resource_version.as_deref(),
-            Some("7"),
-            "guarded"
-        );
+        assert_eq!(second.metadata.resource_version.as_deref(), Some("7"), "guarded");
     }
 }

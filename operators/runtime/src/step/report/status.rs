@@ -21,9 +21,7 @@ pub struct StatusMemory<T> {
 
 impl<T> Default for StatusMemory<T> {
     fn default() -> Self {
-        Self {
-            written: Mutex::default(),
-        }
+        Self { written: Mutex::default() }
     }
 }
 
@@ -32,11 +30,7 @@ impl<T: StatusType> StatusMemory<T> {
     /// the cache shows.
     pub fn newest<K: Object>(&self, object: &K, shown: Option<&T>) -> Option<T> {
         let uid = object.meta().uid.as_deref().unwrap_or_default();
-        let version = object
-            .meta()
-            .resource_version
-            .as_deref()
-            .unwrap_or_default();
+        let version = object.meta().resource_version.as_deref().unwrap_or_default();
         let mut written = self.lock();
         match written.get(uid) {
             Some((own, status)) if is_older(version, own) => Some(status.clone()),
@@ -49,8 +43,7 @@ impl<T: StatusType> StatusMemory<T> {
     }
 
     fn remember(&self, uid: &str, version: &str, status: T) {
-        self.lock()
-            .insert(uid.to_owned(), (version.to_owned(), status));
+        self.lock().insert(uid.to_owned(), (version.to_owned(), status));
     }
 
     /// Forgets an object that is gone.
@@ -76,10 +69,8 @@ pub async fn write_status<K: Object, T: StatusType>(
     }
     let meta = object.meta();
     let name = meta.name.as_deref().unwrap_or_default();
-    let api: Api<K> = Api::namespaced(
-        ctx.client.clone(),
-        meta.namespace.as_deref().unwrap_or_default(),
-    );
+    let api: Api<K> =
+        Api::namespaced(ctx.client.clone(), meta.namespace.as_deref().unwrap_or_default());
     let patch = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
@@ -90,11 +81,7 @@ pub async fn write_status<K: Object, T: StatusType>(
     match api.patch_status(name, &params, &Patch::Apply(&patch)).await {
         Ok(written) => {
             let uid = meta.uid.as_deref().unwrap_or_default();
-            let version = written
-                .meta()
-                .resource_version
-                .as_deref()
-                .unwrap_or_default();
+            let version = written.meta().resource_version.as_deref().unwrap_or_default();
             memory.remember(uid, version, new);
             Ok(true)
         }

@@ -1,0 +1,191 @@
+//! Rounds of a declared kind: what it says while its engine is absent, silent, or has spoken.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use http::{Request, Response};
+use kube::Client;
+use kube::client::Body;
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::{self, store::Writer};
+use kube::runtime::watcher::Event;
+use orrery_api::condition::find;
+use orrery_api::{Condition, ConditionStatus, ConditionType};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::board::SetAnswer;
+use crate::context::Options;
+use crate::liveness::Liveness;
+use crate::observation::Acceptance;
+use crate::toy::{Toy, ToyItem, ToyItemSpec, ToyItems, ToySpec, ToySystem};
+
+struct Bench {
+    kind: Arc<DeclaredKind<ToyItems>>,
+    items: Writer<Guarded<ToyItem>>,
+    toys: Writer<Guarded<Toy>>,
+    /// Method, path and body of each call.
+    calls: Arc<Mutex<Vec<(String, Value)>>>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let calls: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
+        let log = Arc::clone(&calls);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let log = Arc::clone(&log);
+            async move {
+                let (parts, body) = request.into_parts();
+                let bytes = body.collect_bytes().await.expect("a whole body");
+                let mut body: Value = serde_json::from_slice(&bytes).expect("JSON");
+                let call = format!("{} {}", parts.method, parts.uri.path());
+                log.lock().expect("no test panics inside").push((call, body.clone()));
+                if body.get("spec").is_none() {
+                    body["spec"] = json!({});
+                }
+                let answer = Body::from(body.to_string().into_bytes());
+                Ok::<_, tower::BoxError>(Response::new(answer))
+            }
+        });
+        let client = Client::new(service, "ns");
+        let (liveness, metrics) = (Arc::<Liveness>::default(), Arc::default());
+        let options = Options::new("image", "1.0", "me");
+        let ctx =
+            Arc::new(Context::new(client.clone(), options, Arc::clone(&metrics), liveness.clone()));
+        let ((toy_reader, mut toys), (item_reader, mut items)) =
+            (reflector::store(), reflector::store());
+        toys.apply_watcher_event(&Event::Init);
+        toys.apply_watcher_event(&Event::InitDone);
+        items.apply_watcher_event(&Event::Init);
+        items.apply_watcher_event(&Event::InitDone);
+        let events = || Events::new(client.clone(), "toy", "me", liveness.clone());
+        let engine = Arc::new(Engine::<ToySystem> {
+            ctx: Arc::clone(&ctx),
+            events: events(),
+            reader: toy_reader,
+            triggers: Triggers::new("toy", Arc::clone(&metrics)),
+            sources: Mutex::default(),
+            statuses: StatusMemory::default(),
+        });
+        let kind = Arc::new(DeclaredKind::<ToyItems> {
+            ctx,
+            events: events(),
+            kind: "ToyItem",
+            reader: item_reader,
+            triggers: Triggers::new("toyitem", metrics),
+            engine,
+            statuses: StatusMemory::default(),
+        });
+        Self { kind, items, toys, calls }
+    }
+
+    fn with_engine(mut self, name: &str) -> Self {
+        let mut toy = Toy::new(name, ToySpec::default());
+        toy.metadata.namespace = Some("ns".into());
+        self.toys.apply_watcher_event(&Event::Apply(DeserializeGuard(Ok(toy))));
+        self
+    }
+
+    fn add(&mut self, item: &ToyItem) {
+        self.items.apply_watcher_event(&Event::Apply(DeserializeGuard(Ok(item.clone()))));
+    }
+
+    /// Runs a round and returns the Ready condition that was written.
+    async fn ready(&mut self, item: &ToyItem) -> Condition {
+        self.add(item);
+        self.kind.reconcile(item).await.expect("no faults");
+        let calls = self.calls.lock().expect("no test panics inside");
+        let (_, body) =
+            calls.iter().rev().find(|(call, _)| call.ends_with("/status")).expect("one");
+        let conditions: Vec<Condition> =
+            serde_json::from_value(body["status"]["conditions"].clone()).expect("conditions");
+        find(&conditions, ConditionType::Ready).expect("from the first visit").clone()
+    }
+
+    fn created(&self) -> Vec<String> {
+        let calls = self.calls.lock().expect("no test panics inside");
+        let posts =
+            calls.iter().filter(|(call, _)| call.starts_with("POST") && call.ends_with("/toys"));
+        posts
+            .map(|(_, body)| body["metadata"]["name"].as_str().unwrap_or_default().into())
+            .collect()
+    }
+}
+
+fn item(name: &str, toy: Option<&str>, value: i64) -> ToyItem {
+    let mut item = ToyItem::new(name, ToyItemSpec { toy: toy.map(str::to_owned), value });
+    item.metadata.namespace = Some("ns".into());
+    item.metadata.uid = Some(format!("uid-{name}"));
+    item.metadata.generation = Some(1);
+    item
+}
+
+fn answer(generation: i64, accepted: bool) -> BTreeMap<Key, Acceptance> {
+    let acceptance = Acceptance { generation, accepted, ..Acceptance::default() };
+    BTreeMap::from([(("ns".to_owned(), "a".to_owned()), acceptance)])
+}
+
+#[tokio::test]
+async fn the_default_engine_is_created_on_demand() {
+    let mut bench = Bench::new();
+    let ready = bench.ready(&item("a", None, 1)).await;
+    assert_eq!((ready.status, ready.reason.as_str()), (ConditionStatus::False, "EngineMissing"));
+    assert_eq!(bench.created(), ["default"]);
+}
+
+#[tokio::test]
+async fn a_named_engine_that_is_missing_is_a_condition_and_is_not_created() {
+    let mut bench = Bench::new().with_engine("other");
+    let ready = bench.ready(&item("a", Some("mine"), 1)).await;
+    assert_eq!((ready.status, ready.reason.as_str()), (ConditionStatus::False, "RefNotFound"));
+    assert!(bench.created().is_empty());
+}
+
+#[tokio::test]
+async fn the_answer_of_the_engine_counts_only_for_the_generation_it_is_about() {
+    let mut bench = Bench::new().with_engine("default");
+    assert_eq!(bench.ready(&item("a", None, 1)).await.reason, "EngineNotReady");
+    let board = &Arc::clone(&bench.kind).ctx.board;
+    board.publish("ToyItem", "u", SetAnswer::default(), answer(1, true));
+    assert_eq!(bench.ready(&item("a", None, 1)).await.reason, "AcceptedByEngine");
+    let mut edited = item("a", None, 2);
+    edited.metadata.generation = Some(2);
+    assert_eq!(bench.ready(&edited).await.reason, "EngineNotReady");
+    board.publish("ToyItem", "u", SetAnswer::default(), answer(2, false));
+    assert_eq!(bench.ready(&edited).await.reason, "RefusedByEngine");
+}
+
+#[tokio::test]
+async fn of_two_that_exclude_each_other_the_younger_is_refused_and_not_sent() {
+    let mut bench = Bench::new().with_engine("default");
+    let (older, younger) = (item("a", None, 7), item("b", None, 7));
+    bench.add(&older);
+    assert_eq!(bench.ready(&younger).await.reason, "Conflict");
+    let source = Source { kind: Arc::clone(&bench.kind), marker: PhantomData };
+    let sent = source.objects("ns", "default").await;
+    let names: Vec<&str> = sent.iter().map(|object| object.name.as_str()).collect();
+    assert_eq!(names, ["a"]);
+}
+
+#[tokio::test]
+async fn a_change_calls_the_object_its_siblings_and_both_engines() {
+    use futures::StreamExt;
+    let mut bench = Bench::new();
+    let (old, new) = (item("a", Some("one"), 1), item("a", Some("two"), 1));
+    bench.add(&item("b", Some("two"), 2));
+    bench.add(&new);
+    let guard = |item: ToyItem| Some(Arc::new(DeserializeGuard(Ok(item))));
+    let mut edited = new;
+    edited.metadata.generation = Some(2);
+    bench.kind.changed(&Change { old: guard(old), new: guard(edited) });
+    let called = async |triggers: &Arc<Triggers>| {
+        let mut stream = std::pin::pin!(triggers.stream());
+        let mut names = Vec::new();
+        while let std::task::Poll::Ready(Some((_, name))) = futures::poll!(stream.next()) {
+            names.push(name);
+        }
+        names
+    };
+    assert_eq!(called(&bench.kind.triggers).await, ["a", "b"]);
+    assert_eq!(called(&bench.kind.engine.triggers).await, ["one", "two"]);
+}

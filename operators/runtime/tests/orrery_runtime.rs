@@ -1,0 +1,15 @@
+//! The operator against a real API server, through the fault layer. One server serves all tests, a
+//! namespace and an operator restricted to it each. Without a server the tests say "not run".
+
+#[path = "orrery_runtime/crash.rs"]
+mod crash;
+#[path = "orrery_runtime/faults.rs"]
+mod faults;
+#[path = "orrery_runtime/lease.rs"]
+mod lease;
+#[path = "orrery_runtime/rest.rs"]
+mod rest;
+#[path = "orrery_runtime/stage.rs"]
+mod stage;
+#[path = "orrery_runtime/toy.rs"]
+mod toy;

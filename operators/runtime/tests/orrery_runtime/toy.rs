@@ -1,0 +1,213 @@
+//! The smallest system: an engine kind with one child of several kinds, and a kind it is given.
+//! Used by the unit tests of the crate and by the tests against a real server.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, ContainerPort, PodSpec, PodTemplateSpec, Service, ServiceAccount,
+    ServicePort, ServiceSpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use kube::CustomResource;
+use orrery_api::{CommonStatus, Reason};
+use orrery_runtime::{
+    Acceptance, Carrier, Declared, GeneratedKey, GeneratedSecret, Identity, Mode, Observation,
+    Prepared, Reference, Referenced, Refusal, Resources, System, labels,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "test.orrery.dev",
+    version = "v1alpha1",
+    kind = "Toy",
+    namespaced,
+    status = "ToyStatus"
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ToySpec {
+    pub replicas: i32,
+    pub text: String,
+    /// Whether there is a Service.
+    pub service: bool,
+    /// Whether `validate` refuses.
+    pub broken: bool,
+    /// Run, Pause or Hibernate.
+    pub operation: String,
+    /// A Secret that must exist.
+    pub secret_ref: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ToyStatus {
+    #[serde(flatten)]
+    pub common: CommonStatus,
+}
+
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "test.orrery.dev",
+    version = "v1alpha1",
+    kind = "ToyItem",
+    namespaced,
+    status = "ToyStatus"
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ToyItemSpec {
+    pub toy: Option<String>,
+    pub value: i64,
+}
+
+#[derive(Debug)]
+pub struct ToySystem;
+
+impl System for ToySystem {
+    type Kind = Toy;
+    type Status = ToyStatus;
+    type Inputs = Referenced;
+    type Validated = ToySpec;
+    const NAME: &'static str = "toy";
+
+    fn references(toy: &Toy) -> Vec<Reference> {
+        toy.spec.secret_ref.iter().cloned().map(Reference::Secret).collect()
+    }
+
+    fn mode(toy: &Toy) -> Mode {
+        match toy.spec.operation.as_str() {
+            "Pause" => Mode::Pause,
+            "Hibernate" => Mode::Hibernate,
+            _ => Mode::Run,
+        }
+    }
+
+    fn validate(toy: &Toy, _: &Referenced, _: Carrier) -> Result<ToySpec, Refusal> {
+        if toy.spec.broken {
+            return Err(Refusal::field(Reason::InvalidSpec, "spec.broken", "must be false"));
+        }
+        Ok(toy.spec.clone())
+    }
+
+    fn build(spec: &ToySpec, identity: &Identity) -> Resources<Prepared> {
+        let name = format!("{}-toy", identity.name);
+        let labels = identity.labels("toy", "server");
+        let selector = labels::selector("toy", &identity.name, "server");
+        let metadata = || identity.child(&name, labels.clone());
+        let mut resources = Resources {
+            service_accounts: vec![ServiceAccount { metadata: metadata(), ..Default::default() }],
+            secrets: vec![GeneratedSecret {
+                metadata: metadata(),
+                keys: vec![GeneratedKey { name: "management-token".into(), length_chars: 32 }],
+            }],
+            config_maps: vec![ConfigMap {
+                metadata: metadata(),
+                data: Some(BTreeMap::from([("text".to_owned(), spec.text.clone())])),
+                ..Default::default()
+            }],
+            stateful_sets: vec![stateful_set(spec, metadata(), &labels, &selector, &name)],
+            ..Default::default()
+        };
+        if spec.service {
+            resources.services.push(Service {
+                metadata: metadata(),
+                spec: Some(ServiceSpec {
+                    selector: Some(selector),
+                    ports: Some(vec![ServicePort { port: 80, ..Default::default() }]),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            });
+        }
+        resources
+    }
+
+    fn status(toy: &Toy) -> Option<&ToyStatus> {
+        toy.status.as_ref()
+    }
+
+    fn common(status: &ToyStatus) -> &CommonStatus {
+        &status.common
+    }
+
+    fn summary(_: &Toy, common: CommonStatus, _: &Observation) -> ToyStatus {
+        ToyStatus { common }
+    }
+}
+
+fn stateful_set(
+    spec: &ToySpec,
+    metadata: ObjectMeta,
+    labels: &BTreeMap<String, String>,
+    selector: &BTreeMap<String, String>,
+    name: &str,
+) -> StatefulSet {
+    let container = Container {
+        name: "toy".into(),
+        image: Some("toy:1".into()),
+        env: None,
+        ports: Some(vec![ContainerPort { container_port: 80, ..Default::default() }]),
+        ..Default::default()
+    };
+    StatefulSet {
+        metadata,
+        spec: Some(StatefulSetSpec {
+            replicas: Some(spec.replicas.max(1)),
+            service_name: Some(name.to_owned()),
+            selector: LabelSelector { match_labels: Some(selector.clone()), ..Default::default() },
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(labels.clone()),
+                    annotations: Some(BTreeMap::from([(
+                        labels::CONFIG_HASH.to_owned(),
+                        orrery_runtime::resources::content_hash(&spec.text),
+                    )])),
+                    ..Default::default()
+                }),
+                spec: Some(PodSpec { containers: vec![container], ..Default::default() }),
+            },
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+#[derive(Debug)]
+pub struct ToyItems;
+
+impl Declared for ToyItems {
+    type Kind = ToyItem;
+    type Engine = ToySystem;
+    type Status = ToyStatus;
+
+    fn engine_ref(item: &ToyItem) -> Option<&str> {
+        item.spec.toy.as_deref()
+    }
+
+    fn validate(item: &ToyItem, siblings: &[&ToyItem]) -> Result<serde_json::Value, Refusal> {
+        let first = siblings.iter().find(|sibling| sibling.spec.value == item.spec.value);
+        match first {
+            Some(first) if first.metadata.name != item.metadata.name => {
+                Err(Refusal::field(Reason::Conflict, "spec.value", "taken by an older object"))
+            }
+            _ => Ok(serde_json::json!({ "value": item.spec.value })),
+        }
+    }
+
+    fn default_engine() -> Toy {
+        Toy::new("default", ToySpec::default())
+    }
+
+    fn status(item: &ToyItem) -> Option<&ToyStatus> {
+        item.status.as_ref()
+    }
+
+    fn common(status: &ToyStatus) -> &CommonStatus {
+        &status.common
+    }
+
+    fn summary(_: &ToyItem, common: CommonStatus, _: Option<&Acceptance>) -> ToyStatus {
+        ToyStatus { common }
+    }
+}
