@@ -164,3 +164,64 @@ impl SegmentHeader {
         Ok(header)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: SegmentHeader =
+        SegmentHeader { shard: 2, epoch: 3, first: 4, salt: 0x1122_3344_5566_7788 };
+
+    #[test]
+    fn names_and_numbers_agree() {
+        assert_eq!(segment_name(42), "segment-00000000000000000042");
+        assert_eq!(Name::parse(&segment_name(u64::MAX)), Name::Segment(u64::MAX));
+        assert_eq!(Name::parse(&snapshot_name(7)), Name::Snapshot(7));
+        assert_eq!(Name::parse(&spare_name(7)), Name::Spare(7));
+        assert_eq!(Name::parse("epoch"), Name::Epoch);
+        assert_eq!(Name::parse("snapshot-00000000000000000007.tmp"), Name::Temporary);
+        for foreign in ["lock", "segment-7", "segment-+0000000000000000007", "lost+found"] {
+            assert_eq!(Name::parse(foreign), Name::Foreign);
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_segment_header_are_fixed() {
+        let block = HEADER.encode();
+        assert_eq!(&block[..8], b"ORRYSEGM");
+        let fields = [1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(block[8..32], fields);
+        assert_eq!(block[32..40], [0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11]);
+        assert!(block[40..4092].iter().all(|byte| *byte == 0));
+        assert_eq!(block[4092..], [157, 51, 148, 146]);
+        assert_eq!(HEADER.seed(), 0xaf59_5116);
+    }
+
+    #[test]
+    fn any_damage_to_a_segment_header_is_noticed() {
+        let block = HEADER.encode();
+        for bit in 0..block.len() * 8 {
+            let mut damaged = block.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let decoded = SegmentHeader::decode(&damaged, "f", 4, Some(2));
+            assert!(matches!(decoded, Err(JournalError::Corrupt { .. })), "bit {bit}");
+        }
+        assert_eq!(SegmentHeader::decode(&block, "f", 4, Some(2)).expect("intact"), HEADER);
+        assert!(SegmentHeader::decode(&block[..4000], "f", 4, Some(2)).is_err());
+    }
+
+    #[test]
+    fn another_shard_version_or_name_is_refused() {
+        let block = HEADER.encode();
+        let decode = |block: &[u8], first, shard| {
+            SegmentHeader::decode(block, "f", first, Some(shard)).expect_err("refused")
+        };
+        assert!(matches!(decode(&block, 4, 3), JournalError::WrongShard { found: 2, .. }));
+        assert!(matches!(decode(&block, 5, 2), JournalError::Corrupt { .. }));
+        let mut later = block;
+        later[8] = 2;
+        let crc = crc32c::crc32c(&later[..SEGMENT_CRC_AT]);
+        later[SEGMENT_CRC_AT..].copy_from_slice(&crc.to_le_bytes());
+        assert!(matches!(decode(&later, 4, 2), JournalError::Version { found: 2, .. }));
+    }
+}

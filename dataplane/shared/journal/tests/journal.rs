@@ -4,6 +4,8 @@
 
 #[path = "journal/failing.rs"]
 mod failing;
+#[path = "journal/golden.rs"]
+mod golden;
 #[path = "journal/oracle.rs"]
 mod oracle;
 #[path = "journal/real_disk.rs"]
