@@ -131,6 +131,8 @@ impl Committer {
             source: source.into(),
         })?;
         active.offset += bytes as u64;
+        let shared = &self.shared;
+        shared.spares.hurry(active.is_half_full(shared.options.segment_bytes));
         Ok(())
     }
 }

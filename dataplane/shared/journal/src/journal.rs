@@ -80,7 +80,7 @@ impl Journal {
         let committer = Committer::new(Arc::clone(&shared), active, !marked);
         let preparer = Preparer::new(Arc::clone(&shared));
         let crew = if shared.options.threaded {
-            start(committer, preparer)?
+            start(&shared, committer, preparer)?
         } else {
             Crew::Inline(Box::new((committer, preparer)))
         };
@@ -276,12 +276,13 @@ fn adopt_spares(shared: &Shared, numbers: &[u64]) {
     }
 }
 
-fn start(committer: Committer, preparer: Preparer) -> Result<Crew, JournalError> {
+fn start(shared: &Shared, committer: Committer, preparer: Preparer) -> Result<Crew, JournalError> {
     let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
-        thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(work)
-            .map_err(|e| JournalError::io("start", "the journal's threads", e))
+        thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|e| {
+            // The one already started must not outlive the attempt.
+            shared.queue.stop();
+            JournalError::io("start", "the journal's threads", e)
+        })
     };
     Ok(Crew::Threads(vec![
         spawn("journal-commit", Box::new(move || committer.run()))?,

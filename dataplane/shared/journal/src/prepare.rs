@@ -1,7 +1,8 @@
 //! Segment files made ahead of time, full of zeros and synced, so that writing a group into one
 //! changes no metadata of the file system.
 //!
-//! Works in small synced chunks, so that the committer's sync never queues behind much of it.
+//! Works in small synced chunks with pauses, so that the committer's sync never queues behind much
+//! of it, and without pauses once the segment being written is half full.
 //! A trimmed segment is as good as a new one and is taken first: its old frames carry the seed of
 //! another salt and positions before the new segment's first, so nothing mistakes them.
 
@@ -18,7 +19,9 @@ const MADE_MAX: usize = 1;
 /// Spare files to keep when a trim offers them: each saves the writing of a segment of zeros.
 const KEPT_MAX: usize = 4;
 /// Zeros written between two syncs.
-const CHUNK_BYTES: usize = 1 << 20;
+const CHUNK_BYTES: usize = 256 << 10;
+/// Pause between chunks while there is time: 64 MiB take under two seconds.
+const PAUSE: Duration = Duration::from_millis(5);
 /// How long to wait after a failure before trying again.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -43,6 +46,7 @@ pub(crate) struct Spares {
     state: Mutex<State>,
     wake: Condvar,
     low: AtomicBool,
+    urgent: AtomicBool,
 }
 
 impl Spares {
@@ -90,6 +94,11 @@ impl Spares {
         self.wake.notify_one();
     }
 
+    /// Says whether the segment being written is half full.
+    pub(crate) fn hurry(&self, urgent: bool) {
+        self.urgent.store(urgent, Ordering::Release);
+    }
+
     pub(crate) fn stop(&self) {
         self.lock().stop = true;
         self.wake.notify_all();
@@ -126,12 +135,18 @@ impl Preparer {
     /// Runs until the journal stops.
     pub(crate) fn run(mut self) {
         loop {
-            while !self.shared.spares.lock().stop && self.turn() {}
-            let state = self.shared.spares.lock();
+            let worked = self.turn();
+            let spares = &self.shared.spares;
+            let state = spares.lock();
             if state.stop {
                 return;
             }
-            drop(self.shared.spares.wake.wait_timeout(state, RETRY));
+            let enough = state.ready.len() >= MADE_MAX;
+            if worked && !enough && spares.urgent.load(Ordering::Acquire) {
+                continue;
+            }
+            let pause = if worked && !enough { PAUSE } else { RETRY };
+            drop(spares.wake.wait_timeout(state, pause));
         }
     }
 

@@ -43,6 +43,12 @@ impl Active {
         self.offset + bytes as u64 <= self.capacity || self.offset == SEGMENT_HEADER_BYTES as u64
     }
 
+    /// Whether the next segment will be needed soon. One made hastily does not count: it fills so
+    /// fast that another one is better than zeros written at full speed.
+    pub(crate) fn is_half_full(&self, segment_bytes: u64) -> bool {
+        self.capacity >= segment_bytes && self.offset > self.capacity / 2
+    }
+
     /// Writes a stamped group, filled up with zeros to the end of its page so that the page need
     /// not be read first. `group` is as before afterwards. Not yet durable.
     pub(crate) fn write(&self, group: &mut Vec<u8>) -> io::Result<()> {

@@ -27,6 +27,8 @@ struct Run {
     options: Options,
     /// All bodies have this length, so that what was forgotten fits where it must not return.
     body_bytes: Option<usize>,
+    /// Snapshots sync the folder and hide what was forgotten to be synced: not every run has them.
+    snapshots: bool,
     oracle: Oracle,
     figures: Figures,
 }
@@ -107,8 +109,12 @@ impl Run {
         let options = options(&mut random);
         let disk = SimDisk::new(seed);
         let oracle = Oracle::new(seed);
-        let body_bytes = random.chance(1, 2).then(|| 8 * random.below(60) as usize);
-        Self { seed, random, disk, options, body_bytes, oracle, figures: Figures::default() }
+        // Some lengths make frames that end with a sector or a page.
+        let fixed = [8 * random.below(60) as usize, 456, 968, 4040][random.below(4) as usize];
+        let body_bytes = random.chance(1, 2).then_some(fixed);
+        let snapshots = random.chance(2, 3);
+        let figures = Figures::default();
+        Self { seed, random, disk, options, body_bytes, snapshots, oracle, figures }
     }
 
     fn faults(&mut self) -> Faults {
@@ -193,7 +199,7 @@ impl Run {
 
     fn snapshot(&mut self, journal: &Journal) {
         let at = journal.durable().0.saturating_sub(self.random.below(5));
-        if at == 0 {
+        if at == 0 || !self.snapshots {
             return;
         }
         let size = self.random.below(6000) as usize;
