@@ -12,7 +12,7 @@ const FORBIDDEN: &[&str] =
     &["aws-lc-sys", "aws-lc-rs", "openssl-sys", "native-tls", "rdkafka", "librocksdb-sys", "chrono"];
 
 /// Never below `dataplane/`: a data plane does not talk to Kubernetes.
-const OPERATOR_ONLY: &[&str] = &["kube", "kube-client", "kube-core", "k8s-openapi", "schemars"];
+const OPERATOR_ONLY: &[&str] = &["kube", "kube-client", "kube-core", "k8s-openapi"];
 
 /// Crates that may appear in two versions, each with the reason.
 const TWICE: &[(&str, &str)] = &[

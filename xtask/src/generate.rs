@@ -1,5 +1,5 @@
-//! Committed files that are made from the types: CRDs, the chart's copy of them, the pages of
-//! the kinds. `write` makes them, `check` fails when one differs.
+//! Committed files that are made from the code: CRDs, the chart's copy of them, the operator's
+//! RBAC rules, the pages of the kinds. `write` makes them, `check` fails when one differs.
 
 use std::path::Path;
 
@@ -33,7 +33,25 @@ pub fn check(root: &Path) -> Result<()> {
 
 /// Relative path and content of every generated file.
 fn files() -> Vec<(String, String)> {
-    let mut files = orrery_api::generate::crd_files();
+    let crds = orrery_api::generate::crd_files();
+    let mut files: Vec<(String, String)> = crds.iter().map(chart_copy).collect();
+    files.extend(crds);
     files.extend(orrery_api::generate::doc_files());
     files
 }
+
+/// A CRD as a template of `charts/orrery-crds`: one switch per system, kept on uninstall unless
+/// told otherwise. The system is the lower-case prefix that its kinds share, such as `kv`.
+fn chart_copy((path, content): &(String, String)) -> (String, String) {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let system = SYSTEMS.iter().find(|system| name.starts_with(**system)).unwrap_or(&"kv");
+    let keep = "metadata:\n  annotations:\n    {{- if .Values.keep }}\n    \
+                helm.sh/resource-policy: keep\n    {{- end }}\n    \
+                app.kubernetes.io/part-of: orrery\n";
+    let kept = content.replacen("metadata:\n", keep, 1);
+    let template = format!("{{{{- if .Values.systems.{system} }}}}\n{kept}{{{{- end }}}}\n");
+    (format!("charts/orrery-crds/templates/{name}"), template)
+}
+
+/// Systems that have a switch in the chart, longest prefix first.
+const SYSTEMS: &[&str] = &["kv"];
