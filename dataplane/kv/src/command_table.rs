@@ -4,7 +4,10 @@
 
 mod connection;
 mod generic;
+mod hash;
+mod list;
 mod server;
+mod set;
 mod string;
 mod transactions;
 
@@ -122,8 +125,12 @@ pub struct KeySpec {
 /// Everything about one command. Texts are empty where Redis says nothing.
 #[derive(Debug)]
 pub struct CommandSpec {
-    /// Lower-case name; `container|name` for subcommands.
+    /// Number of the command, dense over all commands and subcommands.
+    pub index: usize,
+    /// Lower-case name.
     pub name: &'static str,
+    /// `container|name` for subcommands, else the name.
+    pub full_name: &'static str,
     /// Number of arguments with the name; negative: at least so many.
     pub arity: i32,
     /// Properties.
@@ -161,9 +168,35 @@ pub struct CommandSpec {
 impl CommandSpec {
     /// Whether this number of arguments, the name included, is right.
     #[inline]
-    pub fn accepts(&self, args: usize) -> bool {
+    pub fn arity_matches(&self, args: usize) -> bool {
         let wanted = self.arity.unsigned_abs() as usize;
         if self.arity >= 0 { args == wanted } else { args >= wanted }
+    }
+
+    /// Whether it changes keys.
+    pub fn is_write(&self) -> bool {
+        self.flags.contains(Flags::WRITE)
+    }
+
+    /// Whether the server layer runs it rather than the machine.
+    pub fn is_server(&self) -> bool {
+        self.handler.is_none()
+    }
+
+    /// Whether a connection may send it before it has authenticated.
+    pub fn is_allowed_before_auth(&self) -> bool {
+        self.flags.contains(Flags::NO_AUTH)
+    }
+
+    /// Whether it is refused in a transaction.
+    pub fn is_forbidden_in_multi(&self) -> bool {
+        self.flags.contains(Flags::NO_MULTI)
+    }
+
+    /// Whether it runs at once while a transaction is being queued.
+    pub fn runs_inside_multi(&self) -> bool {
+        matches!(self.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
+            && !self.full_name.contains('|')
     }
 
     /// Positions of the keys among the arguments.
@@ -190,13 +223,30 @@ impl CommandSpec {
     }
 }
 
-static GROUPS: [&[CommandSpec]; 5] = [
+static GROUPS: [&[CommandSpec]; 8] = [
     string::COMMANDS,
     generic::COMMANDS,
+    hash::COMMANDS,
+    list::COMMANDS,
+    set::COMMANDS,
     connection::COMMANDS,
     transactions::COMMANDS,
     server::COMMANDS,
 ];
+
+/// Number of commands and subcommands.
+pub const COUNT: usize = {
+    let (mut count, mut group) = (0, 0);
+    while group < GROUPS.len() {
+        let mut number = 0;
+        while number < GROUPS[group].len() {
+            count += 1 + GROUPS[group][number].subcommands.len();
+            number += 1;
+        }
+        group += 1;
+    }
+    count
+};
 
 /// All commands, by group.
 pub fn commands() -> impl Iterator<Item = &'static CommandSpec> {
@@ -241,9 +291,32 @@ static INDEX: [(u8, u8); SLOTS] = {
     index
 };
 
+/// What a line of arguments names.
+#[derive(Debug, Clone, Copy)]
+pub enum Lookup {
+    /// A command, or the subcommand if it has any.
+    Found(&'static CommandSpec),
+    /// Nothing known.
+    Unknown,
+    /// A command that has subcommands, but not this one.
+    UnknownSubcommand(&'static CommandSpec),
+}
+
+/// Finds the command of a line of arguments, which must not be empty. A container without a
+/// subcommand is found itself; its arity or handler says what to make of that.
+#[inline]
+pub fn lookup(args: &[&[u8]]) -> Lookup {
+    let Some(spec) = by_name(args[0]) else { return Lookup::Unknown };
+    if spec.subcommands.is_empty() || args.len() < 2 {
+        return Lookup::Found(spec);
+    }
+    let wanted = |sub: &&CommandSpec| sub.name.as_bytes().eq_ignore_ascii_case(args[1]);
+    spec.subcommands.iter().find(wanted).map_or(Lookup::UnknownSubcommand(spec), Lookup::Found)
+}
+
 /// The command of this name, in any case.
 #[inline]
-pub fn lookup(name: &[u8]) -> Option<&'static CommandSpec> {
+pub fn by_name(name: &[u8]) -> Option<&'static CommandSpec> {
     if name.len() > NAME_BYTES_MAX {
         return None;
     }
@@ -269,18 +342,37 @@ mod tests {
     fn every_command_is_found_in_any_case() {
         for spec in commands() {
             let upper = spec.name.to_ascii_uppercase();
-            assert!(std::ptr::eq(lookup(upper.as_bytes()).expect("is in the table"), spec));
+            assert!(std::ptr::eq(by_name(upper.as_bytes()).expect("is in the table"), spec));
         }
         assert!(commands().count() >= 113);
-        assert!(lookup(b"nosuch").is_none() && lookup(b"").is_none());
-        assert!(lookup(&[b'x'; 100]).is_none());
+        assert!(by_name(b"nosuch").is_none() && by_name(b"").is_none());
+        assert!(by_name(&[b'x'; 100]).is_none());
+    }
+
+    #[test]
+    fn numbers_are_dense_over_commands_and_subcommands() {
+        let all = commands().flat_map(|spec| std::iter::once(spec).chain(spec.subcommands));
+        assert!(all.enumerate().all(|(number, spec)| spec.index == number));
+        assert_eq!(commands().map(|spec| 1 + spec.subcommands.len()).sum::<usize>(), COUNT);
+    }
+
+    #[test]
+    fn subcommands_are_found_through_their_container() {
+        let find = |line: &str| {
+            let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            lookup(&args)
+        };
+        assert!(matches!(find("CONFIG get x"), Lookup::Found(s) if s.full_name == "config|get"));
+        assert!(matches!(find("config"), Lookup::Found(s) if s.name == "config"));
+        assert!(matches!(find("config nosuch"), Lookup::UnknownSubcommand(_)));
+        assert!(matches!(find("nosuch"), Lookup::Unknown));
     }
 
     #[test]
     fn keys_are_found_by_range_and_by_count() {
         let keys = |line: &str| {
             let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-            lookup(args[0]).expect("is in the table").key_positions(&args)
+            by_name(args[0]).expect("is in the table").key_positions(&args)
         };
         assert_eq!(keys("get a"), [1]);
         assert_eq!(keys("mset a 1 b 2"), [1, 3]);

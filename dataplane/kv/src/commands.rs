@@ -7,12 +7,16 @@ pub mod extended;
 pub mod fail;
 pub mod generic;
 pub mod glob;
+pub mod hash;
+pub mod list;
 pub mod number;
 pub mod options;
+pub mod sample;
 pub mod scan;
 pub mod server;
+pub mod set;
 pub mod string;
 
 pub use crate::command_table::{
-    BeginSearch, CommandSpec, FindKeys, Flags, Handler, KeySpec, commands, lookup,
+    BeginSearch, CommandSpec, FindKeys, Flags, Handler, KeySpec, Lookup, by_name as lookup, commands,
 };

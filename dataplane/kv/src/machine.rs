@@ -179,8 +179,8 @@ impl Machine {
         args: &[&[u8]],
         out: &mut Reply,
     ) -> Done {
-        if !spec.accepts(args.len()) {
-            return Err(wrong_arity(spec.name));
+        if !spec.arity_matches(args.len()) {
+            return Err(wrong_arity(spec.full_name));
         }
         let Some(handler) = spec.handler else {
             panic!("command {} belongs to the server layer", spec.name);

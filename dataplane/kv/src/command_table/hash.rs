@@ -5,7 +5,9 @@ use super::{BeginSearch, CommandSpec, FindKeys, Flags, KeySpec};
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
 CommandSpec {
+    index: 47,
     name: "hdel",
+    full_name: "hdel",
     arity: -3,
     flags: Flags::WRITE.union(Flags::FAST),
     first_key: 1,
@@ -24,7 +26,9 @@ CommandSpec {
     handler: Some(hash::hdel),
 },
 CommandSpec {
+    index: 48,
     name: "hexists",
+    full_name: "hexists",
     arity: 3,
     flags: Flags::READONLY.union(Flags::FAST),
     first_key: 1,
@@ -43,7 +47,9 @@ CommandSpec {
     handler: Some(hash::hexists),
 },
 CommandSpec {
+    index: 49,
     name: "hget",
+    full_name: "hget",
     arity: 3,
     flags: Flags::READONLY.union(Flags::FAST),
     first_key: 1,
@@ -62,7 +68,9 @@ CommandSpec {
     handler: Some(hash::hget),
 },
 CommandSpec {
+    index: 50,
     name: "hgetall",
+    full_name: "hgetall",
     arity: 2,
     flags: Flags::READONLY,
     first_key: 1,
@@ -81,7 +89,9 @@ CommandSpec {
     handler: Some(hash::hgetall),
 },
 CommandSpec {
+    index: 51,
     name: "hincrby",
+    full_name: "hincrby",
     arity: 4,
     flags: Flags::WRITE.union(Flags::DENYOOM.union(Flags::FAST)),
     first_key: 1,
@@ -100,7 +110,9 @@ CommandSpec {
     handler: Some(hash::hincrby),
 },
 CommandSpec {
+    index: 52,
     name: "hincrbyfloat",
+    full_name: "hincrbyfloat",
     arity: 4,
     flags: Flags::WRITE.union(Flags::DENYOOM.union(Flags::FAST)),
     first_key: 1,
@@ -119,7 +131,9 @@ CommandSpec {
     handler: Some(hash::hincrbyfloat),
 },
 CommandSpec {
+    index: 53,
     name: "hkeys",
+    full_name: "hkeys",
     arity: 2,
     flags: Flags::READONLY,
     first_key: 1,
@@ -138,7 +152,9 @@ CommandSpec {
     handler: Some(hash::hkeys),
 },
 CommandSpec {
+    index: 54,
     name: "hlen",
+    full_name: "hlen",
     arity: 2,
     flags: Flags::READONLY.union(Flags::FAST),
     first_key: 1,
@@ -157,7 +173,9 @@ CommandSpec {
     handler: Some(hash::hlen),
 },
 CommandSpec {
+    index: 55,
     name: "hmget",
+    full_name: "hmget",
     arity: -3,
     flags: Flags::READONLY.union(Flags::FAST),
     first_key: 1,
@@ -176,7 +194,9 @@ CommandSpec {
     handler: Some(hash::hmget),
 },
 CommandSpec {
+    index: 56,
     name: "hmset",
+    full_name: "hmset",
     arity: -4,
     flags: Flags::WRITE.union(Flags::DENYOOM.union(Flags::FAST)),
     first_key: 1,
@@ -195,7 +215,9 @@ CommandSpec {
     handler: Some(hash::hmset),
 },
 CommandSpec {
+    index: 57,
     name: "hrandfield",
+    full_name: "hrandfield",
     arity: -2,
     flags: Flags::READONLY,
     first_key: 1,
@@ -214,7 +236,9 @@ CommandSpec {
     handler: Some(hash::hrandfield),
 },
 CommandSpec {
+    index: 58,
     name: "hscan",
+    full_name: "hscan",
     arity: -3,
     flags: Flags::READONLY,
     first_key: 1,
@@ -233,7 +257,9 @@ CommandSpec {
     handler: Some(hash::hscan),
 },
 CommandSpec {
+    index: 59,
     name: "hset",
+    full_name: "hset",
     arity: -4,
     flags: Flags::WRITE.union(Flags::DENYOOM.union(Flags::FAST)),
     first_key: 1,
@@ -252,7 +278,9 @@ CommandSpec {
     handler: Some(hash::hset),
 },
 CommandSpec {
+    index: 60,
     name: "hsetnx",
+    full_name: "hsetnx",
     arity: 4,
     flags: Flags::WRITE.union(Flags::DENYOOM.union(Flags::FAST)),
     first_key: 1,
@@ -271,7 +299,9 @@ CommandSpec {
     handler: Some(hash::hsetnx),
 },
 CommandSpec {
+    index: 61,
     name: "hstrlen",
+    full_name: "hstrlen",
     arity: 3,
     flags: Flags::READONLY.union(Flags::FAST),
     first_key: 1,
@@ -290,7 +320,9 @@ CommandSpec {
     handler: Some(hash::hstrlen),
 },
 CommandSpec {
+    index: 62,
     name: "hvals",
+    full_name: "hvals",
     arity: 2,
     flags: Flags::READONLY,
     first_key: 1,

@@ -5,7 +5,9 @@ use super::{BeginSearch, CommandSpec, FindKeys, Flags, KeySpec};
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
 CommandSpec {
+    index: 63,
     name: "lindex",
+    full_name: "lindex",
     arity: 3,
     flags: Flags::READONLY,
     first_key: 1,
@@ -24,7 +26,9 @@ CommandSpec {
     handler: Some(list::lindex),
 },
 CommandSpec {
+    index: 64,
     name: "linsert",
+    full_name: "linsert",
     arity: 5,
     flags: Flags::WRITE.union(Flags::DENYOOM),
     first_key: 1,
@@ -43,7 +47,9 @@ CommandSpec {
     handler: Some(list::linsert),
 },
 CommandSpec {
+    index: 65,
     name: "llen",
+    full_name: "llen",
     arity: 2,
     flags: Flags::READONLY.union(Flags::FAST),
     first_key: 1,
@@ -62,7 +68,9 @@ CommandSpec {
     handler: Some(list::llen),
 },
 CommandSpec {
+    index: 66,
     name: "lmove",
+    full_name: "lmove",
     arity: 5,
     flags: Flags::WRITE.union(Flags::DENYOOM),
     first_key: 1,
@@ -81,7 +89,9 @@ CommandSpec {
     handler: Some(list::lmove),
 },
 CommandSpec {
+    index: 67,
     name: "lmpop",
+    full_name: "lmpop",
     arity: -4,
     flags: Flags::WRITE.union(Flags::MOVABLEKEYS),
     first_key: 0,
@@ -100,7 +110,9 @@ CommandSpec {
     handler: Some(list::lmpop),
 },
 CommandSpec {
+    index: 68,
     name: "lpop",
+    full_name: "lpop",
     arity: -2,
     flags: Flags::WRITE.union(Flags::FAST),
     first_key: 1,
@@ -119,7 +131,9 @@ CommandSpec {
     handler: Some(list::lpop),
 },
 CommandSpec {
+    index: 69,
     name: "lpos",
+    full_name: "lpos",
     arity: -3,
     flags: Flags::READONLY,
     first_key: 1,
@@ -138,7 +152,9 @@ CommandSpec {
     handler: Some(list::lpos),
 },
 CommandSpec {
+    index: 70,
     name: "lpush",
+    full_name: "lpush",
     arity: -3,
     flags: Flags::WRITE.union(Flags::DENYOOM.union(Flags::FAST)),
     first_key: 1,
@@ -157,7 +173,9 @@ CommandSpec {
     handler: Some(list::lpush),
 },
 CommandSpec {
+    index: 71,
     name: "lpushx",
+    full_name: "lpushx",
     arity: -3,
     flags: Flags::WRITE.union(Flags::DENYOOM.union(Flags::FAST)),
     first_key: 1,
@@ -176,7 +194,9 @@ CommandSpec {
     handler: Some(list::lpushx),
 },
 CommandSpec {
+    index: 72,
     name: "lrange",
+    full_name: "lrange",
     arity: 4,
     flags: Flags::READONLY,
     first_key: 1,
@@ -195,7 +215,9 @@ CommandSpec {
     handler: Some(list::lrange),
 },
 CommandSpec {
+    index: 73,
     name: "lrem",
+    full_name: "lrem",
     arity: 4,
     flags: Flags::WRITE,
     first_key: 1,
@@ -214,7 +236,9 @@ CommandSpec {
     handler: Some(list::lrem),
 },
 CommandSpec {
+    index: 74,
     name: "lset",
+    full_name: "lset",
     arity: 4,
     flags: Flags::WRITE.union(Flags::DENYOOM),
     first_key: 1,
@@ -233,7 +257,9 @@ CommandSpec {
     handler: Some(list::lset),
 },
 CommandSpec {
+    index: 75,
     name: "ltrim",
+    full_name: "ltrim",
     arity: 4,
     flags: Flags::WRITE,
     first_key: 1,
@@ -252,7 +278,9 @@ CommandSpec {
     handler: Some(list::ltrim),
 },
 CommandSpec {
+    index: 76,
     name: "rpop",
+    full_name: "rpop",
     arity: -2,
     flags: Flags::WRITE.union(Flags::FAST),
     first_key: 1,
@@ -271,7 +299,9 @@ CommandSpec {
     handler: Some(list::rpop),
 },
 CommandSpec {
+    index: 77,
     name: "rpoplpush",
+    full_name: "rpoplpush",
     arity: 3,
     flags: Flags::WRITE.union(Flags::DENYOOM),
     first_key: 1,
@@ -290,7 +320,9 @@ CommandSpec {
     handler: Some(list::rpoplpush),
 },
 CommandSpec {
+    index: 78,
     name: "rpush",
+    full_name: "rpush",
     arity: -3,
     flags: Flags::WRITE.union(Flags::DENYOOM.union(Flags::FAST)),
     first_key: 1,
@@ -309,7 +341,9 @@ CommandSpec {
     handler: Some(list::rpush),
 },
 CommandSpec {
+    index: 79,
     name: "rpushx",
+    full_name: "rpushx",
     arity: -3,
     flags: Flags::WRITE.union(Flags::DENYOOM.union(Flags::FAST)),
     first_key: 1,

@@ -5,7 +5,9 @@ use super::{CommandSpec, Flags};
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
 CommandSpec {
+    index: 126,
     name: "command",
+    full_name: "command",
     arity: -1,
     flags: Flags::LOADING.union(Flags::STALE),
     first_key: 0,
@@ -21,7 +23,9 @@ CommandSpec {
     deprecated_since: "",
     replaced_by: "",
     subcommands: &[CommandSpec {
-    name: "command|docs",
+    index: 127,
+    name: "docs",
+    full_name: "command|docs",
     arity: -2,
     flags: Flags::LOADING.union(Flags::STALE),
     first_key: 0,
@@ -39,7 +43,9 @@ CommandSpec {
     subcommands: &[],
     handler: None,
 },CommandSpec {
-    name: "command|list",
+    index: 128,
+    name: "list",
+    full_name: "command|list",
     arity: -2,
     flags: Flags::LOADING.union(Flags::STALE),
     first_key: 0,
@@ -57,7 +63,9 @@ CommandSpec {
     subcommands: &[],
     handler: None,
 },CommandSpec {
-    name: "command|getkeysandflags",
+    index: 129,
+    name: "getkeysandflags",
+    full_name: "command|getkeysandflags",
     arity: -4,
     flags: Flags::LOADING.union(Flags::STALE),
     first_key: 0,
@@ -75,7 +83,9 @@ CommandSpec {
     subcommands: &[],
     handler: None,
 },CommandSpec {
-    name: "command|help",
+    index: 130,
+    name: "help",
+    full_name: "command|help",
     arity: 2,
     flags: Flags::LOADING.union(Flags::STALE),
     first_key: 0,
@@ -93,7 +103,9 @@ CommandSpec {
     subcommands: &[],
     handler: None,
 },CommandSpec {
-    name: "command|count",
+    index: 131,
+    name: "count",
+    full_name: "command|count",
     arity: 2,
     flags: Flags::LOADING.union(Flags::STALE),
     first_key: 0,
@@ -111,7 +123,9 @@ CommandSpec {
     subcommands: &[],
     handler: None,
 },CommandSpec {
-    name: "command|info",
+    index: 132,
+    name: "info",
+    full_name: "command|info",
     arity: -2,
     flags: Flags::LOADING.union(Flags::STALE),
     first_key: 0,
@@ -129,7 +143,9 @@ CommandSpec {
     subcommands: &[],
     handler: None,
 },CommandSpec {
-    name: "command|getkeys",
+    index: 133,
+    name: "getkeys",
+    full_name: "command|getkeys",
     arity: -4,
     flags: Flags::LOADING.union(Flags::STALE),
     first_key: 0,
@@ -150,7 +166,9 @@ CommandSpec {
     handler: None,
 },
 CommandSpec {
+    index: 134,
     name: "config",
+    full_name: "config",
     arity: -2,
     flags: Flags::NONE,
     first_key: 0,
@@ -166,7 +184,9 @@ CommandSpec {
     deprecated_since: "",
     replaced_by: "",
     subcommands: &[CommandSpec {
-    name: "config|rewrite",
+    index: 135,
+    name: "rewrite",
+    full_name: "config|rewrite",
     arity: 2,
     flags: Flags::ADMIN.union(Flags::NOSCRIPT.union(Flags::LOADING.union(Flags::STALE))),
     first_key: 0,
@@ -184,7 +204,9 @@ CommandSpec {
     subcommands: &[],
     handler: None,
 },CommandSpec {
-    name: "config|help",
+    index: 136,
+    name: "help",
+    full_name: "config|help",
     arity: 2,
     flags: Flags::LOADING.union(Flags::STALE),
     first_key: 0,
@@ -202,7 +224,9 @@ CommandSpec {
     subcommands: &[],
     handler: None,
 },CommandSpec {
-    name: "config|resetstat",
+    index: 137,
+    name: "resetstat",
+    full_name: "config|resetstat",
     arity: 2,
     flags: Flags::ADMIN.union(Flags::NOSCRIPT.union(Flags::LOADING.union(Flags::STALE))),
     first_key: 0,
@@ -220,7 +244,9 @@ CommandSpec {
     subcommands: &[],
     handler: None,
 },CommandSpec {
-    name: "config|get",
+    index: 138,
+    name: "get",
+    full_name: "config|get",
     arity: -3,
     flags: Flags::ADMIN.union(Flags::NOSCRIPT.union(Flags::LOADING.union(Flags::STALE))),
     first_key: 0,
@@ -238,7 +264,9 @@ CommandSpec {
     subcommands: &[],
     handler: None,
 },CommandSpec {
-    name: "config|set",
+    index: 139,
+    name: "set",
+    full_name: "config|set",
     arity: -4,
     flags: Flags::ADMIN.union(Flags::NOSCRIPT.union(Flags::LOADING.union(Flags::STALE))),
     first_key: 0,
@@ -259,7 +287,9 @@ CommandSpec {
     handler: None,
 },
 CommandSpec {
+    index: 140,
     name: "dbsize",
+    full_name: "dbsize",
     arity: 1,
     flags: Flags::READONLY.union(Flags::FAST),
     first_key: 0,
@@ -278,7 +308,9 @@ CommandSpec {
     handler: Some(server::dbsize),
 },
 CommandSpec {
+    index: 141,
     name: "flushall",
+    full_name: "flushall",
     arity: -1,
     flags: Flags::WRITE,
     first_key: 0,
@@ -297,7 +329,9 @@ CommandSpec {
     handler: Some(server::flushall),
 },
 CommandSpec {
+    index: 142,
     name: "flushdb",
+    full_name: "flushdb",
     arity: -1,
     flags: Flags::WRITE,
     first_key: 0,
@@ -316,7 +350,9 @@ CommandSpec {
     handler: Some(server::flushdb),
 },
 CommandSpec {
+    index: 143,
     name: "info",
+    full_name: "info",
     arity: -1,
     flags: Flags::LOADING.union(Flags::STALE),
     first_key: 0,
@@ -335,7 +371,9 @@ CommandSpec {
     handler: None,
 },
 CommandSpec {
+    index: 144,
     name: "time",
+    full_name: "time",
     arity: 1,
     flags: Flags::LOADING.union(Flags::STALE.union(Flags::FAST)),
     first_key: 0,
@@ -354,7 +392,9 @@ CommandSpec {
     handler: None,
 },
 CommandSpec {
+    index: 145,
     name: "role",
+    full_name: "role",
     arity: 1,
     flags: Flags::NOSCRIPT.union(Flags::LOADING.union(Flags::STALE.union(Flags::FAST))),
     first_key: 0,
@@ -373,7 +413,9 @@ CommandSpec {
     handler: None,
 },
 CommandSpec {
+    index: 146,
     name: "swapdb",
+    full_name: "swapdb",
     arity: 3,
     flags: Flags::WRITE.union(Flags::FAST),
     first_key: 0,

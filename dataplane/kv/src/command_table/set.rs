@@ -5,7 +5,9 @@ use super::{BeginSearch, CommandSpec, FindKeys, Flags, KeySpec};
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
 CommandSpec {
+    index: 80,
     name: "sadd",
+    full_name: "sadd",
     arity: -3,
     flags: Flags::WRITE.union(Flags::DENYOOM.union(Flags::FAST)),
     first_key: 1,
@@ -24,7 +26,9 @@ CommandSpec {
     handler: Some(set::sadd),
 },
 CommandSpec {
+    index: 81,
     name: "scard",
+    full_name: "scard",
     arity: 2,
     flags: Flags::READONLY.union(Flags::FAST),
     first_key: 1,
@@ -43,7 +47,9 @@ CommandSpec {
     handler: Some(set::scard),
 },
 CommandSpec {
+    index: 82,
     name: "sdiff",
+    full_name: "sdiff",
     arity: -2,
     flags: Flags::READONLY,
     first_key: 1,
@@ -62,7 +68,9 @@ CommandSpec {
     handler: Some(set::sdiff),
 },
 CommandSpec {
+    index: 83,
     name: "sdiffstore",
+    full_name: "sdiffstore",
     arity: -3,
     flags: Flags::WRITE.union(Flags::DENYOOM),
     first_key: 1,
@@ -81,7 +89,9 @@ CommandSpec {
     handler: Some(set::sdiffstore),
 },
 CommandSpec {
+    index: 84,
     name: "sinter",
+    full_name: "sinter",
     arity: -2,
     flags: Flags::READONLY,
     first_key: 1,
@@ -100,7 +110,9 @@ CommandSpec {
     handler: Some(set::sinter),
 },
 CommandSpec {
+    index: 85,
     name: "sintercard",
+    full_name: "sintercard",
     arity: -3,
     flags: Flags::READONLY.union(Flags::MOVABLEKEYS),
     first_key: 0,
@@ -119,7 +131,9 @@ CommandSpec {
     handler: Some(set::sintercard),
 },
 CommandSpec {
+    index: 86,
     name: "sinterstore",
+    full_name: "sinterstore",
     arity: -3,
     flags: Flags::WRITE.union(Flags::DENYOOM),
     first_key: 1,
@@ -138,7 +152,9 @@ CommandSpec {
     handler: Some(set::sinterstore),
 },
 CommandSpec {
+    index: 87,
     name: "sismember",
+    full_name: "sismember",
     arity: 3,
     flags: Flags::READONLY.union(Flags::FAST),
     first_key: 1,
@@ -157,7 +173,9 @@ CommandSpec {
     handler: Some(set::sismember),
 },
 CommandSpec {
+    index: 88,
     name: "smembers",
+    full_name: "smembers",
     arity: 2,
     flags: Flags::READONLY,
     first_key: 1,
@@ -176,7 +194,9 @@ CommandSpec {
     handler: Some(set::smembers),
 },
 CommandSpec {
+    index: 89,
     name: "smismember",
+    full_name: "smismember",
     arity: -3,
     flags: Flags::READONLY.union(Flags::FAST),
     first_key: 1,
@@ -195,7 +215,9 @@ CommandSpec {
     handler: Some(set::smismember),
 },
 CommandSpec {
+    index: 90,
     name: "smove",
+    full_name: "smove",
     arity: 4,
     flags: Flags::WRITE.union(Flags::FAST),
     first_key: 1,
@@ -214,7 +236,9 @@ CommandSpec {
     handler: Some(set::smove),
 },
 CommandSpec {
+    index: 91,
     name: "spop",
+    full_name: "spop",
     arity: -2,
     flags: Flags::WRITE.union(Flags::FAST),
     first_key: 1,
@@ -233,7 +257,9 @@ CommandSpec {
     handler: Some(set::spop),
 },
 CommandSpec {
+    index: 92,
     name: "srandmember",
+    full_name: "srandmember",
     arity: -2,
     flags: Flags::READONLY,
     first_key: 1,
@@ -252,7 +278,9 @@ CommandSpec {
     handler: Some(set::srandmember),
 },
 CommandSpec {
+    index: 93,
     name: "srem",
+    full_name: "srem",
     arity: -3,
     flags: Flags::WRITE.union(Flags::FAST),
     first_key: 1,
@@ -271,7 +299,9 @@ CommandSpec {
     handler: Some(set::srem),
 },
 CommandSpec {
+    index: 94,
     name: "sscan",
+    full_name: "sscan",
     arity: -3,
     flags: Flags::READONLY,
     first_key: 1,
@@ -290,7 +320,9 @@ CommandSpec {
     handler: Some(set::sscan),
 },
 CommandSpec {
+    index: 95,
     name: "sunion",
+    full_name: "sunion",
     arity: -2,
     flags: Flags::READONLY,
     first_key: 1,
@@ -309,7 +341,9 @@ CommandSpec {
     handler: Some(set::sunion),
 },
 CommandSpec {
+    index: 96,
     name: "sunionstore",
+    full_name: "sunionstore",
     arity: -3,
     flags: Flags::WRITE.union(Flags::DENYOOM),
     first_key: 1,

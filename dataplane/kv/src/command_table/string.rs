@@ -5,7 +5,9 @@ use super::{BeginSearch, CommandSpec, FindKeys, Flags, KeySpec};
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
 CommandSpec {
+    index: 0,
     name: "append",
+    full_name: "append",
     arity: 3,
     flags: Flags::WRITE.union(Flags::DENYOOM.union(Flags::FAST)),
     first_key: 1,
@@ -24,7 +26,9 @@ CommandSpec {
     handler: Some(string::append),
 },
 CommandSpec {
+    index: 1,
     name: "decr",
+    full_name: "decr",
     arity: 2,
     flags: Flags::WRITE.union(Flags::DENYOOM.union(Flags::FAST)),
     first_key: 1,
@@ -43,7 +47,9 @@ CommandSpec {
     handler: Some(string::decr),
 },
 CommandSpec {
+    index: 2,
     name: "decrby",
+    full_name: "decrby",
     arity: 3,
     flags: Flags::WRITE.union(Flags::DENYOOM.union(Flags::FAST)),
     first_key: 1,
@@ -62,7 +68,9 @@ CommandSpec {
     handler: Some(string::decrby),
 },
 CommandSpec {
+    index: 3,
     name: "get",
+    full_name: "get",
     arity: 2,
     flags: Flags::READONLY.union(Flags::FAST),
     first_key: 1,
@@ -81,7 +89,9 @@ CommandSpec {
     handler: Some(string::get),
 },
 CommandSpec {
+    index: 4,
     name: "getdel",
+    full_name: "getdel",
     arity: 2,
     flags: Flags::WRITE.union(Flags::FAST),
     first_key: 1,
@@ -100,7 +110,9 @@ CommandSpec {
     handler: Some(string::getdel),
 },
 CommandSpec {
+    index: 5,
     name: "getex",
+    full_name: "getex",
     arity: -2,
     flags: Flags::WRITE.union(Flags::FAST),
     first_key: 1,
@@ -119,7 +131,9 @@ CommandSpec {
     handler: Some(string::getex),
 },
 CommandSpec {
+    index: 6,
     name: "getrange",
+    full_name: "getrange",
     arity: 4,
     flags: Flags::READONLY,
     first_key: 1,
@@ -138,7 +152,9 @@ CommandSpec {
     handler: Some(string::getrange),
 },
 CommandSpec {
+    index: 7,
     name: "getset",
+    full_name: "getset",
     arity: 3,
     flags: Flags::WRITE.union(Flags::DENYOOM.union(Flags::FAST)),
     first_key: 1,
@@ -157,7 +173,9 @@ CommandSpec {
     handler: Some(string::getset),
 },
 CommandSpec {
+    index: 8,
     name: "incr",
+    full_name: "incr",
     arity: 2,
     flags: Flags::WRITE.union(Flags::DENYOOM.union(Flags::FAST)),
     first_key: 1,
@@ -176,7 +194,9 @@ CommandSpec {
     handler: Some(string::incr),
 },
 CommandSpec {
+    index: 9,
     name: "incrby",
+    full_name: "incrby",
     arity: 3,
     flags: Flags::WRITE.union(Flags::DENYOOM.union(Flags::FAST)),
     first_key: 1,
@@ -195,7 +215,9 @@ CommandSpec {
     handler: Some(string::incrby),
 },
 CommandSpec {
+    index: 10,
     name: "incrbyfloat",
+    full_name: "incrbyfloat",
     arity: 3,
     flags: Flags::WRITE.union(Flags::DENYOOM.union(Flags::FAST)),
     first_key: 1,
@@ -214,7 +236,9 @@ CommandSpec {
     handler: Some(string::incrbyfloat),
 },
 CommandSpec {
+    index: 11,
     name: "mget",
+    full_name: "mget",
     arity: -2,
     flags: Flags::READONLY.union(Flags::FAST),
     first_key: 1,
@@ -233,7 +257,9 @@ CommandSpec {
     handler: Some(string::mget),
 },
 CommandSpec {
+    index: 12,
     name: "mset",
+    full_name: "mset",
     arity: -3,
     flags: Flags::WRITE.union(Flags::DENYOOM),
     first_key: 1,
@@ -252,7 +278,9 @@ CommandSpec {
     handler: Some(string::mset),
 },
 CommandSpec {
+    index: 13,
     name: "msetnx",
+    full_name: "msetnx",
     arity: -3,
     flags: Flags::WRITE.union(Flags::DENYOOM),
     first_key: 1,
@@ -271,7 +299,9 @@ CommandSpec {
     handler: Some(string::msetnx),
 },
 CommandSpec {
+    index: 14,
     name: "psetex",
+    full_name: "psetex",
     arity: 4,
     flags: Flags::WRITE.union(Flags::DENYOOM),
     first_key: 1,
@@ -290,7 +320,9 @@ CommandSpec {
     handler: Some(string::psetex),
 },
 CommandSpec {
+    index: 15,
     name: "set",
+    full_name: "set",
     arity: -3,
     flags: Flags::WRITE.union(Flags::DENYOOM),
     first_key: 1,
@@ -309,7 +341,9 @@ CommandSpec {
     handler: Some(string::set),
 },
 CommandSpec {
+    index: 16,
     name: "setex",
+    full_name: "setex",
     arity: 4,
     flags: Flags::WRITE.union(Flags::DENYOOM),
     first_key: 1,
@@ -328,7 +362,9 @@ CommandSpec {
     handler: Some(string::setex),
 },
 CommandSpec {
+    index: 17,
     name: "setnx",
+    full_name: "setnx",
     arity: 3,
     flags: Flags::WRITE.union(Flags::DENYOOM.union(Flags::FAST)),
     first_key: 1,
@@ -347,7 +383,9 @@ CommandSpec {
     handler: Some(string::setnx),
 },
 CommandSpec {
+    index: 18,
     name: "setrange",
+    full_name: "setrange",
     arity: 4,
     flags: Flags::WRITE.union(Flags::DENYOOM),
     first_key: 1,
@@ -366,7 +404,9 @@ CommandSpec {
     handler: Some(string::setrange),
 },
 CommandSpec {
+    index: 19,
     name: "strlen",
+    full_name: "strlen",
     arity: 2,
     flags: Flags::READONLY.union(Flags::FAST),
     first_key: 1,

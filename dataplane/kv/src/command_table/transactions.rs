@@ -4,7 +4,9 @@ use super::{BeginSearch, CommandSpec, FindKeys, Flags, KeySpec};
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
 CommandSpec {
+    index: 121,
     name: "multi",
+    full_name: "multi",
     arity: 1,
     flags: Flags::NOSCRIPT.union(Flags::LOADING.union(Flags::STALE.union(Flags::FAST.union(Flags::ALLOW_BUSY)))),
     first_key: 0,
@@ -23,7 +25,9 @@ CommandSpec {
     handler: None,
 },
 CommandSpec {
+    index: 122,
     name: "exec",
+    full_name: "exec",
     arity: 1,
     flags: Flags::NOSCRIPT.union(Flags::LOADING.union(Flags::STALE.union(Flags::SKIP_SLOWLOG))),
     first_key: 0,
@@ -42,7 +46,9 @@ CommandSpec {
     handler: None,
 },
 CommandSpec {
+    index: 123,
     name: "discard",
+    full_name: "discard",
     arity: 1,
     flags: Flags::NOSCRIPT.union(Flags::LOADING.union(Flags::STALE.union(Flags::FAST.union(Flags::ALLOW_BUSY)))),
     first_key: 0,
@@ -61,7 +67,9 @@ CommandSpec {
     handler: None,
 },
 CommandSpec {
+    index: 124,
     name: "watch",
+    full_name: "watch",
     arity: -2,
     flags: Flags::NOSCRIPT.union(Flags::LOADING.union(Flags::STALE.union(Flags::FAST.union(Flags::ALLOW_BUSY)))),
     first_key: 1,
@@ -80,7 +88,9 @@ CommandSpec {
     handler: None,
 },
 CommandSpec {
+    index: 125,
     name: "unwatch",
+    full_name: "unwatch",
     arity: 1,
     flags: Flags::NOSCRIPT.union(Flags::LOADING.union(Flags::STALE.union(Flags::FAST.union(Flags::ALLOW_BUSY)))),
     first_key: 0,

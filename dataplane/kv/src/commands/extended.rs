@@ -24,7 +24,8 @@ pub struct Extended {
 }
 
 impl Extended {
-    const ZERO: Extended =
+    /// Zero.
+    pub const ZERO: Extended =
         Extended { negative: false, mantissa: 0, exponent: 0, infinite: false };
 
     fn infinity(negative: bool) -> Self {

@@ -55,12 +55,6 @@ pub fn integer(text: &[u8]) -> Result<i64, Fail> {
     parse_i64(text).ok_or(NOT_AN_INTEGER)
 }
 
-/// An integer argument within bounds, or the given error (`getRangeLongFromObjectOrReply`).
-pub fn integer_between(text: &[u8], least: i64, most: i64, error: Fail) -> Result<i64, Fail> {
-    let value = integer(text)?;
-    if (least..=most).contains(&value) { Ok(value) } else { Err(error) }
-}
-
 /// Turns a start and an end that may count from the back into a range of indexes, none if empty.
 pub fn index_range(start: i64, end: i64, len: usize) -> Option<std::ops::RangeInclusive<usize>> {
     let len = len as i64;

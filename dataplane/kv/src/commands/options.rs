@@ -1,7 +1,7 @@
 //! Pieces of argument lists that several commands share.
 
-use super::fail::{Fail, bad_expire};
-use super::number::{integer, integer_between};
+use super::fail::{Fail, NOT_POSITIVE, OUT_OF_RANGE, bad_expire};
+use super::number::{integer, parse_i64};
 
 /// Whether an argument is this keyword; keywords are given in lower case.
 #[inline]
@@ -50,9 +50,42 @@ impl DeadlineForm {
     }
 }
 
+/// An integer argument within bounds (`getRangeLongFromObjectOrReply`).
+pub fn between(argument: &[u8], least: i64, most: i64) -> Result<i64, Fail> {
+    let value = integer(argument)?;
+    if (least..=most).contains(&value) {
+        return Ok(value);
+    }
+    Err(Fail::owned(format!(
+        "ERR value is out of range, value must between {least} and {most}"
+    )))
+}
+
 /// A 32-bit integer argument (`getIntFromObjectOrReply`).
 pub fn int(argument: &[u8]) -> Result<i32, Fail> {
-    let range = super::fail::OUT_OF_RANGE;
-    integer_between(argument, i64::from(i32::MIN), i64::from(i32::MAX), range)
-        .map(|value| value as i32)
+    between(argument, i64::from(i32::MIN), i64::from(i32::MAX)).map(|value| value as i32)
+}
+
+/// A count that is a number and not negative, with one error for both (`getPositiveLong…`).
+pub fn count(argument: &[u8]) -> Result<usize, Fail> {
+    let value = parse_i64(argument).and_then(|value| usize::try_from(value).ok());
+    value.ok_or(NOT_POSITIVE)
+}
+
+/// A number of at least `least`, with one error for everything else.
+pub fn at_least(argument: &[u8], least: i64, error: &'static str) -> Result<i64, Fail> {
+    parse_i64(argument).filter(|value| *value >= least).ok_or(Fail::text(error))
+}
+
+/// Elements a random choice with repetition may yield: the count is a number in the input, so the
+/// reply must be bounded by something else than the value.
+const REPEATS_MAX: u64 = 1 << 24;
+
+/// The count of SRANDMEMBER and HRANDFIELD: negative means with repetition.
+pub fn sample_count(argument: &[u8]) -> Result<i64, Fail> {
+    let count = between(argument, -i64::MAX, i64::MAX)?;
+    if count < 0 && count.unsigned_abs() > REPEATS_MAX {
+        return Err(OUT_OF_RANGE);
+    }
+    Ok(count)
 }

@@ -3,7 +3,7 @@
 use orrery_resp::Reply;
 
 use super::fail::{DB_OUT_OF_RANGE, Done, Fail, SYNTAX};
-use super::number::integer_between;
+use super::number::parse_i64;
 use super::options::is;
 use crate::machine::{Machine, Session};
 
@@ -41,13 +41,12 @@ pub fn flushall(m: &mut Machine, _: &mut Session, args: &[&[u8]], out: &mut Repl
 
 /// `SWAPDB index1 index2`
 pub fn swapdb(m: &mut Machine, _: &mut Session, args: &[&[u8]], out: &mut Reply) -> Done {
-    let (least, most) = (i64::from(i32::MIN), i64::from(i32::MAX));
-    let index = |argument, error| integer_between(argument, least, most, Fail::text(error));
-    let text = |fail: Fail, error| if fail.0 == error { fail } else { Fail::text(error) };
-    let one = index(args[1], "ERR invalid first DB index")
-        .map_err(|fail| text(fail, "ERR invalid first DB index"))?;
-    let other = index(args[2], "ERR invalid second DB index")
-        .map_err(|fail| text(fail, "ERR invalid second DB index"))?;
+    let index = |argument, error| {
+        let number = parse_i64(argument).and_then(|number| i32::try_from(number).ok());
+        number.map(i64::from).ok_or(Fail::text(error))
+    };
+    let one = index(args[1], "ERR invalid first DB index")?;
+    let other = index(args[2], "ERR invalid second DB index")?;
     let known = 0..m.databases().len() as i64;
     if !known.contains(&one) || !known.contains(&other) {
         return Err(DB_OUT_OF_RANGE);

@@ -36,6 +36,7 @@ pub struct Random {
 impl Random {
     /// A generator with this seed.
     pub fn new(seed: u64) -> Self {
+        let seed = seed.wrapping_mul(0xbf58_476d_1ce4_e5b9).rotate_left(31);
         Self { state: seed ^ 0x9e37_79b9_7f4a_7c15 | 1 }
     }
 

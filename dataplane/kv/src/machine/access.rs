@@ -35,8 +35,9 @@ impl Machine {
         self.building
     }
 
-    pub(crate) fn random(&mut self) -> &mut Random {
-        &mut self.random
+    /// A generator of its own for one command.
+    pub(crate) fn fork_random(&mut self) -> Random {
+        Random::new(self.random.next())
     }
 
     /// The gate of the running command includes the last change of this key.
@@ -135,5 +136,11 @@ impl Machine {
                 entry.object().and_then(T::from_object).map(Some).ok_or(WRONG_TYPE)
             }
         }
+    }
+
+    /// The collection at the key, after the key was read: for commands that look at several.
+    pub(crate) fn view_as<T: Collection>(&self, key: &Key<'_>) -> Option<&T> {
+        let entry = self.database(key.db).table.find(key.hash, key.name)?;
+        entry.object().and_then(T::from_object)
     }
 }

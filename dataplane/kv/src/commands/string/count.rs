@@ -2,7 +2,7 @@
 
 use orrery_resp::Reply;
 
-use crate::commands::extended::parse;
+use crate::commands::extended::{Extended, parse};
 use crate::commands::fail::{
     Done, Fail, NOT_A_FLOAT, NOT_AN_INTEGER, NOT_FINITE, OVERFLOW, WRONG_TYPE,
 };
@@ -57,7 +57,7 @@ pub fn incrbyfloat(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut R
     let key = m.key(s, args[1]);
     let place = m.locate(&key);
     let (old, expire_ms) = match place {
-        None => (parse(b"0").ok_or(NOT_A_FLOAT)?, None),
+        None => (Extended::ZERO, None),
         Some(place) => {
             let entry = m.entry(&key, place);
             if !entry.kind().is_string() {
