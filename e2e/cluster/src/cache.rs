@@ -26,7 +26,9 @@ pub(crate) fn key<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
-    hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    let hash = hash.finalize();
+    let head = hash.iter().take(6).fold(0_u64, |head, byte| head << 8 | u64::from(*byte));
+    format!("{head:012x}")
 }
 
 /// The folder `name` of the cache, filled by `make` when it is not there yet. `make` works in a

@@ -21,7 +21,7 @@ use crate::wait::poll_for;
 use crate::{ClusterError, address, kubeconfig, tool};
 
 /// From start to ready. It takes about five seconds; a busy machine may take many times that.
-const START_LIMIT: Duration = Duration::from_secs(120);
+const START_LIMIT: Duration = Duration::from_mins(2);
 
 /// What a cluster may be asked to do differently.
 #[derive(Debug, Clone)]

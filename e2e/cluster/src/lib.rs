@@ -16,6 +16,7 @@ mod namespace;
 mod node;
 mod pki;
 mod process;
+mod processes;
 mod run;
 mod say;
 mod storage;
@@ -30,5 +31,6 @@ pub use node::{
     ContainerState, Ended, MarkOnly, Nodes, Order, Phase, PodRunner, PodState, Rule, RuleGuard,
     Seat, Step,
 };
+pub use processes::Processes;
 pub use tools::tool;
 pub use wait::{poll, poll_for};

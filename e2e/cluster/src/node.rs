@@ -17,7 +17,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use kube::Client;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client};
 
 pub use mark_only::MarkOnly;
 pub use rules::Rule;
@@ -26,6 +27,7 @@ pub use status::{ContainerState, Ended, Phase, PodState, Step};
 
 use crate::ClusterError;
 use crate::node::rules::Rules;
+use crate::processes::log_name;
 use crate::run::Run;
 
 /// Carries a pod from its binding to its end.
@@ -107,6 +109,34 @@ impl Nodes {
     pub fn rule(&self, namespace: &str, prefix: &str, rule: Rule) -> RuleGuard {
         let id = self.shared.rules.add(namespace, prefix, rule);
         RuleGuard { shared: self.shared.clone(), id }
+    }
+
+    /// The log of a container that runs as a process, of all its runs so far.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn log(&self, namespace: &str, pod: &str, container: &str) -> Result<String, ClusterError> {
+        let path = self.shared.run.folder("logs")?.join(log_name(namespace, pod, container));
+        let bytes = std::fs::read(&path).map_err(ClusterError::file(path))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The id of the process that runs a container now.
+    ///
+    /// # Errors
+    /// When the API server does not know the pod.
+    pub async fn process_id(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+    ) -> Result<Option<u32>, ClusterError> {
+        let pods: Api<Pod> = Api::namespaced(self.shared.client.clone(), namespace);
+        let status = pods.get(pod).await?.status.unwrap_or_default();
+        let mut statuses = status.container_statuses.into_iter().flatten();
+        let status = statuses.find(|status| status.name == container);
+        let running = status.filter(|status| status.started == Some(true));
+        Ok(running.and_then(|s| s.container_id?.strip_prefix("process://")?.parse().ok()))
     }
 
     /// Sends an order to a running pod. False when there is no such pod on these nodes.

@@ -95,7 +95,7 @@ impl Process {
     }
 
     /// [`Self::stop`] for several at once, outside any runtime.
-    pub(crate) fn stop_all<'a>(all: impl Iterator<Item = &'a Self> + Clone, grace: Duration) {
+    pub(crate) fn stop_all<'a>(all: &(impl Iterator<Item = &'a Self> + Clone), grace: Duration) {
         let deadline = Instant::now() + grace;
         if !grace.is_zero() {
             all.clone().for_each(|process| process.signal(Signal::SIGTERM));

@@ -123,7 +123,7 @@ impl Run {
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.iter().for_each(AbortHandle::abort);
         let processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
-        Process::stop_all(processes.iter().map(Arc::as_ref), Duration::ZERO);
+        Process::stop_all(&processes.iter().map(Arc::as_ref), Duration::ZERO);
         if std::env::var_os(KEEP).is_none() {
             let _ = fs::remove_dir_all(&self.folder);
         }

@@ -138,7 +138,7 @@ fn build(
         if let Some(status) = child.try_wait().map_err(start)? {
             break status;
         }
-        if begun.elapsed() - said >= PROGRESS {
+        if begun.elapsed() >= said + PROGRESS {
             said = begun.elapsed();
             say(&format!("still building {name}, {} s", said.as_secs()));
         }

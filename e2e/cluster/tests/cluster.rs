@@ -2,5 +2,6 @@
 
 mod cluster {
     mod control_plane;
+    mod processes;
     mod toy_node;
 }

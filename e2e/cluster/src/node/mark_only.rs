@@ -1,5 +1,7 @@
 //! The runner that runs nothing: a pod is ready at once and ends when it is told to.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
@@ -43,10 +45,10 @@ fn completes(pod: &Pod) -> bool {
     policy.is_some_and(|policy| policy != "Always")
 }
 
-fn running(pod: &Pod) -> std::collections::BTreeMap<String, ContainerState> {
-    let Some(spec) = &pod.spec else { return Default::default() };
+fn running(pod: &Pod) -> BTreeMap<String, ContainerState> {
+    let Some(spec) = &pod.spec else { return BTreeMap::new() };
     let state = |container: &Container, step: Step, ready| {
-        let state = ContainerState { step, ready, restarts: 0, last: None };
+        let state = ContainerState { id: String::new(), step, ready, restarts: 0, last: None };
         (container.name.clone(), state)
     };
     let init = spec.init_containers.iter().flatten();

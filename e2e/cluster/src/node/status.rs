@@ -28,6 +28,8 @@ pub struct PodState {
 /// A container as its runner sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerState {
+    /// `process://<pid>`, or empty when no process stands behind it.
+    pub id: String,
     pub step: Step,
     pub ready: bool,
     pub restarts: i32,
@@ -73,7 +75,7 @@ pub(super) type Transitions = BTreeMap<&'static str, (bool, Timestamp)>;
 impl ContainerState {
     pub(crate) fn waiting(reason: &str, message: &str) -> Self {
         let step = Step::Waiting { reason: reason.to_owned(), message: message.to_owned() };
-        Self { step, ready: false, restarts: 0, last: None }
+        Self { id: String::new(), step, ready: false, restarts: 0, last: None }
     }
 }
 
@@ -169,7 +171,7 @@ fn container_status(container: &Container, state: Option<&ContainerState>) -> Va
         "name": container.name,
         "image": image,
         "imageID": image,
-        "containerID": format!("toy://{}-{}", container.name, state.restarts),
+        "containerID": state.id,
         "ready": state.ready,
         "started": matches!(state.step, Step::Running { .. }),
         "restartCount": state.restarts,
@@ -221,7 +223,7 @@ mod tests {
         };
         let first = ContainerState { step: Step::Ended(ended), ..ContainerState::waiting("", "") };
         let step = Step::Running { since: Timestamp::UNIX_EPOCH };
-        let main = ContainerState { step, ready: true, restarts: 0, last: None };
+        let main = ContainerState { step, ready: true, ..ContainerState::waiting("", "") };
         let containers = [("first".to_owned(), first), ("main".to_owned(), main)].into();
         PodState { phase: Phase::Running, reason: None, containers }
     }
