@@ -1,0 +1,141 @@
+//! Volumes of a pod as folders of this machine, and the paths that point into them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::core::v1::{Container, KeyToPath, Volume};
+
+use super::{PlanError, Pod, below, cannot};
+
+/// The folders and files of one container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mounts {
+    /// Mount path in the container → folder on this machine; longest paths first.
+    paths: Vec<(String, PathBuf)>,
+    pub files: BTreeMap<PathBuf, Vec<u8>>,
+    pub folders: Vec<PathBuf>,
+    pub emptied: Vec<PathBuf>,
+}
+
+impl Mounts {
+    /// Replaces a mount path, alone, at the start of a path, or behind the `=` of a flag.
+    pub fn replace(&self, text: &str) -> String {
+        let (head, path) = match text.split_once('=') {
+            Some((flag, path)) if !flag.contains('/') => (&text[..=flag.len()], path),
+            _ => ("", text),
+        };
+        for (mount, folder) in &self.paths {
+            if let Some(rest) = path.strip_prefix(mount.as_str())
+                && (rest.is_empty() || rest.starts_with('/'))
+            {
+                return format!("{head}{}{rest}", folder.display());
+            }
+        }
+        text.to_owned()
+    }
+
+    fn add(&mut self, mount: &str, folder: PathBuf) {
+        self.paths.push((mount.trim_end_matches('/').to_owned(), folder));
+        self.paths.sort_by_key(|(mount, _)| std::cmp::Reverse(mount.len()));
+    }
+}
+
+impl Pod<'_> {
+    /// Folders for everything the container mounts.
+    pub(super) fn mounts(
+        &self,
+        container: &Container,
+        volumes: &[&Volume],
+    ) -> Result<Mounts, PlanError> {
+        let mut mounts = Mounts::default();
+        for mount in container.volume_mounts.iter().flatten() {
+            let folder = if self.claims.contains(&mount.name.as_str()) {
+                self.claim_folder(&mount.name)
+            } else {
+                let Some(volume) = volumes.iter().find(|volume| volume.name == mount.name) else {
+                    return Err(cannot(format!("the unknown volume {}", mount.name)));
+                };
+                let folder = self.mount_folder(&volume.name);
+                self.fill(volume, &folder, &mut mounts.files)?;
+                if volume.empty_dir.is_none() {
+                    mounts.emptied.push(folder.clone());
+                }
+                folder
+            };
+            mounts.folders.push(folder.clone());
+            let target = match mount.sub_path.as_deref() {
+                None | Some("") => folder,
+                Some(sub) => {
+                    below(&folder, sub).ok_or_else(|| cannot(format!("the sub path {sub}")))?
+                }
+            };
+            mounts.add(&mount.mount_path, target);
+        }
+        Ok(mounts)
+    }
+
+    fn fill(
+        &self,
+        volume: &Volume,
+        folder: &Path,
+        files: &mut BTreeMap<PathBuf, Vec<u8>>,
+    ) -> Result<(), PlanError> {
+        if let Some(source) = &volume.config_map {
+            let content = self.config_map(&source.name);
+            let optional = source.optional == Some(true);
+            return put(&source.name, content, source.items.as_deref(), optional, folder, files);
+        }
+        if let Some(source) = &volume.secret {
+            let name = source.secret_name.as_deref().unwrap_or_default();
+            if self.generated.contains(&name) {
+                return Ok(());
+            }
+            let content = self.found.secrets.get(name).map(|secret| secret.expose().clone());
+            let optional = source.optional == Some(true);
+            return put(name, content, source.items.as_deref(), optional, folder, files);
+        }
+        if volume.empty_dir.is_some() {
+            return Ok(());
+        }
+        Err(cannot(format!("the kind of volume {}", volume.name)))
+    }
+
+    /// Content of a config map that was built, or that the user declared.
+    pub(super) fn config_map(&self, name: &str) -> Option<BTreeMap<String, Vec<u8>>> {
+        let built = self.config_maps.iter().find(|m| m.metadata.name.as_deref() == Some(name));
+        if let Some(map) = built {
+            let text = map.data.iter().flatten().map(|(k, v)| (k.clone(), v.clone().into_bytes()));
+            let binary = map.binary_data.iter().flatten().map(|(k, v)| (k.clone(), v.0.clone()));
+            return Some(text.chain(binary).collect());
+        }
+        let found = self.found.config_maps.get(name)?;
+        Some(found.iter().map(|(k, v)| (k.clone(), v.clone().into_bytes())).collect())
+    }
+}
+
+/// Puts each key into a file of the folder, or those in `items` at the paths named there.
+fn put(
+    name: &str,
+    content: Option<BTreeMap<String, Vec<u8>>>,
+    items: Option<&[KeyToPath]>,
+    optional: bool,
+    folder: &Path,
+    files: &mut BTreeMap<PathBuf, Vec<u8>>,
+) -> Result<(), PlanError> {
+    let Some(mut content) = content else {
+        return if optional { Ok(()) } else { Err(cannot(format!("the missing {name}"))) };
+    };
+    let places: Vec<(String, String)> = match items {
+        None => content.keys().map(|key| (key.clone(), key.clone())).collect(),
+        Some(items) => items.iter().map(|i| (i.key.clone(), i.path.clone())).collect(),
+    };
+    for (key, path) in places {
+        let target = below(folder, &path).ok_or_else(|| cannot(format!("the path {path}")))?;
+        match content.remove(&key) {
+            Some(bytes) => drop(files.insert(target, bytes)),
+            None if optional => {}
+            None => return Err(cannot(format!("the missing key {key} of {name}"))),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! What becomes of a built StatefulSet on one machine.
+
+use super::*;
+use orrery_runtime::Redacted;
+use serde_json::json;
+
+fn resources(container: serde_json::Value) -> Resources<Prepared> {
+    let set = json!({
+        "metadata": {"name": "default-kv", "namespace": "shop"},
+        "spec": {
+            "replicas": 2, "serviceName": "default-kv-headless", "selector": {},
+            "template": {
+                "metadata": {
+                    "labels": {"app": "kv"}, "annotations": {"orrery.dev/config-hash": "abc"}},
+                "spec": {
+                    "terminationGracePeriodSeconds": 45,
+                    "containers": [container],
+                    "volumes": [
+                        {"name": "config", "configMap": {"name": "default-kv"}},
+                        {"name": "secrets", "secret": {"secretName": "default-kv"}},
+                        {"name": "tls", "secret": {"secretName": "mine", "items": [
+                            {"key": "tls.key", "path": "key.pem"}]}},
+                        {"name": "scratch", "emptyDir": {}}],
+                }},
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}}],
+        },
+    });
+    let map = json!({"metadata": {"name": "default-kv"}, "data": {"kv.yaml": "databases: 16\n"}});
+    Resources {
+        config_maps: vec![serde_json::from_value(map).unwrap()],
+        secrets: vec![orrery_runtime::GeneratedSecret {
+            metadata: serde_json::from_value(json!({"name": "default-kv"})).unwrap(),
+            keys: Vec::new(),
+        }],
+        stateful_sets: vec![serde_json::from_value(set).unwrap()],
+        ..Resources::default()
+    }
+}
+
+fn container() -> serde_json::Value {
+    json!({
+        "name": "kv",
+        "args": ["serve", "kv", "--config", "/etc/orrery/kv.yaml", "--data=/data", "--secrets",
+            "/run/secrets/", "/datafoo", "$(ORRERY_POD)"],
+        "env": [
+            {"name": "ORRERY_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "ORRERY_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+            {"name": "APP", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}},
+            {"name": "SPOOL", "value": "/data/spool/$(ORRERY_POD)"},
+            {"name": "ORRERY_LISTEN_RESP", "value": "0.0.0.0:6379"}],
+        "ports": [
+            {"name": "resp", "containerPort": 6379},
+            {"name": "management", "containerPort": 9400}],
+        "volumeMounts": [
+            {"name": "config", "mountPath": "/etc/orrery"},
+            {"name": "secrets", "mountPath": "/run/secrets"},
+            {"name": "tls", "mountPath": "/etc/orrery/tls"},
+            {"name": "data", "mountPath": "/data"}],
+    })
+}
+
+fn found() -> Referenced {
+    let mine = [("tls.key", b"KEY".to_vec()), ("tls.crt", b"CRT".to_vec())];
+    let mine = mine.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    Referenced {
+        secrets: [("mine".to_owned(), Redacted::new(mine))].into(),
+        ..Referenced::default()
+    }
+}
+
+fn planned(container: serde_json::Value) -> Result<Vec<Plan>, PlanError> {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = Folder::create(temporary.path()).unwrap();
+    let mut plans = plan(&resources(container), &found(), &folder)?;
+    // Paths below the data folder, the same on every machine.
+    let root = format!("{}/", folder.root().display());
+    let short = |path: &PathBuf| PathBuf::from(path.display().to_string().replace(&root, ""));
+    for plan in &mut plans {
+        plan.arguments.iter_mut().for_each(|a| *a = a.replace(&root, ""));
+        plan.environment.values_mut().for_each(|v| *v = v.replace(&root, ""));
+        plan.files = plan.files.iter().map(|(path, bytes)| (short(path), bytes.clone())).collect();
+        plan.folders = plan.folders.iter().map(short).collect();
+        plan.emptied = plan.emptied.iter().map(short).collect();
+    }
+    Ok(plans)
+}
+
+#[test]
+fn mount_paths_become_folders_of_each_pod() {
+    let plans = planned(container()).unwrap();
+    assert_eq!(plans.len(), 2);
+    let second = &plans[1];
+    assert_eq!(second.name, "default-kv-1");
+    assert_eq!(
+        second.arguments,
+        [
+            "serve",
+            "kv",
+            "--config",
+            "mounts/shop/default-kv-1/config/kv.yaml",
+            "--data=volumes/shop/data-default-kv-1",
+            "--secrets",
+            "mounts/shop/default-kv-1/secrets/",
+            "/datafoo",
+            "default-kv-1",
+        ]
+    );
+    assert_eq!(second.grace_seconds, 45);
+    let files: Vec<String> = second.files.keys().map(|path| path.display().to_string()).collect();
+    assert_eq!(
+        files,
+        ["mounts/shop/default-kv-1/config/kv.yaml", "mounts/shop/default-kv-1/tls/key.pem"],
+        "generated secrets are not made on one machine"
+    );
+    assert!(second.folders.contains(&PathBuf::from("mounts/shop/default-kv-1/secrets")));
+    assert!(second.emptied.contains(&PathBuf::from("mounts/shop/default-kv-1/secrets")));
+    assert!(second.emptied.iter().all(|folder| folder.starts_with("mounts")), "never the data");
+}
+
+#[test]
+fn variables_are_filled_in() {
+    let environment = planned(container()).unwrap().remove(0).environment;
+    let get = |name: &str| environment.get(name).map(String::as_str);
+    assert_eq!(get("ORRERY_POD"), Some("default-kv-0"));
+    assert_eq!(get("ORRERY_NAMESPACE"), Some("shop"));
+    assert_eq!(get("APP"), Some("kv"));
+    assert_eq!(get("SPOOL"), Some("volumes/shop/data-default-kv-0/spool/default-kv-0"));
+}
+
+#[test]
+fn a_changed_configuration_changes_the_hash() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = Folder::create(temporary.path()).unwrap();
+    let hash =
+        |resources: &Resources<Prepared>| plan(resources, &found(), &folder).unwrap()[0].hash();
+    let before = resources(container());
+    let mut after = before.clone();
+    let data = after.config_maps[0].data.get_or_insert_default();
+    data.insert("kv.yaml".into(), "databases: 32\n".into());
+    assert_eq!(hash(&before), hash(&before.clone()));
+    assert_ne!(hash(&before), hash(&after));
+}
+
+#[test]
+fn what_one_machine_cannot_do_is_an_error() {
+    let mut odd = container();
+    odd["env"] = json!([{"name": "X", "valueFrom": {"fieldRef": {"fieldPath": "spec.odd"}}}]);
+    assert_eq!(planned(odd).unwrap_err().what, "the field spec.odd");
+    let mut odd = container();
+    odd["volumeMounts"] = json!([{"name": "nowhere", "mountPath": "/x"}]);
+    assert_eq!(planned(odd).unwrap_err().what, "the unknown volume nowhere");
+}
+
+#[test]
+fn a_path_that_leaves_its_folder_is_refused() {
+    assert_eq!(below(Path::new("/a"), "../b"), None);
+    assert_eq!(below(Path::new("/a"), "/b"), None);
+    assert_eq!(below(Path::new("/a"), "b/c"), Some(PathBuf::from("/a/b/c")));
+}
+
+#[test]
+fn dollars_are_expanded_as_kubernetes_does() {
+    let environment = BTreeMap::from([("A".to_owned(), "1".to_owned())]);
+    let expand = |text| environment::expand(text, &environment);
+    assert_eq!(expand("x$(A)y$(B)$$(A)$"), "x1y$(B)$(A)$");
+}
