@@ -158,7 +158,7 @@ impl Journal {
 
     /// A future that completes when `position` is durable.
     pub fn wait_durable(&self, position: Position) -> WaitDurable {
-        WaitDurable { shared: Arc::clone(&self.shared), position: position.0 }
+        WaitDurable::new(Arc::clone(&self.shared), position.0)
     }
 
     /// Blocks until `position` is durable or the deadline has passed.

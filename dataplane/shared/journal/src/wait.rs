@@ -22,11 +22,7 @@ impl Waiters {
     }
 
     fn register(&self, position: u64, waker: &Waker) {
-        let mut futures = self.lock();
-        let known = futures.iter().any(|(p, w)| *p == position && w.will_wake(waker));
-        if !known {
-            futures.push((position, waker.clone()));
-        }
+        self.lock().push((position, waker.clone()));
     }
 
     /// Wakes those who wait for `durable` or less, or everyone after a failure.
@@ -92,18 +88,30 @@ impl Shared {
 #[derive(Debug)]
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct WaitDurable {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) position: u64,
+    shared: Arc<Shared>,
+    position: u64,
+    /// The waker registered, which stays so until the fate of the position is decided.
+    registered: Option<Waker>,
+}
+
+impl WaitDurable {
+    pub(crate) fn new(shared: Arc<Shared>, position: u64) -> Self {
+        Self { shared, position, registered: None }
+    }
 }
 
 impl Future for WaitDurable {
     type Output = Result<Position, JournalError>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(fate) = self.shared.fate(self.position) {
             return Poll::Ready(fate);
         }
-        self.shared.waiters.register(self.position, context.waker());
+        let waker = context.waker();
+        if self.registered.as_ref().is_none_or(|registered| !registered.will_wake(waker)) {
+            self.shared.waiters.register(self.position, waker);
+            self.registered = Some(waker.clone());
+        }
         self.shared.fate(self.position).map_or(Poll::Pending, Poll::Ready)
     }
 }

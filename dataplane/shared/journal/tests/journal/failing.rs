@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use orrery_journal::sim::{Faults, SimDisk};
 use orrery_journal::{Disk, Epoch, Journal, JournalError, Opened, Options, Position, Record};
@@ -134,6 +135,42 @@ fn a_failed_sync_poisons_and_is_never_made_good() {
     };
     assert_eq!(position, Position(2));
     assert!(matches!(journal.close(), Err(JournalError::Unknown { .. })));
+}
+
+#[test]
+fn a_blocked_waiter_learns_of_a_failure_on_the_committers_thread() {
+    let disk = SimDisk::new(5);
+    let options = Options { threaded: true, ..options() };
+    let mut journal = Journal::open(Arc::new(disk.clone()), options).unwrap().journal;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    append(&mut journal, 1).unwrap();
+    journal.flush();
+    assert_eq!(journal.wait_durable_until(Position(1), deadline).unwrap(), Position(1));
+    disk.set_faults(Faults { sync: 1000, ..Faults::default() });
+    append(&mut journal, 2).unwrap();
+    journal.flush();
+    let waited = journal.wait_durable_until(Position(2), deadline);
+    assert!(matches!(waited, Err(JournalError::Unknown { .. })), "{waited:?}");
+    assert!(matches!(append(&mut journal, 3), Err(JournalError::Failed { .. })));
+}
+
+#[test]
+fn the_committers_thread_goes_on_when_there_is_room_again() {
+    let disk = SimDisk::new(6);
+    let options = Options { threaded: true, preallocate: false, ..options() };
+    let mut journal = Journal::open(Arc::new(disk.clone()), options).unwrap().journal;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    disk.set_faults(Faults { full: 1000, ..Faults::default() });
+    append(&mut journal, 1).unwrap();
+    journal.flush();
+    while !journal.is_full() {
+        assert!(Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+    disk.set_faults(Faults::default());
+    assert_eq!(journal.wait_durable_until(Position(1), deadline).unwrap(), Position(1));
+    assert!(!journal.is_full());
+    assert_eq!(journal.close().unwrap(), Position(1));
 }
 
 #[test]
