@@ -78,6 +78,22 @@ impl Cluster {
         }
     }
 
+    /// [`Self::shared`] for tests that need its toy nodes; "not run" where there are none.
+    ///
+    /// # Panics
+    /// As [`Self::shared`], and when toy nodes are missing although `ORRERY_TEST_REQUIRED` is set.
+    pub async fn shared_with_nodes() -> Option<(Self, Nodes)> {
+        let cluster = Self::shared().await?;
+        if let Some(nodes) = cluster.nodes() {
+            let nodes = nodes.clone();
+            return Some((cluster, nodes));
+        }
+        let reason = format!("toy nodes are needed, and {EXISTING} names a cluster without");
+        assert!(std::env::var_os(REQUIRED).is_none(), "{REQUIRED} is set, but: {reason}");
+        say(&format!("not run: {reason}"));
+        None
+    }
+
     /// Why [`Self::shared`] gives nothing, or nothing when it gives a cluster.
     pub async fn unavailable() -> Option<String> {
         Self::try_shared().await.err().map(|cause| with_causes(cause))

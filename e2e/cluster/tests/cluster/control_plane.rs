@@ -5,9 +5,9 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace as Resource};
 use kube::Api;
 use kube::api::ListParams;
-use orrery_e2e_cluster::{Cluster, poll};
+use orrery_e2e_cluster::{Cluster, Options, poll};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 const CONFIG: &str = "
 apiVersion: v1
@@ -68,4 +68,37 @@ async fn a_refused_document_says_why() {
     let error = namespace.apply_yaml("apiVersion: v1\nkind: Unknown\nmetadata: {name: x}\n").await;
     let text = error.expect_err("there is no such kind").to_string();
     assert!(text.contains("Unknown"), "{text}");
+}
+
+#[tokio::test]
+async fn a_cluster_of_its_own_leaves_nothing_behind() {
+    if Cluster::unavailable().await.is_some()
+        || std::env::var_os("ORRERY_TEST_KUBECONFIG").is_some()
+    {
+        return;
+    }
+    let options = Options { nodes: 1, ..Options::default() };
+    let cluster = Cluster::start(options).await.expect("a second cluster beside the shared one");
+    let nodes = cluster.nodes().expect("toy nodes").names().to_vec();
+    assert_eq!(nodes, ["toy-1"]);
+    let kubeconfig = cluster.kubeconfig_path().to_owned();
+    let client = cluster.client();
+    drop(cluster);
+    assert!(!kubeconfig.exists());
+    client.apiserver_version().await.expect_err("nobody answers");
+}
+
+#[tokio::test]
+async fn helm_is_built_when_asked_for() {
+    let built = tokio::task::spawn_blocking(|| orrery_e2e_cluster::tool("helm")).await;
+    let helm = match built.expect("no panic") {
+        Err(orrery_e2e_cluster::ClusterError::Missing(reason)) => {
+            eprintln!("not run: {reason}");
+            return;
+        }
+        other => other.expect("it is built"),
+    };
+    let output = std::process::Command::new(helm).args(["version", "--short"]).output();
+    let version = String::from_utf8(output.expect("it runs").stdout).expect("a text");
+    assert!(version.starts_with("v3."), "{version}");
 }

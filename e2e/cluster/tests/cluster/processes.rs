@@ -11,7 +11,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use orrery_e2e_cluster::{Cluster, Namespace, Nodes, Order, Processes, poll, poll_for};
 use serde_json::json;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const SIGSTOP: i32 = 19;
 const SIGCONT: i32 = 18;
 
@@ -52,8 +52,7 @@ spec:
 
 /// A namespace whose pods run as processes, or nothing where there are no toy nodes.
 async fn namespace(name: &str) -> Option<(Namespace, Nodes)> {
-    let cluster = Cluster::shared().await?;
-    let nodes = cluster.nodes()?.clone();
+    let (cluster, nodes) = Cluster::shared_with_nodes().await?;
     let namespace = cluster.namespace(name).await.expect("a namespace");
     let runner = Processes::new().program("e2e-toy-server", env!("CARGO_BIN_EXE_e2e-toy-server"));
     nodes.run_with(namespace.name(), Arc::new(runner));

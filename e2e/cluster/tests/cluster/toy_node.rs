@@ -5,11 +5,11 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use orrery_e2e_cluster::{Cluster, Namespace, Order, Rule, poll, poll_for};
 use serde_json::json;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 const STATEFUL_SET: &str = "
 apiVersion: v1
@@ -47,11 +47,7 @@ fn restarts(pod: &Pod) -> i32 {
 }
 
 async fn with_set(name: &str) -> Option<Namespace> {
-    let cluster = Cluster::shared().await?;
-    if cluster.nodes().is_none() {
-        eprintln!("not run: this cluster has real nodes");
-        return None;
-    }
+    let (cluster, _) = Cluster::shared_with_nodes().await?;
     let namespace = cluster.namespace(name).await.expect("a namespace");
     namespace.apply_yaml(STATEFUL_SET).await.expect("it is applied");
     Some(namespace)
@@ -72,7 +68,7 @@ async fn a_stateful_set_with_volumes_becomes_ready_and_goes() {
     let pods = namespace.api::<Pod>();
     sets.delete("web", &DeleteParams::default()).await.expect("it is deleted");
     let gone =
-        async || pods.list(&Default::default()).await.is_ok_and(|pods| pods.items.is_empty());
+        async || pods.list(&ListParams::default()).await.is_ok_and(|pods| pods.items.is_empty());
     poll("no pod left", LIMIT, gone).await.expect("garbage collection ends the pods");
     claims.get("data-web-1").await.expect("the claim stays");
 }
@@ -99,8 +95,7 @@ async fn a_deleted_pod_comes_back_with_its_volume() {
 
 #[tokio::test]
 async fn a_held_pod_stops_the_rollout_until_it_is_let_go() {
-    let Some(cluster) = Cluster::shared().await else { return };
-    let Some(nodes) = cluster.nodes() else { return };
+    let Some((cluster, nodes)) = Cluster::shared_with_nodes().await else { return };
     let namespace = cluster.namespace("held").await.expect("a namespace");
     let hold = nodes.rule(namespace.name(), "web-1", Rule::Hold);
     namespace.apply_yaml(STATEFUL_SET).await.expect("it is applied");
@@ -118,8 +113,7 @@ async fn a_held_pod_stops_the_rollout_until_it_is_let_go() {
 
 #[tokio::test]
 async fn a_refused_pod_fails_with_the_reason() {
-    let Some(cluster) = Cluster::shared().await else { return };
-    let Some(nodes) = cluster.nodes() else { return };
+    let Some((cluster, nodes)) = Cluster::shared_with_nodes().await else { return };
     let namespace = cluster.namespace("refused").await.expect("a namespace");
     let _refuse = nodes.rule(namespace.name(), "alone", Rule::Refuse("OutOfcpu".to_owned()));
     let yaml = "{apiVersion: v1, kind: Pod, metadata: {name: alone}, \
