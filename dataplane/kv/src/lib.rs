@@ -1,1 +1,28 @@
 //! The key-value data plane: RESP server over a journalled single-writer machine.
+//!
+//! | part | modules |
+//! |---|---|
+//! | the machine: keys, commands, effects; pure | `machine`, `keyspace`, `commands`, `effects`, `namespaces`, `eviction` |
+//! | the server: sockets, sessions, gating | `server` |
+//! | what survives: journal, snapshots, recovery | `persistence`, `rdb` |
+//! | the operator's side: management, metrics | `operand`, `metrics`, `config` |
+//!
+//! [`run`] is the whole process.
+
+pub mod command_table;
+pub mod commands;
+pub mod config;
+pub mod effects;
+pub mod eviction;
+pub mod keyspace;
+pub mod machine;
+mod metrics;
+pub mod namespaces;
+mod operand;
+mod persistence;
+mod process;
+pub mod rdb;
+mod serve;
+mod server;
+
+pub use serve::{ServeArgs, ServeError, run};

@@ -1,0 +1,133 @@
+//! What a shard lets other threads see: figures for metrics, `Report` and probes.
+//!
+//! The loop stores whole values now and then; nobody ever waits for it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use orrery_kit::health::Health;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+/// One figure.
+#[derive(Debug, Default)]
+pub(crate) struct Figure(AtomicU64);
+
+impl Figure {
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The figures of one shard.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) health: Health,
+    declared_hash: Mutex<String>,
+    pub(crate) connected_clients: Figure,
+    pub(crate) commands: Figure,
+    pub(crate) input_bytes: Figure,
+    pub(crate) output_bytes: Figure,
+    pub(crate) error_replies: Figure,
+    pub(crate) gated_replies: Figure,
+    pub(crate) rejected_connections: Figure,
+    pub(crate) keys: Figure,
+    pub(crate) used_bytes: Figure,
+    pub(crate) resident_bytes: Figure,
+    pub(crate) hits: Figure,
+    pub(crate) misses: Figure,
+    pub(crate) expired: Figure,
+    pub(crate) evicted: Figure,
+    pub(crate) appended: Figure,
+    pub(crate) durable: Figure,
+    pub(crate) epoch: Figure,
+    pub(crate) fenced_below: Figure,
+    pub(crate) snapshot_position: Figure,
+    pub(crate) operations_per_second: Figure,
+}
+
+impl Shared {
+    pub(crate) fn new(health: Health) -> Self {
+        Self { health, ..Self::default() }
+    }
+
+    pub(crate) fn set_readiness(&self, ready: bool, reason: &str, message: String, declared: &str) {
+        match (ready, reason) {
+            (true, "") => self.health.set_ready(),
+            (true, reason) => self.health.set_degraded(reason, message),
+            (false, reason) => self.health.set_not_ready(reason, message),
+        }
+        let mut hash = self.declared_hash.lock().unwrap_or_else(PoisonError::into_inner);
+        if *hash != declared {
+            declared.clone_into(&mut hash);
+        }
+    }
+
+    /// Hash of the declared set in force; empty when none was declared.
+    pub(crate) fn declared_hash(&self) -> String {
+        self.declared_hash.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn counters(&self) -> [(&'static str, &'static str, &Figure); 10] {
+        [
+            ("commands", "Commands processed", &self.commands),
+            ("input_bytes", "Bytes received from clients", &self.input_bytes),
+            ("output_bytes", "Bytes sent to clients", &self.output_bytes),
+            ("error_replies", "Replies that were errors", &self.error_replies),
+            ("gated_replies", "Replies that waited for the journal", &self.gated_replies),
+            ("rejected_connections", "Connections refused", &self.rejected_connections),
+            ("keyspace_hits", "Reads that found their key", &self.hits),
+            ("keyspace_misses", "Reads that did not", &self.misses),
+            ("expired_keys", "Keys deleted after their deadline", &self.expired),
+            ("evicted_keys", "Keys evicted", &self.evicted),
+        ]
+    }
+
+    fn gauges(&self) -> [(&'static str, &'static str, &Figure); 8] {
+        [
+            ("connected_clients", "Connected clients", &self.connected_clients),
+            ("keys", "Keys in all databases", &self.keys),
+            ("used_memory_bytes", "Memory of keys and values", &self.used_bytes),
+            ("resident_memory_bytes", "Memory of the process in RAM", &self.resident_bytes),
+            ("journal_position", "Last journal position appended", &self.appended),
+            ("journal_durable_position", "Last journal position on disk", &self.durable),
+            ("journal_epoch", "Fencing epoch of new records", &self.epoch),
+            (
+                "snapshot_position",
+                "Journal position of the newest snapshot",
+                &self.snapshot_position,
+            ),
+        ]
+    }
+}
+
+#[derive(Debug)]
+struct Exporter(Arc<Shared>);
+
+impl Collector for Exporter {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        for (name, help, figure) in self.0.counters() {
+            let metric = ConstCounter::new(figure.get());
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+        }
+        for (name, help, figure) in self.0.gauges() {
+            let metric = ConstGauge::new(figure.get() as i64);
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+/// A registry with the figures of a shard under `orrery_kv_…`.
+pub(crate) fn registry(shared: Arc<Shared>) -> Arc<Mutex<Registry>> {
+    let mut registry = Registry::with_prefix("orrery_kv");
+    registry.register_collector(Box::new(Exporter(shared)));
+    Arc::new(Mutex::new(registry))
+}

@@ -1,0 +1,216 @@
+//! The management protocol of this engine: what the operator asks, and the event loop's answers.
+//!
+//! Runs on the management thread. `Report` reads shared figures and never waits for the loop; all
+//! else becomes a request to it through a bounded channel. Answers that promise durability wait
+//! here for the journal, not there.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use mio::Waker;
+use orrery_operand::OperandError;
+use orrery_operand::progress::{Finished, ProgressSender};
+use orrery_operand::server::Operand;
+use orrery_operand::v1::{
+    DeclaredSet as HeldSet, FenceResponse, PromoteResponse, ReportResponse, Role, Shard,
+    SyncRequest, SyncResponse,
+};
+use tokio::sync::oneshot;
+
+use crate::metrics::Shared;
+use crate::persistence::declared::{Declared, DeclaredSet};
+use crate::server::requests::Request;
+
+/// The kind of declared objects this engine takes.
+const KIND: &str = "KVNamespace";
+/// How often the durable position is looked at while an answer waits for it.
+const DURABLE_POLL: Duration = Duration::from_millis(1);
+/// Longest wait for the disk.
+const DURABLE_WAIT: Duration = Duration::from_secs(10);
+/// Client operations per second that are called full load of one shard.
+const FULL_LOAD_OPERATIONS: u64 = 400_000;
+
+/// The way to the event loop once it runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Loop {
+    pub(crate) requests: SyncSender<Request>,
+    pub(crate) waker: Arc<Waker>,
+}
+
+impl Loop {
+    /// Hands a request over; fails at once when the loop is busy or gone.
+    pub(crate) fn ask(&self, request: Request) -> Result<(), OperandError> {
+        self.requests.try_send(request).map_err(|error| match error {
+            TrySendError::Full(_) => OperandError::Unavailable("too many requests wait".into()),
+            TrySendError::Disconnected(_) => OperandError::Unavailable("stopping".into()),
+        })?;
+        self.waker.wake().map_err(|error| OperandError::Unavailable(error.to_string()))
+    }
+}
+
+/// One engine process.
+#[derive(Debug)]
+pub(crate) struct KvOperand {
+    shared: Arc<Shared>,
+    config_hash: String,
+    /// Set once recovery is over.
+    event_loop: Arc<OnceLock<Loop>>,
+}
+
+impl KvOperand {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        config_hash: String,
+        event_loop: Arc<OnceLock<Loop>>,
+    ) -> Self {
+        Self { shared, config_hash, event_loop }
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, OperandError>>) -> Request,
+    ) -> Result<T, OperandError> {
+        let Some(event_loop) = self.event_loop.get() else {
+            return Err(OperandError::Unavailable("recovering".into()));
+        };
+        let (answer, answered) = oneshot::channel();
+        event_loop.ask(request(answer))?;
+        answered.await.map_err(|_| OperandError::Unknown("the engine stopped meanwhile".into()))?
+    }
+
+    /// Waits until `position` is on disk.
+    async fn durable(&self, position: u64) -> Result<(), OperandError> {
+        let wait = async {
+            while self.shared.durable.get() < position {
+                if let Some(event_loop) = self.event_loop.get() {
+                    // The loop publishes its figures when it is woken.
+                    let _ = event_loop.waker.wake();
+                }
+                tokio::time::sleep(DURABLE_POLL).await;
+            }
+        };
+        tokio::time::timeout(DURABLE_WAIT, wait)
+            .await
+            .map_err(|_| OperandError::Unknown("the journal did not confirm in time".into()))
+    }
+
+    fn check_shard(shard: u32) -> Result<(), OperandError> {
+        if shard == 0 {
+            return Ok(());
+        }
+        Err(OperandError::Invalid(format!("there is no shard {shard}: only shard 0")))
+    }
+}
+
+#[tonic::async_trait]
+impl Operand for KvOperand {
+    async fn report(&self) -> ReportResponse {
+        let shared = &self.shared;
+        let readiness = shared.health.readiness();
+        let (epoch, fenced_below) = (shared.epoch.get(), shared.fenced_below.get());
+        let role = if epoch < fenced_below { Role::Fenced } else { Role::Primary };
+        let durable = shared.durable.get();
+        let declared_hash = shared.declared_hash();
+        let mut declared = vec![];
+        if !declared_hash.is_empty() {
+            declared.push(HeldSet { kind: KIND.into(), set_hash: declared_hash });
+        }
+        let load = shared.operations_per_second.get() * 100 / FULL_LOAD_OPERATIONS;
+        ReportResponse {
+            system: "kv".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            role: role.into(),
+            epoch,
+            durable_position: durable,
+            ready: readiness.ready,
+            degraded: readiness.ready && !readiness.reason.is_empty(),
+            reason: readiness.reason,
+            message: readiness.message,
+            config_hash: self.config_hash.clone(),
+            load_percent: load.min(100) as u32,
+            figures: [
+                ("connected_clients", &shared.connected_clients),
+                ("keys", &shared.keys),
+                ("used_memory_bytes", &shared.used_bytes),
+                ("resident_memory_bytes", &shared.resident_bytes),
+                ("operations_per_second", &shared.operations_per_second),
+                ("journal_position", &shared.appended),
+                ("snapshot_position", &shared.snapshot_position),
+            ]
+            .into_iter()
+            .map(|(name, figure)| (name.to_owned(), figure.get() as i64))
+            .collect(),
+            declared,
+            shards: vec![Shard {
+                id: 0,
+                slots: "0-16383".into(),
+                epoch,
+                durable_position: durable,
+            }],
+            durability: "disk".into(),
+        }
+    }
+
+    async fn sync(&self, request: SyncRequest) -> Result<SyncResponse, OperandError> {
+        if request.kind != KIND {
+            let text = format!("{} is not taken here: only {KIND}", request.kind);
+            return Err(OperandError::Invalid(text));
+        }
+        let parse = |spec: &[u8]| serde_json::from_slice(spec).unwrap_or(serde_json::Value::Null);
+        let objects = request.objects.into_iter().map(|object| Declared {
+            spec: parse(&object.spec),
+            namespace: object.namespace,
+            name: object.name,
+            generation: object.generation,
+        });
+        let set = DeclaredSet { set_hash: request.set_hash.clone(), objects: objects.collect() };
+        let done = self.ask(|answer| Request::Declare { set, answer }).await?;
+        self.durable(done.wait_for).await?;
+        Ok(SyncResponse { results: done.results, set_hash: request.set_hash })
+    }
+
+    async fn drain(&self, seconds: u32, on: ProgressSender) -> Result<Finished, OperandError> {
+        on.step("finishing what was accepted", 0, 1);
+        let finished = self.ask(|answer| Request::Drain { seconds, answer }).await?;
+        self.durable(finished.position).await?;
+        Ok(finished)
+    }
+
+    async fn promote(&self, shard: u32, epoch: u64) -> Result<PromoteResponse, OperandError> {
+        Self::check_shard(shard)?;
+        let granted = self.ask(|answer| Request::Promote { epoch, answer }).await?;
+        Ok(PromoteResponse { epoch: granted.epoch, durable_position: granted.durable })
+    }
+
+    async fn fence(&self, shard: u32, epoch: u64) -> Result<FenceResponse, OperandError> {
+        Self::check_shard(shard)?;
+        let granted = self.ask(|answer| Request::Fence { epoch, answer }).await?;
+        self.durable(granted.wait_for).await?;
+        let (held, fenced_below) = (granted.epoch, self.shared.fenced_below.get());
+        Ok(FenceResponse {
+            epoch: held.max(fenced_below),
+            durable_position: self.shared.durable.get(),
+        })
+    }
+
+    async fn snapshot(&self, to: String, on: ProgressSender) -> Result<Finished, OperandError> {
+        let folder = folder_of(&to)?;
+        self.ask(|answer| Request::Snapshot { folder, on, answer }).await
+    }
+
+    async fn restore(&self, from: String, on: ProgressSender) -> Result<Finished, OperandError> {
+        let folder = folder_of(&from)?;
+        self.ask(|answer| Request::Restore { folder, on, answer }).await
+    }
+}
+
+/// The folder of a `file://` address.
+fn folder_of(address: &str) -> Result<PathBuf, OperandError> {
+    match address.strip_prefix("file://") {
+        Some(path) if path.starts_with('/') => Ok(PathBuf::from(path)),
+        Some(_) => Err(OperandError::Invalid(format!("{address} is no absolute path"))),
+        None => Err(OperandError::Unsupported(format!("{address}: only file:// addresses"))),
+    }
+}

@@ -1,0 +1,433 @@
+//! The event loop of one shard: one thread, one poll, one machine, one journal.
+//!
+//! A turn: wait for sockets, run every ready connection's commands, append their effects to the
+//! journal as one record, send what may be sent. Replies that depend on effects not yet on disk
+//! wait in their connection until the journal has caught up. The decision for this loop is
+//! `docs/decisions/0002-kv-event-loop.md`.
+//!
+//! Invariants: an effect is appended before any reply that depends on it can leave; replies of one
+//! connection leave in the order of its commands; nothing here blocks except the poll.
+
+pub(crate) mod clients;
+pub(crate) mod clock;
+pub(crate) mod commands;
+pub(crate) mod connection;
+pub(crate) mod cron;
+pub(crate) mod dispatch;
+pub(crate) mod limits;
+pub mod listener;
+pub(crate) mod output;
+pub(crate) mod requests;
+pub(crate) mod restore;
+pub(crate) mod settings;
+pub(crate) mod stats;
+pub(crate) mod stream;
+pub(crate) mod turn;
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use mio::{Events, Poll, Token, Waker};
+use orrery_kit::secrets::Secret;
+use orrery_resp::Span;
+
+use self::clients::Clients;
+use self::clock::Clock;
+use self::connection::Connection;
+use self::limits::{CRON_MS, ClientLimits, READ_BYTES};
+use self::listener::Listener;
+use self::requests::Request;
+use self::settings::Settings;
+use self::stats::Stats;
+use crate::machine::Machine;
+use crate::metrics::Shared;
+use crate::namespaces::Class;
+use crate::persistence::declared::DeclaredSet;
+use crate::persistence::log::Log;
+use crate::persistence::snapshots::Snapshots;
+
+const WAKER: Token = Token(0);
+const FIRST_LISTENER: usize = 1;
+/// Socket events taken from the kernel at once.
+const EVENTS: usize = 1024;
+/// Connections accepted per turn and listener, so that a storm of them does not stop the others.
+const ACCEPTS_PER_TURN: usize = 256;
+
+/// `CLIENT PAUSE` in force.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pause {
+    pub(crate) until_ms: u64,
+    pub(crate) writes_only: bool,
+}
+
+/// How far the end of the process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Serving.
+    No,
+    /// No new connections or commands; what was accepted becomes durable and is answered.
+    Draining { until_ms: u64 },
+    /// The loop ends after this turn.
+    Now,
+}
+
+/// What a shard is made from.
+pub(crate) struct Parts {
+    pub(crate) id: u32,
+    pub(crate) databases: u16,
+    pub(crate) default_class: Class,
+    pub(crate) machine: Machine,
+    pub(crate) log: Log,
+    pub(crate) declared: DeclaredSet,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) settings: Settings,
+    pub(crate) password: Option<Secret>,
+    pub(crate) run_id: String,
+    pub(crate) debug_enabled: bool,
+    pub(crate) snapshot_bytes: u64,
+    pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// One shard and its thread.
+pub(crate) struct Shard {
+    pub(crate) id: u32,
+    pub(crate) databases: u16,
+    pub(crate) default_class: Class,
+    pub(crate) machine: Machine,
+    pub(crate) log: Log,
+    pub(crate) declared: DeclaredSet,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) clients: Clients,
+    pub(crate) clock: Clock,
+    pub(crate) settings: Settings,
+    pub(crate) limits: ClientLimits,
+    pub(crate) stats: Stats,
+    pub(crate) password: Option<Secret>,
+    pub(crate) run_id: String,
+    pub(crate) debug_enabled: bool,
+    pub(crate) active_expire: bool,
+    pub(crate) pause: Option<Pause>,
+    pub(crate) ending: Ending,
+    /// Everything up to here is on disk, as last seen.
+    pub(crate) durable: u64,
+    /// Connections whose output waits for the journal, in the order of positions.
+    pub(crate) gated: VecDeque<(u64, usize, u64)>,
+    /// Connections with something to run.
+    pub(crate) ready: VecDeque<usize>,
+    /// Connections whose output must not leave before the effects of this turn are appended.
+    pub(crate) flush_list: Vec<usize>,
+    /// Connections to close at the end of the turn.
+    pub(crate) doomed: Vec<usize>,
+    /// Connections held by a pause or a full journal.
+    pub(crate) held: Vec<usize>,
+    pub(crate) output_bytes_total: i64,
+    pub(crate) snapshot_bytes: u64,
+    pub(crate) read_buffer: Vec<u8>,
+    pub(crate) spans: Vec<Span>,
+    pub(crate) spare_buffers: Vec<Vec<u8>>,
+    pub(crate) waker: Arc<Waker>,
+    pub(crate) shared: Arc<Shared>,
+    poll: Poll,
+    listeners: Vec<Listener>,
+    requests: mpsc::Receiver<Request>,
+    cron_due_ms: u64,
+}
+
+impl std::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shard").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// A poll and the handle that wakes it from other threads.
+pub(crate) fn poll_and_waker() -> io::Result<(Poll, Arc<Waker>)> {
+    let poll = Poll::new()?;
+    let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+    Ok((poll, waker))
+}
+
+impl Shard {
+    pub(crate) fn new(poll: Poll, waker: Arc<Waker>, parts: Parts) -> io::Result<Self> {
+        let mut listeners = parts.listeners;
+        for (index, listener) in listeners.iter_mut().enumerate() {
+            listener.register(poll.registry(), Token(FIRST_LISTENER + index))?;
+        }
+        let wake = Arc::clone(&waker);
+        parts.log.journal().on_progress(Box::new(move || {
+            // A poll that cannot be woken looks at the journal at its next cron.
+            let _ = wake.wake();
+        }));
+        let durable = parts.log.durable();
+        let mut shard = Self {
+            id: parts.id,
+            databases: parts.databases,
+            default_class: parts.default_class,
+            machine: parts.machine,
+            log: parts.log,
+            declared: parts.declared,
+            snapshots: parts.snapshots,
+            clients: Clients::default(),
+            clock: Clock::start(),
+            limits: parts.settings.limits(),
+            settings: parts.settings,
+            stats: Stats::new(crate::command_table::COUNT + commands::extra::COUNT),
+            password: parts.password,
+            run_id: parts.run_id,
+            debug_enabled: parts.debug_enabled,
+            active_expire: true,
+            pause: None,
+            ending: Ending::No,
+            durable,
+            gated: VecDeque::new(),
+            ready: VecDeque::new(),
+            flush_list: vec![],
+            doomed: vec![],
+            held: vec![],
+            output_bytes_total: 0,
+            snapshot_bytes: parts.snapshot_bytes,
+            read_buffer: vec![0; READ_BYTES],
+            spans: vec![],
+            spare_buffers: vec![],
+            waker,
+            shared: parts.shared,
+            poll,
+            listeners,
+            requests: parts.requests,
+            cron_due_ms: 0,
+        };
+        shard.apply_settings();
+        Ok(shard)
+    }
+
+    /// Serves until asked to end; gives the journal back to be closed.
+    pub(crate) fn serve_until_end(mut self) -> Log {
+        let mut events = Events::with_capacity(EVENTS);
+        while self.ending != Ending::Now {
+            let timeout = self.timeout();
+            if let Err(error) = self.poll.poll(&mut events, Some(timeout))
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "failed to wait for sockets");
+                break;
+            }
+            self.clock.tick();
+            self.turn(&events);
+        }
+        self.log
+    }
+
+    fn timeout(&self) -> Duration {
+        if !self.ready.is_empty() || self.snapshots.wants_step() {
+            return Duration::ZERO;
+        }
+        let mut due_ms = self.cron_due_ms;
+        if let Some(pause) = self.pause {
+            due_ms = due_ms.min(pause.until_ms);
+        }
+        Duration::from_millis(due_ms.saturating_sub(self.clock.mono_ms).clamp(1, CRON_MS))
+    }
+
+    fn turn(&mut self, events: &Events) {
+        self.machine.begin(self.clock.wall_ms(), self.log.next_position());
+        let mut woken = false;
+        for event in events {
+            match event.token() {
+                WAKER => woken = true,
+                token => match Clients::slot(token) {
+                    Some(slot) => self.on_socket(slot, event),
+                    None => self.accept(token.0 - FIRST_LISTENER),
+                },
+            }
+        }
+        self.on_progress();
+        if woken {
+            self.answer_requests();
+        }
+        for _ in 0..self.ready.len() {
+            let Some(slot) = self.ready.pop_front() else { break };
+            self.serve(slot);
+        }
+        if self.clock.mono_ms >= self.cron_due_ms {
+            self.cron_due_ms = self.clock.mono_ms + CRON_MS;
+            self.cron();
+        }
+        self.background();
+        self.append_effects();
+        self.log.flush();
+        self.flush_outputs();
+        self.close_doomed();
+    }
+
+    fn on_socket(&mut self, slot: usize, event: &mio::event::Event) {
+        let Some(connection) = self.clients.get_mut(slot) else { return };
+        connection.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        connection.read_closed |= event.is_read_closed() || event.is_error();
+        if event.is_writable() && !connection.writable {
+            connection.writable = true;
+            if !connection.output.is_empty() {
+                self.flush_list.push(slot);
+            }
+        }
+        let Some(connection) = self.clients.get_mut(slot) else { return };
+        if connection.readable && !connection.is_ready {
+            connection.is_ready = true;
+            self.ready.push_back(slot);
+        }
+    }
+
+    fn accept(&mut self, index: usize) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(listener) = self.listeners.get(index) else { return };
+            match listener.accept() {
+                Ok(Some(stream)) => {
+                    let path = listener.unix_path().to_owned();
+                    self.welcome(stream, &path);
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    // Out of files, or a peer that is gone again: the next one may do better.
+                    tracing::warn!(%error, "failed to accept a connection");
+                    break;
+                }
+            }
+        }
+        // The listener is edge-triggered and may have more: ask to be told again.
+        if let Some(listener) = self.listeners.get_mut(index)
+            && let Err(error) =
+                listener.reregister(self.poll.registry(), Token(FIRST_LISTENER + index))
+        {
+            tracing::error!(%error, "failed to listen on");
+        }
+    }
+
+    fn welcome(&mut self, mut stream: stream::Stream, unix_path: &str) {
+        self.stats.connections_received += 1;
+        if self.clients.len() >= self.limits.clients_max || self.ending != Ending::No {
+            self.stats.connections_rejected += 1;
+            // The peer may be gone; it is refused either way.
+            let _ = io::Write::write(&mut stream, b"-ERR max number of clients reached\r\n");
+            return;
+        }
+        let slot = self.clients.vacant();
+        let prepared = stream
+            .set_options(self.settings.number("tcp-keepalive"))
+            .and_then(|()| stream.register(self.poll.registry(), Clients::token(slot)));
+        if let Err(error) = prepared {
+            tracing::warn!(%error, "failed to prepare a connection");
+            return;
+        }
+        let id = self.clients.next_id();
+        let mut connection = Connection::new(id, slot, stream, unix_path, self.clock.mono_ms);
+        connection.authenticated = self.password.is_none();
+        connection.is_ready = true;
+        self.clients.insert(Box::new(connection));
+        self.ready.push_back(slot);
+        self.stats.clients_peak = self.stats.clients_peak.max(self.clients.len() as u64);
+    }
+
+    /// Appends what the commands of this turn changed, as one record.
+    pub(crate) fn append_effects(&mut self) {
+        let effects = self.machine.effects();
+        if effects.is_empty() {
+            return;
+        }
+        let effects = std::mem::take(effects);
+        self.snapshots.count(effects.len());
+        self.log.append(crate::persistence::kind::EFFECTS, self.clock.wall_us, &effects);
+        let mut effects = effects;
+        effects.clear();
+        effects.shrink_to(limits::SPARE_BUFFER_BYTES);
+        *self.machine.effects() = effects;
+        self.machine.begin(self.clock.wall_ms(), self.log.next_position());
+    }
+
+    fn flush_outputs(&mut self) {
+        let mut list = std::mem::take(&mut self.flush_list);
+        for slot in list.drain(..) {
+            let Some(mut connection) = self.clients.take(slot) else { continue };
+            connection.flush_later = false;
+            self.send(&mut connection);
+            self.settle(slot, connection);
+        }
+        self.flush_list = list;
+    }
+
+    fn close_doomed(&mut self) {
+        while let Some(slot) = self.doomed.pop() {
+            let Some(connection) = self.clients.take(slot) else { continue };
+            self.settle(slot, connection);
+        }
+    }
+
+    /// Remembers that the output of a connection can go on when `position` is durable.
+    pub(crate) fn wait_for(&mut self, position: u64, slot: usize, id: u64) {
+        let at = self.gated.partition_point(|(other, _, _)| *other <= position);
+        if at == 0 || self.gated[at - 1] != (position, slot, id) {
+            self.gated.insert(at, (position, slot, id));
+        }
+    }
+
+    /// Looks at the journal: releases replies that are durable now, and notices its failure.
+    fn on_progress(&mut self) {
+        let durable = self.log.durable();
+        let moved = durable > self.durable;
+        if moved {
+            self.durable = durable;
+            self.machine.durable(durable);
+        }
+        let was_writable = self.log.is_writable();
+        self.log.refresh();
+        if was_writable != self.log.is_writable() {
+            self.writability_changed();
+        }
+        if !self.log.is_stalled() && self.pause.is_none() && !self.held.is_empty() {
+            self.release_held();
+        }
+        while let Some((position, slot, id)) = self.gated.front().copied() {
+            if position > self.durable {
+                break;
+            }
+            self.gated.pop_front();
+            let Some(mut connection) = self.clients.take(slot) else { continue };
+            if connection.id == id && !connection.broken {
+                self.send(&mut connection);
+                self.settle(slot, connection);
+            } else {
+                self.clients.put_back(slot, connection);
+            }
+        }
+    }
+
+    /// Lets connections go on that were held by a pause or a full journal.
+    pub(crate) fn release_held(&mut self) {
+        for slot in std::mem::take(&mut self.held) {
+            let Some(connection) = self.clients.get_mut(slot) else { continue };
+            if matches!(connection.hold, connection::Hold::Pause | connection::Hold::Journal) {
+                connection.hold = connection::Hold::None;
+                if !connection.is_ready {
+                    connection.is_ready = true;
+                    self.ready.push_back(slot);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn unpause(&mut self) {
+        self.pause = None;
+        self.release_held();
+    }
+
+    /// No connection is accepted from now on.
+    pub(crate) fn stop_listening(&mut self) {
+        self.listeners.clear();
+    }
+
+    pub(crate) fn next_request(&self) -> Option<Request> {
+        self.requests.try_recv().ok()
+    }
+}

@@ -1,0 +1,137 @@
+//! AUTH and HELLO: who the client is, and which protocol version it speaks.
+
+use orrery_resp::Proto;
+use subtle::ConstantTimeEq;
+
+use super::Call;
+use super::client::is_valid_name;
+
+/// The one user there is.
+const USER: &[u8] = b"default";
+/// Clients decide by this version which commands they may send.
+pub(crate) const REDIS_VERSION: &str = "7.0.15";
+
+const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+const NO_PASSWORD: &str = "ERR AUTH <password> called without any password configured for the \
+    default user. Are you sure your configuration is correct?";
+const HELLO_NOAUTH: &str = "NOAUTH HELLO must be called with the client already authenticated, \
+    otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client \
+    and select the RESP protocol version at the same time";
+
+pub(super) fn auth(call: &mut Call<'_>) {
+    let (user, password) = match *call.args {
+        [_, _] if call.shard.password.is_none() => {
+            call.reply.error(NO_PASSWORD);
+            return;
+        }
+        [_, password] => (USER, password),
+        [_, user, password] => (user, password),
+        _ => {
+            call.syntax_error();
+            return;
+        }
+    };
+    if log_in(call, user, password) {
+        call.reply.ok();
+    }
+}
+
+/// Checks the credentials; answers with the error when they are wrong.
+fn log_in(call: &mut Call<'_>, user: &[u8], password: &[u8]) -> bool {
+    let matches = match &call.shard.password {
+        None => true,
+        Some(expected) => bool::from(password.ct_eq(expected.reveal().as_bytes())),
+    };
+    if matches && user == USER {
+        call.connection.authenticated = true;
+        return true;
+    }
+    call.reply.error(WRONGPASS);
+    false
+}
+
+pub(super) fn hello(call: &mut Call<'_>) {
+    let mut proto = call.connection.proto;
+    if call.args.len() > 1 {
+        proto = match call.number(1) {
+            Some(2) => Proto::Resp2,
+            Some(3) => Proto::Resp3,
+            Some(_) => {
+                call.reply.error("NOPROTO unsupported protocol version");
+                return;
+            }
+            None => {
+                call.reply.error("ERR Protocol version is not an integer or out of range");
+                return;
+            }
+        };
+    }
+    let Some(options) = Options::parse(call) else { return };
+    if let Some((user, password)) = options.auth
+        && !log_in(call, user, password)
+    {
+        return;
+    }
+    if !call.connection.authenticated {
+        call.reply.error(HELLO_NOAUTH);
+        return;
+    }
+    if let Some(name) = options.name {
+        if !is_valid_name(name) {
+            let text = "ERR Client names cannot contain spaces, newlines or special characters.";
+            call.reply.error(text);
+            return;
+        }
+        call.connection.names.name = String::from_utf8_lossy(name).into_owned();
+    }
+    call.connection.proto = proto;
+    call.reply.set_proto(proto);
+    describe(call, proto);
+}
+
+#[derive(Default)]
+struct Options<'a> {
+    auth: Option<(&'a [u8], &'a [u8])>,
+    name: Option<&'a [u8]>,
+}
+
+impl<'a> Options<'a> {
+    fn parse(call: &mut Call<'a>) -> Option<Self> {
+        let (mut options, mut at) = (Self::default(), 2);
+        while at < call.args.len() {
+            let rest = call.args.len() - at - 1;
+            if call.is(at, "AUTH") && rest >= 2 {
+                options.auth = Some((call.args[at + 1], call.args[at + 2]));
+                at += 3;
+            } else if call.is(at, "SETNAME") && rest >= 1 {
+                options.name = Some(call.args[at + 1]);
+                at += 2;
+            } else {
+                let option = call.text(at);
+                call.reply.error(format!("ERR Syntax error in HELLO option '{option}'"));
+                return None;
+            }
+        }
+        Some(options)
+    }
+}
+
+fn describe(call: &mut Call<'_>, proto: Proto) {
+    let id = call.connection.id as i64;
+    let reply = &mut *call.reply;
+    reply.map(7);
+    reply.bulk(b"server");
+    reply.bulk(b"redis");
+    reply.bulk(b"version");
+    reply.bulk(REDIS_VERSION.as_bytes());
+    reply.bulk(b"proto");
+    reply.integer(if proto == Proto::Resp3 { 3 } else { 2 });
+    reply.bulk(b"id");
+    reply.integer(id);
+    reply.bulk(b"mode");
+    reply.bulk(b"standalone");
+    reply.bulk(b"role");
+    reply.bulk(b"master");
+    reply.bulk(b"modules");
+    reply.array(0);
+}

@@ -1,0 +1,46 @@
+//! CONFIG GET, SET, RESETSTAT, REWRITE and HELP.
+
+use super::{Call, help};
+use crate::commands::glob;
+
+pub(super) fn run(call: &mut Call<'_>, name: &str) {
+    match name {
+        "config|get" => get(call),
+        "config|set" => set(call),
+        "config|resetstat" => {
+            call.shard.stats.reset();
+            call.reply.ok();
+        }
+        "config|rewrite" => call.reply.error("ERR The server is running without a config file"),
+        _ => help::write(call.reply, "CONFIG", help::CONFIG),
+    }
+}
+
+fn get(call: &mut Call<'_>) {
+    let patterns: Vec<Vec<u8>> = call.args[2..].iter().map(|p| p.to_ascii_lowercase()).collect();
+    let deferred = call.reply.defer();
+    let mut pairs = 0;
+    let matches = |name: &str| patterns.iter().any(|p| glob::matches(p, name.as_bytes()));
+    for (name, value) in call.shard.settings.matching(matches) {
+        call.reply.bulk(name.as_bytes());
+        call.reply.bulk(value.as_bytes());
+        pairs += 1;
+    }
+    call.reply.finish_map(deferred, pairs);
+}
+
+fn set(call: &mut Call<'_>) {
+    if call.args.len() % 2 != 0 {
+        call.syntax_error();
+        return;
+    }
+    let pairs: Vec<(String, String)> =
+        (2..call.args.len()).step_by(2).map(|at| (call.text(at), call.text(at + 1))).collect();
+    match call.shard.settings.set(&pairs) {
+        Ok(()) => {
+            call.shard.apply_settings();
+            call.reply.ok();
+        }
+        Err(error) => call.reply.error(error.to_string()),
+    }
+}

@@ -1,0 +1,215 @@
+//! Regular and background work of the loop: expiry, snapshots, idle clients, figures, the end.
+
+use super::connection::{Connection, Hold};
+use super::limits::STALL_SECONDS;
+use super::{Ending, Pause, Shard};
+use crate::command_table::CommandSpec;
+use crate::persistence::PersistenceError;
+use crate::persistence::snapshots::{Header, Target};
+use crate::process;
+
+/// Keys that active expiry may delete per turn.
+const EXPIRE_KEYS: usize = 200;
+/// Pieces of index growth and of dropped values worked off per turn.
+const HOUSEKEEP_PIECES: usize = 64;
+/// How long a process with a failed journal still answers before it ends.
+const FAILED_DRAIN_MS: u64 = 500;
+
+impl Shard {
+    /// Work of every turn, in bounded pieces.
+    pub(crate) fn background(&mut self) {
+        if self.active_expire && self.log.is_writable() && !self.log.is_stalled() {
+            self.machine.expire(EXPIRE_KEYS);
+        }
+        self.machine.housekeep(HOUSEKEEP_PIECES);
+        let (now_ms, wall_ms) = (self.clock.mono_ms, self.clock.wall_ms());
+        self.snapshots.step(&mut self.machine, now_ms, wall_ms);
+    }
+
+    /// Work of every tenth of a second.
+    pub(crate) fn cron(&mut self) {
+        if self.pause.is_some_and(|pause| self.clock.mono_ms >= pause.until_ms) {
+            self.unpause();
+        }
+        self.stats.sample(self.clock.mono_ms);
+        self.stats.memory_peak = self.stats.memory_peak.max(self.machine.used_bytes());
+        self.look_after_clients();
+        let is_due = self.snapshots.bytes_since >= self.snapshot_bytes;
+        if is_due
+            && !self.snapshots.is_running()
+            && !self.log.is_failed()
+            && let Err(error) = self.begin_snapshot()
+        {
+            tracing::warn!(%error, "failed to begin a snapshot");
+            // Not again at once: the reason is likely to last.
+            self.snapshots.bytes_since = self.snapshot_bytes / 2;
+        }
+        self.publish();
+        self.go_on_ending();
+    }
+
+    /// Closes clients that are idle for too long or never read what they asked for.
+    fn look_after_clients(&mut self) {
+        let (now_ms, limits) = (self.clock.mono_ms, self.limits);
+        for slot in self.clients.slots() {
+            let Some(connection) = self.clients.get_mut(slot) else { continue };
+            let is_stalled = connection.hold == Hold::Output
+                && !connection.output.is_gated()
+                && now_ms.saturating_sub(connection.sent_ms) > STALL_SECONDS * 1000;
+            let idle_ms = now_ms.saturating_sub(connection.active_ms);
+            let is_idle = limits.idle_seconds > 0 && idle_ms > limits.idle_seconds * 1000;
+            let is_over = connection.soft_since_ms.is_some_and(|since| {
+                now_ms.saturating_sub(since) > limits.output_soft_seconds * 1000
+            });
+            if is_stalled || is_over {
+                self.stats.output_limit_closed += 1;
+            }
+            if is_stalled || is_idle || is_over {
+                connection.broken = true;
+                self.doomed.push(slot);
+            }
+        }
+    }
+
+    /// Whether `CLIENT PAUSE` holds this command back.
+    pub(crate) fn pause_holds(&self, connection: &Connection, spec: &'static CommandSpec) -> bool {
+        let Some(Pause { until_ms, writes_only }) = self.pause else { return false };
+        if self.clock.mono_ms >= until_ms {
+            return false;
+        }
+        if !writes_only {
+            return true;
+        }
+        let queued_write = || {
+            connection
+                .multi
+                .as_ref()
+                .is_some_and(|multi| multi.queued.iter().any(|queued| queued.spec.is_write()))
+        };
+        (spec.is_write() && connection.multi.is_none()) || (spec.name == "exec" && queued_write())
+    }
+
+    /// Carries changed settings to where they act.
+    pub(crate) fn apply_settings(&mut self) {
+        self.limits = self.settings.limits();
+        let number = |name| self.settings.number(name);
+        let thresholds = self.machine.thresholds();
+        thresholds.hash_max_listpack_entries = number("hash-max-listpack-entries") as usize;
+        thresholds.hash_max_listpack_value = number("hash-max-listpack-value") as usize;
+        thresholds.set_max_intset_entries = number("set-max-intset-entries") as usize;
+        thresholds.list_max_listpack_size = number("list-max-listpack-size") as i32;
+        thresholds.proto_max_bulk_len = number("proto-max-bulk-len") as usize;
+    }
+
+    pub(crate) fn begin_snapshot(&mut self) -> Result<u64, PersistenceError> {
+        self.begin_snapshot_to(Target::Journal)
+    }
+
+    pub(crate) fn begin_snapshot_to(&mut self, target: Target) -> Result<u64, PersistenceError> {
+        // The image is the state after the last record: what this turn changed belongs to it.
+        self.append_effects();
+        self.log.flush();
+        let json = serde_json::to_vec(&self.declared).unwrap_or_else(|_| b"{}".to_vec());
+        let header = Header {
+            wall_ms: self.clock.wall_ms(),
+            declared_json: &json,
+            fenced_below: self.log.fenced_below(),
+        };
+        let waker = std::sync::Arc::clone(&self.waker);
+        let wake = move || {
+            // A poll that cannot be woken looks again at its next cron.
+            let _ = waker.wake();
+        };
+        self.snapshots.begin(&mut self.machine, &self.log, target, header, self.clock.mono_ms, wake)
+    }
+
+    /// The journal began or stopped refusing records.
+    pub(crate) fn writability_changed(&mut self) {
+        if self.log.is_writable() {
+            tracing::info!("writes are accepted again");
+        } else {
+            tracing::error!(reason = self.log.refusal(), "writes are refused");
+        }
+        if self.log.is_failed() {
+            self.disown_unknown();
+            if self.ending != Ending::Now {
+                let until_ms = self.clock.mono_ms + FAILED_DRAIN_MS;
+                self.ending = Ending::Draining { until_ms };
+                self.stop_listening();
+            }
+        }
+        self.publish();
+    }
+
+    /// Tells every client that waits for the journal that nobody knows what became of its writes.
+    fn disown_unknown(&mut self) {
+        self.gated.clear();
+        for slot in self.clients.slots() {
+            let Some(mut connection) = self.clients.take(slot) else { continue };
+            if connection.output.drop_gated() {
+                connection.output.push(
+                    b"-MISCONF the outcome is unknown: the journal failed before it confirmed\r\n",
+                );
+                connection.close_after_output();
+                self.send(&mut connection);
+            }
+            self.settle(slot, connection);
+        }
+    }
+
+    fn go_on_ending(&mut self) {
+        let Ending::Draining { until_ms } = self.ending else { return };
+        let is_durable = self.durable >= self.log.appended();
+        let is_late = self.clock.mono_ms >= until_ms;
+        if self.log.is_failed() {
+            if is_late {
+                self.ending = Ending::Now;
+            }
+            return;
+        }
+        if is_late || (is_durable && self.ready.is_empty()) {
+            for slot in self.clients.slots() {
+                let Some(mut connection) = self.clients.take(slot) else { continue };
+                self.send(&mut connection);
+                connection.close_after_output();
+                self.settle(slot, connection);
+            }
+            if is_late || self.clients.len() == 0 {
+                self.ending = Ending::Now;
+            }
+        }
+    }
+
+    /// Publishes what other threads may know.
+    pub(crate) fn publish(&mut self) {
+        let stats = self.machine.stats();
+        let shared = &self.shared;
+        shared.connected_clients.set(self.clients.len() as u64);
+        shared.commands.set(self.stats.commands_processed);
+        shared.input_bytes.set(self.stats.input_bytes);
+        shared.output_bytes.set(self.stats.output_bytes);
+        shared.error_replies.set(self.stats.error_replies);
+        shared.gated_replies.set(self.stats.gated_replies);
+        shared.rejected_connections.set(self.stats.connections_rejected);
+        shared.keys.set(self.machine.databases().iter().map(|db| db.len() as u64).sum());
+        shared.used_bytes.set(self.machine.used_bytes());
+        shared.resident_bytes.set(process::resident_bytes());
+        shared.hits.set(stats.keyspace_hits);
+        shared.misses.set(stats.keyspace_misses);
+        shared.expired.set(stats.expired_keys);
+        shared.evicted.set(stats.evicted_keys);
+        shared.appended.set(self.log.appended());
+        shared.durable.set(self.log.durable());
+        shared.epoch.set(self.log.epoch());
+        shared.fenced_below.set(self.log.fenced_below());
+        shared.snapshot_position.set(self.snapshots.position);
+        shared.operations_per_second.set(self.stats.ops.per_second() as u64);
+        let (ready, reason, message) = match (self.ending, self.log.is_writable()) {
+            (Ending::No, true) => (true, "", String::new()),
+            (Ending::No, false) => (true, self.log.reason(), self.log.refusal().to_owned()),
+            _ if self.log.is_failed() => (false, "JournalFailed", self.log.refusal().to_owned()),
+            _ => (false, "Draining", "finishing what was accepted".to_owned()),
+        };
+        shared.set_readiness(ready, reason, message, &self.declared.set_hash);
+    }
+}

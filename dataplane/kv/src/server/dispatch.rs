@@ -1,0 +1,245 @@
+//! From a parsed command to its reply: may it run now, who runs it, what must its reply wait for.
+//!
+//! The order of checks is that of `processCommand` in Redis 7.0, because clients see which of two
+//! errors they get.
+
+use orrery_resp::Reply;
+
+use super::Shard;
+use super::commands;
+use super::connection::{Connection, Durability, Hold, Multi, Queued, ReplyMode};
+use super::limits::{MULTI_BYTES_MAX, RECORD_BYTES};
+use crate::command_table::{self, CommandSpec, Lookup};
+
+/// How much of a client's text is repeated in an error.
+const QUOTE_BYTES: usize = 128;
+
+impl Shard {
+    /// Finds the command and checks everything that can be said before running it. `None`: it was
+    /// refused and answered.
+    #[inline]
+    pub(crate) fn admit(
+        &mut self,
+        connection: &mut Connection,
+        args: &[&[u8]],
+        reply: &mut Reply,
+    ) -> Option<&'static CommandSpec> {
+        let spec = match command_table::lookup(args) {
+            Lookup::Found(spec) => spec,
+            other => match commands::extra::lookup(args) {
+                Some(spec) => spec,
+                None => {
+                    self.refuse_lookup(connection, args, &other, reply);
+                    return None;
+                }
+            },
+        };
+        if !spec.arity_matches(args.len()) {
+            let text = format!("ERR wrong number of arguments for '{}' command", spec.full_name);
+            self.reject(connection, Some(spec), reply, &text);
+            return None;
+        }
+        if !connection.authenticated && !spec.is_allowed_before_auth() {
+            self.reject(connection, Some(spec), reply, "NOAUTH Authentication required.");
+            return None;
+        }
+        if spec.is_write()
+            && let Some(error) = self.refuse_writes()
+        {
+            let error = error.to_owned();
+            self.reject(connection, Some(spec), reply, &error);
+            return None;
+        }
+        Some(spec)
+    }
+
+    /// Why no write is accepted now, as an error reply.
+    pub(crate) fn refuse_writes(&self) -> Option<&str> {
+        if self.log.is_writable() { None } else { Some(self.log.refusal()) }
+    }
+
+    fn refuse_lookup(
+        &mut self,
+        connection: &mut Connection,
+        args: &[&[u8]],
+        lookup: &Lookup,
+        reply: &mut Reply,
+    ) {
+        let quote = |arg: &[u8], len: usize| {
+            let arg = arg.split(|b| *b == 0).next().unwrap_or_default();
+            String::from_utf8_lossy(&arg[..arg.len().min(len)]).into_owned()
+        };
+        let text = match lookup {
+            Lookup::UnknownSubcommand(container) => format!(
+                "ERR unknown subcommand '{}'. Try {} HELP.",
+                quote(args[1], QUOTE_BYTES),
+                container.name.to_uppercase()
+            ),
+            _ => {
+                let mut shown = String::new();
+                for arg in &args[1..] {
+                    if shown.len() >= QUOTE_BYTES {
+                        break;
+                    }
+                    shown.push_str(&format!("'{}' ", quote(arg, QUOTE_BYTES - shown.len())));
+                }
+                let name = quote(args[0], QUOTE_BYTES);
+                format!("ERR unknown command '{name}', with args beginning with: {shown}")
+            }
+        };
+        self.reject(connection, None, reply, &text);
+    }
+
+    /// Answers with an error instead of running; a transaction being queued is spoiled by it.
+    pub(crate) fn reject(
+        &mut self,
+        connection: &mut Connection,
+        spec: Option<&'static CommandSpec>,
+        reply: &mut Reply,
+        text: &str,
+    ) {
+        if let Some(multi) = &mut connection.multi {
+            multi.aborted = true;
+        }
+        let start = reply.len();
+        reply.error(text);
+        self.stats.error_reply(&reply.as_bytes()[start..]);
+        if let Some(spec) = spec {
+            self.stats.commands[spec.index].rejected += 1;
+        }
+        self.finish_reply(connection, start, 0, reply);
+    }
+
+    /// Runs an admitted command, or queues it, or holds it back.
+    #[inline]
+    pub(crate) fn run_one(
+        &mut self,
+        connection: &mut Connection,
+        spec: &'static CommandSpec,
+        args: &[&[u8]],
+        reply: &mut Reply,
+    ) {
+        if self.pause.is_some() && self.pause_holds(connection, spec) {
+            self.hold(connection, Hold::Pause, spec, args);
+            return;
+        }
+        if self.log.is_stalled() {
+            self.hold(connection, Hold::Journal, spec, args);
+            return;
+        }
+        connection.last_command = Some(spec);
+        if connection.multi.is_some() && !spec.runs_inside_multi() {
+            self.queue(connection, spec, args, reply);
+            return;
+        }
+        let start = reply.len();
+        let gate = self.call(connection, spec, args, reply);
+        self.finish_reply(connection, start, gate, reply);
+        if self.machine.effects().len() >= RECORD_BYTES {
+            self.append_effects();
+        }
+    }
+
+    /// Calls the command and counts it; returns the position its reply waits for.
+    #[inline]
+    pub(crate) fn call(
+        &mut self,
+        connection: &mut Connection,
+        spec: &'static CommandSpec,
+        args: &[&[u8]],
+        reply: &mut Reply,
+    ) -> u64 {
+        let start = reply.len();
+        self.stats.commands_processed += 1;
+        let gate = if spec.is_server() {
+            commands::run(self, connection, spec, args, reply)
+        } else {
+            self.machine.execute(&mut connection.session, spec, args, reply).gate
+        };
+        let stats = &mut self.stats.commands[spec.index];
+        stats.calls += 1;
+        if reply.as_bytes().get(start) == Some(&b'-') {
+            stats.failed += 1;
+            self.stats.error_reply(&reply.as_bytes()[start..]);
+        }
+        gate
+    }
+
+    fn queue(
+        &mut self,
+        connection: &mut Connection,
+        spec: &'static CommandSpec,
+        args: &[&[u8]],
+        reply: &mut Reply,
+    ) {
+        if spec.is_forbidden_in_multi() {
+            let text = "ERR Command not allowed inside a transaction";
+            self.reject(connection, Some(spec), reply, text);
+            return;
+        }
+        let queued = Queued::new(spec, args);
+        let multi = connection.multi.get_or_insert_with(Box::<Multi>::default);
+        multi.bytes += queued.heap_bytes();
+        if multi.bytes > MULTI_BYTES_MAX {
+            multi.queued = vec![];
+            multi.bytes = 0;
+            let text = "ERR the transaction holds more than can be queued";
+            self.reject(connection, Some(spec), reply, text);
+            return;
+        }
+        if !multi.aborted {
+            multi.queued.push(queued);
+        }
+        let start = reply.len();
+        reply.simple("QUEUED");
+        self.finish_reply(connection, start, 0, reply);
+    }
+
+    fn hold(
+        &mut self,
+        connection: &mut Connection,
+        hold: Hold,
+        spec: &'static CommandSpec,
+        args: &[&[u8]],
+    ) {
+        connection.held = Some(Queued::new(spec, args));
+        connection.hold = hold;
+        self.held.push(connection.slot);
+    }
+
+    /// Applies `CLIENT REPLY` and `CLIENT DURABILITY` to the reply that begins at `start`.
+    #[inline]
+    pub(crate) fn finish_reply(
+        &mut self,
+        connection: &mut Connection,
+        start: usize,
+        gate: u64,
+        reply: &mut Reply,
+    ) {
+        match connection.reply_mode {
+            ReplyMode::On => {}
+            ReplyMode::Off => reply.truncate(start),
+            ReplyMode::Skip => {
+                connection.reply_mode = ReplyMode::On;
+                reply.truncate(start);
+            }
+            ReplyMode::SkipNext => connection.reply_mode = ReplyMode::Skip,
+        }
+        if reply.len() == start {
+            return;
+        }
+        let gate = match connection.durability {
+            Durability::Class | Durability::None => gate,
+            Durability::Strict => gate.max(self.log.last_position_with(self.machine.effects())),
+            Durability::Relaxed => {
+                // Its reply leaves at once, but not before the journal has taken the effects.
+                connection.flush_later |= gate > 0;
+                0
+            }
+        };
+        if gate > self.durable {
+            self.stats.gated_replies += 1;
+            connection.output.gate(start, gate);
+        }
+    }
+}

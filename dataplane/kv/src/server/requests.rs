@@ -1,0 +1,218 @@
+//! What the management thread asks of the event loop, and how the loop answers.
+//!
+//! Requests come through a bounded channel and are carried out between two turns, so they see and
+//! leave a consistent machine. An answer that promises durability is given when it is durable.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use orrery_operand::OperandError;
+use orrery_operand::progress::{Finished, ProgressSender};
+use orrery_operand::v1::ObjectResult;
+use tokio::sync::oneshot;
+
+use super::{Ending, Shard};
+use crate::persistence::declared::{Declared, DeclaredSet};
+use crate::persistence::kind;
+use crate::persistence::snapshots::{Event, Target};
+
+/// Requests that may wait for the loop.
+pub(crate) const QUEUE: usize = 64;
+const DRAIN_SECONDS: u32 = 30;
+
+type Answer<T> = oneshot::Sender<Result<T, OperandError>>;
+
+/// One request.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Declare {
+        set: DeclaredSet,
+        answer: Answer<Declaration>,
+    },
+    Promote {
+        epoch: u64,
+        answer: Answer<Granted>,
+    },
+    Fence {
+        epoch: u64,
+        answer: Answer<Granted>,
+    },
+    Drain {
+        seconds: u32,
+        answer: Answer<Finished>,
+    },
+    Snapshot {
+        folder: PathBuf,
+        on: ProgressSender,
+        answer: Answer<Finished>,
+    },
+    Restore {
+        folder: PathBuf,
+        on: ProgressSender,
+        answer: Answer<Finished>,
+    },
+    /// The process was asked to end.
+    Shutdown,
+}
+
+/// Epoch in force and the position everything up to which is on disk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Granted {
+    pub(crate) epoch: u64,
+    pub(crate) durable: u64,
+    /// Position that must be durable before the caller hears of it.
+    pub(crate) wait_for: u64,
+}
+
+/// Results of a declared set, and the position that makes it durable.
+#[derive(Debug)]
+pub(crate) struct Declaration {
+    pub(crate) results: Vec<ObjectResult>,
+    pub(crate) wait_for: u64,
+}
+
+impl Shard {
+    pub(crate) fn answer_requests(&mut self) {
+        while let Some(request) = self.next_request() {
+            // Whoever asked may have gone away meanwhile: an answer nobody takes is dropped.
+            match request {
+                Request::Declare { set, answer } => _ = answer.send(self.declare(set)),
+                Request::Promote { epoch, answer } => _ = answer.send(self.promote(epoch)),
+                Request::Fence { epoch, answer } => _ = answer.send(self.fence(epoch)),
+                Request::Drain { seconds, answer } => {
+                    self.drain(if seconds == 0 { DRAIN_SECONDS } else { seconds });
+                    _ = answer.send(Ok(Finished {
+                        position: self.log.appended(),
+                        ..Finished::default()
+                    }));
+                }
+                Request::Snapshot { folder, on, answer } => self.snapshot_to(folder, on, answer),
+                Request::Restore { folder, on, answer } => {
+                    _ = answer.send(self.restore_from(&folder, &on));
+                }
+                Request::Shutdown => self.drain(DRAIN_SECONDS),
+            }
+        }
+        self.publish();
+    }
+
+    /// Stops taking work; the loop ends when everything accepted is durable and answered.
+    pub(crate) fn drain(&mut self, seconds: u32) {
+        if self.ending == Ending::No {
+            tracing::info!(clients = self.clients.len(), "draining");
+            self.stop_listening();
+            let until_ms = self.clock.mono_ms + u64::from(seconds) * 1000;
+            self.ending = Ending::Draining { until_ms };
+        }
+    }
+
+    fn declare(&mut self, set: DeclaredSet) -> Result<Declaration, OperandError> {
+        let rules = set.rules(self.databases);
+        let is_new = set.set_hash != self.declared.set_hash;
+        if is_new {
+            self.check_writable()?;
+            let json = serde_json::to_vec(&set).map_err(|error| {
+                OperandError::Invalid(format!("failed to keep the set: {error}"))
+            })?;
+            // The effects of this turn were made under the old rules: they go first.
+            self.append_effects();
+            self.log.append(kind::NAMESPACES, self.clock.wall_us, &json);
+            self.machine.begin(self.clock.wall_ms(), self.log.next_position());
+            self.machine
+                .set_namespaces(self.default_class, rules.iter().flatten().cloned().collect());
+            self.declared = set;
+        }
+        let results = rules.iter().zip(&self.declared.objects).map(|(rules, object)| {
+            let (accepted, reason, message) = match rules {
+                Ok(_) => (true, String::new(), String::new()),
+                Err(refused) => (false, refused.reason.to_owned(), refused.message.clone()),
+            };
+            let figures = self.namespace_figures(object);
+            ObjectResult {
+                namespace: object.namespace.clone(),
+                name: object.name.clone(),
+                generation: object.generation,
+                accepted,
+                reason,
+                message,
+                figures,
+            }
+        });
+        let results = results.collect();
+        Ok(Declaration { results, wait_for: self.log.appended() })
+    }
+
+    fn namespace_figures(&self, object: &Declared) -> BTreeMap<String, i64> {
+        let spaces = self.machine.namespaces();
+        let Some(space) = spaces.iter().find(|space| space.rules.name == object.name) else {
+            return BTreeMap::new();
+        };
+        let mut figures = BTreeMap::from([
+            ("used_memory_bytes".to_owned(), space.used_bytes as i64),
+            ("keys".to_owned(), space.keys as i64),
+        ]);
+        if let Some(limit) = space.rules.memory_bytes_max {
+            let percent = space.used_bytes.saturating_mul(100) / limit.max(1);
+            figures.insert("used_memory_percent".to_owned(), percent as i64);
+        }
+        figures
+    }
+
+    fn check_writable(&self) -> Result<(), OperandError> {
+        if self.ending != Ending::No {
+            return Err(OperandError::Unavailable("draining".into()));
+        }
+        match self.log.is_writable() {
+            true => Ok(()),
+            false => Err(OperandError::Unavailable(self.log.refusal().to_owned())),
+        }
+    }
+
+    fn promote(&mut self, epoch: u64) -> Result<Granted, OperandError> {
+        if epoch < self.log.fenced_below() || epoch <= self.log.epoch() {
+            let holder = self.log.fenced_below().max(self.log.epoch());
+            return Err(OperandError::Fenced { holder });
+        }
+        self.append_effects();
+        self.log.promote(epoch).map_err(|error| OperandError::Unknown(error.to_string()))?;
+        Ok(self.granted())
+    }
+
+    fn fence(&mut self, epoch: u64) -> Result<Granted, OperandError> {
+        if epoch > self.log.fenced_below() && epoch > self.log.epoch() {
+            self.append_effects();
+            self.log.append(kind::FENCE, self.clock.wall_us, &epoch.to_le_bytes());
+            self.machine.begin(self.clock.wall_ms(), self.log.next_position());
+            self.log.fence(epoch);
+            self.writability_changed();
+        }
+        Ok(self.granted())
+    }
+
+    fn granted(&self) -> Granted {
+        Granted { epoch: self.log.epoch(), durable: self.durable, wait_for: self.log.appended() }
+    }
+
+    fn snapshot_to(&mut self, folder: PathBuf, on: ProgressSender, answer: Answer<Finished>) {
+        let started = self.begin_snapshot_to(Target::Folder(folder));
+        if let Err(error) = started {
+            _ = answer.send(Err(OperandError::Unavailable(error.to_string())));
+            return;
+        }
+        let answer = std::sync::Mutex::new(Some(answer));
+        self.snapshots.watch(Box::new(move |event| match event {
+            Event::Progress { done, total } => on.step("writing keys", done, total),
+            Event::Done(result) => {
+                let taken = answer.lock().ok().and_then(|mut answer| answer.take());
+                let result = result.map_err(OperandError::Unavailable).map(|done| Finished {
+                    position: done.position,
+                    location: done.location,
+                    units: done.keys,
+                });
+                if let Some(answer) = taken {
+                    _ = answer.send(result);
+                }
+            }
+        }));
+    }
+}

@@ -1,0 +1,271 @@
+//! A connection's part of a turn: read, parse, run, send.
+
+use std::io::{self, Read as _, Write as _};
+
+use orrery_resp::{Limits, Parsed, Reply, Span};
+
+use super::Shard;
+use super::connection::{Connection, Hold};
+use super::limits::{
+    COMMANDS_PER_TURN, OUTPUT_PAUSE_BYTES, OUTPUT_PAUSE_BYTES_TIGHT, OUTPUT_TOTAL_BYTES,
+    READ_BYTES, SPARE_BUFFER_BYTES, SPARE_BUFFERS,
+};
+
+/// Arguments of one command; more than this many go to the heap.
+pub(crate) type Args<'a> = smallvec::SmallVec<[&'a [u8]; 16]>;
+
+impl Shard {
+    /// Gives the connection in `slot` its turn.
+    pub(crate) fn serve(&mut self, slot: usize) {
+        let Some(mut connection) = self.clients.take(slot) else { return };
+        connection.is_ready = false;
+        self.run(&mut connection);
+        self.settle(slot, connection);
+    }
+
+    /// Puts a connection back, or closes it when nothing is left to do.
+    pub(crate) fn settle(&mut self, slot: usize, mut connection: Box<Connection>) {
+        if connection.is_done() {
+            self.clients.forget(slot);
+            self.machine.unwatch(&connection.session);
+            return;
+        }
+        if self.has_work(&connection) && !connection.is_ready {
+            connection.is_ready = true;
+            self.ready.push_back(slot);
+        }
+        self.clients.put_back(slot, connection);
+    }
+
+    /// Whether another turn would get any further without anything new from outside.
+    fn has_work(&self, connection: &Connection) -> bool {
+        connection.hold == Hold::None
+            && (connection.readable
+                || connection.held.is_some()
+                || (!connection.query.is_empty()
+                    && connection.query.len() >= connection.query_needs))
+    }
+
+    fn run(&mut self, connection: &mut Connection) {
+        let mut budget = COMMANDS_PER_TURN;
+        let before = connection.output.pending_bytes();
+        let buffer = match connection.output.take_buffer() {
+            buffer if buffer.capacity() == 0 => self.spare_buffers.pop().unwrap_or_default(),
+            buffer => buffer,
+        };
+        let mut reply = Reply::with_buffer(connection.proto, buffer);
+        if let Some(held) = connection.held.take() {
+            if connection.hold == Hold::None {
+                self.run_one(connection, held.spec, &held.args(), &mut reply);
+            } else {
+                connection.held = Some(held);
+            }
+        }
+        if !connection.query.is_empty() && connection.query.len() >= connection.query_needs {
+            self.run_query(connection, &mut reply, &mut budget);
+        }
+        if connection.hold == Hold::None && connection.readable && budget > 0 {
+            self.read_and_run(connection, &mut reply, &mut budget);
+        }
+        connection.output.put_back(std::mem::take(reply.buffer_mut()));
+        let grown = connection.output.pending_bytes() as i64 - before as i64;
+        self.output_bytes_total += grown;
+        if connection.output.is_empty() {
+            self.recycle(connection);
+        } else if connection.flush_later {
+            self.flush_list.push(connection.slot);
+        } else {
+            self.send(connection);
+        }
+    }
+
+    /// Sends what may be sent now; what the socket does not take waits for the next event.
+    pub(crate) fn send(&mut self, connection: &mut Connection) {
+        while connection.writable {
+            let sendable = connection.output.sendable(self.durable);
+            if sendable.is_empty() {
+                break;
+            }
+            let asked = sendable.len();
+            match connection.stream.write(sendable) {
+                Ok(sent) => {
+                    self.stats.writes += 1;
+                    self.stats.output_bytes += sent as u64;
+                    self.output_bytes_total -= sent as i64;
+                    connection.sent_ms = self.clock.mono_ms;
+                    connection.output.advance(sent);
+                    connection.writable = sent == asked;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    connection.writable = false;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => connection.broken = true,
+            }
+            if connection.broken {
+                break;
+            }
+        }
+        if connection.output.is_empty() {
+            self.recycle(connection);
+        } else if let Some(position) = connection.output.next_gate() {
+            self.wait_for(position, connection.slot, connection.id);
+        }
+        self.check_output(connection);
+    }
+
+    /// Holds a connection to its bounds of unsent output.
+    fn check_output(&mut self, connection: &mut Connection) {
+        let pending = connection.output.pending_bytes();
+        let limits = &self.limits;
+        if limits.output_hard_bytes > 0 && pending > limits.output_hard_bytes {
+            self.stats.output_limit_closed += 1;
+            connection.broken = true;
+            return;
+        }
+        if limits.output_soft_bytes > 0 && pending > limits.output_soft_bytes {
+            connection.soft_since_ms.get_or_insert(self.clock.mono_ms);
+        } else {
+            connection.soft_since_ms = None;
+        }
+        let tight = self.output_bytes_total > OUTPUT_TOTAL_BYTES as i64;
+        let bound = if tight { OUTPUT_PAUSE_BYTES_TIGHT } else { OUTPUT_PAUSE_BYTES };
+        match connection.hold {
+            Hold::None if pending > bound => connection.hold = Hold::Output,
+            Hold::Output if pending <= bound / 2 => connection.hold = Hold::None,
+            _ => {}
+        }
+    }
+
+    /// Takes the empty buffer of a connection back for the next one that needs it.
+    fn recycle(&mut self, connection: &mut Connection) {
+        if let Some(buffer) = connection.output.release_buffer()
+            && buffer.capacity() <= SPARE_BUFFER_BYTES
+            && self.spare_buffers.len() < SPARE_BUFFERS
+        {
+            self.spare_buffers.push(buffer);
+        }
+    }
+
+    /// Runs what an earlier read left over.
+    fn run_query(&mut self, connection: &mut Connection, reply: &mut Reply, budget: &mut usize) {
+        let mut query = std::mem::take(&mut connection.query);
+        let consumed = self.run_buffer(connection, &mut query, reply, budget);
+        if consumed == query.len() || connection.hold == Hold::Closing {
+            if query.capacity() <= SPARE_BUFFER_BYTES && self.spare_buffers.len() < SPARE_BUFFERS {
+                query.clear();
+                self.spare_buffers.push(query);
+            }
+            return;
+        }
+        query.drain(..consumed);
+        if query.capacity() > SPARE_BUFFER_BYTES && query.len() < query.capacity() / 4 {
+            query.shrink_to(query.len());
+        }
+        connection.query = query;
+    }
+
+    /// Reads once and runs what came in. A read that does not fill the buffer has emptied the
+    /// socket: the next bytes will be announced by another event.
+    fn read_and_run(&mut self, connection: &mut Connection, reply: &mut Reply, budget: &mut usize) {
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        match connection.stream.read(&mut buffer) {
+            Ok(0) => {
+                connection.readable = false;
+                connection.close_after_output();
+            }
+            Ok(len) => {
+                connection.readable = len == READ_BYTES || connection.read_closed;
+                connection.active_ms = self.clock.mono_ms;
+                self.stats.reads += 1;
+                self.stats.input_bytes += len as u64;
+                self.take_input(connection, &mut buffer[..len], reply, budget);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => connection.readable = false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => connection.broken = true,
+        }
+        self.read_buffer = buffer;
+    }
+
+    fn take_input(
+        &mut self,
+        connection: &mut Connection,
+        input: &mut [u8],
+        reply: &mut Reply,
+        budget: &mut usize,
+    ) {
+        if !connection.query.is_empty() {
+            connection.query.extend_from_slice(input);
+            if connection.query.len() > self.limits.query_bytes_max {
+                self.stats.query_limit_closed += 1;
+                connection.broken = true;
+                return;
+            }
+            if connection.query.len() >= connection.query_needs {
+                self.run_query(connection, reply, budget);
+            }
+            return;
+        }
+        let consumed = self.run_buffer(connection, input, reply, budget);
+        if consumed < input.len() && connection.hold != Hold::Closing {
+            if connection.query.capacity() == 0 {
+                connection.query = self.spare_buffers.pop().unwrap_or_default();
+            }
+            connection.query.extend_from_slice(&input[consumed..]);
+        }
+    }
+
+    /// Parses and runs commands at the front of `buffer`; returns the bytes that are done with.
+    fn run_buffer(
+        &mut self,
+        connection: &mut Connection,
+        buffer: &mut [u8],
+        reply: &mut Reply,
+        budget: &mut usize,
+    ) -> usize {
+        let mut from = 0;
+        let mut spans = std::mem::take(&mut self.spans);
+        connection.query_needs = 0;
+        while *budget > 0 && connection.hold == Hold::None {
+            spans.clear();
+            let limits = Limits {
+                bulk_bytes_max: self.limits.bulk_bytes_max,
+                authenticated: connection.authenticated,
+                ..Limits::default()
+            };
+            match connection.decoder.parse(buffer, from, &limits, &mut spans) {
+                Parsed::Command { consumed } => {
+                    from += consumed;
+                    if spans.is_empty() {
+                        continue;
+                    }
+                    *budget -= 1;
+                    self.run_spans(connection, buffer, &spans, reply);
+                }
+                Parsed::Incomplete { need } => {
+                    connection.query_needs = need;
+                    break;
+                }
+                Parsed::Error(error) => {
+                    self.reject(connection, None, reply, &format!("ERR {error}"));
+                    connection.close_after_output();
+                }
+            }
+        }
+        self.spans = spans;
+        from
+    }
+
+    fn run_spans(
+        &mut self,
+        connection: &mut Connection,
+        buffer: &[u8],
+        spans: &[Span],
+        reply: &mut Reply,
+    ) {
+        let args: Args<'_> = spans.iter().map(|s| s.of(buffer)).collect();
+        let Some(spec) = self.admit(connection, &args, reply) else { return };
+        self.run_one(connection, spec, &args, reply);
+    }
+}
