@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
 
 pub fn write(root: &Path) -> Result<()> {
     for (path, content) in files() {
@@ -37,7 +38,31 @@ fn files() -> Vec<(String, String)> {
     let mut files: Vec<(String, String)> = crds.iter().map(chart_copy).collect();
     files.extend(crds);
     files.extend(orrery_api::generate::doc_files());
+    files.push(rules("rules.yaml", &operator_rules()));
+    files.push(rules("leader-rules.yaml", &leader_rules()));
     files
+}
+
+/// What the operator does in the namespaces it works in: the rules of every system, and events.
+fn operator_rules() -> Vec<Value> {
+    let systems = orrery_systems::kv::operator_rules();
+    let mut rules: Vec<Value> = systems.iter().map(|rule| json!(rule)).collect();
+    rules.push(json!({
+        "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"],
+    }));
+    rules
+}
+
+/// What leader election does in the operator's own namespace.
+fn leader_rules() -> Vec<Value> {
+    let verbs = ["get", "create", "update"];
+    vec![json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": verbs})]
+}
+
+/// A list for `charts/orrery/files`; each rule is one line of JSON, which is YAML too.
+fn rules(name: &str, rules: &[Value]) -> (String, String) {
+    let lines: Vec<String> = rules.iter().map(|rule| format!("  - {rule}\n")).collect();
+    (format!("charts/orrery/files/{name}"), lines.concat())
 }
 
 /// A CRD as a template of `charts/orrery-crds`: one switch per system, kept on uninstall unless

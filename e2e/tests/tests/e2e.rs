@@ -1,7 +1,11 @@
-//! The product as a user meets it: real binaries, real clients, real disks.
+//! The product as a user meets it: real binaries, real clients, real disks, a real API server.
 
+#[path = "e2e/charts.rs"]
+mod charts;
 #[path = "e2e/clients.rs"]
 mod clients;
+#[path = "e2e/kubernetes.rs"]
+mod kubernetes;
 #[path = "e2e/kv.rs"]
 mod kv;
 #[path = "e2e/not_run.rs"]

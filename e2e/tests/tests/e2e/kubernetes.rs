@@ -1,0 +1,234 @@
+//! The product on a real API server: the operator runs as in its pod, data planes run as processes
+//! of a node stand-in, and the user has kubectl and a Redis client.
+
+use std::net::{IpAddr, SocketAddr};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use orrery_e2e_cluster::{Cluster, Namespace, Nodes, Processes, poll, poll_for};
+use orrery_e2e_tests::client::{Client, Reply};
+use orrery_e2e_tests::orrery_binary;
+use orrery_e2e_tests::process::{Process, free_port};
+
+/// Longest wait for something that takes seconds.
+const LIMIT: Duration = Duration::from_mins(2);
+
+/// A namespace with an operator for it, and nodes that run `orrery serve`.
+struct Stage {
+    cluster: Cluster,
+    namespace: Namespace,
+    operator: Process,
+    _nodes: Nodes,
+    _folder: tempfile::TempDir,
+}
+
+impl Stage {
+    /// None when there is no cluster to be had; the reason was printed.
+    async fn new(name: &str) -> Option<Self> {
+        let (cluster, nodes) = Cluster::shared_with_nodes().await?;
+        let binary = orrery_binary().expect("make test builds it first");
+        let crds = Command::new(&binary).arg("crds").output().expect("the binary runs");
+        let crds = String::from_utf8(crds.stdout).expect("YAML is text");
+        let applied = cluster
+            .kubectl_with_input(["apply", "--server-side", "-f", "-"], &crds)
+            .await
+            .expect("kubectl runs");
+        assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+        let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"];
+        assert!(cluster.kubectl(wait).await.expect("kubectl runs").status.success());
+
+        let namespace = cluster.namespace(name).await.expect("a namespace");
+        nodes.run_with(namespace.name(), Arc::new(Processes::new().program("orrery", &binary)));
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut command = Command::new(&binary);
+        command.args(["operator", "--image", "registry.example/orrery:test", "--no-lease"]);
+        command.args(["--namespaces", namespace.name()]);
+        command.args(["--http", &format!("127.0.0.1:{}", free_port().expect("a port"))]);
+        command.env("KUBECONFIG", cluster.kubeconfig_path()).env("ORRERY_LOG", "text");
+        let log = folder.path().join("operator.log");
+        let operator = Process::start(command, &log, None).expect("the operator starts");
+        Some(Self { cluster, namespace, operator, _nodes: nodes, _folder: folder })
+    }
+
+    /// kubectl in the namespace of the test; its output, or what it complained about.
+    async fn kubectl(&self, args: &[&str]) -> Result<String, String> {
+        let mut words = vec!["--namespace", self.namespace.name()];
+        words.extend(args);
+        let output = self.cluster.kubectl(words).await.expect("kubectl runs");
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    async fn apply(&self, yaml: &str) {
+        self.namespace.apply_yaml(yaml).await.expect("it is applied");
+    }
+
+    /// Waits until kubectl prints what is wanted; the log of the operator when it never does.
+    async fn until(&self, args: &[&str], wanted: impl Fn(&str) -> bool) -> String {
+        let seen = std::sync::Mutex::new(String::new());
+        let held = poll_for(&args.join(" "), LIMIT, || async {
+            let text = self.kubectl(args).await.unwrap_or_else(|error| error);
+            let found = wanted(text.trim()).then(|| text.trim().to_owned());
+            *seen.lock().expect("nobody panics with it") = text;
+            found
+        });
+        match held.await {
+            Ok(text) => text,
+            Err(error) => {
+                let seen = seen.lock().expect("nobody panics with it");
+                panic!("{error}\nlast: {seen}\noperator:\n{}", self.operator.log_tail());
+            }
+        }
+    }
+
+    async fn ready(&self, object: &str) {
+        let path = "-o=jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
+        self.until(&["get", object, path], |text| text == "True").await;
+    }
+
+    /// A connection to the pod, with the password of the generated Secret.
+    async fn connect(&self, name: &str) -> Client {
+        let pod = format!("pod/{name}-kv-0");
+        let ip = self.until(&["get", &pod, "-o=jsonpath={.status.podIP}"], |ip| !ip.is_empty());
+        let address: IpAddr = ip.await.parse().expect("an address");
+        let secret = format!("secret/{name}-kv");
+        let path = "-o=go-template={{.data.password|base64decode}}";
+        let password = self.kubectl(&["get", &secret, path]).await.expect("the Secret is there");
+        let mut client = Client::connect(SocketAddr::new(address, 6379)).expect("it listens");
+        let refused = client.call(&["GET", "a"]).expect("it answers");
+        assert!(matches!(refused, Reply::Error(text) if text.starts_with("NOAUTH")));
+        let ok = client.call(&["AUTH", &password]).expect("it answers");
+        assert_eq!(ok, Reply::Simple("OK".into()));
+        client
+    }
+}
+
+const EXAMPLES: &str = include_str!("../../../../examples/kv.yaml");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_applies_the_example_and_keeps_the_data_after_deleting_it() {
+    let Some(stage) = Stage::new("example").await else { return };
+    stage.apply(EXAMPLES).await;
+    stage.ready("kvcluster/default").await;
+    let children = [
+        "serviceaccount/default-kv",
+        "configmap/default-kv",
+        "secret/default-kv",
+        "service/default-kv-rw",
+        "service/default-kv-ro",
+        "service/default-kv-headless",
+        "networkpolicy/default-kv",
+        "poddisruptionbudget/default-kv",
+        "statefulset/default-kv",
+    ];
+    for child in children {
+        stage.kubectl(&["get", child]).await.unwrap_or_else(|error| panic!("{child}: {error}"));
+    }
+    let table = stage.kubectl(&["get", "kvclusters"]).await.expect("it lists");
+    for column in ["READY", "SHARDS", "DURABILITY", "ENDPOINT", "VERSION", "AGE"] {
+        assert!(table.contains(column), "{table}");
+    }
+    assert!(table.contains("single-volume"), "{table}");
+    let help = stage.kubectl(&["explain", "kvcluster.spec", "--recursive"]).await;
+    assert!(help.expect("it explains").contains("defaultClass"));
+
+    let mut client = stage.connect("default").await;
+    let ok = client.call(&["SET", "order:1", "paid"]).expect("it answers");
+    assert_eq!(ok, Reply::Simple("OK".into()));
+    let namespaces = stage.kubectl(&["get", "kvnamespaces", "-o=name"]).await.expect("it lists");
+    assert_eq!(namespaces.lines().count(), 3, "{namespaces}");
+    for object in namespaces.lines() {
+        stage.ready(object).await;
+    }
+
+    stage.kubectl(&["delete", "kvcluster/default", "--wait"]).await.expect("it is deleted");
+    let gone = ["get", "statefulset,service,secret,pod", "-o=name", "-l"];
+    let selector = "app.kubernetes.io/instance=default";
+    stage.until(&[gone.as_slice(), &[selector]].concat(), str::is_empty).await;
+    let volumes = stage.kubectl(&["get", "pvc", "-o=name"]).await.expect("it lists");
+    assert!(volumes.contains("data-default-kv-0"), "the volume must stay: {volumes:?}");
+
+    // The namespaces are still declared, so the engine comes back by itself, with its data.
+    stage.ready("kvcluster/default").await;
+    let mut client = stage.connect("default").await;
+    let kept = client.call(&["GET", "order:1"]).expect("it answers");
+    assert_eq!(kept, Reply::Bulk(b"paid".to_vec()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_alone_makes_the_engine_default() {
+    let Some(stage) = Stage::new("alone").await else { return };
+    stage
+        .apply(
+            "apiVersion: orrery.dev/v1alpha1\nkind: KVNamespace\nmetadata: {name: cache}\n\
+             spec: {match: {prefix: 'c:'}, class: Cache}\n",
+        )
+        .await;
+    stage.ready("kvcluster/default").await;
+    stage.ready("kvnamespace/cache").await;
+    let bound = ["get", "kvnamespace/cache", "-o=jsonpath={.status.boundTo}"];
+    assert_eq!(stage.until(&bound, |text| !text.is_empty()).await, "default");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_object_says_what_is_wrong_and_recovers_when_corrected() {
+    let Some(stage) = Stage::new("bad").await else { return };
+    let cluster = |spec: &str| {
+        format!("apiVersion: orrery.dev/v1alpha1\nkind: KVCluster\nmetadata: {{name: a}}\nspec: {spec}\n")
+    };
+    stage.apply(&cluster("{followers: 2}")).await;
+    let reason = "-o=jsonpath={.status.conditions[?(@.type==\"Stalled\")].reason}";
+    stage.until(&["get", "kvcluster/a", reason], |text| text == "NotYetSupported").await;
+    stage.apply(&cluster("{followers: 0}")).await;
+    stage.ready("kvcluster/a").await;
+
+    let refused = stage.namespace.apply_yaml(&cluster("{resp: {databases: 0}}")).await;
+    assert!(refused.is_err(), "the schema must refuse it");
+    stage
+        .apply(
+            "apiVersion: orrery.dev/v1alpha1\nkind: KVNamespace\nmetadata: {name: lost}\n\
+             spec: {clusterRef: {name: nowhere}, match: {prefix: 'x:'}}\n",
+        )
+        .await;
+    let ready = "-o=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}";
+    stage
+        .until(&["get", "kvnamespace/lost", ready], |text| {
+            text == "EngineMissing" || text == "RefNotFound"
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_object_is_left_alone_and_a_hibernated_one_wakes_with_its_data() {
+    let Some(stage) = Stage::new("sleep").await else { return };
+    let cluster = |operation: &str| {
+        format!(
+            "apiVersion: orrery.dev/v1alpha1\nkind: KVCluster\nmetadata: {{name: a}}\n\
+             spec: {{operation: {operation}}}\n"
+        )
+    };
+    stage.apply(&cluster("Run")).await;
+    stage.ready("kvcluster/a").await;
+    let mut client = stage.connect("a").await;
+    client.call(&["SET", "k", "v"]).expect("it answers");
+    stage.apply(&cluster("Hibernate")).await;
+    stage.until(&["get", "pods", "-o=name"], str::is_empty).await;
+    let reason = "-o=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}";
+    stage.until(&["get", "kvcluster/a", reason], |text| text == "Hibernated").await;
+    stage.apply(&cluster("Run")).await;
+    stage.ready("kvcluster/a").await;
+    let mut client = stage.connect("a").await;
+    assert_eq!(client.call(&["GET", "k"]).expect("it answers"), Reply::Bulk(b"v".to_vec()));
+
+    stage.apply(&cluster("Pause")).await;
+    stage.until(&["get", "kvcluster/a", reason], |text| text == "Paused").await;
+    stage.kubectl(&["delete", "service/a-kv-ro"]).await.expect("it is deleted");
+    stage.apply(&cluster("Run")).await;
+    let back = poll("the deleted Service comes back", LIMIT, || async {
+        stage.kubectl(&["get", "service/a-kv-ro"]).await.is_ok()
+    });
+    back.await.expect("drift is repaired once it runs again");
+}
