@@ -22,8 +22,8 @@ pub struct SetAnswer {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By kind of the declared object and its key.
-    objects: HashMap<(&'static str, Key), Acceptance>,
+    /// By kind of the declared object and its key: the UID of the engine that spoke, and what.
+    objects: HashMap<(&'static str, Key), (String, Acceptance)>,
     /// By kind of the declared object and the engine's UID.
     sets: HashMap<(&'static str, String), SetAnswer>,
 }
@@ -49,17 +49,26 @@ impl Board {
         let mut changed = Vec::new();
         for (key, acceptance) in results {
             let entry = state.objects.entry((kind, key.clone())).or_default();
-            if *entry != acceptance {
-                *entry = acceptance;
+            let said = (engine_uid.to_owned(), acceptance);
+            if *entry != said {
+                *entry = said;
                 changed.push(key);
             }
         }
         changed
     }
 
-    /// What was said last about an object.
-    pub fn acceptance(&self, kind: &'static str, key: &Key) -> Option<Acceptance> {
-        self.lock().objects.get(&(kind, key.clone())).cloned()
+    /// What this engine said last about an object. An engine that was made anew under the same name
+    /// has said nothing yet.
+    pub fn acceptance(
+        &self,
+        kind: &'static str,
+        key: &Key,
+        engine_uid: &str,
+    ) -> Option<Acceptance> {
+        let state = self.lock();
+        let (uid, acceptance) = state.objects.get(&(kind, key.clone()))?;
+        (uid == engine_uid).then(|| acceptance.clone())
     }
 
     /// Which pods carry which set out, as far as this process has heard.
@@ -98,7 +107,9 @@ mod tests {
         assert_eq!(publish(&accepted), [key.clone()]);
         assert!(publish(&accepted).is_empty());
         assert_eq!(publish(&Acceptance { generation: 2, ..accepted }).len(), 1);
+        assert!(board.acceptance("KVNamespace", &key, "uid").is_some());
+        assert_eq!(board.acceptance("KVNamespace", &key, "another engine"), None);
         board.forget("KVNamespace", &key);
-        assert_eq!(board.acceptance("KVNamespace", &key), None);
+        assert_eq!(board.acceptance("KVNamespace", &key, "uid"), None);
     }
 }

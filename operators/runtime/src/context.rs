@@ -103,11 +103,13 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     pub liveness: Arc<Liveness>,
     pub permits: Semaphore,
-    tokens: Mutex<HashMap<(String, String), Token>>,
+    /// By UID of the object.
+    tokens: Mutex<HashMap<String, Token>>,
 }
 
 #[derive(Debug, Clone)]
 struct Token {
+    secret: String,
     resource_version: String,
     content: Redacted<String>,
 }
@@ -149,8 +151,8 @@ impl Context {
         let secrets = self.children.of_owner(owner_uid);
         for (_, name, shown) in secrets.into_iter().filter(|(kind, ..)| *kind == ChildKind::Secret)
         {
-            let key = (namespace.to_owned(), name.clone());
-            if let Some(token) = self.tokens().get(&key)
+            if let Some(token) = self.tokens().get(owner_uid)
+                && token.secret == name
                 && token.resource_version == shown.resource_version
             {
                 return Ok(Some(token.content.clone()));
@@ -163,8 +165,8 @@ impl Context {
             if let Some(content) = content {
                 let content = Redacted::new(String::from_utf8_lossy(&content.0).into_owned());
                 let resource_version = secret.metadata.resource_version.unwrap_or_default();
-                let token = Token { resource_version, content: content.clone() };
-                self.tokens().insert(key, token);
+                let token = Token { secret: name, resource_version, content: content.clone() };
+                self.tokens().insert(owner_uid.to_owned(), token);
                 return Ok(Some(content));
             }
         }
@@ -172,17 +174,13 @@ impl Context {
     }
 
     /// Forgets what was kept for an object that is gone.
-    pub fn forget(&self, namespace: &str, owner_uid: &str) {
-        for (kind, name, _) in self.children.of_owner(owner_uid) {
-            self.records.forget(kind, namespace, &name);
-            if kind == ChildKind::Secret {
-                self.tokens().remove(&(namespace.to_owned(), name));
-            }
-        }
+    pub fn forget(&self, owner_uid: &str) {
+        self.records.forget(owner_uid);
+        self.tokens().remove(owner_uid);
         self.board.forget_engine(owner_uid);
     }
 
-    fn tokens(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Token>> {
+    fn tokens(&self) -> std::sync::MutexGuard<'_, HashMap<String, Token>> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

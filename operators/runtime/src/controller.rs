@@ -58,6 +58,16 @@ struct Shared<R> {
     polls: Attempts<Key>,
 }
 
+impl<R> Shared<R> {
+    /// An object is gone, which is how its last trigger ends.
+    fn forget(&self, key: Key) {
+        debug!(namespace = key.0, name = key.1, "gone");
+        self.ctx.metrics.gone(self.name, format!("{}/{}", key.0, key.1));
+        self.failures.forget(&key);
+        self.polls.forget(&key);
+    }
+}
+
 /// A round failed; the error policy decides when to try again.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
@@ -95,15 +105,18 @@ pub async fn run<K, R>(
         // An error means the sender is gone, which is a stop as well.
         let _ = stop.wait_for(|stop| *stop).await;
     };
+    let forgetting = Arc::clone(&shared);
     Controller::for_stream(no_watch, reader)
         .with_config(config)
         .reconcile_on(keys.map(|(namespace, name)| ObjectRef::new(&name).within(&namespace)))
         .graceful_shutdown_on(stopped)
         .run(one_round::<K, R>, |object, error, shared| again(&object, error, &shared), shared)
-        .for_each(|result| {
+        .for_each(move |result| {
             match result {
                 Ok(_) | Err(Error::ReconcilerFailed(..)) => {}
-                Err(Error::ObjectNotFound(object)) => debug!(%object, "gone before its round"),
+                Err(Error::ObjectNotFound(gone)) => {
+                    forgetting.forget((gone.namespace.unwrap_or_default(), gone.name));
+                }
                 Err(error) => error!(%error, "controller"),
             }
             std::future::ready(())

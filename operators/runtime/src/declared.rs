@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::controller::{Guarded, Next, Reconcile};
 use crate::engine::{Engine, ready_change, tell_malformed};
 use crate::events::{Events, Notice};
+use crate::observation::Acceptance;
 use crate::status::declared::{DeclaredProgress, summarise};
 use crate::step::report::{DeclaredSource, StatusMemory, write_status};
 use crate::step::{ReportError, StepError};
@@ -58,11 +59,10 @@ impl<D: Declared> DeclaredKind<D> {
     async fn reconcile(&self, object: &D::Kind) -> Result<Next, StepError> {
         let key = key_of(object);
         if object.meta().deletion_timestamp.is_some() {
-            self.statuses.forget(object.meta().uid.as_deref().unwrap_or_default());
             return Ok(Next::OnChange);
         }
         let mut notices = Vec::new();
-        let progress = self.progress(object, &key, &mut notices).await?;
+        let (progress, answer) = self.progress(object, &key, &mut notices).await?;
         let generation = object.meta().generation.unwrap_or(0);
         let stored = self.statuses.newest(object, D::status(object));
         let none = CommonStatus::default();
@@ -70,8 +70,7 @@ impl<D: Declared> DeclaredKind<D> {
         let now = Time::new(jiff::Timestamp::now());
         let common = summarise(generation, before, &progress, now);
         notices.extend(ready_change(before, &common));
-        let acceptance = self.ctx.board.acceptance(self.kind, &key);
-        let new = D::summary(object, common, acceptance.as_ref());
+        let new = D::summary(object, common, answer.as_ref());
         write_status(&self.ctx, &self.statuses, object, stored.as_ref(), new).await?;
         let about = object.object_ref(&());
         for notice in notices {
@@ -81,41 +80,49 @@ impl<D: Declared> DeclaredKind<D> {
         Ok(Next::AtRest)
     }
 
+    /// How far the object came, and what its engine said last.
     async fn progress(
         &self,
         object: &D::Kind,
         key: &Key,
         notices: &mut Vec<Notice>,
-    ) -> Result<DeclaredProgress, StepError> {
-        let siblings = self.siblings(&key.0, D::engine_name(object)).await;
+    ) -> Result<(DeclaredProgress, Option<Acceptance>), StepError> {
+        let name = D::engine_name(object);
+        let siblings = self.siblings(&key.0, name).await;
         let refs: Vec<&D::Kind> = siblings.iter().filter_map(|s| s.0.as_ref().ok()).collect();
         if let Err(refusal) = D::validate(object, &refs) {
-            return Ok(DeclaredProgress::Refused(refusal));
+            return Ok((DeclaredProgress::Refused(refusal), None));
         }
-        let name = D::engine_name(object);
         // Until the list of engines is complete, an engine that is not shown may well exist.
         let _ = self.engine.reader.wait_until_ready().await;
         let engine = self.engine.reader.get(&ObjectRef::new(name).within(&key.0));
         let Some(engine) = engine else {
-            return self.without_engine(object, &key.0, name, notices).await;
+            return Ok((self.without_engine(object, &key.0, name, notices).await?, None));
+        };
+        let waiting = |reason, what: &str| {
+            let message = format!("engine {name} {what}");
+            Ok((DeclaredProgress::Waiting { reason, message }, None))
         };
         if engine.meta().deletion_timestamp.is_some() {
-            let message = format!("engine {name} is being deleted");
-            return Ok(DeclaredProgress::Waiting { reason: Reason::EngineMissing, message });
+            return waiting(Reason::EngineMissing, "is being deleted");
         }
-        let paused = engine.0.as_ref().is_ok_and(|e| D::Engine::mode(e) != Mode::Run);
-        let answer = self.ctx.board.acceptance(self.kind, key);
+        let mode = engine.0.as_ref().map_or(Mode::Run, D::Engine::mode);
+        if mode == Mode::Hibernate {
+            return waiting(Reason::EngineNotReady, "is hibernated");
+        }
+        let engine_uid = engine.meta().uid.as_deref().unwrap_or_default();
+        let answer = self.ctx.board.acceptance(self.kind, key, engine_uid);
         let generation = object.meta().generation.unwrap_or(0);
-        Ok(match answer {
-            Some(answer) if answer.generation == generation => DeclaredProgress::Answered(answer),
-            _ if paused => {
-                let message = format!("engine {name} is paused or hibernated");
-                DeclaredProgress::Waiting { reason: Reason::EngineNotReady, message }
+        let progress = match &answer {
+            Some(answer) if answer.generation == generation => {
+                DeclaredProgress::Answered(answer.clone())
             }
+            _ if mode == Mode::Pause => return waiting(Reason::EngineNotReady, "is paused"),
             answer => DeclaredProgress::Pending {
-                older_accepted: answer.is_some_and(|answer| answer.accepted),
+                older_accepted: answer.as_ref().is_some_and(|answer| answer.accepted),
             },
-        })
+        };
+        Ok((progress, answer))
     }
 
     /// A named engine is waited for; the default one is created.
@@ -175,12 +182,12 @@ impl<D: Declared> DeclaredKind<D> {
         if !change.matters() {
             return;
         }
-        if let (Some(old), None) = (&change.old, &change.new) {
-            self.ctx.board.forget(self.kind, &key_of(&**old));
+        let Some(object) = change.object() else { return };
+        if change.new.is_none() {
+            self.ctx.board.forget(self.kind, &key_of(&**object));
+            self.statuses.forget(object.meta().uid.as_deref().unwrap_or_default());
         }
-        if let Some(new) = &change.new {
-            self.triggers.push(key_of(&**new));
-        }
+        self.triggers.push(key_of(&**object));
         let mut engines: Vec<(String, String)> = [&change.old, &change.new]
             .into_iter()
             .flatten()

@@ -60,9 +60,6 @@ impl<S: System> Engine<S> {
         let identity = Identity::of(object, &options.image, &options.version, Carrier::Cluster);
         if object.meta().deletion_timestamp.is_some() {
             // Owner references take the children away; volumes follow the retention policy.
-            let uid = identity.uid.as_deref().unwrap_or_default();
-            ctx.forget(&identity.namespace, uid);
-            self.statuses.forget(uid);
             return Ok(Next::OnChange);
         }
         let mode = S::mode(object);
@@ -84,6 +81,12 @@ impl<S: System> Engine<S> {
             }
             Some(error) => Err(error),
         }
+    }
+
+    /// Forgets an object that is gone.
+    pub(crate) fn forget(&self, uid: &str) {
+        self.ctx.forget(uid);
+        self.statuses.forget(uid);
     }
 
     /// Steps 1 to 4.

@@ -160,11 +160,16 @@ impl Metrics {
         }
     }
 
-    /// A round starts; the guard records its end.
-    pub fn round(&self, controller: &'static str, key: &str) -> Round<'_> {
-        if self.lock().remove(&(controller, key.to_owned())) {
+    /// An object that was triggered is gone.
+    pub fn gone(&self, controller: &'static str, key: String) {
+        if self.lock().remove(&(controller, key)) {
             self.queue_depth.get_or_create(&NameLabel { name: controller }).dec();
         }
+    }
+
+    /// A round starts; the guard records its end.
+    pub fn round(&self, controller: &'static str, key: &str) -> Round<'_> {
+        self.gone(controller, key.to_owned());
         self.active.get_or_create(&ControllerLabel { controller }).inc();
         Round { metrics: self, controller, started: Instant::now(), result: "cancelled" }
     }

@@ -108,8 +108,11 @@ pub type Base = tower::util::BoxService<
     tower::BoxError,
 >;
 
-type Check =
-    Box<dyn Fn(Client, Vec<Option<String>>) -> BoxFuture<'static, Result<(), StartupError>> + Send>;
+type Check = Box<
+    dyn Fn(Client, Vec<Option<String>>) -> BoxFuture<'static, Result<(), StartupError>>
+        + Send
+        + Sync,
+>;
 type Start = Box<dyn FnOnce(signal::Receiver<bool>) -> Vec<BoxFuture<'static, ()>> + Send>;
 type Follower = Arc<dyn Fn(&str, &str) + Send + Sync>;
 
@@ -184,7 +187,7 @@ impl Operator {
         });
         let followers: Arc<Mutex<Vec<Follower>>> = Arc::default();
         let told = Arc::clone(&followers);
-        let own = Arc::clone(&triggers);
+        let own = Arc::clone(&engine);
         let changed = move |change: &Change<Guarded<S::Kind>>| {
             if !change.matters() {
                 return;
@@ -195,9 +198,10 @@ impl Operator {
             let meta = object.meta();
             let namespace = meta.namespace.as_deref().unwrap_or_default();
             let name = meta.name.as_deref().unwrap_or_default();
-            if change.new.is_some() {
-                own.push((namespace.to_owned(), name.to_owned()));
+            if change.new.is_none() {
+                own.forget(meta.uid.as_deref().unwrap_or_default());
             }
+            own.triggers.push((namespace.to_owned(), name.to_owned()));
             let followers = told.lock().unwrap_or_else(PoisonError::into_inner);
             followers.iter().for_each(|follower| follower(namespace, name));
         };
@@ -281,7 +285,8 @@ impl Operator {
             tokio::select! {
                 lost = &mut electing => Err(lost.into()),
                 () = &mut shutdown => Ok(()),
-                _ = leading.wait_for(|leads| *leads) => {
+                // The guard that comes with the value must not be held while leading.
+                () = async { drop(leading.wait_for(|leads| *leads).await) } => {
                     metrics.set_leader("orrery", true);
                     tokio::select! {
                         biased;

@@ -42,7 +42,7 @@ pub async fn remove(
         let removed = delete_kind(kind, &ctx.client, &identity.namespace, &name, uid)
             .await
             .map_err(|source| ApplyError::Delete { kind, name: name.clone(), source })?;
-        ctx.records.forget(kind, &identity.namespace, &name);
+        ctx.records.forget_child(uid, kind, &name);
         if removed {
             notices.push(Notice::orphan(kind, &name));
         }

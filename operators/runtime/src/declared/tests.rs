@@ -82,6 +82,7 @@ impl Bench {
     fn with_engine(mut self, name: &str) -> Self {
         let mut toy = Toy::new(name, ToySpec::default());
         toy.metadata.namespace = Some("ns".into());
+        toy.metadata.uid = Some("u".into());
         self.toys.apply_watcher_event(&Event::Apply(DeserializeGuard(Ok(toy))));
         self
     }

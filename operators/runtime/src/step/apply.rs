@@ -35,26 +35,36 @@ pub struct Record {
     pub fingerprint: String,
 }
 
-/// Memory of our own writes, for the life of the process.
+type Remembered = HashMap<(ChildKind, String), Record>;
+
+/// Memory of our own writes by the UID of the object, for the life of the process.
 #[derive(Debug, Default)]
 pub struct Records {
-    records: Mutex<HashMap<(ChildKind, String, String), Record>>,
+    records: Mutex<HashMap<String, Remembered>>,
 }
 
 impl Records {
-    fn get(&self, kind: ChildKind, namespace: &str, name: &str) -> Option<Record> {
-        self.lock().get(&(kind, namespace.to_owned(), name.to_owned())).cloned()
+    fn get(&self, owner_uid: &str, kind: ChildKind, name: &str) -> Option<Record> {
+        self.lock().get(owner_uid)?.get(&(kind, name.to_owned())).cloned()
     }
 
-    fn put(&self, kind: ChildKind, namespace: &str, name: &str, record: Record) {
-        self.lock().insert((kind, namespace.to_owned(), name.to_owned()), record);
+    fn put(&self, owner_uid: &str, kind: ChildKind, name: &str, record: Record) {
+        let mut records = self.lock();
+        records.entry(owner_uid.to_owned()).or_default().insert((kind, name.to_owned()), record);
     }
 
-    pub(crate) fn forget(&self, kind: ChildKind, namespace: &str, name: &str) {
-        self.lock().remove(&(kind, namespace.to_owned(), name.to_owned()));
+    pub(crate) fn forget_child(&self, owner_uid: &str, kind: ChildKind, name: &str) {
+        if let Some(children) = self.lock().get_mut(owner_uid) {
+            children.remove(&(kind, name.to_owned()));
+        }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(ChildKind, String, String), Record>> {
+    /// Forgets an object that is gone.
+    pub(crate) fn forget(&self, owner_uid: &str) {
+        self.lock().remove(owner_uid);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Remembered>> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -96,7 +96,7 @@ impl<'a> Applier<'a> {
     /// What to do about the child of this name.
     pub(super) fn verdict(&self, kind: ChildKind, name: &str, hash: &str) -> Verdict {
         let namespace = &self.identity.namespace;
-        let record = self.ctx.records.get(kind, namespace, name);
+        let record = self.ctx.records.get(self.owner_uid(), kind, name);
         let shown = self.ctx.children.get(kind, namespace, name);
         verdict(hash, record.as_ref(), shown.as_ref())
     }
@@ -165,7 +165,7 @@ impl<'a> Applier<'a> {
         };
         if verdict == Verdict::Repair {
             let shown = self.ctx.children.get(kind, namespace, name);
-            let before = self.ctx.records.get(kind, namespace, name);
+            let before = self.ctx.records.get(self.owner_uid(), kind, name);
             let repaired = match shown {
                 Some(shown) => shown.fingerprint != record.fingerprint,
                 None => before.is_none_or(|before| before.uid != record.uid),
@@ -174,6 +174,10 @@ impl<'a> Applier<'a> {
                 self.notices.push(Notice::drift(kind, name));
             }
         }
-        self.ctx.records.put(kind, namespace, name, record);
+        self.ctx.records.put(self.owner_uid(), kind, name, record);
+    }
+
+    fn owner_uid(&self) -> &str {
+        self.identity.uid.as_deref().unwrap_or_default()
     }
 }
