@@ -59,7 +59,8 @@ pub struct GeneratedKey {
     pub length_chars: usize,
 }
 
-/// All children of one object, one list per kind, in the order they are applied.
+/// All children of one object, one list per kind, in the order they are applied. Start from
+/// `Resources::default()` and fill the lists.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(bound = "")]
 pub struct Resources<S: Stage> {

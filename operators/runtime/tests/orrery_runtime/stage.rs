@@ -8,8 +8,8 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, CustomResourceExt, ResourceExt};
-use orrery_api::condition::{find, is_true};
-use orrery_api::{ConditionStatus, ConditionType};
+use orrery_api::ConditionType;
+use orrery_api::condition::is_true;
 use orrery_e2e_cluster::{Cluster, Namespace, poll};
 use orrery_runtime::backoff::BackoffOptions;
 use orrery_runtime::faults::Faults;
@@ -159,14 +159,6 @@ impl Stage {
             let toy = toys.get_opt(name).await.ok().flatten();
             panic!("{error}\n{toy:#?}");
         }
-    }
-
-    /// Reason of Ready, once it has one.
-    pub async fn reason(&self, name: &str) -> (ConditionStatus, String) {
-        let toy = self.toys().get(name).await.expect("it is there");
-        let conditions = toy.status.unwrap_or_default().common.conditions;
-        let ready = find(&conditions, ConditionType::Ready).expect("from the first visit");
-        (ready.status, ready.reason.clone())
     }
 
     /// Everything the operator made and said, without what differs from run to run: UIDs,

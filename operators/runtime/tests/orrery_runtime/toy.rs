@@ -95,20 +95,19 @@ impl System for ToySystem {
         let labels = identity.labels("toy", "server");
         let selector = labels::selector("toy", &identity.name, "server");
         let metadata = || identity.child(&name, labels.clone());
-        let mut resources = Resources {
-            service_accounts: vec![ServiceAccount { metadata: metadata(), ..Default::default() }],
-            secrets: vec![GeneratedSecret {
-                metadata: metadata(),
-                keys: vec![GeneratedKey { name: "management-token".into(), length_chars: 32 }],
-            }],
-            config_maps: vec![ConfigMap {
-                metadata: metadata(),
-                data: Some(BTreeMap::from([("text".to_owned(), spec.text.clone())])),
-                ..Default::default()
-            }],
-            stateful_sets: vec![stateful_set(spec, metadata(), &labels, &selector, &name)],
+        let mut resources = Resources::default();
+        resources.service_accounts =
+            vec![ServiceAccount { metadata: metadata(), ..Default::default() }];
+        resources.secrets = vec![GeneratedSecret {
+            metadata: metadata(),
+            keys: vec![GeneratedKey { name: "management-token".into(), length_chars: 32 }],
+        }];
+        resources.config_maps = vec![ConfigMap {
+            metadata: metadata(),
+            data: Some(BTreeMap::from([("text".to_owned(), spec.text.clone())])),
             ..Default::default()
-        };
+        }];
+        resources.stateful_sets = vec![stateful_set(spec, metadata(), &labels, &selector, &name)];
         if spec.service {
             resources.services.push(Service {
                 metadata: metadata(),
