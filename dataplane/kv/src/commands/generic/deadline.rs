@@ -30,6 +30,7 @@ impl Conditions {
             } else if is(option, "lt") {
                 conditions.sooner = true;
             } else {
+                let option = option.split(|byte| *byte == 0).next().unwrap_or_default();
                 let option = String::from_utf8_lossy(option);
                 return Err(Fail::owned(format!("ERR Unsupported option {option}")));
             }

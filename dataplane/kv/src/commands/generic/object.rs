@@ -24,7 +24,7 @@ const HELP: [&str; 15] = [
     "    Return the number of references of the value associated with the specified",
     "    <key>.",
     "HELP",
-    "    Print this help.",
+    "    Prints this help.",
 ];
 
 /// Integers below this are shared objects in Redis, which says so by a reference count of INT_MAX.

@@ -93,16 +93,18 @@ pub fn lmpop(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) 
     let where_at = usize::try_from(keys).ok().and_then(|keys| keys.checked_add(2));
     let Some(where_at) = where_at.filter(|at| *at < args.len()) else { return Err(SYNTAX) };
     let end = end(args[where_at])?;
-    let most = match &args[where_at + 1..] {
-        [] => 1,
-        [option, value] if is(option, "count") => {
-            at_least(value, 1, "ERR count should be greater than 0")? as usize
-        }
-        _ => return Err(SYNTAX),
-    };
+    let mut most = None;
+    let mut rest = &args[where_at + 1..];
+    while let [option, tail @ ..] = rest {
+        let ([value, tail @ ..], None, true) = (tail, most, is(option, "count")) else {
+            return Err(SYNTAX);
+        };
+        most = Some(at_least(value, 1, "ERR count should be greater than 0")? as usize);
+        rest = tail;
+    }
     for name in &args[2..where_at] {
         let key = m.key(s, name);
-        let Some(popped) = pop_some(m, &key, end, most)? else { continue };
+        let Some(popped) = pop_some(m, &key, end, most.unwrap_or(1))? else { continue };
         out.array(2);
         out.bulk(name);
         out.array(popped.len());
