@@ -32,5 +32,6 @@ pub use node::{
     Seat, Step,
 };
 pub use processes::Processes;
+pub use say::not_run;
 pub use tools::tool;
 pub use wait::{poll, poll_for};

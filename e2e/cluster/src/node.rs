@@ -12,7 +12,7 @@ mod rules;
 mod seat;
 mod status;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -62,6 +62,8 @@ struct Shared {
     runners: Mutex<HashMap<String, Arc<dyn PodRunner>>>,
     default_runner: Arc<dyn PodRunner>,
     pods: pods::Table,
+    /// Indices of nodes that are dead.
+    failed: Mutex<HashSet<usize>>,
 }
 
 impl Nodes {
@@ -76,7 +78,6 @@ impl Nodes {
         let version = client.apiserver_version().await?.git_version;
         for (index, name) in names.iter().enumerate() {
             register::register(&client, name, index, &version).await?;
-            run.task(register::keep_alive(client.clone(), name.clone()));
         }
         let shared = Arc::new(Shared {
             folder: run.folder("pods")?,
@@ -87,7 +88,14 @@ impl Nodes {
             runners: Mutex::default(),
             default_runner: Arc::new(MarkOnly),
             pods: pods::Table::default(),
+            failed: Mutex::default(),
         });
+        for index in 0..count {
+            let (alive, client) = (shared.clone(), shared.client.clone());
+            shared.run.task(register::keep_alive(client, shared.names[index].clone(), move || {
+                !alive.is_failed(index)
+            }));
+        }
         shared.run.task(pods::serve(shared.clone()));
         Ok(Self { shared })
     }
@@ -139,6 +147,26 @@ impl Nodes {
         Ok(running.and_then(|s| s.container_id?.strip_prefix("process://")?.parse().ok()))
     }
 
+    /// Lets a node die: its processes end, its lease runs out, and nothing is reported. After
+    /// [`crate::Options::node_grace`] the controllers see it not ready. False for an unknown name.
+    pub fn fail(&self, node: &str) -> bool {
+        let Some(index) = self.names().iter().position(|name| name == node) else { return false };
+        self.shared.failed().insert(index);
+        self.shared.pods.abandon(index);
+        true
+    }
+
+    /// Brings a dead node back; the pods still bound to it are started anew.
+    ///
+    /// # Errors
+    /// When the pods cannot be listed.
+    pub async fn recover(&self, node: &str) -> Result<(), ClusterError> {
+        let index = self.names().iter().position(|name| name == node);
+        self.shared.failed().retain(|failed| Some(*failed) != index);
+        register::report_ready(&self.shared.client, node).await?;
+        Ok(pods::revisit(&self.shared, node).await?)
+    }
+
     /// Sends an order to a running pod. False when there is no such pod on these nodes.
     pub fn order(&self, namespace: &str, pod: &str, order: Order) -> bool {
         self.shared.pods.order(namespace, pod, order)
@@ -167,6 +195,14 @@ impl std::fmt::Debug for Shared {
 impl Shared {
     fn runners(&self) -> MutexGuard<'_, HashMap<String, Arc<dyn PodRunner>>> {
         self.runners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self) -> MutexGuard<'_, HashSet<usize>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_failed(&self, node: usize) -> bool {
+        self.failed().contains(&node)
     }
 
     fn runner(&self, namespace: &str) -> Arc<dyn PodRunner> {

@@ -3,8 +3,8 @@
 //!
 //! Mount paths in commands, arguments and variables are replaced by folders; programs come from
 //! this machine. Every pod has an address in 127.0.0.0/8, and `ORRERY_LISTEN_*` variables that say
-//! "all addresses" get that one. Not carried over: users, limits, security contexts, sidecars,
-//! tokens, probes by command, gRPC or HTTPS, and lifecycle hooks.
+//! "all addresses" get that one. Users, limits, security contexts and tokens are left out. A pod
+//! with sidecars, other probes than HTTP and TCP or other hooks than sleep waits and says so.
 
 mod container;
 mod environment;
@@ -66,6 +66,7 @@ impl Processes {
 
     /// The command line of a container, everything resolved.
     fn launch(&self, pod: &Pod, container: &Container, place: &Prepared) -> Result<Launch, String> {
+        known_features(container)?;
         let mounts = Mounts::of(container, &place.volumes);
         let mut own = environment::resolve(pod, container, &place.sources)?;
         let command = container.command.clone().unwrap_or_default();
@@ -111,6 +112,28 @@ impl Processes {
 /// one name share it.
 pub(crate) fn log_name(namespace: &str, pod: &str, container: &str) -> String {
     format!("{namespace}_{pod}_{container}.log")
+}
+
+/// Refuses what would otherwise be left out silently.
+fn known_features(container: &Container) -> Result<(), String> {
+    let probes = [&container.startup_probe, &container.readiness_probe, &container.liveness_probe];
+    for probe in probes.into_iter().flatten() {
+        let https = probe.http_get.as_ref().and_then(|get| get.scheme.as_deref()) == Some("HTTPS");
+        if https || (probe.http_get.is_none() && probe.tcp_socket.is_none()) {
+            return Err("toy nodes probe by HTTP and TCP only".to_owned());
+        }
+    }
+    let hooks = container.lifecycle.as_ref();
+    let before_stop = hooks.and_then(|hooks| hooks.pre_stop.as_ref());
+    if hooks.is_some_and(|hooks| hooks.post_start.is_some())
+        || before_stop.is_some_and(|hook| hook.sleep.is_none())
+    {
+        return Err("toy nodes know the preStop hook sleep only".to_owned());
+    }
+    if container.restart_policy.is_some() {
+        return Err("toy nodes know no sidecars".to_owned());
+    }
+    Ok(())
 }
 
 /// What all containers of a pod need before they start.

@@ -33,7 +33,8 @@ pub(crate) struct Run {
     folder: PathBuf,
     _owner: File,
     list: Mutex<File>,
-    processes: Mutex<Vec<Arc<Process>>>,
+    /// Whoever started a process holds it; a dropped one is killed.
+    processes: Mutex<Vec<Weak<Process>>>,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
@@ -104,17 +105,18 @@ impl Run {
                 .map_err(ClusterError::file(&self.folder))?;
         }
         let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
-        processes.retain(|known| known.ended().is_none());
-        processes.push(process.clone());
+        processes.retain(|known| known.strong_count() > 0);
+        processes.push(Arc::downgrade(&process));
         Ok(process)
     }
 
     /// Runs a task beside all tests, until it ends or this run does.
-    pub(crate) fn task(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn task(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         let handle = background().spawn(task).abort_handle();
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.retain(|known| !known.is_finished());
-        tasks.push(handle);
+        tasks.push(handle.clone());
+        handle
     }
 
     /// Kills all that still runs. Nothing of a run is worth a clean shutdown: its state is thrown
@@ -123,6 +125,7 @@ impl Run {
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.iter().for_each(AbortHandle::abort);
         let processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
+        let processes: Vec<_> = processes.iter().filter_map(Weak::upgrade).collect();
         Process::stop_all(&processes.iter().map(Arc::as_ref), Duration::ZERO);
         if std::env::var_os(KEEP).is_none() {
             let _ = fs::remove_dir_all(&self.folder);

@@ -15,8 +15,9 @@ const PROGRESS: Duration = Duration::from_secs(30);
 /// Where a program comes from.
 #[derive(Clone, Copy)]
 enum Source {
-    /// A main package of the Go module in `kubernetes/` beside this crate.
-    Module { package: &'static str },
+    /// A main package of the Go module in `kubernetes/` beside this crate, with the version that
+    /// its `go.mod` requires of `module`.
+    Module { package: &'static str, module: &'static str },
     /// Another name of a program: links to `of`, which looks at the name it is called by.
     Name { of: &'static str },
     /// A main package of somebody else's module at a fixed version.
@@ -30,10 +31,21 @@ struct Tool {
     takes: &'static str,
 }
 
+/// The module whose version all parts of the cluster say they are.
+const KUBERNETES: &str = "k8s.io/kubernetes";
+
 const TOOLS: &[Tool] = &[
-    Tool { name: "kubernetes", source: Source::Module { package: "." }, takes: "5 minutes" },
+    Tool {
+        name: "kubernetes",
+        source: Source::Module { package: ".", module: KUBERNETES },
+        takes: "5 minutes",
+    },
     Tool { name: "kubectl", source: Source::Name { of: "kubernetes" }, takes: "" },
-    Tool { name: "coredns", source: Source::Module { package: "./dns" }, takes: "1 minute" },
+    Tool {
+        name: "coredns",
+        source: Source::Module { package: "./dns", module: "github.com/coredns/coredns" },
+        takes: "1 minute",
+    },
     Tool {
         name: "helm",
         source: Source::Published { package: "helm.sh/helm/v3/cmd/helm", version: "v3.19.4" },
@@ -56,26 +68,29 @@ pub fn tool(name: &str) -> Result<PathBuf, ClusterError> {
         )));
     };
     match tool.source {
-        Source::Module { package } => module_tool(tool, package),
+        Source::Module { package, module } => module_tool(tool, package, module),
         Source::Published { package, version } => published_tool(tool, package, version),
         Source::Name { of } => Ok(self::tool(of)?.with_file_name(name)),
     }
 }
 
-fn module_tool(tool: &Tool, package: &str) -> Result<PathBuf, ClusterError> {
-    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("kubernetes");
+fn module_tool(tool: &Tool, package: &str, module: &str) -> Result<PathBuf, ClusterError> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("kubernetes");
     let read = |name: PathBuf| fs::read(&name).map_err(ClusterError::file(name));
-    let (requirements, sums) = (read(module.join("go.mod"))?, read(module.join("go.sum"))?);
-    let main = read(module.join(package).join("main.go"))?;
-    let requirements_text = String::from_utf8_lossy(&requirements);
-    let version = required(&requirements_text, "k8s.io/kubernetes").ok_or_else(|| {
-        ClusterError::Missing("kubernetes/go.mod does not require k8s.io/kubernetes".to_owned())
-    })?;
-    let flags = linker_flags(version);
+    let (requirements, sums) = (read(folder.join("go.mod"))?, read(folder.join("go.sum"))?);
+    let main = read(folder.join(package).join("main.go"))?;
+    let text = String::from_utf8_lossy(&requirements);
+    let required = |module| {
+        let missing = || ClusterError::Missing(format!("kubernetes/go.mod does not name {module}"));
+        required(&text, module).ok_or_else(missing)
+    };
+    let version = required(module)?;
+    let flags = linker_flags(required(KUBERNETES)?);
     let key = cache::key([&requirements[..], &sums, &main, flags.as_bytes()]);
-    let folder = cache::once(&format!("{}-{version}-{key}", tool.name), |part| {
+    let name = format!("{}-{version}-{key}", tool.name);
+    let built = cache::once(&name, |part| {
         let mut command = go::command()?;
-        command.current_dir(&module).args(["build", "-trimpath", "-ldflags", &flags, "-o"]);
+        command.current_dir(&folder).args(["build", "-trimpath", "-ldflags", &flags, "-o"]);
         command.arg(part.join(tool.name)).arg(package);
         build(tool, version, command, part)?;
         for other in TOOLS {
@@ -86,7 +101,7 @@ fn module_tool(tool: &Tool, package: &str) -> Result<PathBuf, ClusterError> {
         }
         Ok(())
     })?;
-    Ok(folder.join(tool.name))
+    Ok(built.join(tool.name))
 }
 
 fn published_tool(tool: &Tool, package: &str, version: &str) -> Result<PathBuf, ClusterError> {

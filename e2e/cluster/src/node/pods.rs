@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, Preconditions};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 
 use crate::node::register::host_address;
 use crate::node::status::{Phase, Place, PodState, Transitions};
@@ -21,18 +22,24 @@ use crate::say::say;
 /// Orders that may wait for one pod's runner.
 const ORDERS_MAX: usize = 64;
 
-/// The lower half of the first pod's address: `.1.1`.
-const FIRST_ADDRESS: u32 = 0x0101;
-
 /// The running pods by uid.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Table {
     entries: Mutex<HashMap<String, Entry>>,
+    /// The next address, from a random beginning so that runs on one machine do not meet.
     addresses: AtomicU32,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { entries: Mutex::default(), addresses: AtomicU32::new(rand::random()) }
+    }
 }
 
 #[derive(Debug)]
 struct Entry {
+    node: usize,
+    task: Option<AbortHandle>,
     namespace: String,
     name: String,
     latest: watch::Sender<Option<Arc<Pod>>>,
@@ -50,14 +57,23 @@ impl Table {
     /// A fresh address, one that answers on this machine or only a number. None comes twice, so
     /// that nobody meets a successor at the address of a pod that is gone.
     fn address(&self, answers: bool) -> Ipv4Addr {
-        let number = FIRST_ADDRESS + self.addresses.fetch_add(1, Ordering::Relaxed);
+        let number = self.addresses.fetch_add(1, Ordering::Relaxed);
         let [_, high, middle, low] = number.to_be_bytes();
         if !answers {
             return Ipv4Addr::new(10, 244, middle, low);
         }
-        // Beside those of control planes; the process id keeps runs apart.
-        let own = (std::process::id() % 120) as u8;
-        Ipv4Addr::new(127, 130 + own, high.wrapping_add(middle), low)
+        // The upper half of loopback, beside control planes, without the broadcast address.
+        Ipv4Addr::new(127, 128 + high % 127, middle, low)
+    }
+
+    /// Ends what runs on a node, without a word to the API.
+    pub(super) fn abandon(&self, node: usize) {
+        self.lock().retain(|_, entry| {
+            if entry.node == node {
+                entry.task.as_ref().inspect(|task| task.abort());
+            }
+            entry.node != node
+        });
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
@@ -105,6 +121,10 @@ fn see(shared: &Arc<Shared>, pod: Pod) {
     let Some(uid) = pod.uid() else { return };
     let pod = Arc::new(pod);
     let mut entries = shared.pods.lock();
+    // Under the lock: a node that dies empties the table after it is marked.
+    if shared.is_failed(index) {
+        return;
+    }
     if let Some(entry) = entries.get(&uid) {
         entry.latest.send_replace(Some(pod));
         return;
@@ -112,9 +132,18 @@ fn see(shared: &Arc<Shared>, pod: Pod) {
     let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
     let (orders, inbox) = mpsc::channel(ORDERS_MAX);
     let (latest, view) = watch::channel(Some(pod.clone()));
-    entries.insert(uid.clone(), Entry { namespace, name, latest, orders });
-    drop(entries);
-    shared.run.task(carry(shared.clone(), uid, index, pod, view, inbox));
+    let entry = Entry { node: index, task: None, namespace, name, latest, orders };
+    let entry = entries.entry(uid.clone()).or_insert(entry);
+    // Its end takes the entry away, and waits for this lock.
+    entry.task = Some(shared.run.task(carry(shared.clone(), uid, index, pod, view, inbox)));
+}
+
+/// A node that was dead sees its pods again and starts them anew.
+pub(super) async fn revisit(shared: &Arc<Shared>, node: &str) -> Result<(), kube::Error> {
+    let pods = Api::<Pod>::all(shared.client.clone());
+    let bound = ListParams::default().fields(&format!("spec.nodeName={node}"));
+    pods.list(&bound).await?.items.into_iter().for_each(|pod| see(shared, pod));
+    Ok(())
 }
 
 /// One pod from its binding until it is gone from the API.
@@ -129,12 +158,15 @@ async fn carry(
     let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
     let runner = shared.runner(&namespace);
     let folder = shared.folder.join(format!("{namespace}_{name}_{uid}"));
+    // A pod that a dead node had already keeps its address.
+    let address_before = pod.status.as_ref().and_then(|status| status.pod_ip.clone());
     let mut seat = Seat {
         client: shared.client.clone(),
         run: shared.run.clone(),
         folder: folder.clone(),
         place: Place {
-            pod_address: shared.pods.address(runner.answers()).to_string(),
+            pod_address: address_before
+                .unwrap_or_else(|| shared.pods.address(runner.answers()).to_string()),
             host_address: host_address(index),
             started: Timestamp::now(),
         },

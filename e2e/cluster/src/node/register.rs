@@ -56,12 +56,7 @@ pub(super) async fn register(
             { "type": "InternalIP", "address": host_address(index) },
             { "type": "Hostname", "address": name },
         ],
-        "conditions": [
-            condition("Ready", "True", "KubeletReady"),
-            condition("MemoryPressure", "False", "KubeletHasSufficientMemory"),
-            condition("DiskPressure", "False", "KubeletHasNoDiskPressure"),
-            condition("PIDPressure", "False", "KubeletHasSufficientPID"),
-        ],
+        "conditions": conditions(),
         "nodeInfo": {
             "architecture": architecture(),
             "operatingSystem": "linux",
@@ -75,11 +70,23 @@ pub(super) async fn register(
     renew(client, name).await
 }
 
-/// Renews the lease for as long as the cluster lives.
-pub(super) async fn keep_alive(client: Client, name: String) {
+/// The conditions the controllers took away from a node that was silent too long.
+pub(super) async fn report_ready(client: &Client, name: &str) -> Result<(), ClusterError> {
+    renew(client, name).await?;
+    let nodes: Api<Node> = Api::all(client.clone());
+    let status = json!({ "status": { "conditions": conditions() } });
+    nodes.patch_status(name, &PatchParams::default(), &Patch::Strategic(status)).await?;
+    Ok(())
+}
+
+/// Renews the lease as long as the node and the cluster live.
+pub(super) async fn keep_alive(client: Client, name: String, alive: impl Fn() -> bool) {
     let mut tick = tokio::time::interval(RENEWAL);
     loop {
         tick.tick().await;
+        if !alive() {
+            continue;
+        }
         // A lost renewal is made up by the next one.
         let _ = renew(&client, &name).await;
     }
@@ -99,6 +106,15 @@ async fn renew(client: &Client, name: &str) -> Result<(), ClusterError> {
     let params = PatchParams::apply("orrery-e2e-node").force();
     leases.patch(name, &params, &Patch::Apply(&lease)).await?;
     Ok(())
+}
+
+fn conditions() -> [serde_json::Value; 4] {
+    [
+        condition("Ready", "True", "KubeletReady"),
+        condition("MemoryPressure", "False", "KubeletHasSufficientMemory"),
+        condition("DiskPressure", "False", "KubeletHasNoDiskPressure"),
+        condition("PIDPressure", "False", "KubeletHasSufficientPID"),
+    ]
 }
 
 fn condition(kind: &str, status: &str, reason: &str) -> serde_json::Value {

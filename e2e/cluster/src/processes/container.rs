@@ -168,9 +168,17 @@ impl Keeper {
 
     /// Ends the process within `grace`, or sooner when another order says so.
     async fn stop(&mut self, process: &Process, grace: Duration, since: Timestamp) {
-        // A stopped process (SIGSTOP) hears nothing else, as on a real node.
+        let hook = self.container.lifecycle.as_ref().and_then(|hooks| hooks.pre_stop.as_ref());
+        let pause = hook.and_then(|hook| hook.sleep.as_ref());
+        let pause = pause.map_or(0, |sleep| sleep.seconds.unsigned_abs());
+        // The hook's time is part of the grace period.
+        let pause = Duration::from_secs(pause).min(grace);
+        let polite = async {
+            tokio::time::sleep(pause).await;
+            process.stop(grace.saturating_sub(pause)).await;
+        };
         tokio::select! {
-            () = process.stop(grace) => {}
+            () = polite => {}
             () = shorter(&mut self.orders) => process.kill_group(),
         }
         let status = process.wait().await;

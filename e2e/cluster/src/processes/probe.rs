@@ -187,7 +187,7 @@ enum Action {
     Connect {
         address: String,
     },
-    /// A kind that toy nodes do not know: it never succeeds, so nobody takes it for done.
+    /// A port that does not exist: it never succeeds.
     Unknown,
 }
 

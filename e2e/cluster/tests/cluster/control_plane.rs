@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace as Resource};
 use kube::Api;
 use kube::api::ListParams;
-use orrery_e2e_cluster::{Cluster, Options, poll};
+use orrery_e2e_cluster::{Cluster, ClusterError, Options, not_run, poll, tool};
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -72,9 +72,7 @@ async fn a_refused_document_says_why() {
 
 #[tokio::test]
 async fn a_cluster_of_its_own_leaves_nothing_behind() {
-    if Cluster::unavailable().await.is_some()
-        || std::env::var_os("ORRERY_TEST_KUBECONFIG").is_some()
-    {
+    if Cluster::shared_with_nodes().await.is_none() {
         return;
     }
     let options = Options { nodes: 1, ..Options::default() };
@@ -90,11 +88,10 @@ async fn a_cluster_of_its_own_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn helm_is_built_when_asked_for() {
-    let built = tokio::task::spawn_blocking(|| orrery_e2e_cluster::tool("helm")).await;
+    let built = tokio::task::spawn_blocking(|| tool("helm")).await;
     let helm = match built.expect("no panic") {
-        Err(orrery_e2e_cluster::ClusterError::Missing(reason)) => {
-            eprintln!("not run: {reason}");
-            return;
+        Err(ClusterError::Missing(reason)) => {
+            return not_run(&reason);
         }
         other => other.expect("it is built"),
     };

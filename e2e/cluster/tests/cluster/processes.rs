@@ -5,10 +5,10 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
-use orrery_e2e_cluster::{Cluster, Namespace, Nodes, Order, Processes, poll, poll_for};
+use orrery_e2e_cluster::{Cluster, Namespace, Nodes, Options, Order, Processes, poll, poll_for};
 use serde_json::json;
 
 const LIMIT: Duration = Duration::from_mins(1);
@@ -80,6 +80,12 @@ fn get(address: &str, path: &str) -> String {
         Ok(answer.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned())
     };
     ask().unwrap_or_default()
+}
+
+/// Why the container of the pod `job` waits.
+async fn waiting(pods: &Api<Pod>) -> Option<String> {
+    let status = pods.get("job").await.ok()?.status?.container_statuses?.into_iter().next()?;
+    status.state?.waiting?.message
 }
 
 async fn phase(pods: &Api<Pod>, name: &str, wanted: &str) -> Pod {
@@ -195,16 +201,61 @@ spec:
 ";
     namespace.apply_yaml(pod).await.expect("it is applied");
     let pods = namespace.api::<Pod>();
-    let waiting = async || {
-        let status = pods.get("job").await.ok()?.status?.container_statuses?.into_iter().next()?;
-        status.state?.waiting?.message
-    };
-    let message = poll_for("a waiting container", LIMIT, waiting).await.expect("it waits");
+    let message = poll_for("a waiting container", LIMIT, async || waiting(&pods).await);
+    let message = message.await.expect("it waits");
     assert!(message.contains("late"), "{message}");
     let secret = "{apiVersion: v1, kind: Secret, metadata: {name: late}, \
                   stringData: {password: s3cret}}";
     namespace.apply_yaml(secret).await.expect("it is applied");
     phase(&pods, "job", "Succeeded").await;
+}
+
+#[tokio::test]
+async fn what_a_toy_node_cannot_do_is_said() {
+    let Some((namespace, _)) = namespace("unknown").await else { return };
+    let yaml = "{apiVersion: v1, kind: Pod, metadata: {name: job}, spec: {containers: [{name: main, \
+                image: none, command: [sh], livenessProbe: {exec: {command: ['true']}}}]}}";
+    namespace.apply_yaml(yaml).await.expect("it is applied");
+    let pods = namespace.api::<Pod>();
+    let message = poll_for("a waiting container", LIMIT, async || waiting(&pods).await);
+    let message = message.await.expect("it waits");
+    assert!(message.contains("HTTP and TCP only"), "{message}");
+}
+
+#[tokio::test]
+async fn a_dead_node_is_seen_and_starts_its_pods_again_when_it_is_back() {
+    // A node of the shared cluster would take other tests' pods with it.
+    if Cluster::shared_with_nodes().await.is_none() {
+        return;
+    }
+    let options = Options { node_grace: Duration::from_secs(10), nodes: 1 };
+    let cluster = Cluster::start(options).await.expect("a cluster of its own");
+    let nodes = cluster.nodes().expect("a toy node").clone();
+    let namespace = cluster.namespace("death").await.expect("a namespace");
+    let runner = Processes::new().program("e2e-toy-server", env!("CARGO_BIN_EXE_e2e-toy-server"));
+    nodes.run_with(namespace.name(), Arc::new(runner));
+    namespace.apply_yaml(SERVER).await.expect("it is applied");
+    let pods = namespace.api::<Pod>();
+    let address = ready_at(&pods, "web-0").await;
+
+    assert!(nodes.fail("toy-1"));
+
+    let silent = async || get(&address, "/name").is_empty();
+    poll("nobody answering", LIMIT, silent).await.expect("its process is gone");
+    let all: Api<Node> = Api::all(cluster.client());
+    let ready = async || {
+        let conditions = all.get("toy-1").await.ok()?.status?.conditions?;
+        conditions.into_iter().find(|held| held.type_ == "Ready").map(|held| held.status)
+    };
+    let lost = async || ready().await.as_deref() == Some("Unknown");
+    poll("the node lost", LIMIT, lost).await.expect("its lease ran out");
+
+    nodes.recover("toy-1").await.expect("it comes back");
+
+    let back = async || ready().await.as_deref() == Some("True");
+    poll("the node ready", LIMIT, back).await.expect("it is alive again");
+    let address = ready_at(&pods, "web-0").await;
+    assert_eq!(get(&address, "/starts"), "2", "the same volume, a second start");
 }
 
 #[tokio::test]
