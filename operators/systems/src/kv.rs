@@ -1,0 +1,70 @@
+//! The key-value service: engine `KVCluster`, declared objects `KVNamespace`.
+
+pub mod build;
+pub mod declared;
+pub mod names;
+mod rules;
+pub mod status;
+pub mod validate;
+
+use orrery_api::CommonStatus;
+use orrery_api::kv::{KVCluster, KVClusterStatus};
+use orrery_api::spec::Operation;
+use orrery_runtime::{
+    Carrier, Identity, Mode, Observation, Prepared, Reference, Referenced, Refusal, Resources,
+    System,
+};
+
+pub use declared::Namespaces;
+pub use rules::operator_rules;
+pub use validate::Validated;
+
+/// The system of kind `KVCluster`.
+#[derive(Debug)]
+pub struct Kv;
+
+impl System for Kv {
+    type Kind = KVCluster;
+    type Status = KVClusterStatus;
+    type Inputs = Referenced;
+    type Validated = Validated;
+
+    const NAME: &'static str = "kv";
+
+    fn references(object: &KVCluster) -> Vec<Reference> {
+        let auth = object.spec.resp.auth.iter();
+        auth.map(|auth| Reference::Secret(auth.secret_ref.name.clone())).collect()
+    }
+
+    fn mode(object: &KVCluster) -> Mode {
+        match object.spec.engine.operation {
+            Operation::Run => Mode::Run,
+            Operation::Pause => Mode::Pause,
+            Operation::Hibernate => Mode::Hibernate,
+        }
+    }
+
+    fn validate(
+        object: &KVCluster,
+        inputs: &Referenced,
+        carrier: Carrier,
+    ) -> Result<Validated, Refusal> {
+        validate::validate(object, inputs, carrier)
+    }
+
+    fn build(validated: &Validated, identity: &Identity) -> Resources<Prepared> {
+        build::build(validated, identity)
+    }
+
+    fn status(object: &KVCluster) -> Option<&KVClusterStatus> {
+        object.status.as_ref()
+    }
+
+    fn common(status: &KVClusterStatus) -> &CommonStatus {
+        &status.common
+    }
+
+    fn summary(object: &KVCluster, common: CommonStatus, seen: &Observation) -> KVClusterStatus {
+        status::summary(object, common, seen)
+    }
+}

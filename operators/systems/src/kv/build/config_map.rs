@@ -1,0 +1,61 @@
+//! The configuration file of the processes.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use orrery_api::kv::KvConfig;
+use orrery_runtime::Identity;
+use sha2::{Digest, Sha256};
+
+use super::super::names;
+use super::super::validate::Validated;
+
+/// Key in the ConfigMap, and name of the file in the pod.
+pub(super) const FILE: &str = "kv.yaml";
+
+pub(super) fn build(validated: &Validated, identity: &Identity) -> ConfigMap {
+    ConfigMap {
+        metadata: super::metadata(validated, identity, &names::main(&identity.name)),
+        data: Some(BTreeMap::from([(FILE.to_owned(), text(&validated.config))])),
+        ..ConfigMap::default()
+    }
+}
+
+/// The file: one field a line, values as JSON, which is YAML.
+pub(super) fn text(config: &KvConfig) -> String {
+    let fields = serde_json::to_value(config).expect("the configuration has string keys only");
+    let mut text = String::new();
+    for (key, value) in fields.as_object().into_iter().flatten() {
+        let _ = writeln!(text, "{key}: {value}");
+    }
+    text
+}
+
+/// SHA-256 of the file in hex, as the processes report it.
+pub(super) fn hash(config: &KvConfig) -> String {
+    let digest = Sha256::digest(text(config).as_bytes());
+    digest.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_reads_back_as_the_same_configuration() {
+        let config = KvConfig { memory_limit_bytes: 1 << 40, databases: 3, ..KvConfig::default() };
+        let read: KvConfig = serde_saphyr::from_str(&text(&config)).unwrap();
+        assert_eq!(read, config);
+    }
+
+    #[test]
+    fn the_hash_is_that_of_the_file_and_changes_with_it() {
+        let other = KvConfig { databases: 3, ..KvConfig::default() };
+        assert_eq!(hash(&KvConfig::default()).len(), 64);
+        assert_ne!(hash(&KvConfig::default()), hash(&other));
+    }
+}

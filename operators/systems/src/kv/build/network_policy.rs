@@ -1,0 +1,87 @@
+//! Who may connect: nothing goes in or out but what is named here.
+//!
+//! | port | from |
+//! |---|---|
+//! | resp | pods of the same namespace, or of all namespaces (`spec.network.clients: Cluster`) |
+//! | management | pods of the operator, in whatever namespace they run; a token is needed as well |
+//! | http | pods of all namespaces: metrics show figures, never keys or values |
+//!
+//! Nothing goes out: a cluster with a local journal needs no one. The node's own probes are not
+//! subject to policies.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::networking::v1::{
+    NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
+    NetworkPolicySpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use orrery_api::spec::Clients;
+use orrery_runtime::{Identity, labels};
+
+use super::super::names;
+use super::super::validate::Validated;
+use super::{HTTP, RESP, metadata, selector};
+
+pub(super) fn build(validated: &Validated, identity: &Identity) -> NetworkPolicy {
+    let clients = match validated.spec.engine.network.clients {
+        Clients::Namespace => same_namespace(),
+        Clients::Cluster => all_namespaces(None),
+    };
+    let ingress = vec![
+        allow(RESP, clients),
+        allow(labels::MANAGEMENT_PORT_NAME, all_namespaces(Some(operator()))),
+        allow(HTTP, all_namespaces(None)),
+    ];
+    NetworkPolicy {
+        metadata: metadata(validated, identity, &names::main(&identity.name)),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(LabelSelector {
+                match_labels: Some(selector(identity)),
+                ..LabelSelector::default()
+            }),
+            policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
+            ingress: Some(ingress),
+            egress: None,
+        }),
+    }
+}
+
+fn allow(port: &str, from: NetworkPolicyPeer) -> NetworkPolicyIngressRule {
+    NetworkPolicyIngressRule {
+        from: Some(vec![from]),
+        ports: Some(vec![NetworkPolicyPort {
+            port: Some(IntOrString::String(port.to_owned())),
+            protocol: Some("TCP".to_owned()),
+            ..NetworkPolicyPort::default()
+        }]),
+    }
+}
+
+fn same_namespace() -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        pod_selector: Some(LabelSelector::default()),
+        ..NetworkPolicyPeer::default()
+    }
+}
+
+/// Pods of all namespaces, or those of them that `pods` selects.
+fn all_namespaces(pods: Option<LabelSelector>) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        namespace_selector: Some(LabelSelector::default()),
+        pod_selector: pods,
+        ..NetworkPolicyPeer::default()
+    }
+}
+
+/// The labels of the operator's pods in the chart.
+fn operator() -> LabelSelector {
+    LabelSelector {
+        match_labels: Some(BTreeMap::from([
+            (labels::NAME.to_owned(), "orrery".to_owned()),
+            (labels::COMPONENT.to_owned(), "operator".to_owned()),
+        ])),
+        ..LabelSelector::default()
+    }
+}

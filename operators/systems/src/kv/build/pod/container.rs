@@ -1,0 +1,135 @@
+//! The container of the data plane: how it is started, asked and bounded.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
+    ObjectFieldSelector, Probe, ResourceRequirements, SecurityContext,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use orrery_api::spec::PullPolicy;
+use orrery_runtime::{Identity, labels};
+
+use super::super::super::validate::Validated;
+use super::super::{HTTP, HTTP_PORT, RESP, SYSTEM, config_map};
+use super::volumes;
+
+pub(super) fn build(validated: &Validated, identity: &Identity) -> Container {
+    let image = &validated.spec.engine.image;
+    let ports = ports(validated.spec.resp.port);
+    Container {
+        name: SYSTEM.to_owned(),
+        image: Some(image.name.clone().unwrap_or_else(|| identity.image.clone())),
+        image_pull_policy: image.pull_policy.map(PullPolicy::as_str).map(str::to_owned),
+        args: Some(arguments()),
+        env: Some(environment(identity, &ports)),
+        resources: resources(validated),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            privileged: Some(false),
+            read_only_root_filesystem: Some(true),
+            run_as_non_root: Some(true),
+            capabilities: Some(Capabilities {
+                drop: Some(vec!["ALL".to_owned()]),
+                ..Capabilities::default()
+            }),
+            ..SecurityContext::default()
+        }),
+        // A long journal is replayed before the first reply: ten minutes are allowed for the
+        // process to listen at all, and readiness says when it serves.
+        startup_probe: Some(probe("/livez", 2, 300)),
+        liveness_probe: Some(probe("/livez", 10, 6)),
+        readiness_probe: Some(probe("/readyz", 2, 3)),
+        volume_mounts: Some(volumes::mounts()),
+        ports: Some(ports),
+        ..Container::default()
+    }
+}
+
+fn arguments() -> Vec<String> {
+    let config = format!("{}/{}", volumes::CONFIG_FOLDER, config_map::FILE);
+    ["serve", SYSTEM, "--config", &config, "--data", volumes::DATA_FOLDER, "--secrets"]
+        .into_iter()
+        .chain([volumes::SECRETS_FOLDER])
+        .map(str::to_owned)
+        .collect()
+}
+
+fn ports(resp: i32) -> Vec<ContainerPort> {
+    [
+        (RESP, resp),
+        (labels::MANAGEMENT_PORT_NAME, i32::from(labels::MANAGEMENT_PORT)),
+        (HTTP, HTTP_PORT),
+    ]
+    .into_iter()
+    .map(|(name, number)| ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: number,
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    })
+    .collect()
+}
+
+/// Who the process is, and where it listens: `ORRERY_LISTEN_<PORT NAME>`.
+fn environment(identity: &Identity, ports: &[ContainerPort]) -> Vec<EnvVar> {
+    let mut variables = vec![
+        of_pod("ORRERY_POD", "metadata.name"),
+        of_pod("ORRERY_NAMESPACE", "metadata.namespace"),
+        text("ORRERY_OBJECT", identity.name.clone()),
+        text("ORRERY_LOG", "json".to_owned()),
+    ];
+    for port in ports {
+        let name = port.name.as_deref().unwrap_or_default().to_uppercase();
+        let address = format!("0.0.0.0:{}", port.container_port);
+        variables.push(text(&format!("ORRERY_LISTEN_{name}"), address));
+    }
+    variables
+}
+
+fn text(name: &str, value: String) -> EnvVar {
+    EnvVar { name: name.to_owned(), value: Some(value), ..EnvVar::default() }
+}
+
+fn of_pod(name: &str, path: &str) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                field_path: path.to_owned(),
+                ..ObjectFieldSelector::default()
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    }
+}
+
+fn resources(validated: &Validated) -> Option<ResourceRequirements> {
+    let asked = &validated.spec.engine.resources;
+    let amounts = |map: &BTreeMap<String, orrery_api::spec::Quantity>| {
+        let pairs = map.iter().map(|(name, q)| (name.clone(), Quantity(q.as_str().to_owned())));
+        (!map.is_empty()).then(|| pairs.collect())
+    };
+    let (requests, limits) = (amounts(&asked.requests), amounts(&asked.limits));
+    (requests.is_some() || limits.is_some()).then(|| ResourceRequirements {
+        requests,
+        limits,
+        ..ResourceRequirements::default()
+    })
+}
+
+fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String(HTTP.to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        failure_threshold: Some(failures),
+        timeout_seconds: Some(5),
+        ..Probe::default()
+    }
+}

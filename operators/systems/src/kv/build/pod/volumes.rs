@@ -1,0 +1,99 @@
+//! What the container finds on its file system: configuration, secrets, data.
+
+use k8s_openapi::api::core::v1::{
+    ConfigMapVolumeSource, KeyToPath, ProjectedVolumeSource, SecretProjection, SecretVolumeSource,
+    Volume, VolumeMount, VolumeProjection,
+};
+use orrery_runtime::{Carrier, Identity, labels};
+
+use super::super::super::names;
+use super::super::super::validate::{PASSWORD_KEY, Validated};
+
+/// Name of the claim template and of its mount.
+pub(crate) const DATA: &str = "data";
+const CONFIG: &str = "config";
+const SECRETS: &str = "secrets";
+
+/// Folder of the configuration file.
+pub(super) const CONFIG_FOLDER: &str = "/etc/orrery";
+/// Folder of secrets, one file per key.
+pub(super) const SECRETS_FOLDER: &str = "/run/orrery/secrets";
+/// Folder of journal and snapshots.
+pub(super) const DATA_FOLDER: &str = "/data";
+
+/// Files of secrets: readable by the group, which is the volume's.
+const SECRET_MODE: i32 = 0o440;
+
+pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Volume> {
+    let config = Volume {
+        name: CONFIG.to_owned(),
+        config_map: Some(ConfigMapVolumeSource {
+            name: names::main(&identity.name),
+            ..ConfigMapVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    vec![config, secrets(validated, identity)]
+}
+
+/// The generated Secret; with a password of the user's own, both Secrets in one folder.
+fn secrets(validated: &Validated, identity: &Identity) -> Volume {
+    let generated = names::main(&identity.name);
+    let empty = Volume { name: SECRETS.to_owned(), ..Volume::default() };
+    let Some(auth) = &validated.spec.resp.auth else {
+        return Volume { secret: Some(whole(generated)), ..empty };
+    };
+    let user = &auth.secret_ref.name;
+    if identity.carrier == Carrier::Local {
+        // On one machine nothing is generated, so the user's Secret is all there is.
+        let items = Some(vec![item(PASSWORD_KEY)]);
+        return Volume {
+            secret: Some(SecretVolumeSource { items, ..whole(user.clone()) }),
+            ..empty
+        };
+    }
+    let source = |name: &str, key: &str| VolumeProjection {
+        secret: Some(SecretProjection {
+            name: name.to_owned(),
+            items: Some(vec![item(key)]),
+            optional: None,
+        }),
+        ..VolumeProjection::default()
+    };
+    Volume {
+        projected: Some(ProjectedVolumeSource {
+            default_mode: Some(SECRET_MODE),
+            sources: Some(vec![
+                source(&generated, labels::MANAGEMENT_TOKEN_KEY),
+                source(user, PASSWORD_KEY),
+            ]),
+        }),
+        ..empty
+    }
+}
+
+fn whole(name: String) -> SecretVolumeSource {
+    SecretVolumeSource {
+        secret_name: Some(name),
+        default_mode: Some(SECRET_MODE),
+        ..SecretVolumeSource::default()
+    }
+}
+
+fn item(key: &str) -> KeyToPath {
+    KeyToPath { key: key.to_owned(), path: key.to_owned(), ..KeyToPath::default() }
+}
+
+pub(super) fn mounts() -> Vec<VolumeMount> {
+    let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    };
+    vec![
+        mount(CONFIG, CONFIG_FOLDER, true),
+        mount(SECRETS, SECRETS_FOLDER, true),
+        mount(DATA, DATA_FOLDER, false),
+    ]
+}

@@ -1,0 +1,56 @@
+//! Three Services: for reading and writing, for reading, and one that gives each pod a name.
+
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use orrery_runtime::{Identity, labels};
+
+use super::super::names;
+use super::super::validate::Validated;
+use super::{HTTP, HTTP_PORT, RESP, metadata, selector};
+
+pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Service> {
+    let resp = || port(RESP, validated.spec.resp.port);
+    // There are no followers yet: what may be read anywhere is read where it is written.
+    let clients = |name: String| Service {
+        metadata: metadata(validated, identity, &name),
+        spec: Some(ServiceSpec {
+            selector: Some(selector(identity)),
+            ports: Some(vec![resp()]),
+            type_: Some("ClusterIP".to_owned()),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    };
+    let headless = Service {
+        metadata: metadata(validated, identity, &names::headless(&identity.name)),
+        spec: Some(ServiceSpec {
+            selector: Some(selector(identity)),
+            cluster_ip: Some("None".to_owned()),
+            // The operator speaks to pods that are still recovering.
+            publish_not_ready_addresses: Some(true),
+            ports: Some(vec![
+                resp(),
+                port(labels::MANAGEMENT_PORT_NAME, i32::from(labels::MANAGEMENT_PORT)),
+                port(HTTP, HTTP_PORT),
+            ]),
+            type_: Some("ClusterIP".to_owned()),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    };
+    vec![
+        clients(names::read_write(&identity.name)),
+        clients(names::read_only(&identity.name)),
+        headless,
+    ]
+}
+
+fn port(name: &str, number: i32) -> ServicePort {
+    ServicePort {
+        name: Some(name.to_owned()),
+        port: number,
+        protocol: Some("TCP".to_owned()),
+        target_port: Some(IntOrString::String(name.to_owned())),
+        ..ServicePort::default()
+    }
+}

@@ -1,0 +1,30 @@
+//! What the operator must be allowed to do for this system; the chart is rendered from it.
+
+use k8s_openapi::api::rbac::v1::PolicyRule;
+
+/// Rules of this system: its kinds, and the kinds of its children.
+pub fn operator_rules() -> Vec<PolicyRule> {
+    let children = &["get", "list", "watch", "create", "patch", "delete"];
+    vec![
+        rule("orrery.dev", &["kvclusters"], &["get", "list", "watch", "create"]),
+        rule("orrery.dev", &["kvnamespaces"], &["get", "list", "watch"]),
+        rule("orrery.dev", &["kvclusters/status", "kvnamespaces/status"], &["patch"]),
+        // Owner references that block deletion need it where that admission plugin is on.
+        rule("orrery.dev", &["kvclusters/finalizers"], &["update"]),
+        rule("", &["serviceaccounts", "secrets", "configmaps", "services"], children),
+        rule("networking.k8s.io", &["networkpolicies"], children),
+        rule("policy", &["poddisruptionbudgets"], children),
+        rule("apps", &["statefulsets"], children),
+        rule("", &["pods"], &["get", "list", "watch"]),
+    ]
+}
+
+fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    PolicyRule {
+        api_groups: Some(vec![group.to_owned()]),
+        resources: Some(owned(resources)),
+        verbs: owned(verbs),
+        ..PolicyRule::default()
+    }
+}

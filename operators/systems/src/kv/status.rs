@@ -1,0 +1,146 @@
+//! The status of a KVCluster: the common part, and what was seen of its processes.
+//!
+//! Must not: carry a figure that moves all the time, or the controller would never rest.
+
+use std::collections::BTreeMap;
+
+use orrery_api::CommonStatus;
+use orrery_api::kv::{Endpoint, JournalBackend, KVCluster, KVClusterStatus, Shard};
+use orrery_runtime::Observation;
+use orrery_runtime::observation::{Report, Role};
+
+use super::names;
+
+/// The journal is on the pod's own volume and forced to disk: lost with that volume only.
+const SINGLE_VOLUME: &str = "single-volume";
+
+/// The status to store.
+pub fn summary(object: &KVCluster, common: CommonStatus, seen: &Observation) -> KVClusterStatus {
+    let stored = object.status.as_ref();
+    let shards =
+        shards(seen).or_else(|| stored.map(|status| status.shards.clone())).unwrap_or_default();
+    // Nothing is promised before there is a workload that was applied.
+    let exists = !seen.workloads.is_empty();
+    KVClusterStatus {
+        common,
+        endpoints: if exists { endpoints(object) } else { Vec::new() },
+        shard_count: i32::try_from(shards.len()).unwrap_or(i32::MAX),
+        shards,
+        durability: exists.then(|| durability(object, seen)),
+        adopt: None,
+    }
+}
+
+fn endpoints(object: &KVCluster) -> Vec<Endpoint> {
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let port = object.spec.resp.port;
+    let endpoint = |kind: &str, service: String| Endpoint {
+        name: kind.to_owned(),
+        address: format!("{service}.{namespace}.svc:{port}"),
+    };
+    vec![endpoint("rw", names::read_write(name)), endpoint("ro", names::read_only(name))]
+}
+
+/// The shards as their owners report them; none when no process answers, so that a restart does
+/// not make them come and go.
+fn shards(seen: &Observation) -> Option<Vec<Shard>> {
+    let mut reports = seen.reports().peekable();
+    reports.peek()?;
+    let mut owners: BTreeMap<u32, Shard> = BTreeMap::new();
+    for (pod, report) in reports.filter(|(_, report)| report.role() == Role::Primary) {
+        for shard in &report.shards {
+            let epoch = i64::try_from(shard.epoch).unwrap_or(i64::MAX);
+            let newer = owners.get(&shard.id).is_none_or(|known| known.epoch < epoch);
+            if newer {
+                let id = i32::try_from(shard.id).unwrap_or(i32::MAX);
+                let (slots, owner) = (shard.slots.clone(), pod.to_owned());
+                owners.insert(shard.id, Shard { id, slots, owner, epoch });
+            }
+        }
+    }
+    Some(owners.into_values().collect())
+}
+
+/// What keeps acknowledged writes. A process that gives less than the spec asks for is believed.
+fn durability(object: &KVCluster, seen: &Observation) -> String {
+    let weaker = seen.reports().map(|(_, report)| weaker(report)).find(Option::is_some).flatten();
+    weaker.unwrap_or_else(|| match object.spec.journal.backend {
+        JournalBackend::Local => SINGLE_VOLUME.to_owned(),
+        JournalBackend::Postgres => "postgres".to_owned(),
+        JournalBackend::ObjectStore => "object-store".to_owned(),
+        JournalBackend::Kafka => "kafka".to_owned(),
+    })
+}
+
+fn weaker(report: &Report) -> Option<String> {
+    matches!(report.durability.as_str(), "memory" | "os").then(|| report.durability.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orrery_api::kv::KVClusterSpec;
+    use orrery_operand::v1;
+    use orrery_runtime::{PodView, WorkloadView};
+
+    fn object() -> KVCluster {
+        let mut object = KVCluster::new("default", KVClusterSpec::default());
+        object.metadata.namespace = Some("shop".into());
+        object
+    }
+
+    fn report(epoch: u64, durability: &str) -> Report {
+        Report {
+            role: v1::Role::Primary.into(),
+            durability: durability.into(),
+            shards: vec![v1::Shard { id: 0, slots: "0-16383".into(), epoch, durable_position: 99 }],
+            ..Report::default()
+        }
+    }
+
+    fn seen(reports: Vec<Option<Report>>) -> Observation {
+        let pods = reports.into_iter().enumerate().map(|(index, report)| PodView {
+            name: format!("default-kv-{index}"),
+            report,
+            ..PodView::default()
+        });
+        Observation { workloads: vec![WorkloadView::default()], pods: pods.collect() }
+    }
+
+    #[test]
+    fn endpoints_and_durability_are_said_once_there_is_a_workload() {
+        let before = summary(&object(), CommonStatus::default(), &Observation::default());
+        assert_eq!((before.endpoints.len(), before.durability), (0, None));
+        let after = summary(&object(), CommonStatus::default(), &seen(vec![None]));
+        assert_eq!(after.endpoints[0].address, "default-kv-rw.shop.svc:6379");
+        assert_eq!(after.durability.as_deref(), Some("single-volume"));
+    }
+
+    #[test]
+    fn a_process_that_gives_less_is_believed() {
+        let seen = seen(vec![Some(report(1, "memory"))]);
+        let status = summary(&object(), CommonStatus::default(), &seen);
+        assert_eq!(status.durability.as_deref(), Some("memory"));
+    }
+
+    #[test]
+    fn a_shard_belongs_to_the_newest_epoch_and_outlives_silence() {
+        let seen_both = seen(vec![Some(report(4, "disk")), Some(report(5, "disk"))]);
+        let status = summary(&object(), CommonStatus::default(), &seen_both);
+        assert_eq!(status.shard_count, 1);
+        assert_eq!((status.shards[0].owner.as_str(), status.shards[0].epoch), ("default-kv-1", 5));
+
+        let mut stored = object();
+        stored.status = Some(status.clone());
+        let silent = summary(&stored, CommonStatus::default(), &seen(vec![None]));
+        assert_eq!(silent.shards, status.shards);
+    }
+
+    #[test]
+    fn the_durable_position_does_not_reach_the_status() {
+        let status =
+            summary(&object(), CommonStatus::default(), &seen(vec![Some(report(1, "disk"))]));
+        assert!(!serde_json::to_string(&status).unwrap().contains("99"));
+    }
+}

@@ -1,0 +1,144 @@
+//! Everything about a KVCluster that schema and CEL rules could not say.
+//!
+//! Must not: let anything through that `build` does not carry out. What is part of the API and not
+//! done yet is refused by name; `orrery_api::not_yet` lists the same fields for the documentation.
+
+mod memory;
+mod not_yet;
+
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use orrery_api::Reason;
+use orrery_api::kv::config::{KvConfig, ObjectName};
+use orrery_api::kv::{KVCluster, KVClusterSpec};
+use orrery_runtime::{Carrier, Identity, Referenced, Refusal};
+
+use super::build::pod;
+use super::names;
+use crate::{labels, pod_template, policy};
+
+pub(crate) use not_yet::refuse as refuse_not_yet;
+
+/// Key of the password in Secrets, and name of its file in the pod.
+pub const PASSWORD_KEY: &str = "password";
+/// Redis takes longer ones, but a password of this size is a mistake.
+const PASSWORD_BYTES_MAX: usize = 4096;
+
+/// A KVCluster that can be carried out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Validated {
+    /// The spec as stored.
+    pub(crate) spec: KVClusterSpec,
+    /// What the processes read.
+    pub(crate) config: KvConfig,
+    /// The user's changes to the pods.
+    pub(crate) pod_template: Option<PodTemplateSpec>,
+}
+
+impl Validated {
+    /// The configuration the processes start with.
+    pub fn config(&self) -> &KvConfig {
+        &self.config
+    }
+}
+
+/// Validates an object together with what its references point to.
+pub fn validate(
+    object: &KVCluster,
+    inputs: &Referenced,
+    carrier: Carrier,
+) -> Result<Validated, Refusal> {
+    let spec = &object.spec;
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    names::check(name)?;
+    not_yet::check(spec)?;
+    labels::check(&spec.engine.metadata)?;
+    check_storage(spec)?;
+    memory::check_amounts(&spec.engine.resources)?;
+    check_password(spec, inputs)?;
+    let validated = Validated {
+        config: config(object, memory::limit_bytes(spec)?),
+        pod_template: pod_template::parse(spec.engine.pod_template.as_ref())?,
+        spec: spec.clone(),
+    };
+    check_pod(object, &validated, carrier)?;
+    Ok(validated)
+}
+
+fn config(object: &KVCluster, memory_limit_bytes: i64) -> KvConfig {
+    let spec = &object.spec;
+    KvConfig {
+        object: ObjectName {
+            namespace: object.metadata.namespace.clone().unwrap_or_default(),
+            name: object.metadata.name.clone().unwrap_or_default(),
+        },
+        databases: spec.resp.databases,
+        default_class: spec.default_class,
+        memory_limit_bytes,
+        shards: spec.shards_per_pod,
+        journal: spec.journal.backend,
+        max_clients: spec.resp.max_clients,
+    }
+}
+
+fn check_storage(spec: &KVClusterSpec) -> Result<(), Refusal> {
+    let field = "spec.storage.size";
+    match spec.storage.size.value() {
+        Ok(bytes) if bytes > 0 => Ok(()),
+        Ok(_) => {
+            Err(Refusal::field(Reason::InvalidSpec, field, format!("{field} must be above 0")))
+        }
+        Err(error) => Err(Refusal::field(Reason::InvalidSpec, field, format!("{field}: {error}"))),
+    }
+}
+
+/// A password that is announced must be there: without it the service would be open.
+fn check_password(spec: &KVClusterSpec, inputs: &Referenced) -> Result<(), Refusal> {
+    let Some(auth) = &spec.resp.auth else { return Ok(()) };
+    let secret = &auth.secret_ref.name;
+    let refuse = |why: &str| {
+        let message = format!("the Secret {secret} {why}");
+        Err(Refusal::field(Reason::InvalidSpec, "spec.resp.auth.secretRef", message))
+    };
+    let Some(found) = inputs.secrets.get(secret) else {
+        let message = format!("there is no Secret {secret}");
+        return Err(Refusal::field(Reason::RefNotFound, "spec.resp.auth.secretRef", message));
+    };
+    match found.expose().get(PASSWORD_KEY) {
+        None => refuse("has no key `password`"),
+        Some(password) if password.trim_ascii().is_empty() => refuse("has an empty password"),
+        Some(password) if password.len() > PASSWORD_BYTES_MAX => {
+            refuse("has a password of more than 4096 bytes")
+        }
+        Some(password) if std::str::from_utf8(password).is_err() => {
+            refuse("has a password that is not UTF-8 text")
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// The pod with the user's changes must be one that every namespace admits and the carrier can run.
+fn check_pod(object: &KVCluster, validated: &Validated, carrier: Carrier) -> Result<(), Refusal> {
+    let field = "spec.podTemplate";
+    // Image and version do not matter to the profile.
+    let identity = Identity::of(object, "image", "version", carrier);
+    let template = pod::template(validated, &identity);
+    let Some(spec) = &template.spec else { return Ok(()) };
+    let violations = policy::violations(spec);
+    if !violations.is_empty() {
+        let message = format!(
+            "{field} breaks the restricted pod security profile: {}",
+            violations.join("; ")
+        );
+        return Err(Refusal::field(Reason::InvalidSpec, field, message));
+    }
+    let extra = spec.containers.len() > 1 || spec.init_containers.iter().flatten().next().is_some();
+    if carrier == Carrier::Local && extra {
+        let message =
+            format!("{field}: other containers cannot run on one machine without Kubernetes");
+        return Err(Refusal::field(Reason::NotOnThisCarrier, field, message));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,42 @@
+//! Fields whose work comes later: refused by name.
+
+use orrery_api::kv::{Class, ClusterMode, JournalBackend, KVClusterSpec, MemcachedMode};
+use orrery_api::spec::{DeletionPolicy, RolloutStrategy};
+use orrery_api::{Reason, not_yet};
+use orrery_runtime::Refusal;
+
+/// Refuses the first field that asks for something not done yet.
+pub(super) fn check(spec: &KVClusterSpec) -> Result<(), Refusal> {
+    let engine = &spec.engine;
+    let asked = [
+        ("spec.replicas", spec.replicas > 1),
+        ("spec.shardsPerPod", spec.shards_per_pod > 1),
+        ("spec.journal.backend", spec.journal.backend != JournalBackend::Local),
+        // Session is refused by a CEL rule; here it would need a time to live as well.
+        (
+            "spec.defaultClass",
+            matches!(spec.default_class, Class::Config | Class::Flag | Class::Session),
+        ),
+        ("spec.resp.tls", spec.resp.tls.is_some()),
+        ("spec.resp.clusterMode", spec.resp.cluster_mode != ClusterMode::Off),
+        ("spec.memcached.mode", spec.memcached.mode != MemcachedMode::Off),
+        ("spec.followers", spec.followers > 0),
+        ("spec.adoptFrom", spec.adopt_from.is_some()),
+        ("spec.deletionPolicy", engine.deletion_policy == DeletionPolicy::Snapshot),
+        ("spec.rollout.strategy", engine.rollout.strategy != RolloutStrategy::Immediate),
+        ("spec.maintenanceWindows", !engine.maintenance_windows.is_empty()),
+    ];
+    refuse("KVCluster", &asked)
+}
+
+/// The refusal of the first field that is asked for.
+pub(crate) fn refuse(kind: &str, asked: &[(&str, bool)]) -> Result<(), Refusal> {
+    let Some((field, _)) = asked.iter().find(|(_, asked)| *asked) else { return Ok(()) };
+    let message = match not_yet::of(kind, field) {
+        Some(entry) => {
+            format!("{field}: {} is not carried out yet; {}", entry.values, entry.instead)
+        }
+        None => format!("{field} is not carried out yet"),
+    };
+    Err(Refusal::field(Reason::NotYetSupported, field, message))
+}

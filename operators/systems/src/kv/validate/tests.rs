@@ -1,0 +1,186 @@
+//! Bad specs and the reason each gets; every field of the not-yet table is refused.
+
+use std::collections::BTreeMap;
+
+use orrery_api::not_yet::NOT_YET;
+use orrery_runtime::{Redacted, System};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::kv::Kv;
+
+fn object(name: &str, spec: Value) -> KVCluster {
+    let mut object = KVCluster::new(name, serde_json::from_value(spec).unwrap());
+    object.metadata.namespace = Some("shop".into());
+    object
+}
+
+fn check_on(spec: Value, carrier: Carrier) -> Result<Validated, Refusal> {
+    validate(&object("default", spec), &Referenced::default(), carrier)
+}
+
+fn check(spec: Value) -> Result<Validated, Refusal> {
+    check_on(spec, Carrier::Cluster)
+}
+
+fn with_password(password: &[u8]) -> Referenced {
+    let content = BTreeMap::from([("password".to_owned(), password.to_vec())]);
+    Referenced {
+        secrets: BTreeMap::from([("mine".to_owned(), Redacted::new(content))]),
+        ..Referenced::default()
+    }
+}
+
+#[test]
+fn an_empty_spec_is_valid_on_both_carriers() {
+    for carrier in [Carrier::Cluster, Carrier::Local] {
+        let validated = check_on(json!({}), carrier).unwrap();
+        assert_eq!(validated.config().memory_limit_bytes, 0);
+        assert_eq!(validated.config().object.name, "default");
+    }
+}
+
+/// A spec for each field of the not-yet table, and the field it must be refused for.
+fn not_yet_specs() -> Vec<(&'static str, Value)> {
+    vec![
+        ("spec.replicas", json!({"replicas": 2})),
+        ("spec.shardsPerPod", json!({"shardsPerPod": 2})),
+        ("spec.journal.backend", json!({"journal": {"backend": "Postgres", "ref": {"name": "a"}}})),
+        ("spec.defaultClass", json!({"defaultClass": "Config"})),
+        ("spec.resp.tls", json!({"resp": {"tls": {"secretRef": {"name": "a"}}}})),
+        ("spec.resp.clusterMode", json!({"resp": {"clusterMode": "Slots"}})),
+        ("spec.memcached.mode", json!({"memcached": {"mode": "On"}})),
+        ("spec.followers", json!({"followers": 1})),
+        ("spec.adoptFrom", json!({"adoptFrom": {"secretRef": {"name": "a"}}})),
+        ("spec.deletionPolicy", json!({"deletionPolicy": "Snapshot"})),
+        ("spec.rollout.strategy", json!({"rollout": {"strategy": "Gated"}})),
+        (
+            "spec.maintenanceWindows",
+            json!({"maintenanceWindows": [{"name": "n", "schedule": "0 2 * * *"}]}),
+        ),
+    ]
+}
+
+#[test]
+fn every_field_that_is_not_done_yet_is_refused_by_name() {
+    let specs = not_yet_specs();
+    for (field, spec) in &specs {
+        let refusal = check(spec.clone()).expect_err(field);
+        assert_eq!(refusal.reason, Reason::NotYetSupported, "{field}");
+        assert_eq!(refusal.field.as_deref(), Some(*field));
+        assert!(refusal.message.starts_with(field), "{}", refusal.message);
+    }
+    let listed = NOT_YET.iter().filter(|entry| entry.kind == "KVCluster").map(|entry| entry.field);
+    let tested: Vec<&str> = specs.iter().map(|(field, _)| *field).collect();
+    assert_eq!(listed.collect::<Vec<_>>(), tested, "the table and its test name the same fields");
+}
+
+#[test]
+fn each_bad_spec_gets_its_reason_and_field() {
+    let cases = [
+        (json!({"storage": {"size": "0"}}), "spec.storage.size"),
+        (json!({"storage": {"size": "9000Ei"}}), "spec.storage.size"),
+        (json!({"memory": {"limit": "0"}}), "spec.memory.limit"),
+        (json!({"memory": {"limit": "lots"}}), "spec.memory.limit"),
+        (
+            json!({"memory": {"limit": "2Gi"}, "resources": {"limits": {"memory": "1Gi"}}}),
+            "spec.memory.limit",
+        ),
+        (
+            json!({"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "500m"}}}),
+            "spec.resources.requests.cpu",
+        ),
+        (json!({"resources": {"limits": {"cpu": "fast"}}}), "spec.resources.limits.cpu"),
+        (json!({"metadata": {"labels": {"a b": "c"}}}), "spec.metadata.labels"),
+        (
+            json!({"metadata": {"annotations": {"argocd.argoproj.io/x": "c"}}}),
+            "spec.metadata.annotations",
+        ),
+        (json!({"podTemplate": {"spec": {"nodeSelektor": {}, "x": 1}}}), "spec.podTemplate"),
+        (json!({"podTemplate": {"spec": {"hostNetwork": true}}}), "spec.podTemplate"),
+        (
+            json!({"podTemplate": {"spec": {"containers": [
+                {"name": "kv", "securityContext": {"privileged": true}}]}}}),
+            "spec.podTemplate",
+        ),
+        (
+            json!({"podTemplate": {"spec": {"containers": [{"name": "sidecar", "image": "x"}]}}}),
+            "spec.podTemplate",
+        ),
+    ];
+    for (spec, field) in cases {
+        let refusal = check(spec.clone()).expect_err(&spec.to_string());
+        assert_eq!(refusal.reason, Reason::InvalidSpec, "{spec}: {refusal}");
+        assert_eq!(refusal.field.as_deref(), Some(field), "{spec}: {refusal}");
+    }
+}
+
+#[test]
+fn data_get_three_quarters_of_the_container_unless_told_otherwise() {
+    let limit = |spec| check(spec).unwrap().config().memory_limit_bytes;
+    let container = json!({"limits": {"memory": "1Gi"}});
+    let three_quarters = (1_i64 << 30) / 100 * 75;
+    assert_eq!(limit(json!({"resources": container})), three_quarters);
+    assert_eq!(limit(json!({"resources": container, "memory": {"limit": "1Gi"}})), 1 << 30);
+    assert_eq!(limit(json!({"memory": {"limit": "4Gi"}})), 4 << 30);
+}
+
+#[test]
+fn a_name_that_leaves_no_room_for_children_is_refused() {
+    let refused = |name: &str| {
+        validate(&object(name, json!({})), &Referenced::default(), Carrier::Cluster)
+            .map_err(|refusal| refusal.reason)
+    };
+    assert_eq!(refused(&"x".repeat(63)), Err(Reason::NameTooLong));
+    assert_eq!(refused("a.b"), Err(Reason::InvalidSpec));
+}
+
+#[test]
+fn a_password_must_exist_and_say_something() {
+    let spec = json!({"resp": {"auth": {"secretRef": {"name": "mine"}}}});
+    let with = |inputs: &Referenced| {
+        validate(&object("default", spec.clone()), inputs, Carrier::Cluster)
+            .map(|_| ())
+            .map_err(|refusal| refusal.reason)
+    };
+    assert_eq!(with(&with_password(b"hunter2")), Ok(()));
+    assert_eq!(with(&Referenced::default()), Err(Reason::RefNotFound));
+    for bad in [&b""[..], b"\n", &[0xff, 0xfe], &[b'x'; 5000]] {
+        assert_eq!(with(&with_password(bad)), Err(Reason::InvalidSpec), "{bad:?}");
+    }
+    let other_key = Referenced {
+        secrets: BTreeMap::from([("mine".to_owned(), Redacted::new(BTreeMap::new()))]),
+        ..Referenced::default()
+    };
+    assert_eq!(with(&other_key), Err(Reason::InvalidSpec));
+}
+
+#[test]
+fn a_refusal_never_shows_the_password() {
+    let spec = json!({"resp": {"auth": {"secretRef": {"name": "mine"}}}, "replicas": 1});
+    let inputs = with_password(&[b"swordfish".as_slice(), &[0xff]].concat());
+    let refusal = validate(&object("default", spec), &inputs, Carrier::Cluster).unwrap_err();
+    assert!(!refusal.message.contains("swordfish"));
+}
+
+#[test]
+fn only_the_secret_with_the_password_is_looked_up() {
+    let spec = json!({
+        "resp": {"auth": {"secretRef": {"name": "mine"}}, "tls": {"secretRef": {"name": "tls"}}},
+        "adoptFrom": {"secretRef": {"name": "old"}},
+    });
+    let references = Kv::references(&object("default", spec));
+    assert_eq!(references, [orrery_runtime::Reference::Secret("mine".into())]);
+}
+
+#[test]
+fn a_sidecar_is_for_clusters_only() {
+    let sidecar = json!({"podTemplate": {"spec": {"containers": [{
+        "name": "sidecar", "image": "x", "securityContext": {
+            "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}
+        }
+    }]}}});
+    assert!(check_on(sidecar.clone(), Carrier::Cluster).is_ok());
+    let refusal = check_on(sidecar, Carrier::Local).unwrap_err();
+    assert_eq!(refusal.reason, Reason::NotOnThisCarrier);
+}

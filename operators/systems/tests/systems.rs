@@ -1,0 +1,4 @@
+//! What the systems build, from YAML.
+
+#[path = "systems/kv.rs"]
+mod kv;
