@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace as Resource};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::api::ListParams;
 use orrery_e2e_cluster::{Cluster, ClusterError, Options, not_run, poll, tool};
+use serde_json::json;
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -68,6 +70,46 @@ async fn a_refused_document_says_why() {
     let error = namespace.apply_yaml("apiVersion: v1\nkind: Unknown\nmetadata: {name: x}\n").await;
     let text = error.expect_err("there is no such kind").to_string();
     assert!(text.contains("Unknown"), "{text}");
+}
+
+#[tokio::test]
+async fn an_installed_kind_is_served_at_once_and_may_be_installed_again() {
+    let Some(cluster) = Cluster::shared().await else { return };
+    let crd: CustomResourceDefinition = serde_json::from_value(json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": { "name": "moons.e2e.orrery.dev" },
+        "spec": {
+            "group": "e2e.orrery.dev",
+            "scope": "Namespaced",
+            "names": { "kind": "Moon", "plural": "moons", "singular": "moon" },
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "schema": { "openAPIV3Schema": {
+                    "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+                } },
+            }],
+        },
+    }))
+    .expect("a definition");
+    cluster.install_crds(std::slice::from_ref(&crd)).await.expect("it is installed");
+    cluster.install_crds(&[crd]).await.expect("it is installed again");
+    let namespace = cluster.namespace("kinds").await.expect("a namespace");
+    let moon = "{apiVersion: e2e.orrery.dev/v1, kind: Moon, metadata: {name: io}}";
+    namespace.apply_yaml(moon).await.expect("the kind is served");
+    let name = namespace.kubectl(&["get", "moons", "-o", "name"]).await.expect("a list");
+    assert_eq!(name, "moon.e2e.orrery.dev/io\n");
+}
+
+#[tokio::test]
+async fn a_restricted_namespace_refuses_a_pod_that_may_do_everything() {
+    let Some(cluster) = Cluster::shared().await else { return };
+    let namespace = cluster.namespace("restricted").await.expect("a namespace");
+    namespace.enforce_restricted().await.expect("it is labelled");
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: free}, \
+               spec: {containers: [{name: main, image: none}]}}";
+    let error = namespace.apply_yaml(pod).await.expect_err("it is refused").to_string();
+    assert!(error.contains("PodSecurity"), "{error}");
 }
 
 #[tokio::test]
