@@ -1,0 +1,329 @@
+//! The command line: names, flags, help. Must not: do anything.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+
+/// Folder with the data of `orrery up` unless told otherwise.
+pub(crate) const DATA_DEFAULT: &str = ".orrery";
+
+/// One mechanism for the systems every company builds: YAML in, running services out.
+///
+/// `orrery up` runs resources on this machine, without Kubernetes. `orrery operator` carries the same
+/// resources out in a cluster.
+#[derive(Debug, Parser)]
+#[command(name = "orrery", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "\
+Examples:
+  orrery up examples/            run what the files declare; Ctrl-C stops, data stays in .orrery/
+  orrery get                     see how it is, from another terminal
+  orrery check kv.yaml           see what is wrong with a file and what it would change
+  orrery crds | kubectl apply --server-side -f -")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Up(Up),
+    Down(Down),
+    Get(Get),
+    Describe(Describe),
+    Logs(Logs),
+    Check(Check),
+    Verify(Verify),
+    Crds(Crds),
+    Operator(Operator),
+    #[command(subcommand)]
+    Serve(Serve),
+    Completion(Completion),
+    Version(Version),
+}
+
+/// Where the data of `orrery up` is.
+#[derive(Debug, Args)]
+pub(crate) struct DataFolder {
+    /// Folder for data, logs and ports.
+    #[arg(long, env = "ORRERY_DATA", default_value = DATA_DEFAULT, value_hint = ValueHint::DirPath)]
+    pub(crate) data: PathBuf,
+}
+
+/// Run resources on this machine.
+///
+/// Each engine becomes a child process that listens on loopback. Files are watched: an edit takes
+/// effect while it runs, a wrong one is refused and what ran before goes on. A process that dies is
+/// started again. Removing a resource stops it and keeps its data.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery up                      the YAML files of this folder
+  orrery up examples/ more.yaml  a folder and a file
+  orrery up kv.yaml --data /var/lib/orrery
+  orrery up kv.yaml --detach     go on in the background; `orrery down` ends it")]
+pub(crate) struct Up {
+    /// Files, or folders whose YAML files are taken.
+    #[arg(default_value = ".", value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataFolder,
+    /// Return when everything is ready and go on in the background.
+    #[arg(long)]
+    pub(crate) detach: bool,
+}
+
+/// Stop what `orrery up` runs; all data is kept.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  orrery down\n  orrery down --data /var/lib/orrery")]
+pub(crate) struct Down {
+    #[command(flatten)]
+    pub(crate) data: DataFolder,
+}
+
+/// How a list is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// More columns.
+    Wide,
+    Yaml,
+    Json,
+}
+
+/// List resources with the columns kubectl would show.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery get                          everything
+  orrery get kvclusters -o wide
+  orrery get kv default -o yaml       one resource, whole
+  orrery get kvns -n shop -o json")]
+pub(crate) struct Get {
+    /// Kind, plural or short name; all kinds when left out.
+    pub(crate) kind: Option<String>,
+    /// Name of one resource.
+    pub(crate) name: Option<String>,
+    /// Only this namespace.
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    #[arg(short, long, value_enum)]
+    pub(crate) output: Option<Format>,
+    #[command(flatten)]
+    pub(crate) data: DataFolder,
+}
+
+/// Show everything about resources: conditions, processes, ports, what happened.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  orrery describe kv default\n  orrery describe kvns")]
+pub(crate) struct Describe {
+    /// Kind, plural or short name.
+    pub(crate) kind: String,
+    /// Name of one resource; all of the kind when left out.
+    pub(crate) name: Option<String>,
+    /// Only this namespace.
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    #[command(flatten)]
+    pub(crate) data: DataFolder,
+}
+
+/// Print what processes wrote.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery logs default                 the last lines of the processes of a resource
+  orrery logs kvcluster default -f    and what comes
+  orrery logs default-kv-0 --lines 1000")]
+pub(crate) struct Logs {
+    /// A process or a resource, or a kind and a name.
+    #[arg(num_args = 1..=2, required = true, value_names = ["KIND|NAME", "NAME"])]
+    pub(crate) target: Vec<String>,
+    /// Go on printing what is written, until Ctrl-C.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// How many lines from the end.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) lines: usize,
+    /// Only this namespace.
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    #[command(flatten)]
+    pub(crate) data: DataFolder,
+}
+
+/// Say what is wrong with files, and what they would change.
+///
+/// Needs neither a cluster nor a running `orrery up`. Schema, defaults, validation rules and each
+/// system's own checks are applied as in a cluster. The comparison is with what ran last on the data
+/// folder. Exit code 1 when something is wrong.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  orrery check kv.yaml\n  orrery check examples/ --data /var/lib/orrery"
+)]
+pub(crate) struct Check {
+    /// Files, or folders whose YAML files are taken.
+    #[arg(required = true, value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataFolder,
+}
+
+/// Read all stored data and say what is damaged.
+///
+/// Every checksum is checked, nothing is changed. The data must not be in use. Exit code 1 when
+/// something is damaged.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  orrery verify\n  orrery verify --data /var/lib/orrery")]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) data: DataFolder,
+}
+
+/// Print the custom resource definitions as YAML.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery crds | kubectl apply --server-side -f -
+  orrery crds kvcluster")]
+pub(crate) struct Crds {
+    /// Only this kind.
+    pub(crate) kind: Option<String>,
+}
+
+/// Carry resources out in a Kubernetes cluster.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery operator --image ghcr.io/example/orrery:0.1.0
+  orrery operator --image orrery:dev --no-lease --namespaces shop,blog")]
+pub(crate) struct Operator {
+    /// Image of the data planes: the one this program comes in.
+    #[arg(long, env = "ORRERY_IMAGE")]
+    pub(crate) image: String,
+    /// Address of /metrics, /healthz and /readyz.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub(crate) http: SocketAddr,
+    /// Namespaces to look after, separated by commas; all when left out.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) namespaces: Vec<String>,
+    /// Name of this process in events and in the lease.
+    #[arg(long, env = "ORRERY_POD", default_value = "orrery-operator")]
+    pub(crate) instance: String,
+    /// Take no lease: this is the only operator.
+    #[arg(long)]
+    pub(crate) no_lease: bool,
+    /// Namespace of the lease.
+    #[arg(long, default_value = "default")]
+    pub(crate) lease_namespace: String,
+    /// Name of the lease.
+    #[arg(long, default_value = "orrery-operator")]
+    pub(crate) lease_name: String,
+    /// How long others wait after the last renewal.
+    #[arg(long, default_value = "15s", value_parser = duration)]
+    pub(crate) lease_duration: Duration,
+    /// When this process gives up if it could not renew.
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub(crate) lease_renew_deadline: Duration,
+    /// Pause between attempts.
+    #[arg(long, default_value = "2s", value_parser = duration)]
+    pub(crate) lease_retry_period: Duration,
+}
+
+/// Run a data plane. The operator and `orrery up` start it; there is seldom a reason to do so by hand.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Serve {
+    #[cfg(feature = "kv")]
+    Kv(ServeArgs),
+}
+
+/// A key-value process: the Redis protocol over a journal.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Environment:
+  ORRERY_LISTEN_RESP, ORRERY_LISTEN_MANAGEMENT, ORRERY_LISTEN_HTTP   addresses, as 127.0.0.1:6379
+  ORRERY_LOG (text, json), ORRERY_LOG_LEVEL                          what is written to standard error
+
+Example:
+  orrery serve kv --config kv.yaml --data ./data")]
+pub(crate) struct ServeArgs {
+    /// The configuration file.
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub(crate) config: PathBuf,
+    /// Folder for everything that is to survive.
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub(crate) data: PathBuf,
+    /// Folder with one file per secret.
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub(crate) secrets: Option<PathBuf>,
+}
+
+/// Print a completion script.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery completion bash > /etc/bash_completion.d/orrery
+  orrery completion zsh > ~/.zfunc/_orrery
+  source <(orrery completion bash)")]
+pub(crate) struct Completion {
+    pub(crate) shell: Shell,
+}
+
+/// Print version and systems.
+#[derive(Debug, Args)]
+pub(crate) struct Version {}
+
+/// A number with a unit: `500ms`, `15s`, `2m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..split].parse().map_err(|_| format!("{text:?} has no number"))?;
+    match &text[split..] {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        _ => Err(format!("{text:?} needs a unit: ms, s or m")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_fits_together_and_every_command_has_help() {
+        let mut command = Cli::command();
+        command.build();
+        command.clone().debug_assert();
+        for command in command.get_subcommands().filter(|c| c.get_name() != "help") {
+            assert!(command.get_about().is_some(), "{} has no help", command.get_name());
+        }
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(duration("15s"), Ok(Duration::from_secs(15)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        duration("15").expect_err("there is no unit");
+        duration("s").expect_err("there is no number");
+    }
+
+    #[test]
+    fn the_flags_of_the_chart_are_understood() {
+        Cli::try_parse_from([
+            "orrery",
+            "operator",
+            "--image=orrery:dev",
+            "--http=0.0.0.0:8080",
+            "--lease-namespace=orrery",
+            "--lease-name=orrery",
+            "--lease-duration=15s",
+            "--lease-renew-deadline=10s",
+            "--lease-retry-period=2s",
+            "--namespaces=a,b",
+        ])
+        .expect("the chart starts the operator like this");
+    }
+}

@@ -1,0 +1,110 @@
+//! One module per command; what several need is here.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use orrery_local::control::{self, Request};
+use orrery_local::folder::Folder;
+use orrery_local::snapshot::Snapshot;
+use serde_json::Value as Json;
+
+use crate::cli::Command;
+
+mod check;
+mod crds;
+mod describe;
+mod down;
+mod get;
+mod logs;
+mod operator;
+mod serve;
+mod up;
+mod verify;
+
+pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Up(arguments) => up::run(arguments),
+        Command::Down(arguments) => down::run(&arguments),
+        Command::Get(arguments) => get::run(&arguments),
+        Command::Describe(arguments) => describe::run(&arguments),
+        Command::Logs(arguments) => logs::run(&arguments),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Crds(arguments) => crds::run(&arguments),
+        Command::Operator(arguments) => operator::run(arguments),
+        Command::Serve(system) => serve::run(system),
+        Command::Completion(arguments) => Ok(completion(&arguments)),
+        Command::Version(_) => Ok(version()),
+    }
+}
+
+fn completion(arguments: &crate::cli::Completion) -> ExitCode {
+    let mut command = <crate::cli::Cli as clap::CommandFactory>::command();
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut command, "orrery", &mut script);
+    crate::output::print(&String::from_utf8_lossy(&script));
+    ExitCode::SUCCESS
+}
+
+fn version() -> ExitCode {
+    let kinds = crate::systems::kinds();
+    let systems: Vec<&str> = kinds.engines.iter().map(|engine| engine.system()).collect();
+    crate::output::print(&format!(
+        "orrery {}\nsystems: {}\n",
+        crate::systems::VERSION,
+        systems.join(", ")
+    ));
+    ExitCode::SUCCESS
+}
+
+/// Asks the `orrery up` of a data folder.
+fn ask(data: &Path, request: Request) -> anyhow::Result<Snapshot> {
+    let folder = open(data)?;
+    Ok(control::ask(&folder, request)?)
+}
+
+fn open(data: &Path) -> anyhow::Result<Folder> {
+    Folder::at(data).with_context(
+        || "there is no data folder; start with `orrery up`, or name another folder with --data",
+    )
+}
+
+/// Objects that are meant by kind, name and namespace.
+fn select<'a>(
+    snapshot: &'a Snapshot,
+    kind: Option<&str>,
+    name: Option<&str>,
+    namespace: Option<&str>,
+) -> anyhow::Result<Vec<&'a Json>> {
+    let kinds = crate::systems::kinds();
+    let info = match kind.filter(|kind| *kind != "all") {
+        None => None,
+        Some(kind) => match kinds.find(kind) {
+            Some(info) => Some(info),
+            None => {
+                let names: Vec<&str> = kinds.all().map(|info| info.plural.as_str()).collect();
+                bail!("kind {kind:?} is not known; known kinds: {}", names.join(", "));
+            }
+        },
+    };
+    let is = |value: &Json, wanted: Option<&str>| wanted.is_none_or(|wanted| *value == wanted);
+    let found: Vec<&Json> = snapshot
+        .objects
+        .iter()
+        .filter(|object| info.is_none_or(|info| object["kind"] == info.kind))
+        .filter(|object| is(&object["metadata"]["name"], name))
+        .filter(|object| is(&object["metadata"]["namespace"], namespace))
+        .collect();
+    if let (Some(name), Some(info), true) = (name, info, found.is_empty()) {
+        let own = snapshot.objects.iter().filter(|object| object["kind"] == info.kind);
+        let names: Vec<&str> =
+            own.filter_map(|object| object["metadata"]["name"].as_str()).collect();
+        let hint = match names.is_empty() {
+            true => "there is none".to_owned(),
+            false => format!("there is: {}", names.join(", ")),
+        };
+        bail!("{} {name:?} was not found; {hint}", info.kind);
+    }
+    Ok(found)
+}

@@ -1,0 +1,28 @@
+//! `orrery crds`.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use crate::{cli, output, systems};
+
+pub(crate) fn run(arguments: &cli::Crds) -> anyhow::Result<ExitCode> {
+    let kinds = systems::kinds();
+    let wanted = match &arguments.kind {
+        None => kinds.all().collect(),
+        Some(name) => match kinds.find(name) {
+            Some(info) => vec![info],
+            None => {
+                let names: Vec<&str> = kinds.all().map(|info| info.plural.as_str()).collect();
+                bail!("kind {name:?} is not known; known kinds: {}", names.join(", "));
+            }
+        },
+    };
+    let mut text = String::new();
+    for info in wanted {
+        text.push_str("---\n");
+        text.push_str(&serde_yaml::to_string(&info.definition)?);
+    }
+    output::print(&text);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,25 @@
+//! `orrery serve`: a data plane, tethered to whoever started it.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use orrery_local::process::tether;
+
+use crate::cli::Serve;
+
+pub(crate) fn run(system: Serve) -> anyhow::Result<ExitCode> {
+    tether::tether()?;
+    orrery_kit::logs::init_from_environment();
+    match system {
+        #[cfg(feature = "kv")]
+        Serve::Kv(arguments) => {
+            let arguments = orrery_kv::ServeArgs {
+                config: arguments.config,
+                data: arguments.data,
+                secrets: arguments.secrets,
+            };
+            let code = orrery_kv::run(&arguments).context("the key-value process failed")?;
+            Ok(ExitCode::from(code))
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! How things are said on the terminal: problems, changes, progress, tables.
+//!
+//! Must not: decide anything.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use jiff::Timestamp;
+use orrery_local::kinds::{KindInfo, Kinds};
+use orrery_local::objects::{Change, Fate};
+use orrery_local::snapshot::Snapshot;
+use orrery_local::spec::Problem;
+use orrery_local::table::{self, Shape};
+use serde_json::Value as Json;
+
+/// Prints to standard output; a closed pipe (`| head`) ends the program quietly.
+pub(crate) fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// An error with its causes.
+pub(crate) fn error(error: &anyhow::Error) {
+    eprintln!("{} {error:#}", red("error:"));
+}
+
+/// What is wrong, one line each.
+pub(crate) fn problems(problems: &[Problem]) {
+    for problem in problems {
+        eprintln!("{} {problem}", red("error:"));
+    }
+}
+
+fn red(text: &str) -> String {
+    paint(text, "31", std::io::stderr().is_terminal())
+}
+
+/// Bold on a terminal.
+pub(crate) fn bold(text: &str) -> String {
+    paint(text, "1", std::io::stdout().is_terminal())
+}
+
+fn paint(text: &str, colour: &str, terminal: bool) -> String {
+    if terminal && std::env::var_os("NO_COLOR").is_none() {
+        format!("\x1b[{colour}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// A change, one line per object and one per field.
+pub(crate) fn change(change: &Change) -> String {
+    match change {
+        Change::Created(key) => format!("  + {key}\n"),
+        Change::Removed(key, Fate::Kept) => format!("  - {key} (its data is kept)\n"),
+        Change::Removed(key, Fate::Deleted) => {
+            format!("  - {key} (with its data: its deletionPolicy is Delete)\n")
+        }
+        Change::Changed(key, fields) => {
+            let fields: Vec<String> =
+                fields.iter().map(|field| format!("      {field}\n")).collect();
+            format!("  ~ {key}\n{}", fields.concat())
+        }
+    }
+}
+
+/// Objects of a snapshot of one kind.
+pub(crate) fn of_kind<'a>(objects: &'a [Json], info: &KindInfo) -> Vec<&'a Json> {
+    let mut own: Vec<&Json> = objects.iter().filter(|object| object["kind"] == info.kind).collect();
+    own.sort_by_key(|object| {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        (text("namespace"), text("name"))
+    });
+    own
+}
+
+/// A list per kind, as `kubectl get` prints several kinds.
+pub(crate) fn lists(objects: &[Json], kinds: &[&KindInfo], wide: bool) -> String {
+    let namespaces = objects.iter().any(|object| object["metadata"]["namespace"] != "default");
+    let shown: Vec<&KindInfo> =
+        kinds.iter().copied().filter(|info| !of_kind(objects, info).is_empty()).collect();
+    let shape = Shape { wide, namespaces, kinds: shown.len() > 1 };
+    let now = Timestamp::now();
+    let lists: Vec<String> =
+        shown.iter().map(|info| table::render(info, &of_kind(objects, info), shape, now)).collect();
+    lists.join("\n")
+}
+
+/// The end of a good start: resources, where they listen, and what to type next.
+pub(crate) fn summary(snapshot: &Snapshot, kinds: &Kinds, data: &std::path::Path) -> String {
+    let infos: Vec<&KindInfo> = kinds.all().collect();
+    let mut text = format!("\n{}", lists(&snapshot.objects, &infos, false));
+    let mut hints = Vec::new();
+    for process in snapshot.processes.iter().filter(|process| process.ready) {
+        for (name, port) in &process.ports {
+            if let Some(hint) = hint(name, *port) {
+                hints.push(vec![hint, format!("talk to {}", process.name)]);
+            }
+        }
+    }
+    let flag = if data == std::path::Path::new(crate::cli::DATA_DEFAULT) {
+        String::new()
+    } else {
+        format!(" --data {}", data.display())
+    };
+    hints.push(vec![format!("orrery get{flag}"), "this list again, from another terminal".into()]);
+    if let Some(process) = snapshot.processes.first() {
+        let command = format!("orrery logs {} -f{flag}", process.name);
+        hints.push(vec![command, "what a process writes".into()]);
+    }
+    text.push_str("\nNext:\n");
+    for line in table::align(&hints).lines() {
+        text.push_str(&format!("  {line}\n"));
+    }
+    text
+}
+
+/// What to type to talk to a port.
+fn hint(port_name: &str, port: u16) -> Option<String> {
+    match port_name {
+        "resp" => Some(format!("redis-cli -p {port}")),
+        "http" => Some(format!("curl http://127.0.0.1:{port}/metrics")),
+        _ => None,
+    }
+}

@@ -1,0 +1,100 @@
+//! `orrery check`: messages as people read them.
+
+use crate::stage::Stage;
+
+const HEAD: &str = "apiVersion: orrery.dev/v1alpha1\n";
+
+/// Exit code and what was printed, with the folder's name taken out.
+fn check(spec: &str) -> (Option<i32>, String) {
+    let stage = Stage::new(spec);
+    let output = stage.run(&["check", "specs"]);
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+fn namespace(spec: &str) -> String {
+    format!("{HEAD}kind: KVNamespace\nmetadata: {{name: a}}\nspec:\n{spec}")
+}
+
+#[test]
+fn bad_files_get_a_message_with_line_and_column() {
+    let cases = [
+        ("syntax", "a: [1, 2\nb: 3\n".to_owned()),
+        ("kind", format!("{HEAD}kind: KVClustr\nmetadata: {{name: a}}\n")),
+        ("version", "apiVersion: orrery.dev/v1\nkind: KVCluster\nmetadata: {name: a}\n".to_owned()),
+        ("name", format!("{HEAD}kind: KVCluster\nmetadata: {{name: Bad_Name}}\nspec: {{}}\n")),
+        (
+            "unknown field",
+            format!(
+                "{HEAD}kind: KVCluster\nmetadata: {{name: a}}\nspec:\n  stroage: {{size: 1Gi}}\n"
+            ),
+        ),
+        (
+            "range",
+            format!(
+                "{HEAD}kind: KVCluster\nmetadata: {{name: a}}\nspec:\n  resp:\n    port: 70000\n"
+            ),
+        ),
+        (
+            "type",
+            format!(
+                "{HEAD}kind: KVCluster\nmetadata: {{name: a}}\nspec:\n  resp:\n    port: '6379'\n"
+            ),
+        ),
+        ("class", namespace("  match: {prefix: \"a:\"}\n  class: Cahce\n")),
+        ("two matches", namespace("  match: {prefix: \"a:\", database: 3}\n  class: Cache\n")),
+        (
+            "no such engine",
+            namespace("  clusterRef: {name: nowhere}\n  match: {prefix: \"a:\"}\n  class: Cache\n"),
+        ),
+        (
+            "not yet",
+            format!("{HEAD}kind: KVCluster\nmetadata: {{name: a}}\nspec:\n  followers: 2\n"),
+        ),
+    ];
+    let mut all = String::new();
+    for (name, spec) in cases {
+        let (code, text) = check(&spec);
+        assert_eq!(code, Some(1), "{name}: {text}");
+        assert!(text.contains("specs/kv.yaml:"), "{name}: {text}");
+        all.push_str(&format!("# {name}\n{text}\n"));
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn a_good_file_says_what_it_would_change_against_what_ran_last() {
+    let cluster =
+        format!("{HEAD}kind: KVCluster\nmetadata: {{name: a}}\nspec:\n  resp: {{databases: 16}}\n");
+    let stage = Stage::new(&cluster);
+    let text = |output: std::process::Output| String::from_utf8(output.stdout).unwrap();
+    let first = text(stage.run(&["check", "specs"]));
+    assert_eq!(first, "1 resource is right; this would change:\n  + KVCluster default/a\n");
+    let up = stage.up();
+    stage.ready("KVCluster", "a", 1);
+    up.interrupt();
+    let same = text(stage.run(&["check", "specs"]));
+    assert_eq!(same, "1 resource is right; nothing would change\n");
+    stage.write("kv.yaml", &cluster.replace("16", "32"));
+    let other = text(stage.run(&["check", "specs"]));
+    let expected = "1 resource is right; this would change:\n  ~ KVCluster default/a\n      spec.resp.databases: 16 → 32\n";
+    assert_eq!(other, expected);
+}
+
+#[test]
+fn a_field_that_cannot_change_is_refused_against_what_ran_last() {
+    let cluster = |size: &str| {
+        format!(
+            "{HEAD}kind: KVCluster\nmetadata: {{name: a}}\nspec:\n  storage: {{size: {size}}}\n"
+        )
+    };
+    let stage = Stage::new(&cluster("2Gi"));
+    let up = stage.up();
+    stage.ready("KVCluster", "a", 1);
+    up.interrupt();
+    stage.write("kv.yaml", &cluster("1Gi"));
+    let output = stage.run(&["check", "specs"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("kv.yaml:5:"), "{said}");
+}
