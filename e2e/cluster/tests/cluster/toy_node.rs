@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use orrery_e2e_cluster::{Cluster, Namespace, Order, Rule, poll, poll_for};
@@ -71,6 +72,21 @@ async fn a_stateful_set_with_volumes_becomes_ready_and_goes() {
         async || pods.list(&ListParams::default()).await.is_ok_and(|pods| pods.items.is_empty());
     poll("no pod left", LIMIT, gone).await.expect("garbage collection ends the pods");
     claims.get("data-web-1").await.expect("the claim stays");
+}
+
+#[tokio::test]
+async fn a_service_of_marked_pods_has_their_addresses() {
+    let Some(namespace) = with_set("endpoints").await else { return };
+    let slices = namespace.api::<EndpointSlice>();
+    let two = async || {
+        let slices = slices.list(&ListParams::default()).await.expect("a list").items;
+        let endpoints = slices.iter().flat_map(|slice| &slice.endpoints);
+        let ready = |endpoint: &&Endpoint| {
+            endpoint.conditions.as_ref().is_some_and(|held| held.ready == Some(true))
+        };
+        endpoints.filter(ready).count() == 2
+    };
+    poll("two endpoints", LIMIT, two).await.expect("the real controller writes them");
 }
 
 #[tokio::test]
