@@ -61,6 +61,7 @@ struct Rule {
 #[derive(Debug)]
 struct State {
     writes: Vec<String>,
+    reads: usize,
     crash: Option<(usize, Side)>,
     rules: VecDeque<Rule>,
 }
@@ -77,7 +78,7 @@ pub struct Faults {
 
 impl Default for Faults {
     fn default() -> Self {
-        let state = State { writes: Vec::new(), crash: None, rules: VecDeque::new() };
+        let state = State { writes: Vec::new(), reads: 0, crash: None, rules: VecDeque::new() };
         Self {
             state: Arc::new(Mutex::new(state)),
             crashed: Arc::new(watch::channel(false).0),
@@ -135,6 +136,11 @@ impl Faults {
     /// Method and path of each write so far, events and leases left out.
     pub fn writes(&self) -> Vec<String> {
         self.lock().writes.clone()
+    }
+
+    /// Number of calls so far that were neither writes nor watches.
+    pub fn reads(&self) -> usize {
+        self.lock().reads
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -216,6 +222,7 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let plan = self.faults.plan(request.method(), request.uri().path());
         let watch = is_watch(&request);
+        self.faults.lock().reads += usize::from(!watch && !is_write(request.method()));
         let faults = self.faults.clone();
         // A future that is made and never polled sends nothing.
         let sent = match plan {

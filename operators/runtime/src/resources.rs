@@ -17,6 +17,7 @@ use k8s_openapi::api::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::children::ChildKind;
@@ -97,10 +98,13 @@ impl<S: Stage> Default for Resources<S> {
 }
 
 impl<S: Stage> Resources<S> {
-    /// Content hash over all objects, SHA-256 in hex; independent of the stage's server-set fields
-    /// only for `Prepared`.
+    /// Content hash over all objects, SHA-256 in hex. What depends on the incarnation of the object
+    /// and not on its spec, owner UID and namespace, is left out: the same spec has the same hash.
     pub fn hash(&self) -> String {
-        content_hash(self)
+        let mut all = serde_json::to_value(self).expect("maps of built objects have string keys");
+        let lists = all.as_object_mut().into_iter().flat_map(|kinds| kinds.values_mut());
+        lists.filter_map(Value::as_array_mut).flatten().for_each(forget_incarnation);
+        content_hash(&all)
     }
 
     /// Number of objects.
@@ -219,6 +223,20 @@ impl Resources<Prepared> {
     }
 }
 
+/// Content hash of one child, by the same rule as [`Resources::hash`].
+pub fn child_hash<T: Serialize>(child: &T) -> String {
+    let mut value = serde_json::to_value(child).expect("maps of built objects have string keys");
+    forget_incarnation(&mut value);
+    content_hash(&value)
+}
+
+fn forget_incarnation(child: &mut Value) {
+    if let Some(metadata) = child.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("ownerReferences");
+        metadata.remove("namespace");
+    }
+}
+
 /// SHA-256 in hex over the JSON form. Struct fields come in declaration order and Kubernetes maps
 /// are B-trees, so equal values give equal hashes.
 pub fn content_hash<T: Serialize + ?Sized>(value: &T) -> String {
@@ -250,6 +268,17 @@ mod tests {
         assert_eq!(sample().hash(), sample().hash());
         assert_eq!(sample().hash().len(), 64);
         assert_ne!(sample().hash(), sample().hibernated().hash());
+    }
+
+    #[test]
+    fn an_object_made_anew_with_the_same_spec_has_the_same_hash() {
+        let mut other = sample();
+        other.stateful_sets[0].metadata.namespace = Some("elsewhere".into());
+        other.stateful_sets[0].metadata.owner_references = Some(vec![Default::default()]);
+        assert_eq!(sample().hash(), other.hash());
+        assert_eq!(child_hash(&sample().stateful_sets[0]), child_hash(&other.stateful_sets[0]));
+        other.stateful_sets[0].metadata.name = Some("b".into());
+        assert_ne!(sample().hash(), other.hash());
     }
 
     #[test]

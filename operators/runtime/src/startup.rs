@@ -4,7 +4,9 @@
 
 use kube::Client;
 use kube::api::{Api, ListParams};
+use tracing::warn;
 
+use crate::backoff::BackoffOptions;
 use crate::system::Object;
 
 /// What is missing, and what to do.
@@ -24,31 +26,89 @@ pub enum StartupError {
     Unreachable { plural: String, group: String, source: kube::Error },
 }
 
+/// How often a server that does not answer is asked, with growing pauses: about 15 seconds.
+const TRIES: u32 = 5;
+
 /// Lists one object of the kind in each namespace that is looked after.
 pub async fn check_definition<K: Object>(
     client: &Client,
     scopes: &[Option<String>],
 ) -> Result<(), StartupError> {
     for scope in scopes {
-        let api: Api<K> = match scope {
-            Some(namespace) => Api::namespaced(client.clone(), namespace),
-            None => Api::all(client.clone()),
-        };
-        let (plural, group) = (K::plural(&()).into_owned(), K::group(&()).into_owned());
-        match api.list_metadata(&ListParams::default().limit(1)).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.is_not_found() => {
-                let kind = K::kind(&()).into_owned();
-                return Err(StartupError::Missing { kind, plural, group });
+        let mut attempt = 1;
+        while let Err(error) = check_scope::<K>(client, scope.as_deref()).await {
+            if attempt == TRIES || !matches!(error, StartupError::Unreachable { .. }) {
+                return Err(error);
             }
-            Err(kube::Error::Api(status)) if status.is_forbidden() => {
-                let message = status.message.clone();
-                return Err(StartupError::Forbidden { plural, group, message });
-            }
-            Err(source) => {
-                return Err(StartupError::Unreachable { plural, group, source });
-            }
+            warn!(%error, attempt, "start-up check");
+            tokio::time::sleep(BackoffOptions::default().wait(attempt, rand::random())).await;
+            attempt += 1;
         }
     }
     Ok(())
+}
+
+async fn check_scope<K: Object>(client: &Client, scope: Option<&str>) -> Result<(), StartupError> {
+    let api: Api<K> = match scope {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let (plural, group) = (K::plural(&()).into_owned(), K::group(&()).into_owned());
+    match api.list_metadata(&ListParams::default().limit(1)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => {
+            Err(StartupError::Missing { kind: K::kind(&()).into_owned(), plural, group })
+        }
+        Err(kube::Error::Api(status)) if status.is_forbidden() => {
+            Err(StartupError::Forbidden { plural, group, message: status.message.clone() })
+        }
+        Err(source) => Err(StartupError::Unreachable { plural, group, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::toy::Toy;
+    use http::{Request, Response};
+    use kube::client::Body;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    async fn check(codes: &'static [u16]) -> (Result<(), StartupError>, usize) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let service = tower::service_fn(move |_request: Request<Body>| {
+            let n = count.fetch_add(1, Ordering::SeqCst);
+            let code = codes[n.min(codes.len() - 1)];
+            let body = match code {
+                200 => r#"{"metadata": {}, "items": []}"#.to_owned(),
+                // What a real server says about a path it does not know.
+                404 => "404 page not found".to_owned(),
+                _ => format!(r#"{{"kind": "Status", "code": {code}, "message": "m"}}"#),
+            };
+            let mut response = Response::new(Body::from(body.into_bytes()));
+            *response.status_mut() = http::StatusCode::from_u16(code).expect("a code");
+            std::future::ready(Ok::<_, tower::BoxError>(response))
+        });
+        let result = check_definition::<Toy>(&Client::new(service, "ns"), &[None]).await;
+        (result, asked.load(Ordering::SeqCst))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_missing_definition_is_told_with_what_to_do() {
+        let (result, asked) = check(&[404]).await;
+        let text = result.expect_err("missing").to_string();
+        assert!(text.contains("toys.test.orrery.dev") && text.contains("helm install"), "{text}");
+        assert_eq!(asked, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_not_up_yet_is_asked_again_but_not_forever() {
+        let (result, asked) = check(&[503, 410, 200]).await;
+        assert!(result.is_ok() && asked == 3);
+        let (result, asked) = check(&[500]).await;
+        assert!(matches!(result, Err(StartupError::Unreachable { .. })));
+        assert_eq!(asked, TRIES as usize);
+    }
 }

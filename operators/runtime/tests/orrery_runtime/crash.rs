@@ -2,7 +2,9 @@
 //! Method: a run without faults counts the writes and gives the end state; then for each write, a
 //! run that dies before it and one that dies after it, each followed by a fresh operator.
 
-use serde_json::json;
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
 
 use orrery_runtime::faults::{Faults, Side};
 
@@ -30,6 +32,15 @@ async fn dies_at(stage: &Stage, k: usize, side: Side, done: impl AsyncFn()) -> b
     died
 }
 
+/// Compares object by object, so that a difference can be read.
+fn same(expected: &BTreeMap<String, Value>, state: &BTreeMap<String, Value>, when: &str) {
+    let names: Vec<&String> = expected.keys().collect();
+    assert_eq!(state.keys().collect::<Vec<_>>(), names, "{when}");
+    for name in names {
+        assert_eq!(state[name], expected[name], "{when}: {name}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_at_any_write_of_a_creation_ends_in_the_same_state() {
     let Some(golden) = stage("crash-create").await else { return };
@@ -47,7 +58,7 @@ async fn a_crash_at_any_write_of_a_creation_ends_in_the_same_state() {
             died |= dies_at(&run, k, side, async || run.ready("a").await).await;
             let _fresh = run.plain();
             run.ready("a").await;
-            assert_eq!(run.state().await, expected, "crash {side:?} write {k}");
+            same(&expected, &run.state().await, &format!("crash {side:?} write {k}"));
             crashes += usize::from(died);
         }
         if !died {
@@ -83,7 +94,7 @@ async fn a_crash_at_any_write_of_a_change_ends_in_the_same_state() {
             died |= dies_at(&run, k, side, async || run.ready("a").await).await;
             let _fresh = run.plain();
             run.ready("a").await;
-            assert_eq!(run.state().await, expected, "crash {side:?} write {k}");
+            same(&expected, &run.state().await, &format!("crash {side:?} write {k}"));
             crashes += usize::from(died);
         }
         if !died {

@@ -16,7 +16,7 @@ use crate::children::{ChildKind, fingerprint};
 use crate::context::Context;
 use crate::events::Notice;
 use crate::labels;
-use crate::resources::content_hash;
+use crate::resources::child_hash;
 use crate::step::ApplyError;
 use crate::system::Identity;
 
@@ -73,7 +73,7 @@ impl<'a> Applier<'a> {
         mut desired: K,
     ) -> Result<K, ApplyError> {
         let name = desired.name_any();
-        let hash = content_hash(&desired);
+        let hash = child_hash(&desired);
         let verdict = self.verdict(kind, &name, &hash);
         if verdict == Verdict::Skip {
             return Ok(desired);

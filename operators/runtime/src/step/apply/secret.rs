@@ -17,7 +17,7 @@ use super::Verdict;
 use super::one::Applier;
 use crate::children::ChildKind;
 use crate::labels;
-use crate::resources::{GeneratedKey, GeneratedSecret, content_hash};
+use crate::resources::{GeneratedKey, GeneratedSecret, child_hash};
 use crate::step::ApplyError;
 
 const KIND: ChildKind = ChildKind::Secret;
@@ -34,7 +34,7 @@ pub(super) async fn all(
 
 async fn one(applier: &mut Applier<'_>, wanted: &GeneratedSecret) -> Result<(), ApplyError> {
     let name = wanted.metadata.name.clone().unwrap_or_default();
-    let hash = content_hash(wanted);
+    let hash = child_hash(wanted);
     let verdict = applier.verdict(KIND, &name, &hash);
     if verdict == Verdict::Skip {
         return Ok(());
