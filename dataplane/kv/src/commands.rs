@@ -18,5 +18,6 @@ pub mod set;
 pub mod string;
 
 pub use crate::command_table::{
-    BeginSearch, CommandSpec, FindKeys, Flags, Handler, KeySpec, Lookup, by_name as lookup, commands,
+    BeginSearch, CommandSpec, FindKeys, Flags, Handler, KeySpec, Lookup, by_name as lookup,
+    commands,
 };

@@ -120,6 +120,7 @@ impl<'a> Writer<'a> {
 
     /// A byte string.
     #[inline]
+    #[must_use]
     pub fn bytes(self, bytes: &[u8]) -> Self {
         let writer = self.number(bytes.len() as u64);
         writer.to.extend_from_slice(bytes);
@@ -168,6 +169,9 @@ pub enum CorruptEffect {
     },
 }
 
+/// Operation, database and key of an effect.
+pub type Head<'a> = (Op, u16, &'a [u8]);
+
 /// Reads effects one after the other.
 #[derive(Debug)]
 pub struct Reader<'a> {
@@ -196,10 +200,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Operation, database and key of the next effect; none at the end.
-    pub fn next_effect(&mut self) -> Result<Option<(Op, u16, &'a [u8])>, CorruptEffect> {
+    pub fn next_effect(&mut self) -> Result<Option<Head<'a>>, CorruptEffect> {
         let Some(byte) = self.from.get(self.at).copied() else { return Ok(None) };
-        let op = Op::from_byte(byte)
-            .ok_or(CorruptEffect::UnknownOp { at: self.at, op: byte })?;
+        let op = Op::from_byte(byte).ok_or(CorruptEffect::UnknownOp { at: self.at, op: byte })?;
         self.at += 1;
         let db = self.database()?;
         Ok(Some((op, db, self.bytes()?)))
@@ -270,7 +273,7 @@ mod tests {
     #[test]
     fn operands_are_read_as_they_were_written() {
         let mut record = Vec::new();
-        Writer::start(&mut record, Op::SetString, 300, b"key")
+        _ = Writer::start(&mut record, Op::SetString, 300, b"key")
             .byte(1)
             .deadline(Some(-5))
             .bytes(b"value");

@@ -256,3 +256,6 @@ impl Machine {
         self.drop_garbage(budget);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -320,11 +320,8 @@ mod tests {
 
     #[test]
     fn deadlines_are_defaulted_and_capped() {
-        let rules = NamespaceRules {
-            ttl_default_ms: Some(100),
-            ttl_max_ms: Some(500),
-            ..space("a", "a")
-        };
+        let rules =
+            NamespaceRules { ttl_default_ms: Some(100), ttl_max_ms: Some(500), ..space("a", "a") };
         let required = NamespaceRules { class: Class::Session, ..space("s", "s") };
         let spaces = Namespaces::compile(Class::Store, vec![rules, required]);
         assert_eq!(spaces.deadline(0, None, 1000), Ok(None));

@@ -14,11 +14,7 @@ use crate::keyspace::hash::HashObject;
 use crate::machine::{Key, Machine, Session};
 
 /// Sets fields, with effect and signal; returns how many are new.
-fn set_fields(
-    m: &mut Machine,
-    key: &Key<'_>,
-    pairs: &[&[u8]],
-) -> Result<usize, super::fail::Fail> {
+fn set_fields(m: &mut Machine, key: &Key<'_>, pairs: &[&[u8]]) -> Result<usize, super::fail::Fail> {
     let added = m.edit(key, true, |hash: &mut HashObject, building| {
         let pairs = pairs.chunks_exact(2);
         pairs.filter(|pair| hash.set(pair[0], pair[1], building)).count()

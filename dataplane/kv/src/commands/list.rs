@@ -112,10 +112,12 @@ fn pop(
     match (popped, most) {
         (None, None) => out.null(),
         (None, Some(_)) => out.null_array(),
-        (Some(popped), None) => popped.iter().for_each(|element| out.bulk(element)),
+        (Some(popped), None) => out.bulk(popped.first().map_or(&[], Vec::as_slice)),
         (Some(popped), Some(_)) => {
             out.array(popped.len());
-            popped.iter().for_each(|element| out.bulk(element));
+            for element in &popped {
+                out.bulk(element);
+            }
         }
     }
     Ok(())

@@ -56,9 +56,7 @@ pub fn between(argument: &[u8], least: i64, most: i64) -> Result<i64, Fail> {
     if (least..=most).contains(&value) {
         return Ok(value);
     }
-    Err(Fail::owned(format!(
-        "ERR value is out of range, value must between {least} and {most}"
-    )))
+    Err(Fail::owned(format!("ERR value is out of range, value must between {least} and {most}")))
 }
 
 /// A 32-bit integer argument (`getIntFromObjectOrReply`).

@@ -3,9 +3,7 @@
 mod combine;
 mod pick;
 
-pub use combine::{
-    sdiff, sdiffstore, sinter, sintercard, sinterstore, sunion, sunionstore,
-};
+pub use combine::{sdiff, sdiffstore, sinter, sintercard, sinterstore, sunion, sunionstore};
 pub use pick::{smembers, spop, srandmember, sscan};
 
 use orrery_resp::Reply;
@@ -93,9 +91,8 @@ pub fn smove(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) 
         }
         m.edit(&from, false, |set: &mut SetObject, _| set.remove(member))?;
         note(m, &from, Op::SetRemove, &[member]);
-        let added = m.edit(&to, true, |set: &mut SetObject, building| {
-            set.insert(member, building)
-        })?;
+        let added =
+            m.edit(&to, true, |set: &mut SetObject, building| set.insert(member, building))?;
         if added == Some(true) {
             note(m, &to, Op::SetAdd, &[member]);
         }

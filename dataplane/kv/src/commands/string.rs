@@ -30,7 +30,8 @@ pub fn get(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) ->
     Ok(())
 }
 
-/// What SET was asked for beyond key and value.
+/// What SET was asked for beyond key and value. One switch per keyword, as the protocol has them.
+#[expect(clippy::struct_excessive_bools)]
 #[derive(Debug, Default)]
 struct SetOptions<'a> {
     only_new: bool,
@@ -228,7 +229,7 @@ pub fn mset(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) -
 
 /// `MSETNX key value [key value ...]`
 pub fn msetnx(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) -> Done {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Err(wrong_arity("msetnx"));
     }
     for pair in args[1..].chunks_exact(2) {
@@ -244,7 +245,7 @@ pub fn msetnx(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply)
 }
 
 fn set_pairs(m: &mut Machine, s: &Session, args: &[&[u8]], name: &str) -> Done {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Err(wrong_arity(name));
     }
     for pair in args[1..].chunks_exact(2) {

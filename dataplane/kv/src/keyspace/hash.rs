@@ -5,6 +5,9 @@ use super::members::Members;
 use super::packed::Packed;
 use super::thresholds::Building;
 
+/// Fields with values, in pairs.
+pub type Pairs<'a> = Box<dyn Iterator<Item = (&'a [u8], &'a [u8])> + 'a>;
+
 /// Fields with values.
 #[derive(Debug, Clone)]
 pub enum HashObject {
@@ -78,14 +81,13 @@ impl HashObject {
             HashObject::Packed(packed) => packed,
         };
         let found = packed.iter().step_by(2).position(|name| name == field);
-        match found {
-            Some(pair) => packed.set(pair * 2 + 1, value),
-            None => {
-                packed.push_back(field);
-                packed.push_back(value);
-                if packed.len() / 2 > building.thresholds.hash_max_listpack_entries {
-                    self.convert(building);
-                }
+        if let Some(pair) = found {
+            packed.set(pair * 2 + 1, value)
+        } else {
+            packed.push_back(field);
+            packed.push_back(value);
+            if packed.len() / 2 > building.thresholds.hash_max_listpack_entries {
+                self.convert(building);
             }
         }
         found.is_none()
@@ -116,7 +118,7 @@ impl HashObject {
     }
 
     /// Fields with values: in order of insertion while small, in no order when large.
-    pub fn iter(&self) -> Box<dyn Iterator<Item = (&[u8], &[u8])> + '_> {
+    pub fn iter(&self) -> Pairs<'_> {
         match self {
             HashObject::Packed(packed) => {
                 let fields = packed.iter().step_by(2);
@@ -147,5 +149,14 @@ impl HashObject {
             }
             HashObject::Table(members) => members.scan(cursor, each),
         }
+    }
+}
+
+impl<'a> IntoIterator for &'a HashObject {
+    type Item = (&'a [u8], &'a [u8]);
+    type IntoIter = Pairs<'a>;
+
+    fn into_iter(self) -> Pairs<'a> {
+        self.iter()
     }
 }

@@ -31,7 +31,7 @@ fn fits(node: &Packed, element_len: usize, thresholds: &Thresholds) -> bool {
     let bytes = node.byte_len() + Packed::element_bytes(element_len);
     let size = thresholds.list_max_listpack_size;
     if size < 0 {
-        return bytes <= 4096 << (-i64::from(size)).clamp(1, 5) - 1;
+        return bytes <= 4096 << ((-i64::from(size)).clamp(1, 5) - 1);
     }
     node.len() < (size.max(1) as usize) && bytes <= NODE_BYTES_SAFE
 }
@@ -214,7 +214,8 @@ impl ListObject {
                 _ => break,
             };
             let nodes = self.nodes.len();
-            removed += self.change(at, |packed| remove_equal_in(packed, element, end, most - removed));
+            removed +=
+                self.change(at, |packed| remove_equal_in(packed, element, end, most - removed));
             let gone = self.nodes.len() < nodes;
             match end {
                 End::Left if !gone => node += 1,

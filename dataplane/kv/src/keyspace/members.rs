@@ -76,7 +76,7 @@ impl Members {
 
     /// A uniformly chosen member with its value.
     pub fn random(&self, random: &mut Random) -> Option<(&[u8], &[u8])> {
-        self.table.random(&mut || random.next()).map(|entry| (entry.key(), entry.string()))
+        self.table.random(&mut || random.bits()).map(|entry| (entry.key(), entry.string()))
     }
 
     /// Visits the members a cursor stands for and returns the next cursor, 0 at the end.

@@ -185,6 +185,7 @@ impl Packed {
     }
 
     /// Splits the elements from `index` on off into a sequence of their own.
+    #[must_use]
     pub fn split_off(&mut self, index: usize) -> Self {
         let at = self.offset(index);
         let bytes = self.bytes.split_off(at);
@@ -197,6 +198,15 @@ impl Packed {
     pub fn append(&mut self, other: &Self) {
         self.bytes.extend_from_slice(&other.bytes);
         self.len += other.len;
+    }
+}
+
+impl<'a> IntoIterator for &'a Packed {
+    type Item = &'a [u8];
+    type IntoIter = Forward<'a>;
+
+    fn into_iter(self) -> Forward<'a> {
+        self.iter()
     }
 }
 

@@ -37,7 +37,7 @@ impl Machine {
 
     /// A generator of its own for one command.
     pub(crate) fn fork_random(&mut self) -> Random {
-        Random::new(self.random.next())
+        Random::new(self.random.bits())
     }
 
     /// The gate of the running command includes the last change of this key.
@@ -115,7 +115,7 @@ impl Machine {
     pub(crate) fn draw(&mut self, db: u16) -> Option<Vec<u8>> {
         let random = &mut self.random;
         let table = &self.databases[usize::from(db)].table;
-        table.random(&mut || random.next()).map(|entry| entry.key().to_vec())
+        table.random(&mut || random.bits()).map(|entry| entry.key().to_vec())
     }
 
     /// The string at the key; an error if it holds something else.
@@ -132,9 +132,7 @@ impl Machine {
     pub(crate) fn read_as<T: Collection>(&mut self, key: &Key<'_>) -> Result<Option<&T>, Fail> {
         match self.read(key) {
             None => Ok(None),
-            Some(entry) => {
-                entry.object().and_then(T::from_object).map(Some).ok_or(WRONG_TYPE)
-            }
+            Some(entry) => entry.object().and_then(T::from_object).map(Some).ok_or(WRONG_TYPE),
         }
     }
 

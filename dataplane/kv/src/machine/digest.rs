@@ -18,9 +18,7 @@ fn value_hash(hasher: KeyHasher, value: ValueRef<'_>) -> u64 {
             .iter()
             .map(|(field, value)| then(then(2, hasher.hash(field)), hasher.hash(value)))
             .fold(2, u64::wrapping_add),
-        ValueRef::List(list) => {
-            list.iter().map(|element| hasher.hash(element)).fold(3, then)
-        }
+        ValueRef::List(list) => list.iter().map(|element| hasher.hash(element)).fold(3, then),
         ValueRef::Set(set) => {
             let mut sum = 4_u64;
             set.each(&mut |member| {

@@ -138,9 +138,7 @@ impl Machine {
             }
             let mut spaces: Vec<u16> = (0..self.memory.queues.len() as u16).collect();
             spaces.retain(|space| !self.namespaces.is_durable(*space));
-            spaces.sort_by_key(|space| {
-                std::cmp::Reverse(self.namespaces.get(*space).used_bytes)
-            });
+            spaces.sort_by_key(|space| std::cmp::Reverse(self.namespaces.get(*space).used_bytes));
             let volatile = self.memory.policy == MemoryPolicy::Volatile;
             if !spaces.into_iter().any(|space| self.evict(space, volatile)) {
                 return Err(OUT_OF_MEMORY);

@@ -80,8 +80,8 @@ mod tests {
     fn a_changed_key_gates_until_its_last_change_is_durable() {
         let mut pending = Pending::default();
         pending.note(7, 1);
-        pending.note(7, 2);
         pending.note(8, 1);
+        pending.note(7, 2);
         assert_eq!((pending.gate(7), pending.gate(8), pending.gate(9)), (2, 1, 0));
         pending.durable(1);
         assert_eq!((pending.gate(7), pending.gate(8), pending.gate_all()), (2, 0, 2));

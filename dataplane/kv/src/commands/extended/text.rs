@@ -85,9 +85,9 @@ fn written_exponent(text: &[u8]) -> Option<i64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let value = digits.iter().fold(0_i64, |value, digit| {
-        (value * 10 + i64::from(digit - b'0')).min(1_000_000_000)
-    });
+    let value = digits
+        .iter()
+        .fold(0_i64, |value, digit| (value * 10 + i64::from(digit - b'0')).min(1_000_000_000));
     Some(sign * value)
 }
 
@@ -108,7 +108,7 @@ fn decimal(negative: bool, mantissa: Big, exponent: i64) -> Extended {
     let numerator = mantissa.shifted_left(shift as usize);
     if numerator.bits() - divisor.bits() > 120 {
         // A long text of a large number: its fraction cannot matter but as sticky bit.
-        let (quotient, rest) = large_quotient(numerator, &divisor);
+        let (quotient, rest) = large_quotient(&numerator, &divisor);
         let (top, below, lost) = quotient.top();
         return clamp(Extended::round(negative, top, below - shift, lost || rest));
     }
@@ -117,7 +117,7 @@ fn decimal(negative: bool, mantissa: Big, exponent: i64) -> Extended {
 }
 
 /// Quotient of more than 128 bits: divides off the powers of ten nine digits at a time.
-fn large_quotient(numerator: Big, divisor: &Big) -> (Big, bool) {
+fn large_quotient(numerator: &Big, divisor: &Big) -> (Big, bool) {
     let digits = numerator.to_text();
     let places = divisor.to_text().len() - 1;
     let (whole, fraction) = digits.split_at(digits.len() - places);

@@ -8,7 +8,8 @@ use crate::commands::options::{DeadlineForm, is};
 use crate::commands::string::set_deadline;
 use crate::machine::{Machine, Session};
 
-/// When an existing deadline may be replaced.
+/// When an existing deadline may be replaced. One switch per keyword, as the protocol has them.
+#[expect(clippy::struct_excessive_bools)]
 #[derive(Debug, Default)]
 struct Conditions {
     none_yet: bool,
@@ -42,9 +43,7 @@ impl Conditions {
             ));
         }
         if conditions.later && conditions.sooner {
-            return Err(Fail::text(
-                "ERR GT and LT options at the same time are not compatible",
-            ));
+            return Err(Fail::text("ERR GT and LT options at the same time are not compatible"));
         }
         Ok(conditions)
     }
@@ -116,7 +115,7 @@ fn tell(
     name: &[u8],
     out: &mut Reply,
     figure: impl FnOnce(i64, i64) -> i64,
-) -> Done {
+) {
     let key = m.key(s, name);
     let now_ms = m.now_ms();
     out.integer(match m.peek(&key).map(crate::keyspace::raw::Entry::expire_ms) {
@@ -124,7 +123,6 @@ fn tell(
         Some(None) => -1,
         Some(Some(at)) => figure(at, now_ms),
     });
-    Ok(())
 }
 
 /// Milliseconds as the nearest second.
@@ -134,22 +132,26 @@ fn seconds(ms: i64) -> i64 {
 
 /// `TTL key`
 pub fn ttl(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) -> Done {
-    tell(m, s, args[1], out, |at, now| seconds((at - now).max(0)))
+    tell(m, s, args[1], out, |at, now| seconds((at - now).max(0)));
+    Ok(())
 }
 
 /// `PTTL key`
 pub fn pttl(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) -> Done {
-    tell(m, s, args[1], out, |at, now| (at - now).max(0))
+    tell(m, s, args[1], out, |at, now| (at - now).max(0));
+    Ok(())
 }
 
 /// `EXPIRETIME key`
 pub fn expiretime(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) -> Done {
-    tell(m, s, args[1], out, |at, _| seconds(at))
+    tell(m, s, args[1], out, |at, _| seconds(at));
+    Ok(())
 }
 
 /// `PEXPIRETIME key`
 pub fn pexpiretime(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) -> Done {
-    tell(m, s, args[1], out, |at, _| at)
+    tell(m, s, args[1], out, |at, _| at);
+    Ok(())
 }
 
 /// `PERSIST key`

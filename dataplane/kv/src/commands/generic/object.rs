@@ -46,16 +46,16 @@ pub fn object(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply)
     let known = ["encoding", "freq", "idletime", "refcount", "help"];
     let Some(name) = known.into_iter().find(|name| is(args[1], name)) else {
         let given = String::from_utf8_lossy(args[1]);
-        return Err(Fail::owned(format!(
-            "ERR unknown subcommand '{given}'. Try OBJECT HELP."
-        )));
+        return Err(Fail::owned(format!("ERR unknown subcommand '{given}'. Try OBJECT HELP.")));
     };
     if args.len() != if name == "help" { 2 } else { 3 } {
         return Err(crate::commands::fail::wrong_arity(&format!("object|{name}")));
     }
     if name == "help" {
         out.array(HELP.len());
-        HELP.iter().for_each(|line| out.simple(line));
+        for line in HELP {
+            out.simple(line);
+        }
         return Ok(());
     }
     let key = m.key(s, args[2]);

@@ -42,9 +42,9 @@ pub fn scan(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) -
         at = m.database(s.db).scan(at, &mut |entry| {
             seen += 1;
             let alive = entry.expire_ms().is_none_or(|at| at > now_ms);
-            let wanted = options.kind.is_none_or(|kind| kind.eq_ignore_ascii_case(
-                type_name(entry).as_bytes(),
-            ));
+            let wanted = options
+                .kind
+                .is_none_or(|kind| kind.eq_ignore_ascii_case(type_name(entry).as_bytes()));
             if alive && wanted && options.accepts(entry.key()) {
                 found.push(entry.key().to_vec());
             }

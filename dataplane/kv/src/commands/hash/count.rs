@@ -34,7 +34,7 @@ pub fn hincrbyfloat(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut 
         Some(text) => parse(text).ok_or(Fail::text("ERR hash value is not a float"))?,
         None => Extended::ZERO,
     };
-    let text = old.add(by).ok_or(NOT_FINITE)?.to_text();
+    let text = old.plus(by).ok_or(NOT_FINITE)?.to_text();
     set_fields(m, &key, &[args[2], &text])?;
     out.bulk(&text);
     Ok(())

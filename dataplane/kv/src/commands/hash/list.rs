@@ -17,7 +17,7 @@ pub fn hgetall(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply
         return Ok(());
     };
     out.map(hash.len());
-    for (field, value) in hash.iter() {
+    for (field, value) in hash {
         out.bulk(field);
         out.bulk(value);
     }

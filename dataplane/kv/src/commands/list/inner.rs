@@ -2,9 +2,7 @@
 
 use orrery_resp::Reply;
 
-use crate::commands::fail::{
-    Done, INDEX_OUT_OF_RANGE, NO_SUCH_KEY, SYNTAX,
-};
+use crate::commands::fail::{Done, INDEX_OUT_OF_RANGE, NO_SUCH_KEY, SYNTAX};
 use crate::commands::number::{index_range, integer};
 use crate::commands::options::is;
 use crate::effects::Op;
@@ -123,9 +121,8 @@ pub fn lrem(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) -
     let end = if count < 0 { End::Right } else { End::Left };
     let most = if count == 0 { usize::MAX } else { count.unsigned_abs() as usize };
     let key = m.key(s, args[1]);
-    let removed = m.edit(&key, false, |list: &mut ListObject, _| {
-        list.remove_equal(args[3], end, most)
-    })?;
+    let removed =
+        m.edit(&key, false, |list: &mut ListObject, _| list.remove_equal(args[3], end, most))?;
     let removed = removed.unwrap_or(0);
     if removed > 0 {
         if let Some(effect) = m.effect(&key, Op::ListRemove) {

@@ -79,7 +79,9 @@ pub fn lpos(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) -
     match (search.count, found.first()) {
         (Some(_), _) => {
             out.array(found.len());
-            found.iter().for_each(|at| out.integer(*at as i64));
+            for at in &found {
+                out.integer(*at as i64);
+            }
         }
         (None, Some(at)) => out.integer(*at as i64),
         (None, None) => out.null(),
@@ -108,7 +110,9 @@ pub fn lmpop(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) 
         out.array(2);
         out.bulk(name);
         out.array(popped.len());
-        popped.iter().for_each(|element| out.bulk(element));
+        for element in &popped {
+            out.bulk(element);
+        }
         return Ok(());
     }
     out.null_array();

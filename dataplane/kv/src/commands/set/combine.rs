@@ -58,13 +58,7 @@ fn combine(m: &Machine, keys: &[Key<'_>], how: Combination) -> SetObject {
     result
 }
 
-fn answer(
-    m: &mut Machine,
-    s: &Session,
-    args: &[&[u8]],
-    out: &mut Reply,
-    how: Combination,
-) -> Done {
+fn answer(m: &mut Machine, s: &Session, args: &[&[u8]], out: &mut Reply, how: Combination) -> Done {
     let keys = open(m, s, &args[1..])?;
     let result = combine(m, &keys, how);
     out.set(result.len());
@@ -75,13 +69,7 @@ fn answer(
     Ok(())
 }
 
-fn store(
-    m: &mut Machine,
-    s: &Session,
-    args: &[&[u8]],
-    out: &mut Reply,
-    how: Combination,
-) -> Done {
+fn store(m: &mut Machine, s: &Session, args: &[&[u8]], out: &mut Reply, how: Combination) -> Done {
     let keys = open(m, s, &args[2..])?;
     let result = combine(m, &keys, how);
     let to = m.key(s, args[1]);

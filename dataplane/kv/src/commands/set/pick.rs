@@ -81,7 +81,9 @@ pub fn srandmember(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut R
     let all = set.to_vec();
     let chosen = distinct(total, all.len(), &mut random);
     out.array(chosen.len());
-    chosen.into_iter().for_each(|at| out.bulk(&all[at]));
+    for at in chosen {
+        out.bulk(&all[at]);
+    }
     Ok(())
 }
 
@@ -115,13 +117,17 @@ pub fn spop(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) -
         m.delete_as_command(&key);
     } else {
         m.edit(&key, false, |set: &mut SetObject, _| {
-            members.iter().for_each(|member| _ = set.remove(member));
+            for member in &members {
+                set.remove(member);
+            }
         })?;
         note(m, &key, Op::SetRemove, &members);
     }
     if wanted.is_some() {
         out.set(members.len());
     }
-    members.iter().for_each(|member| out.bulk(member));
+    for member in members {
+        out.bulk(member);
+    }
     Ok(())
 }

@@ -67,7 +67,7 @@ pub fn incrbyfloat(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut R
         }
     };
     let by = parse(args[2]).ok_or(NOT_A_FLOAT)?;
-    let text = old.add(by).ok_or(NOT_FINITE)?.to_text();
+    let text = old.plus(by).ok_or(NOT_FINITE)?.to_text();
     let kind = if text.len() <= 44 { Kind::Embstr } else { Kind::Raw };
     m.set_string_as(&key, place, kind, &text, expire_ms)?;
     out.bulk(&text);

@@ -82,19 +82,16 @@ pub fn setrange(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Repl
     }
     let end = offset.saturating_add(args[3].len());
     check_len(m, &key, end)?;
-    match place {
-        Some(place) => {
-            m.put_range(&key, place, offset, args[3]);
-            if let Some(effect) = m.effect(&key, Op::SetRange) {
-                _ = effect.number(offset as u64).bytes(args[3]);
-            }
-            m.signal_modified(&key);
+    if let Some(place) = place {
+        m.put_range(&key, place, offset, args[3]);
+        if let Some(effect) = m.effect(&key, Op::SetRange) {
+            _ = effect.number(offset as u64).bytes(args[3]);
         }
-        None => {
-            let mut value = vec![0; end];
-            value[offset..].copy_from_slice(args[3]);
-            m.set_string_as(&key, None, Kind::Raw, &value, None)?;
-        }
+        m.signal_modified(&key);
+    } else {
+        let mut value = vec![0; end];
+        value[offset..].copy_from_slice(args[3]);
+        m.set_string_as(&key, None, Kind::Raw, &value, None)?;
     }
     out.integer(old.max(end) as i64);
     Ok(())

@@ -140,8 +140,7 @@ impl Entry {
     pub fn boxed(key: &[u8], object: Object, expire_ms: Option<i64>) -> Self {
         let kind = object.kind();
         let raw = Box::into_raw(Box::new(object));
-        let (entry, shape) =
-            Self::allocate(kind as u8, key, size_of::<*mut Object>(), expire_ms);
+        let (entry, shape) = Self::allocate(kind as u8, key, size_of::<*mut Object>(), expire_ms);
         // SAFETY: eight bytes are reserved at `value_at`; the write is unaligned.
         unsafe {
             entry.ptr.as_ptr().add(shape.value_at).cast::<*mut Object>().write_unaligned(raw);
@@ -203,9 +202,7 @@ impl Entry {
     pub fn key(&self) -> &[u8] {
         let shape = self.shape();
         // SAFETY: key bytes were initialised by `allocate` and live as long as the entry.
-        unsafe {
-            std::slice::from_raw_parts(self.ptr.as_ptr().add(shape.key_at), shape.key_len)
-        }
+        unsafe { std::slice::from_raw_parts(self.ptr.as_ptr().add(shape.key_at), shape.key_len) }
     }
 
     /// The string value, whichever string kind it has; empty for other kinds.
@@ -313,6 +310,7 @@ impl Entry {
     }
 
     /// The same value under another key, without copying a boxed value.
+    #[must_use]
     pub fn renamed(mut self, key: &[u8]) -> Self {
         let expire_ms = self.expire_ms();
         self.moved(Some(key), expire_ms)
@@ -347,6 +345,7 @@ impl Entry {
     }
 
     /// A deep copy.
+    #[must_use]
     pub fn duplicate(&self) -> Self {
         let mut copy = match self.object() {
             None => Entry::inline(self.kind(), self.key(), self.string(), self.expire_ms()),

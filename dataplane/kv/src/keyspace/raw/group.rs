@@ -17,7 +17,6 @@ pub(super) struct Group {
 }
 
 /// A set of slots of one group, lowest first.
-#[derive(Clone, Copy)]
 pub(super) struct Slots(pub(super) u32);
 
 impl Iterator for Slots {
@@ -51,7 +50,7 @@ impl Group {
             };
             // SAFETY: SSE2 is part of x86_64; the group is 16-aligned and `tags` comes first.
             unsafe {
-                let tags = _mm_load_si128(self.tags.as_ptr().cast::<__m128i>());
+                let tags = _mm_load_si128(std::ptr::from_ref(self).cast::<__m128i>());
                 let equal = _mm_cmpeq_epi8(tags, _mm_set1_epi8(tag as i8));
                 Slots(_mm_movemask_epi8(equal) as u32)
             }
@@ -71,7 +70,7 @@ impl Group {
             use core::arch::x86_64::{__m128i, _mm_load_si128, _mm_movemask_epi8};
             // SAFETY: as in `matching`; the high bits of the tags are the mask.
             unsafe {
-                let tags = _mm_load_si128(self.tags.as_ptr().cast::<__m128i>());
+                let tags = _mm_load_si128(std::ptr::from_ref(self).cast::<__m128i>());
                 Slots(_mm_movemask_epi8(tags) as u32)
             }
         }

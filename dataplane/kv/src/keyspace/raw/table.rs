@@ -18,7 +18,7 @@ use crate::keyspace::hasher::KeyHasher;
 
 /// One array of groups.
 struct Groups {
-    groups: Box<[Group]>,
+    array: Box<[Group]>,
     /// Entries in it.
     items: usize,
     /// Slots that are not empty: entries and deleted slots.
@@ -29,23 +29,23 @@ impl Groups {
     fn new(count: usize) -> Self {
         debug_assert!(count.is_power_of_two());
         // SAFETY: all-zero tags mean "empty", and slots need no initialisation.
-        let groups = unsafe { Box::<[Group]>::new_zeroed_slice(count).assume_init() };
-        Self { groups, items: 0, used: 0 }
+        let array = unsafe { Box::<[Group]>::new_zeroed_slice(count).assume_init() };
+        Self { array, items: 0, used: 0 }
     }
 
     #[inline]
     fn mask(&self) -> usize {
-        self.groups.len() - 1
+        self.array.len() - 1
     }
 
     fn is_full(&self) -> bool {
-        self.used + 1 > self.groups.len() * WIDTH / 8 * 7
+        self.used + 1 > self.array.len() * WIDTH / 8 * 7
     }
 
     /// The entry of a slot whose tag has the high bit.
     #[inline]
     fn at(&self, group: usize, slot: usize) -> &Entry {
-        let group = &self.groups[group];
+        let group = &self.array[group];
         assert!(group.tags[slot] >= 0x80, "a place must hold an entry");
         // SAFETY: the tag says that the slot is initialised.
         unsafe { group.slots[slot].assume_init_ref() }
@@ -53,7 +53,7 @@ impl Groups {
 
     #[inline]
     fn at_mut(&mut self, group: usize, slot: usize) -> &mut Entry {
-        let group = &mut self.groups[group];
+        let group = &mut self.array[group];
         assert!(group.tags[slot] >= 0x80, "a place must hold an entry");
         // SAFETY: the tag says that the slot is initialised.
         unsafe { group.slots[slot].assume_init_mut() }
@@ -65,7 +65,7 @@ impl Groups {
         let mask = self.mask();
         let mut at = hash as usize & mask;
         loop {
-            let group = &self.groups[at];
+            let group = &self.array[at];
             for slot in group.matching(tag) {
                 if self.at(at, slot).key() == key {
                     return Some((at, slot));
@@ -82,7 +82,7 @@ impl Groups {
         let mask = self.mask();
         let mut at = hash as usize & mask;
         loop {
-            let group = &mut self.groups[at];
+            let group = &mut self.array[at];
             if let Some(slot) = group.free_slot() {
                 if group.tags[slot] == EMPTY {
                     self.used += 1;
@@ -97,7 +97,7 @@ impl Groups {
     }
 
     fn take(&mut self, at: usize, slot: usize) -> Entry {
-        let group = &mut self.groups[at];
+        let group = &mut self.array[at];
         assert!(group.tags[slot] >= 0x80, "a place must hold an entry");
         if group.has_empty() {
             group.tags[slot] = EMPTY;
@@ -115,7 +115,7 @@ impl Groups {
         let mask = self.mask();
         let mut at = home;
         for _ in 0..=mask {
-            let group = &self.groups[at];
+            let group = &self.array[at];
             for slot in group.full() {
                 if hasher.hash(self.at(at, slot).key()) as usize & mask == home {
                     each(at, slot);
@@ -130,7 +130,7 @@ impl Groups {
 
     /// Drops the entries of group `at`.
     fn clear_group(&mut self, at: usize) {
-        for slot in self.groups[at].full() {
+        for slot in self.array[at].full() {
             drop(self.take(at, slot));
         }
     }
@@ -210,8 +210,8 @@ impl Table {
 
     /// Bytes of the index itself, without the entries.
     pub fn index_bytes(&self) -> usize {
-        let main = self.main.as_ref().map_or(0, |main| main.groups.len());
-        let leaving = self.leaving.as_ref().map_or(0, |leaving| leaving.groups.groups.len());
+        let main = self.main.as_ref().map_or(0, |main| main.array.len());
+        let leaving = self.leaving.as_ref().map_or(0, |leaving| leaving.groups.array.len());
         (main + leaving) * size_of::<Group>()
     }
 
@@ -282,7 +282,7 @@ impl Table {
             let mask = groups.mask();
             let mut at = hash as usize & mask;
             loop {
-                let group = &groups.groups[at];
+                let group = &groups.array[at];
                 for slot in group.matching(tag_of(hash)) {
                     let entry = groups.at(at, slot);
                     if self.hasher.hash(entry.key()) == hash && wanted(entry) {
@@ -315,7 +315,7 @@ impl Table {
         let Place { side, group, slot } = self.place(hash, key)?;
         let entry = self.side_mut(side)?.take(group, slot);
         self.move_groups(1);
-        let slots = self.main.as_ref().map_or(0, |main| main.groups.len() * WIDTH);
+        let slots = self.main.as_ref().map_or(0, |main| main.array.len() * WIDTH);
         if slots > WIDTH && self.len() < slots / 8 && !self.is_moving() {
             self.resize(self.len() + 1);
         }
@@ -340,7 +340,7 @@ impl Table {
         let mut quarters = budget.saturating_mul(4);
         while quarters > 0 && leaving.groups.items > 0 {
             let at = leaving.next;
-            let full = leaving.groups.groups[at].full();
+            let full = leaving.groups.array[at].full();
             quarters = quarters.saturating_sub(if full.0 == 0 { 1 } else { 4 });
             for slot in full {
                 let entry = leaving.groups.take(at, slot);
@@ -355,7 +355,7 @@ impl Table {
 
     /// Makes room for `items` entries at once, for loading.
     pub fn reserve(&mut self, items: usize) {
-        let room = self.main.as_ref().map_or(0, |main| main.groups.len() * WIDTH / 8 * 7);
+        let room = self.main.as_ref().map_or(0, |main| main.array.len() * WIDTH / 8 * 7);
         if items > room {
             self.resize(items * 7 / 8);
         }
@@ -393,7 +393,7 @@ impl Table {
         if let Some(leaving) = self.leaving.as_deref() {
             sides[1] = (Side::Leaving, &leaving.groups);
             count = 2;
-            if leaving.groups.groups.len() < main.groups.len() {
+            if leaving.groups.array.len() < main.array.len() {
                 sides.swap(0, 1);
             }
         }
@@ -421,8 +421,8 @@ impl Table {
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         [Side::Main, Side::Leaving].into_iter().filter_map(|side| self.side(side)).flat_map(
             |groups| {
-                (0..groups.groups.len()).flat_map(move |group| {
-                    groups.groups[group].full().map(move |slot| groups.at(group, slot))
+                (0..groups.array.len()).flat_map(move |group| {
+                    groups.array[group].full().map(move |slot| groups.at(group, slot))
                 })
             },
         )
@@ -434,16 +434,16 @@ impl Table {
             return None;
         }
         let main = self.main.as_ref()?;
-        let main_slots = main.groups.len() * WIDTH;
+        let main_slots = main.array.len() * WIDTH;
         let leaving = self.leaving.as_deref().map(|leaving| &leaving.groups);
-        let slots = main_slots + leaving.map_or(0, |groups| groups.groups.len() * WIDTH);
+        let slots = main_slots + leaving.map_or(0, |groups| groups.array.len() * WIDTH);
         loop {
             let pick = ((u128::from(random()) * slots as u128) >> 64) as usize;
             let (groups, pick) = match leaving {
                 Some(groups) if pick >= main_slots => (groups, pick - main_slots),
                 _ => (main, pick),
             };
-            if groups.groups[pick / WIDTH].tags[pick % WIDTH] >= 0x80 {
+            if groups.array[pick / WIDTH].tags[pick % WIDTH] >= 0x80 {
                 return Some(groups.at(pick / WIDTH, pick % WIDTH));
             }
         }
@@ -460,7 +460,7 @@ impl Table {
     #[inline]
     pub fn prefetch(&self, hash: u64) {
         if let Some(main) = self.main.as_ref() {
-            let group = &raw const main.groups[hash as usize & main.mask()];
+            let group = &raw const main.array[hash as usize & main.mask()];
             prefetch(group.cast::<u8>());
             prefetch(group.cast::<u8>().wrapping_add(64));
             prefetch(group.cast::<u8>().wrapping_add(128));
@@ -472,7 +472,7 @@ impl Table {
     pub fn prefetch_entry(&self, hash: u64) {
         if let Some(main) = self.main.as_ref() {
             let at = hash as usize & main.mask();
-            if let Some(slot) = main.groups[at].matching(tag_of(hash)).next() {
+            if let Some(slot) = main.array[at].matching(tag_of(hash)).next() {
                 main.at(at, slot).prefetch();
             }
         }
@@ -499,7 +499,7 @@ impl Remains {
                 self.parts.pop();
                 continue;
             }
-            for slot in part.groups.groups[part.next].full() {
+            for slot in part.groups.array[part.next].full() {
                 each(part.groups.take(part.next, slot));
             }
             part.next += 1;
