@@ -8,6 +8,7 @@ mod fields;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
+use serde_json::Value;
 
 use crate::kv::{KVCluster, KVNamespace};
 
@@ -35,9 +36,44 @@ pub fn crd_files() -> Vec<(String, String)> {
 /// One definition as YAML.
 pub fn crd_yaml(crd: &CustomResourceDefinition) -> String {
     // Through a JSON value, so that maps come out sorted whatever order the types have.
-    let json = serde_json::to_value(crd).expect("a definition has string keys only");
+    let mut json = serde_json::to_value(crd).expect("a definition has string keys only");
+    join_descriptions(&mut json);
     let yaml = serde_yaml::to_string(&json).expect("JSON is YAML");
-    format!("{HEADER}{yaml}")
+    let lines = yaml.lines().map(quoted).collect::<Vec<_>>().join("\n");
+    format!("{HEADER}{lines}\n")
+}
+
+/// Makes one line of each description: its line breaks are those of the source code.
+fn join_descriptions(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (key, field) in fields {
+                if let (true, Value::String(text)) = (key == "description", &mut *field) {
+                    *text = text.replace('\n', " ");
+                }
+                join_descriptions(field);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(join_descriptions),
+        _ => {}
+    }
+}
+
+/// Words that YAML 1.1, which kubectl reads, takes for booleans when they are not quoted.
+const BOOLEANS: [&str; 16] = [
+    "on", "On", "ON", "off", "Off", "OFF", "yes", "Yes", "YES", "no", "No", "NO", "y", "Y", "n",
+    "N",
+];
+
+/// The line with its value quoted where YAML 1.1 would read a boolean.
+fn quoted(line: &str) -> String {
+    let content = line.trim_start().trim_start_matches("- ");
+    let word = content.split_once(": ").map_or(content, |(_, value)| value);
+    if BOOLEANS.contains(&word) {
+        format!("{}'{word}'", &line[..line.len() - word.len()])
+    } else {
+        line.to_owned()
+    }
 }
 
 /// Pages below `docs/`: one per kind, the reasons, and what is not carried out yet.
@@ -75,6 +111,17 @@ mod tests {
                 committed == content,
                 "{path} differs from the types: run `UPDATE=1 cargo test -p orrery-api --features crd`"
             );
+        }
+    }
+
+    #[test]
+    fn words_that_older_yaml_reads_as_booleans_are_quoted() {
+        assert_eq!(quoted("  default: Off"), "  default: 'Off'");
+        assert_eq!(quoted("  - On"), "  - 'On'");
+        assert_eq!(quoted("  - name: y"), "  - name: 'y'");
+        for kept in ["  description: turn it: Off", "  description: Off or On", "  default: Offset"]
+        {
+            assert_eq!(quoted(kept), kept);
         }
     }
 

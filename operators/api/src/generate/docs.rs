@@ -81,11 +81,11 @@ pub(super) fn not_yet_page() -> String {
 
 fn row(kind: &str, field: &Field) -> String {
     let default = match (&field.default, field.required) {
-        (Some(Value::Object(_)), _) => String::new(),
+        // The defaults of an object are those of its fields, which have rows of their own.
+        (Some(Value::Object(_)), _) | (None, false) => String::new(),
         (Some(Value::String(text)), _) => format!("`{text}`"),
         (Some(value), _) => format!("`{value}`"),
         (None, true) => "required".to_owned(),
-        (None, false) => String::new(),
     };
     let mut meaning = cell(&field.description);
     if let Some(entry) = not_yet::of(kind, &field.path) {

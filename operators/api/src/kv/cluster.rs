@@ -210,10 +210,12 @@ pub struct Resp {
     /// Certificate of the listener. Left out: no TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// Password of the `default` user. Left out: the operator makes one in the Secret `<name>-kv`.
+    /// Password of the `default` user. Left out: the operator makes one, under the key `password` of
+    /// the Secret `<name>-kv`. On one machine without Kubernetes no password is made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
-    /// Off (one endpoint), or Slots (Redis Cluster redirects).
+    /// "Off" (one endpoint), or Slots (Redis Cluster redirects). Write "Off" with its quotes: kubectl
+    /// reads the bare word as a boolean.
     pub cluster_mode: ClusterMode,
 }
 
@@ -234,7 +236,8 @@ impl Default for Resp {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Auth {
-    /// Secret with the key `password`.
+    /// Secret with the key `password`. It is read when a pod starts: after changing it, give
+    /// `spec.restart` a new value.
     pub secret_ref: LocalRef,
 }
 
@@ -253,7 +256,7 @@ pub enum ClusterMode {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Memcached {
-    /// Off or On.
+    /// "Off" or "On". Write the quotes: kubectl reads the bare words as booleans.
     pub mode: MemcachedMode,
     /// Port of the Services and of the pods.
     #[schemars(range(min = 1024, max = 65_535), extend("x-kubernetes-validations" = rules(&[
