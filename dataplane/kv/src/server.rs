@@ -69,7 +69,10 @@ pub(crate) enum Ending {
     /// Serving.
     No,
     /// No new connections or commands; what was accepted becomes durable and is answered.
-    Draining { until_ms: u64 },
+    /// `ends`: the process ends afterwards; else it only reports that it is drained.
+    Draining { until_ms: u64, ends: bool },
+    /// Drained, and waiting to be ended.
+    Drained,
     /// The loop ends after this turn.
     Now,
 }

@@ -134,7 +134,7 @@ impl Shard {
             self.disown_unknown();
             if self.ending != Ending::Now {
                 let until_ms = self.clock.mono_ms + FAILED_DRAIN_MS;
-                self.ending = Ending::Draining { until_ms };
+                self.ending = Ending::Draining { until_ms, ends: true };
                 self.stop_listening();
             }
         }
@@ -158,8 +158,8 @@ impl Shard {
     }
 
     fn go_on_ending(&mut self) {
-        let Ending::Draining { until_ms } = self.ending else { return };
-        let is_durable = self.durable >= self.log.appended();
+        let Ending::Draining { until_ms, ends } = self.ending else { return };
+        let is_durable = self.machine.effects().is_empty() && self.durable >= self.log.appended();
         let is_late = self.clock.mono_ms >= until_ms;
         if self.log.is_failed() {
             if is_late {
@@ -175,7 +175,7 @@ impl Shard {
                 self.settle(slot, connection);
             }
             if is_late || self.clients.len() == 0 {
-                self.ending = Ending::Now;
+                self.ending = if ends { Ending::Now } else { Ending::Drained };
             }
         }
     }

@@ -50,7 +50,25 @@ impl Shard {
             self.reject(connection, Some(spec), reply, &error);
             return None;
         }
+        if connection.durability == Durability::None && self.would_journal(connection, spec, args) {
+            let text = "DURABILITY this connection may only write keys that are not journalled";
+            self.reject(connection, Some(spec), reply, text);
+            return None;
+        }
         Some(spec)
+    }
+
+    /// Whether a command writes keys of a journalled class. One without keys may write any.
+    fn would_journal(
+        &self,
+        connection: &Connection,
+        spec: &'static CommandSpec,
+        args: &[&[u8]],
+    ) -> bool {
+        let positions = spec.key_positions(args);
+        let is_durable =
+            |at: &usize| self.machine.class_of(connection.session.db, args[*at]).is_durable();
+        spec.is_write() && (positions.is_empty() || positions.iter().any(is_durable))
     }
 
     /// Why no write is accepted now, as an error reply.

@@ -80,7 +80,7 @@ impl Shard {
                 Request::Promote { epoch, answer } => _ = answer.send(self.promote(epoch)),
                 Request::Fence { epoch, answer } => _ = answer.send(self.fence(epoch)),
                 Request::Drain { seconds, answer } => {
-                    self.drain(if seconds == 0 { DRAIN_SECONDS } else { seconds });
+                    self.drain(if seconds == 0 { DRAIN_SECONDS } else { seconds }, false);
                     _ = answer.send(Ok(Finished {
                         position: self.log.appended(),
                         ..Finished::default()
@@ -90,19 +90,24 @@ impl Shard {
                 Request::Restore { folder, on, answer } => {
                     _ = answer.send(self.restore_from(&folder, &on));
                 }
-                Request::Shutdown => self.drain(DRAIN_SECONDS),
+                Request::Shutdown => self.drain(DRAIN_SECONDS, true),
             }
         }
         self.publish();
     }
 
-    /// Stops taking work; the loop ends when everything accepted is durable and answered.
-    pub(crate) fn drain(&mut self, seconds: u32) {
-        if self.ending == Ending::No {
-            tracing::info!(clients = self.clients.len(), "draining");
-            self.stop_listening();
-            let until_ms = self.clock.mono_ms + u64::from(seconds) * 1000;
-            self.ending = Ending::Draining { until_ms };
+    /// Stops taking work and finishes what was accepted; then the process waits, or ends.
+    pub(crate) fn drain(&mut self, seconds: u32, ends: bool) {
+        let until_ms = self.clock.mono_ms + u64::from(seconds) * 1000;
+        match &mut self.ending {
+            Ending::No => {
+                tracing::info!(clients = self.clients.len(), "draining");
+                self.stop_listening();
+                self.ending = Ending::Draining { until_ms, ends };
+            }
+            Ending::Draining { ends: ends_already, .. } => *ends_already |= ends,
+            Ending::Drained if ends => self.ending = Ending::Now,
+            Ending::Drained | Ending::Now => {}
         }
     }
 
@@ -206,7 +211,7 @@ impl Shard {
                 let taken = answer.lock().ok().and_then(|mut answer| answer.take());
                 let result = result.map_err(OperandError::Unavailable).map(|done| Finished {
                     position: done.position,
-                    location: done.location,
+                    location: format!("file://{}", done.location),
                     units: done.keys,
                 });
                 if let Some(answer) = taken {

@@ -104,9 +104,12 @@ impl Reply {
 
     /// An error with its code first (`ERR syntax error`); line breaks become spaces.
     pub fn error(&mut self, text: impl AsRef<[u8]>) {
-        let text = text.as_ref().trim_ascii_end();
-        self.buffer.push(b'-');
         let line_break = |b: &u8| matches!(b, b'\r' | b'\n');
+        let mut text = text.as_ref();
+        while let [rest @ .., b'\r' | b'\n'] = text {
+            text = rest;
+        }
+        self.buffer.push(b'-');
         self.buffer
             .extend(text.iter().map(|b| if line_break(b) { b' ' } else { *b }));
         self.raw(b"\r\n");
@@ -338,7 +341,7 @@ mod tests {
 
     #[test]
     fn an_error_stays_on_one_line() {
-        assert_eq!(both(|r| r.error("ERR a\r\nb\r\n")).0, "-ERR a  b\r\n");
+        assert_eq!(both(|r| r.error("ERR a\r\nb \r\n")).0, "-ERR a  b \r\n");
     }
 
     #[test]

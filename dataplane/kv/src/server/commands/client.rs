@@ -253,10 +253,6 @@ fn tracking_info(call: &mut Call<'_>) {
 }
 
 fn caching(call: &mut Call<'_>) {
-    if !call.is(2, "YES") && !call.is(2, "NO") {
-        call.syntax_error();
-        return;
-    }
     call.reply.error(
         "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or \
          OPTOUT mode enabled",

@@ -38,7 +38,7 @@ fn info(call: &mut Call<'_>) {
     for name in &call.args[2..] {
         match by_full_name(name) {
             Some(spec) => write_info(call.reply, spec),
-            None => call.reply.null_array(),
+            None => call.reply.null(),
         }
     }
 }
@@ -53,11 +53,11 @@ fn write_info(reply: &mut Reply, spec: &CommandSpec) {
     reply.integer(i64::from(spec.last_key));
     reply.integer(i64::from(spec.key_step));
     write_statuses(reply, spec.acl);
-    reply.array(spec.tips.len());
+    reply.set(spec.tips.len());
     spec.tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
-    reply.array(spec.key_specs.len());
+    reply.set(spec.key_specs.len());
     spec.key_specs.iter().for_each(|keys| write_key_spec(reply, keys));
-    reply.array(spec.subcommands.len());
+    reply.set(spec.subcommands.len());
     spec.subcommands.iter().for_each(|sub| write_info(reply, sub));
 }
 

@@ -1,0 +1,14 @@
+//! The engine as its clients meet it: real processes, real sockets.
+
+#[path = "kv/crash.rs"]
+mod crash;
+#[path = "kv/hostile.rs"]
+mod hostile;
+#[path = "kv/management.rs"]
+mod management;
+#[path = "kv/process.rs"]
+mod process;
+#[path = "kv/session.rs"]
+mod session;
+#[path = "kv/snapshot.rs"]
+mod snapshot;

@@ -1,0 +1,233 @@
+//! Starts the engine as a child: this test program itself, told by its environment to serve. So
+//! `kill -9` is real, and no other binary has to be built first. And a small RESP client.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use orrery_kv::ServeArgs;
+
+const CONFIG: &str = "ORRERY_TEST_CONFIG";
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Not a test of its own: what [`Engine::start`] runs.
+#[test]
+#[ignore = "the child process of the other tests"]
+fn serve() {
+    let config = PathBuf::from(std::env::var_os(CONFIG).expect("the parent sets it"));
+    let folder = config.parent().expect("it is in a folder").to_owned();
+    let args =
+        ServeArgs { config, data: folder.join("data"), secrets: Some(folder.join("secrets")) };
+    let code = orrery_kv::run(&args).expect("it starts");
+    std::process::exit(i32::from(code));
+}
+
+/// A running engine in a folder of its own.
+pub(crate) struct Engine {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) management: u16,
+    child: Child,
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("bound").port()
+}
+
+fn spawn(folder: &tempfile::TempDir, management: u16) -> Child {
+    Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "process::serve", "--ignored", "--nocapture"])
+        .env(CONFIG, folder.path().join("kv.yaml"))
+        .env("ORRERY_LISTEN_RESP", "127.0.0.1:0")
+        .env("ORRERY_LISTEN_HTTP", "127.0.0.1:0")
+        .env("ORRERY_LISTEN_MANAGEMENT", format!("127.0.0.1:{management}"))
+        .stdout(Stdio::null())
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("the child starts")
+}
+
+impl Engine {
+    pub(crate) fn start(config: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::create_dir(folder.path().join("secrets")).expect("writable");
+        let socket = folder.path().join("kv.sock");
+        let text = format!("unixSocket: {}\n{config}", socket.display());
+        std::fs::write(folder.path().join("kv.yaml"), text).expect("writable");
+        Self::start_in(folder)
+    }
+
+    pub(crate) fn start_with_password(password: &str) -> Self {
+        let engine = Self::start("");
+        let folder = engine.stop();
+        std::fs::write(folder.path().join("secrets/password"), password).expect("writable");
+        Self::start_in(folder)
+    }
+
+    /// Starts on what an earlier engine left.
+    pub(crate) fn start_in(folder: tempfile::TempDir) -> Self {
+        let management = free_port();
+        let child = spawn(&folder, management);
+        let engine = Self { folder, management, child };
+        drop(engine.client());
+        engine
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A new connection; waits until the engine accepts one.
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(&self.folder.path().join("kv.sock"))
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(mut self) -> tempfile::TempDir {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+        self.take_folder()
+    }
+
+    /// SIGTERM, and an orderly end.
+    pub(crate) fn stop(mut self) -> tempfile::TempDir {
+        let pid = self.child.id().to_string();
+        Command::new("kill").arg(pid).status().expect("kill is there");
+        let status = self.child.wait().expect("it ends");
+        assert_eq!(status.code(), Some(0), "an orderly end");
+        self.take_folder()
+    }
+
+    fn take_folder(&mut self) -> tempfile::TempDir {
+        let empty = tempfile::tempdir().expect("a temporary folder");
+        std::mem::replace(&mut self.folder, empty)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A reply; maps and sets come as arrays, as the tests speak version 2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Value {
+    Status(String),
+    Error(String),
+    Integer(i64),
+    Bulk(Option<Vec<u8>>),
+    Array(Option<Vec<Value>>),
+}
+
+impl Value {
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Status(text) | Self::Error(text) => text.clone(),
+            Self::Integer(number) => number.to_string(),
+            Self::Bulk(Some(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+            other => panic!("no text: {other:?}"),
+        }
+    }
+}
+
+pub(crate) fn bulk(text: &str) -> Value {
+    Value::Bulk(Some(text.as_bytes().to_vec()))
+}
+
+pub(crate) fn ok() -> Value {
+    Value::Status("OK".into())
+}
+
+/// A client that sends what it is told and reads one reply at a time.
+pub(crate) struct Client {
+    reader: BufReader<UnixStream>,
+}
+
+impl Client {
+    /// Connects to a Unix socket, as soon as somebody listens there.
+    pub(crate) fn connect(path: &Path) -> Self {
+        let started = Instant::now();
+        loop {
+            match UnixStream::connect(path) {
+                Ok(stream) => return Client::new(stream),
+                Err(_) if started.elapsed() < DEADLINE => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(error) => panic!("nobody accepts: {error}"),
+            }
+        }
+    }
+
+    fn new(stream: UnixStream) -> Self {
+        stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
+        stream.set_write_timeout(Some(DEADLINE)).expect("a socket");
+        Self { reader: BufReader::new(stream) }
+    }
+
+    pub(crate) fn stream(&mut self) -> &mut UnixStream {
+        self.reader.get_mut()
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream().write_all(bytes)
+    }
+
+    /// Words separated by spaces.
+    pub(crate) fn run(&mut self, line: &str) -> Value {
+        self.try_run(line).expect("a reply")
+    }
+
+    pub(crate) fn try_run(&mut self, line: &str) -> io::Result<Value> {
+        self.send(&encode(line))?;
+        self.read()
+    }
+
+    pub(crate) fn read(&mut self) -> io::Result<Value> {
+        let mut line = String::new();
+        if self.reader.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let rest = line[1..].trim_end_matches("\r\n");
+        let number = || rest.parse::<i64>().expect("a length");
+        Ok(match line.as_bytes()[0] {
+            b'+' => Value::Status(rest.to_owned()),
+            b'-' => Value::Error(rest.to_owned()),
+            b':' => Value::Integer(number()),
+            b'$' if number() < 0 => Value::Bulk(None),
+            b'$' => {
+                let mut bytes = vec![0; number() as usize + 2];
+                self.reader.read_exact(&mut bytes)?;
+                bytes.truncate(number() as usize);
+                Value::Bulk(Some(bytes))
+            }
+            b'*' if number() < 0 => Value::Array(None),
+            b'*' => {
+                let all: io::Result<Vec<_>> = (0..number()).map(|_| self.read()).collect();
+                Value::Array(Some(all?))
+            }
+            other => panic!("unexpected reply type {}", other as char),
+        })
+    }
+
+    /// Everything up to the end of the connection.
+    pub(crate) fn read_to_end(&mut self) -> String {
+        let mut bytes = vec![];
+        // A reset after the last reply is an end as well.
+        let _ = self.reader.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+pub(crate) fn encode(line: &str) -> Vec<u8> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        bytes.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
+    }
+    bytes
+}
