@@ -21,3 +21,6 @@ pub use crate::command_table::{
     BeginSearch, CommandSpec, FindKeys, Flags, Handler, KeySpec, Lookup, by_name as lookup,
     commands,
 };
+
+#[cfg(test)]
+mod tests;

@@ -65,20 +65,34 @@ impl Machine {
         spec: &CommandSpec,
         args: &[&[u8]],
     ) -> Result<(), Fail> {
-        let grows = spec.flags.contains(Flags::DENYOOM);
-        let mut charged = false;
-        for at in spec.key_positions(args) {
-            let space = self.namespaces.lookup(session.db, args[at]);
-            if space == 0 {
-                continue;
-            }
-            if !charged {
-                self.namespaces.take_token(space, self.now_ms)?;
-                charged = true;
-            }
-            if !grows {
-                continue;
-            }
+        // Nearly all commands have one key in front: no list of positions for those.
+        if spec.first_key == 1 && spec.last_key == 1 {
+            return self.admit_key(session, spec, args, 1, true);
+        }
+        let positions = spec.key_positions(args);
+        for (number, at) in positions.into_iter().enumerate() {
+            self.admit_key(session, spec, args, at, number == 0)?;
+        }
+        Ok(())
+    }
+
+    /// Checks one key of a command; the first one is charged for it.
+    fn admit_key(
+        &mut self,
+        session: &Session,
+        spec: &CommandSpec,
+        args: &[&[u8]],
+        at: usize,
+        charged: bool,
+    ) -> Result<(), Fail> {
+        let space = self.namespaces.lookup(session.db, args[at]);
+        if space == 0 {
+            return Ok(());
+        }
+        if charged {
+            self.namespaces.take_token(space, self.now_ms)?;
+        }
+        if spec.flags.contains(Flags::DENYOOM) {
             for value in &args[at + 1..] {
                 self.namespaces.check_value_bytes(space, value.len())?;
             }
