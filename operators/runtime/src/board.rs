@@ -104,7 +104,7 @@ mod tests {
             let results = BTreeMap::from([(key.clone(), acceptance.clone())]);
             board.publish("KVNamespace", "uid", SetAnswer::default(), results)
         };
-        assert_eq!(publish(&accepted), [key.clone()]);
+        assert_eq!(publish(&accepted), std::slice::from_ref(&key));
         assert!(publish(&accepted).is_empty());
         assert_eq!(publish(&Acceptance { generation: 2, ..accepted }).len(), 1);
         assert!(board.acceptance("KVNamespace", &key, "uid").is_some());

@@ -60,11 +60,11 @@ struct Shared<R> {
 
 impl<R> Shared<R> {
     /// An object is gone, which is how its last trigger ends.
-    fn forget(&self, key: Key) {
+    fn forget(&self, key: &Key) {
         debug!(namespace = key.0, name = key.1, "gone");
         self.ctx.metrics.gone(self.name, format!("{}/{}", key.0, key.1));
-        self.failures.forget(&key);
-        self.polls.forget(&key);
+        self.failures.forget(key);
+        self.polls.forget(key);
     }
 }
 
@@ -115,7 +115,7 @@ pub async fn run<K, R>(
             match result {
                 Ok(_) | Err(Error::ReconcilerFailed(..)) => {}
                 Err(Error::ObjectNotFound(gone)) => {
-                    forgetting.forget((gone.namespace.unwrap_or_default(), gone.name));
+                    forgetting.forget(&(gone.namespace.unwrap_or_default(), gone.name));
                 }
                 Err(error) => error!(%error, "controller"),
             }

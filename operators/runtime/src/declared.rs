@@ -261,7 +261,9 @@ impl<D: Declared> DeclaredSource for Source<D> {
     }
 
     fn answered(&self, keys: Vec<Key>) {
-        keys.into_iter().for_each(|key| self.kind.triggers.push(key));
+        for key in keys {
+            self.kind.triggers.push(key);
+        }
     }
 }
 

@@ -253,6 +253,7 @@ pub fn content_hash<T: Serialize + ?Sized>(value: &T) -> String {
 mod tests {
     use super::*;
     use k8s_openapi::api::apps::v1::StatefulSetSpec;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
     fn sample() -> Resources<Prepared> {
         let set = StatefulSet {
@@ -274,7 +275,7 @@ mod tests {
     fn an_object_made_anew_with_the_same_spec_has_the_same_hash() {
         let mut other = sample();
         other.stateful_sets[0].metadata.namespace = Some("elsewhere".into());
-        other.stateful_sets[0].metadata.owner_references = Some(vec![Default::default()]);
+        other.stateful_sets[0].metadata.owner_references = Some(vec![OwnerReference::default()]);
         assert_eq!(sample().hash(), other.hash());
         assert_eq!(child_hash(&sample().stateful_sets[0]), child_hash(&other.stateful_sets[0]));
         other.stateful_sets[0].metadata.name = Some("b".into());

@@ -207,7 +207,7 @@ where
                 return Some((change, changes));
             }
             let event = changes.events.next().await?;
-            changes.take(event.modify(|object| object.meta_mut().managed_fields = None));
+            changes.take(&event.modify(|object| object.meta_mut().managed_fields = None));
         }
     })
 }
@@ -216,9 +216,9 @@ impl<K, E> Changes<K, E>
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
-    fn take(&mut self, event: Event<K>) {
-        self.writer.apply_watcher_event(&event);
-        match &event {
+    fn take(&mut self, event: &Event<K>) {
+        self.writer.apply_watcher_event(event);
+        match event {
             Event::Apply(object) => {
                 let key = key(object);
                 let new = Arc::new(object.clone());

@@ -113,9 +113,8 @@ async fn an_object_deleted_while_the_operator_was_dead_leaves_nothing() {
         run.delete("a").await;
         let _fresh = run.plain();
         let gone = poll("nothing left", LIMIT, || async { run.state().await.is_empty() }).await;
-        if gone.is_err() {
-            panic!("crash at write {k} left {:#?}", run.state().await);
-        }
+        let left = run.state().await;
+        assert!(gone.is_ok(), "crash at write {k} left {left:#?}");
         if !died {
             break;
         }

@@ -197,10 +197,8 @@ fn cleaned(mut object: Value) -> Value {
     {
         owner["uid"] = Value::Null;
     }
-    if let Some(data) = object.get_mut("data").and_then(Value::as_object_mut) {
-        if let Some(token) = data.get_mut("management-token") {
-            *token = json!(token.as_str().map(str::len));
-        }
+    if let Some(token) = object.pointer_mut("/data/management-token") {
+        *token = json!(token.as_str().map(str::len));
     }
     let gone = ["clusterIP", "clusterIPs", "observedGeneration", "lastTransitionTime"];
     let revisions = ["currentRevision", "updateRevision", "collisionCount"];

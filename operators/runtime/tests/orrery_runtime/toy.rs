@@ -96,18 +96,19 @@ impl System for ToySystem {
         let selector = labels::selector("toy", &identity.name, "server");
         let metadata = || identity.child(&name, labels.clone());
         let mut resources = Resources::default();
-        resources.service_accounts =
-            vec![ServiceAccount { metadata: metadata(), ..Default::default() }];
-        resources.secrets = vec![GeneratedSecret {
+        let account = ServiceAccount { metadata: metadata(), ..ServiceAccount::default() };
+        resources.service_accounts.push(account);
+        resources.secrets.push(GeneratedSecret {
             metadata: metadata(),
             keys: vec![GeneratedKey { name: "management-token".into(), length_chars: 32 }],
-        }];
-        resources.config_maps = vec![ConfigMap {
+        });
+        resources.config_maps.push(ConfigMap {
             metadata: metadata(),
             data: Some(BTreeMap::from([("text".to_owned(), spec.text.clone())])),
-            ..Default::default()
-        }];
-        resources.stateful_sets = vec![stateful_set(spec, metadata(), &labels, &selector, &name)];
+            ..ConfigMap::default()
+        });
+        let set = stateful_set(spec, metadata(), &labels, &selector, &name);
+        resources.stateful_sets.push(set);
         if spec.service {
             resources.services.push(Service {
                 metadata: metadata(),

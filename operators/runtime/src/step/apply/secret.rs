@@ -89,11 +89,12 @@ fn generate(length_chars: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
     fn wanted() -> GeneratedSecret {
         let key = |name: &str| GeneratedKey { name: name.into(), length_chars: 40 };
         GeneratedSecret {
-            metadata: Default::default(),
+            metadata: ObjectMeta::default(),
             keys: vec![key("management-token"), key("password")],
         }
     }
