@@ -5,6 +5,8 @@
 mod crash;
 #[path = "orrery_runtime/faults.rs"]
 mod faults;
+#[path = "orrery_runtime/kv.rs"]
+mod kv;
 #[path = "orrery_runtime/lease.rs"]
 mod lease;
 #[path = "orrery_runtime/rest.rs"]

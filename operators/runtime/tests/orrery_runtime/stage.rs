@@ -97,8 +97,21 @@ impl Stage {
         self.namespace.name()
     }
 
-    /// Starts an operator whose calls pass through `faults`.
+    /// Starts an operator of the toys whose calls pass through `faults`.
     pub fn operator(&self, options: Options, faults: Faults) -> Running {
+        self.operator_of(options, faults, |operator| {
+            let toys = operator.engine::<ToySystem>();
+            operator.declared::<ToyItems>(&toys);
+        })
+    }
+
+    /// Starts an operator of the given kinds whose calls pass through `faults`.
+    pub fn operator_of(
+        &self,
+        options: Options,
+        faults: Faults,
+        kinds: impl FnOnce(&mut Operator),
+    ) -> Running {
         let config = self.namespace.cluster().config();
         let connection = Connection::with(&options, |outlet| {
             Ok(outlet.guard(Connection::base(&config)?.with_layer(&faults)))
@@ -106,8 +119,7 @@ impl Stage {
         .expect("a valid configuration");
         let metrics = Arc::clone(&connection.metrics);
         let mut operator = Operator::new(connection, options);
-        let toys = operator.engine::<ToySystem>();
-        operator.declared::<ToyItems>(&toys);
+        kinds(&mut operator);
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(operator.run(async {
             let _ = stopped.await;
@@ -185,7 +197,8 @@ impl Stage {
     }
 }
 
-fn cleaned(mut object: Value) -> Value {
+/// An object without what differs from run to run.
+pub fn cleaned(mut object: Value) -> Value {
     let metadata = object["metadata"].as_object_mut().expect("metadata");
     for field in ["uid", "resourceVersion", "creationTimestamp", "namespace", "managedFields"] {
         metadata.remove(field);
@@ -197,8 +210,11 @@ fn cleaned(mut object: Value) -> Value {
     {
         owner["uid"] = Value::Null;
     }
-    if let Some(token) = object.pointer_mut("/data/management-token") {
-        *token = json!(token.as_str().map(str::len));
+    if object["kind"] == "Secret" {
+        let content = object.get_mut("data").and_then(Value::as_object_mut);
+        for value in content.into_iter().flat_map(serde_json::Map::values_mut) {
+            *value = json!(value.as_str().map(str::len));
+        }
     }
     let gone = ["clusterIP", "clusterIPs", "observedGeneration", "lastTransitionTime"];
     let revisions = ["currentRevision", "updateRevision", "collisionCount"];

@@ -1,0 +1,152 @@
+//! Goal: wherever the operator dies while it makes, changes or deletes a KVCluster, a fresh one
+//! brings the object to the same end. Method: as in `crash`, in one namespace, so that even the
+//! hashes are equal. The pods stand still behind their toy nodes, so the end is an object that is
+//! made and whose processes do not answer.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, CustomResourceExt, ResourceExt};
+use orrery_api::kv::{KVCluster, KVClusterSpec, KVNamespace};
+use orrery_e2e_cluster::poll;
+use orrery_runtime::faults::{Faults, Side};
+use orrery_runtime::labels;
+use orrery_systems::kv::{Kv, Namespaces};
+use serde_json::{Value, json};
+
+use crate::stage::{LIMIT, Running, Stage, cleaned, options, stage};
+
+const WRITES_MAX: usize = 40;
+
+type State = BTreeMap<String, Value>;
+
+async fn kv_stage(name: &str) -> Option<Stage> {
+    let stage = stage(name).await?;
+    let definitions = [KVCluster::crd(), KVNamespace::crd()];
+    stage.namespace.cluster().install_crds(&definitions).await.expect("valid definitions");
+    Some(stage)
+}
+
+fn operator(stage: &Stage, faults: Faults) -> Running {
+    stage.operator_of(options(stage.name()), faults, |operator| {
+        let engine = operator.engine::<Kv>();
+        operator.declared::<Namespaces>(&engine);
+    })
+}
+
+fn clusters(stage: &Stage) -> Api<KVCluster> {
+    stage.namespace.api()
+}
+
+async fn create(stage: &Stage) {
+    let cluster = KVCluster::new("a", KVClusterSpec::default());
+    clusters(stage).create(&PostParams::default(), &cluster).await.expect("a valid object");
+}
+
+async fn change(stage: &Stage) {
+    let patch = Patch::Merge(json!({ "spec": { "memory": { "limit": "1Gi" }, "replicas": 1,
+        "resp": { "port": 6380 } } }));
+    clusters(stage).patch("a", &PatchParams::default(), &patch).await.expect("a valid change");
+}
+
+async fn delete(stage: &Stage) {
+    clusters(stage).delete("a", &DeleteParams::default()).await.expect("it is there");
+    poll("nothing left", LIMIT, || async { state(stage).await.is_empty() }).await.expect("deleted");
+}
+
+async fn state(stage: &Stage) -> State {
+    let mut state = State::new();
+    let selector = labels::managed_by_selector();
+    let ours = ListParams::default().labels(&selector);
+    macro_rules! dump {
+        ($params:expr, $($kind:ty),*) => { $(
+            for object in stage.namespace.api::<$kind>().list($params).await.expect("a list") {
+                let name = format!("{} {}", stringify!($kind), object.name_any());
+                state.insert(name, cleaned(serde_json::to_value(&object).expect("JSON")));
+            }
+        )* };
+    }
+    dump!(&ours, ServiceAccount, Secret, ConfigMap, Service, NetworkPolicy, PodDisruptionBudget);
+    dump!(&ours, StatefulSet);
+    dump!(&ListParams::default(), KVCluster);
+    state
+}
+
+/// Waits until the newest spec is applied and its pods run, and returns the state.
+async fn rested(stage: &Stage) -> State {
+    let done = poll("the object is made", LIMIT, || async {
+        let Ok(cluster) = clusters(stage).get("a").await else { return false };
+        let text = serde_json::to_value(&cluster).expect("JSON");
+        let ready = text["status"]["conditions"].as_array().into_iter().flatten();
+        let reason = ready.filter(|c| c["type"] == "Ready").map(|c| c["reason"].clone()).next();
+        text["status"]["observedGeneration"] == text["metadata"]["generation"]
+            && matches!(reason.as_ref().and_then(Value::as_str), Some("Unreachable" | "Serving"))
+    })
+    .await;
+    assert!(done.is_ok(), "{:#?}", clusters(stage).get("a").await.map(|c| c.status));
+    state(stage).await
+}
+
+/// Waits for the expected state and shows the first difference if it does not come.
+async fn reaches(stage: &Stage, expected: &State, when: &str) {
+    let same = || async { state(stage).await == *expected };
+    if poll(when, LIMIT, same).await.is_ok() {
+        return;
+    }
+    let found = state(stage).await;
+    assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{when}");
+    for (name, object) in expected {
+        assert_eq!(&found[name], object, "{when}: {name}");
+    }
+}
+
+/// Runs an operator that dies at write `k`; false when the object was at rest before.
+async fn dies_at(stage: &Stage, k: usize, side: Side, expected: &State) -> bool {
+    let faults = Faults::default();
+    faults.crash_at(k, side);
+    let operator = operator(stage, faults);
+    let at_rest = poll("at rest", LIMIT, || async { state(stage).await == *expected });
+    tokio::select! {
+        () = operator.faults.crashed() => true,
+        _ = at_rest => false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_at_any_write_of_a_kvcluster_ends_in_the_same_state() {
+    let Some(stage) = kv_stage("kv-crash").await else { return };
+    let first = operator(&stage, Faults::default());
+    create(&stage).await;
+    let created = rested(&stage).await;
+    change(&stage).await;
+    let changed = rested(&stage).await;
+    assert_ne!(created, changed);
+    delete(&stage).await;
+    drop(first);
+    let mut crashes = 0;
+    for k in 1..=WRITES_MAX {
+        let mut died = false;
+        for side in [Side::Before, Side::After] {
+            create(&stage).await;
+            let in_creation = dies_at(&stage, k, side, &created).await;
+            let fresh = operator(&stage, Faults::default());
+            reaches(&stage, &created, &format!("creation, crash {side:?} write {k}")).await;
+            drop(fresh);
+            change(&stage).await;
+            let in_change = dies_at(&stage, k, side, &changed).await;
+            let _fresh = operator(&stage, Faults::default());
+            reaches(&stage, &changed, &format!("change, crash {side:?} write {k}")).await;
+            delete(&stage).await;
+            crashes += usize::from(in_creation) + usize::from(in_change);
+            died |= in_creation || in_change;
+        }
+        if !died {
+            break;
+        }
+    }
+    assert!(crashes >= 24, "nine children and a status in creation alone: {crashes}");
+}
