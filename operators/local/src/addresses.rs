@@ -20,10 +20,14 @@ pub fn localise(
             }
         }
         Json::Array(items) => {
-            items.iter_mut().for_each(|item| localise(item, resources, ports));
+            for item in items {
+                localise(item, resources, ports);
+            }
         }
         Json::Object(fields) => {
-            fields.values_mut().for_each(|value| localise(value, resources, ports));
+            for value in fields.values_mut() {
+                localise(value, resources, ports);
+            }
         }
         _ => {}
     }
@@ -65,10 +69,8 @@ mod tests {
             "metadata": {"name": "a-kv-rw", "namespace": "shop"},
             "spec": {"ports": [{"name": "resp", "port": 6379, "targetPort": "resp"}]},
         });
-        let resources = Resources {
-            services: vec![serde_json::from_value(service).unwrap()],
-            ..Resources::default()
-        };
+        let mut resources = Resources::default();
+        resources.services = vec![serde_json::from_value(service).unwrap()];
         let mut status = json!({
             "endpoints": [
                 {"name": "rw", "address": "a-kv-rw.shop.svc:6379"},

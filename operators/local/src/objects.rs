@@ -175,7 +175,7 @@ fn compare(path: &str, old: Option<&Json>, new: Option<&Json>, found: &mut Vec<S
 mod tests {
     use super::*;
 
-    fn declared(name: &str, spec: Json) -> Declaration {
+    fn declared(name: &str, spec: &Json) -> Declaration {
         let key = Key { kind: "K".into(), namespace: "default".into(), name: name.into() };
         let object = json!({"metadata": {"name": name}, "spec": spec});
         Declaration { key, object, source: None }
@@ -190,15 +190,15 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let folder = Folder::create(temporary.path()).unwrap();
         let (first, changes) =
-            Objects::default().accept(&[declared("a", json!({"n": 1}))], at(100));
+            Objects::default().accept(&[declared("a", &json!({"n": 1}))], at(100));
         assert!(matches!(&changes[..], [Change::Created(_)]));
         first.write(&folder).unwrap();
         let read = Objects::read(&folder).unwrap();
         assert_eq!(read, first);
-        let (same, changes) = read.accept(&[declared("a", json!({"n": 1}))], at(200));
+        let (same, changes) = read.accept(&[declared("a", &json!({"n": 1}))], at(200));
         assert_eq!((same.list[0].generation(), changes.len()), (1, 0));
         let (second, changes) =
-            same.accept(&[declared("a", json!({"n": 2, "m": {"x": 1}}))], at(300));
+            same.accept(&[declared("a", &json!({"n": 2, "m": {"x": 1}}))], at(300));
         let key = second.list[0].key.clone();
         let fields = vec!["spec.m: unset → {\"x\":1}".to_owned(), "spec.n: 1 → 2".to_owned()];
         assert_eq!(changes, [Change::Changed(key, fields)]);
@@ -209,13 +209,13 @@ mod tests {
 
     #[test]
     fn what_is_no_longer_declared_is_removed() {
-        let (both, _) =
-            Objects::default().accept(&[declared("a", json!({})), declared("b", json!({}))], at(1));
-        let (one, changes) = both.accept(&[declared("b", json!({}))], at(2));
+        let (both, _) = Objects::default()
+            .accept(&[declared("a", &json!({})), declared("b", &json!({}))], at(1));
+        let (one, changes) = both.accept(&[declared("b", &json!({}))], at(2));
         assert_eq!(one.list.len(), 1);
         assert!(matches!(&changes[..], [Change::Removed(key, Fate::Kept)] if key.name == "a"));
         let doomed = json!({"deletionPolicy": "Delete"});
-        let (all, _) = one.accept(&[declared("b", doomed)], at(3));
+        let (all, _) = one.accept(&[declared("b", &doomed)], at(3));
         let (_, changes) = all.accept(&[], at(4));
         assert!(matches!(&changes[..], [Change::Removed(_, Fate::Deleted)]));
     }

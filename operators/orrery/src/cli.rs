@@ -281,7 +281,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     match &text[split..] {
         "ms" => Ok(Duration::from_millis(number)),
         "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        "m" => Ok(Duration::from_mins(number)),
         _ => Err(format!("{text:?} needs a unit: ms, s or m")),
     }
 }
@@ -305,7 +305,7 @@ mod tests {
     fn durations_need_a_unit() {
         assert_eq!(duration("15s"), Ok(Duration::from_secs(15)));
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("2m"), Ok(Duration::from_mins(2)));
         duration("15").expect_err("there is no unit");
         duration("s").expect_err("there is no number");
     }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use orrery_local::control::{self, Request};
 use orrery_local::folder::Folder;
+use orrery_local::kinds::{KindInfo, Kinds};
 use orrery_local::snapshot::Snapshot;
 use serde_json::Value as Json;
 
@@ -70,6 +71,14 @@ fn open(data: &Path) -> anyhow::Result<Folder> {
     )
 }
 
+/// The kind a user means.
+fn known<'a>(kinds: &'a Kinds, name: &str) -> anyhow::Result<&'a KindInfo> {
+    kinds.find(name).with_context(|| {
+        let names: Vec<&str> = kinds.all().map(|info| info.plural.as_str()).collect();
+        format!("kind {name:?} is not known; known kinds: {}", names.join(", "))
+    })
+}
+
 /// Objects that are meant by kind, name and namespace.
 fn select<'a>(
     snapshot: &'a Snapshot,
@@ -78,16 +87,8 @@ fn select<'a>(
     namespace: Option<&str>,
 ) -> anyhow::Result<Vec<&'a Json>> {
     let kinds = crate::systems::kinds();
-    let info = match kind.filter(|kind| *kind != "all") {
-        None => None,
-        Some(kind) => match kinds.find(kind) {
-            Some(info) => Some(info),
-            None => {
-                let names: Vec<&str> = kinds.all().map(|info| info.plural.as_str()).collect();
-                bail!("kind {kind:?} is not known; known kinds: {}", names.join(", "));
-            }
-        },
-    };
+    let kind = kind.filter(|kind| *kind != "all");
+    let info = kind.map(|kind| known(&kinds, kind)).transpose()?;
     let is = |value: &Json, wanted: Option<&str>| wanted.is_none_or(|wanted| *value == wanted);
     let found: Vec<&Json> = snapshot
         .objects
@@ -100,9 +101,10 @@ fn select<'a>(
         let own = snapshot.objects.iter().filter(|object| object["kind"] == info.kind);
         let names: Vec<&str> =
             own.filter_map(|object| object["metadata"]["name"].as_str()).collect();
-        let hint = match names.is_empty() {
-            true => "there is none".to_owned(),
-            false => format!("there is: {}", names.join(", ")),
+        let hint = if names.is_empty() {
+            "there is none".to_owned()
+        } else {
+            format!("there is: {}", names.join(", "))
         };
         bail!("{} {name:?} was not found; {hint}", info.kind);
     }

@@ -110,10 +110,9 @@ pub(crate) fn summary(snapshot: &Snapshot, kinds: &Kinds, data: &std::path::Path
         hints.push(vec![command, "what a process writes".into()]);
     }
     text.push_str("\nNext:\n");
-    for line in table::align(&hints).lines() {
-        text.push_str(&format!("  {line}\n"));
-    }
-    text
+    let lines: Vec<String> =
+        table::align(&hints).lines().map(|line| format!("  {line}\n")).collect();
+    text + &lines.concat()
 }
 
 /// What to type to talk to a port.

@@ -1,5 +1,8 @@
 //! The binary as a user meets it on one machine: real processes, real sockets, real files.
 
+// Helpers of tests may fail a test as tests may.
+#![allow(clippy::unwrap_used)]
+
 #[path = "orrery/check.rs"]
 mod check;
 #[path = "orrery/commands.rs"]

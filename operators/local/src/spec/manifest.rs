@@ -36,10 +36,13 @@ pub struct Declaration {
     pub source: Option<PathBuf>,
 }
 
+/// Content of a Secret by key.
+pub type SecretContent = Redacted<BTreeMap<String, Vec<u8>>>;
+
 /// Secrets and config maps of the user, by namespace and name.
 #[derive(Debug, Clone, Default)]
 pub struct References {
-    pub secrets: BTreeMap<(String, String), Redacted<BTreeMap<String, Vec<u8>>>>,
+    pub secrets: BTreeMap<(String, String), SecretContent>,
     pub config_maps: BTreeMap<(String, String), BTreeMap<String, String>>,
 }
 

@@ -175,7 +175,7 @@ impl Checker {
                 );
             }
             Err(_) => {
-                self.say(node.place, path, format!("the schema's pattern {pattern} is broken"))
+                self.say(node.place, path, format!("the schema's pattern {pattern} is broken"));
             }
         }
     }
@@ -224,10 +224,10 @@ fn bound(schema: &Json, name: &str) -> Option<f64> {
 /// `; known here: a, b, c`.
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
-    match names.is_empty() {
-        true => String::new(),
-        false => format!("; known here: {}", names.join(", ")),
+    if names.is_empty() {
+        return String::new();
     }
+    format!("; known here: {}", names.join(", "))
 }
 
 fn described(kind: &str) -> &str {

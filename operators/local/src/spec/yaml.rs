@@ -300,7 +300,7 @@ kind: Other
         let mut text = String::from("a: &a [x, x, x, x, x, x, x, x, x, x]\n");
         for (from, to) in ('a'..='h').zip('b'..='i') {
             let items = vec![format!("*{from}"); 10].join(", ");
-            text.push_str(&format!("{to}: &{to} [{items}]\n"));
+            text = format!("{text}{to}: &{to} [{items}]\n");
         }
         parse(&text).expect_err("the aliases grow without bound");
     }

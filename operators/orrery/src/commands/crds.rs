@@ -2,21 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
-
 use crate::{cli, output, systems};
 
 pub(crate) fn run(arguments: &cli::Crds) -> anyhow::Result<ExitCode> {
     let kinds = systems::kinds();
     let wanted = match &arguments.kind {
         None => kinds.all().collect(),
-        Some(name) => match kinds.find(name) {
-            Some(info) => vec![info],
-            None => {
-                let names: Vec<&str> = kinds.all().map(|info| info.plural.as_str()).collect();
-                bail!("kind {name:?} is not known; known kinds: {}", names.join(", "));
-            }
-        },
+        Some(name) => vec![super::known(&kinds, name)?],
     };
     let mut text = String::new();
     for info in wanted {

@@ -35,13 +35,13 @@ pub(crate) fn run(arguments: &cli::Logs) -> anyhow::Result<ExitCode> {
         let inode = std::fs::metadata(&process.log).map_or(0, |metadata| metadata.ino());
         followed.push(Followed { path: process.log.clone(), prefix, position, inode });
     }
-    while arguments.follow {
-        for file in &mut followed {
-            file.go_on();
-        }
+    if !arguments.follow {
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
+        followed.iter_mut().for_each(Followed::go_on);
         std::thread::sleep(POLL);
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn show(text: &str, prefix: &str) {

@@ -65,9 +65,8 @@ fn told(news: &News<'_>, data: &Path, started: Instant) -> String {
             format!("  {seconds:>7.2}s  {}: {}\n", event.about, event.text)
         }
         News::Settled(snapshot) => {
-            let mut text = output::summary(snapshot, &systems::kinds(), data);
-            text.push_str(&format!("\n{}\n", output::bold("Ctrl-C stops; data stays.")));
-            text
+            let summary = output::summary(snapshot, &systems::kinds(), data);
+            format!("{summary}\n{}\n", output::bold("Ctrl-C stops; data stays."))
         }
         News::Stopping => "\nstopping\n".to_owned(),
     }

@@ -57,7 +57,7 @@ fn bad_files_get_a_message_with_line_and_column() {
         let (code, text) = check(&spec);
         assert_eq!(code, Some(1), "{name}: {text}");
         assert!(text.contains("specs/kv.yaml:"), "{name}: {text}");
-        all.push_str(&format!("# {name}\n{text}\n"));
+        all = format!("{all}# {name}\n{text}\n");
     }
     insta::assert_snapshot!(all);
 }

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use serde_json::Value as Json;
 
 /// Longest wait for anything; the machine may be busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Runs `check` until it gives a value.
 pub(crate) fn until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
@@ -191,7 +191,7 @@ impl Client {
     pub(crate) fn try_ask(&mut self, words: &[&str]) -> std::io::Result<String> {
         let mut request = format!("*{}\r\n", words.len());
         for word in words {
-            request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+            request = format!("{request}${}\r\n{word}\r\n", word.len());
         }
         self.reader.get_mut().write_all(request.as_bytes())?;
         let mut line = String::new();

@@ -89,15 +89,14 @@ pub(super) fn expand(text: &str, environment: &BTreeMap<String, String>) -> Stri
             continue;
         }
         let name = behind.strip_prefix('(').and_then(|inside| inside.split_once(')'));
-        match name.and_then(|(name, after)| Some((environment.get(name)?, after))) {
-            Some((value, after)) => {
-                done.push_str(value);
-                rest = after;
-            }
-            None => {
-                done.push('$');
-                rest = behind;
-            }
+        if let Some((value, after)) =
+            name.and_then(|(name, after)| Some((environment.get(name)?, after)))
+        {
+            done.push_str(value);
+            rest = after;
+        } else {
+            done.push('$');
+            rest = behind;
         }
     }
     done + rest

@@ -4,7 +4,7 @@ use super::*;
 use orrery_runtime::Redacted;
 use serde_json::json;
 
-fn resources(container: serde_json::Value) -> Resources<Prepared> {
+fn resources(container: &serde_json::Value) -> Resources<Prepared> {
     let set = json!({
         "metadata": {"name": "default-kv", "namespace": "shop"},
         "spec": {
@@ -26,15 +26,14 @@ fn resources(container: serde_json::Value) -> Resources<Prepared> {
         },
     });
     let map = json!({"metadata": {"name": "default-kv"}, "data": {"kv.yaml": "databases: 16\n"}});
-    Resources {
-        config_maps: vec![serde_json::from_value(map).unwrap()],
-        secrets: vec![orrery_runtime::GeneratedSecret {
-            metadata: serde_json::from_value(json!({"name": "default-kv"})).unwrap(),
-            keys: Vec::new(),
-        }],
-        stateful_sets: vec![serde_json::from_value(set).unwrap()],
-        ..Resources::default()
-    }
+    let mut resources = Resources::default();
+    resources.config_maps = vec![serde_json::from_value(map).unwrap()];
+    resources.secrets = vec![orrery_runtime::GeneratedSecret {
+        metadata: serde_json::from_value(json!({"name": "default-kv"})).unwrap(),
+        keys: Vec::new(),
+    }];
+    resources.stateful_sets = vec![serde_json::from_value(set).unwrap()];
+    resources
 }
 
 fn container() -> serde_json::Value {
@@ -68,7 +67,7 @@ fn found() -> Referenced {
     }
 }
 
-fn planned(container: serde_json::Value) -> Result<Vec<Plan>, PlanError> {
+fn planned(container: &serde_json::Value) -> Result<Vec<Plan>, PlanError> {
     let temporary = tempfile::tempdir().unwrap();
     let folder = Folder::create(temporary.path()).unwrap();
     let mut plans = plan(&resources(container), &found(), &folder)?;
@@ -87,7 +86,7 @@ fn planned(container: serde_json::Value) -> Result<Vec<Plan>, PlanError> {
 
 #[test]
 fn mount_paths_become_folders_of_each_pod() {
-    let plans = planned(container()).unwrap();
+    let plans = planned(&container()).unwrap();
     assert_eq!(plans.len(), 2);
     let second = &plans[1];
     assert_eq!(second.name, "default-kv-1");
@@ -119,7 +118,7 @@ fn mount_paths_become_folders_of_each_pod() {
 
 #[test]
 fn variables_are_filled_in() {
-    let environment = planned(container()).unwrap().remove(0).environment;
+    let environment = planned(&container()).unwrap().remove(0).environment;
     let get = |name: &str| environment.get(name).map(String::as_str);
     assert_eq!(get("ORRERY_POD"), Some("default-kv-0"));
     assert_eq!(get("ORRERY_NAMESPACE"), Some("shop"));
@@ -133,7 +132,7 @@ fn a_changed_configuration_changes_the_hash() {
     let folder = Folder::create(temporary.path()).unwrap();
     let hash =
         |resources: &Resources<Prepared>| plan(resources, &found(), &folder).unwrap()[0].hash();
-    let before = resources(container());
+    let before = resources(&container());
     let mut after = before.clone();
     let data = after.config_maps[0].data.get_or_insert_default();
     data.insert("kv.yaml".into(), "databases: 32\n".into());
@@ -145,10 +144,10 @@ fn a_changed_configuration_changes_the_hash() {
 fn what_one_machine_cannot_do_is_an_error() {
     let mut odd = container();
     odd["env"] = json!([{"name": "X", "valueFrom": {"fieldRef": {"fieldPath": "spec.odd"}}}]);
-    assert_eq!(planned(odd).unwrap_err().what, "the field spec.odd");
+    assert_eq!(planned(&odd).unwrap_err().what, "the field spec.odd");
     let mut odd = container();
     odd["volumeMounts"] = json!([{"name": "nowhere", "mountPath": "/x"}]);
-    assert_eq!(planned(odd).unwrap_err().what, "the unknown volume nowhere");
+    assert_eq!(planned(&odd).unwrap_err().what, "the unknown volume nowhere");
 }
 
 #[test]
