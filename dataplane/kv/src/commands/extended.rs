@@ -11,8 +11,8 @@ pub use text::parse;
 
 /// Largest binary exponent: values from 2^16384 on are infinite.
 const EXPONENT_MAX: i64 = 16_384;
-/// Values below 2^-16445 round to zero.
-const EXPONENT_MIN: i64 = -16_445;
+/// Values below 2^-16446 round to zero: half of the smallest number there is.
+const EXPONENT_MIN: i64 = -16_446;
 
 /// `mantissa * 2^exponent`, the top bit of the mantissa set unless it is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -326,7 +326,8 @@ impl Table {
     fn resize(&mut self, items: usize) {
         // A move still under way (only possible after a storm of deletions) is finished first.
         self.move_groups(usize::MAX);
-        let count = (items * 16 / 7 / WIDTH + 1).next_power_of_two();
+        // Half full, so that a table that was full at 7/8 doubles.
+        let count = (items * 2).div_ceil(WIDTH).next_power_of_two();
         let old = self.main.replace(Groups::new(count));
         self.leaving = old
             .filter(|groups| groups.items > 0)
@@ -357,7 +358,7 @@ impl Table {
     pub fn reserve(&mut self, items: usize) {
         let room = self.main.as_ref().map_or(0, |main| main.array.len() * WIDTH / 8 * 7);
         if items > room {
-            self.resize(items * 7 / 8);
+            self.resize(items * 4 / 7 + 1);
         }
     }
 
