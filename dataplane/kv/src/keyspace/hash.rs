@@ -82,7 +82,7 @@ impl HashObject {
         };
         let found = packed.iter().step_by(2).position(|name| name == field);
         if let Some(pair) = found {
-            packed.set(pair * 2 + 1, value)
+            packed.set(pair * 2 + 1, value);
         } else {
             packed.push_back(field);
             packed.push_back(value);

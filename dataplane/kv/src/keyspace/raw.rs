@@ -6,6 +6,7 @@
 
 mod entry;
 mod group;
+mod groups;
 mod table;
 
 pub use entry::{Entry, Kind};
