@@ -108,7 +108,11 @@ impl Shard {
         }
         if connection.output.is_empty() {
             self.recycle(connection);
-        } else if let Some(position) = connection.output.next_gate() {
+        } else if let Some(position) = connection.output.next_gate()
+            && position > self.durable
+        {
+            // A gate that is durable already stays in front only while the socket takes nothing:
+            // then it is the socket's event that goes on, not the journal's.
             self.wait_for(position, connection.slot, connection.id);
         }
         self.check_output(connection);
