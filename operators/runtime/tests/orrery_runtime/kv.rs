@@ -116,6 +116,50 @@ async fn dies_at(stage: &Stage, k: usize, side: Side, expected: &State) -> bool 
     }
 }
 
+const MANY: usize = 100;
+
+/// Goal: at rest the operator costs the API server nothing but its watches. Method: once nothing
+/// was sent for two seconds, three more rounds of every object may not send anything either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_kvclusters_at_rest_cost_no_request() {
+    let Some(stage) = kv_stage("kv-rest").await else { return };
+    let operator = operator(&stage, Faults::default());
+    for n in 0..MANY {
+        let cluster = KVCluster::new(&format!("a{n}"), KVClusterSpec::default());
+        clusters(&stage).create(&PostParams::default(), &cluster).await.expect("a valid object");
+    }
+    let made = || async {
+        let sets = stage.namespace.api::<StatefulSet>().list(&ListParams::default()).await;
+        sets.is_ok_and(|sets| {
+            let ready = |set: &StatefulSet| set.status.as_ref().and_then(|s| s.ready_replicas);
+            sets.items.iter().filter(|set| ready(set) == Some(1)).count() == MANY
+        })
+    };
+    poll("all pods run", LIMIT * 4, made).await.expect("the nodes carry them");
+    let sent = || operator.faults.reads() as u64 + operator.metrics.writes();
+    let quiet = || async {
+        let before = sent();
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        sent() == before
+    };
+    poll("quiet for two seconds", LIMIT, quiet).await.expect("it comes to rest");
+    let (before, rounds_before) = (sent(), rounds(&operator));
+    let enough = || async { rounds(&operator) >= rounds_before + 3 * MANY as u64 };
+    poll("three rounds of each", LIMIT, enough).await.expect("they go on");
+    assert_eq!(sent(), before, "requests beside the watches");
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let memory = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
+    eprintln!("operator, toy nodes and test together with {MANY} objects: {memory}");
+}
+
+/// Rounds of the engine kind so far.
+fn rounds(operator: &Running) -> u64 {
+    let name = "controller_runtime_reconcile_total{controller=\"kvcluster\"";
+    let text = operator.metrics.encode();
+    let samples = text.lines().filter(|line| line.starts_with(name));
+    samples.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_at_any_write_of_a_kvcluster_ends_in_the_same_state() {
     let Some(stage) = kv_stage("kv-crash").await else { return };
