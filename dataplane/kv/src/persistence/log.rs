@@ -166,6 +166,10 @@ impl Log {
         }
     }
 
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.trouble == Some(Trouble::Fenced)
+    }
+
     pub(crate) fn is_failed(&self) -> bool {
         self.trouble == Some(Trouble::Failed)
     }

@@ -206,7 +206,9 @@ impl Shard {
         shared.operations_per_second.set(self.stats.ops.per_second() as u64);
         let (ready, reason, message) = match (self.ending, self.log.is_writable()) {
             (Ending::No, true) => (true, "", String::new()),
-            (Ending::No, false) => (true, self.log.reason(), self.log.refusal().to_owned()),
+            (Ending::No, false) => {
+                (!self.log.is_fenced(), self.log.reason(), self.log.refusal().to_owned())
+            }
             _ if self.log.is_failed() => (false, "JournalFailed", self.log.refusal().to_owned()),
             _ => (false, "Draining", "finishing what was accepted".to_owned()),
         };

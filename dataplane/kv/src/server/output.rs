@@ -92,8 +92,9 @@ impl Output {
         }
     }
 
-    /// The position that the first reply held back waits for.
-    pub(crate) fn next_gate(&self) -> Option<u64> {
+    /// The position above `durable` that the first reply held back waits for.
+    pub(crate) fn next_gate(&mut self, durable: u64) -> Option<u64> {
+        self.sendable(durable);
         self.gates.front().map(|gate| gate.position)
     }
 
@@ -147,6 +148,14 @@ mod tests {
         assert_eq!(output.sendable(7), b"de");
         output.advance(2);
         assert!(output.is_empty() && !output.is_gated());
+    }
+
+    #[test]
+    fn a_gate_that_is_open_is_not_waited_for_although_nothing_was_sent() {
+        let mut output = with(&[("a", 5), ("b", 7)]);
+        assert_eq!(output.next_gate(4), Some(5));
+        assert_eq!(output.next_gate(5), Some(7));
+        assert_eq!(output.next_gate(7), None);
     }
 
     #[test]

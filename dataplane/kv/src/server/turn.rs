@@ -108,7 +108,7 @@ impl Shard {
         }
         if connection.output.is_empty() {
             self.recycle(connection);
-        } else if let Some(position) = connection.output.next_gate()
+        } else if let Some(position) = connection.output.next_gate(self.durable)
             && position > self.durable
         {
             // A gate that is durable already stays in front only while the socket takes nothing:

@@ -71,14 +71,12 @@ fn a_fenced_engine_refuses_writes_until_it_is_promoted() {
     let engine = Engine::start("");
     let mut client = engine.client();
     assert_eq!(client.run("SET a 1"), ok());
-    let operator = operator(&engine);
-    block_on(async { operator.fence(0, 7).await }).expect("it obeys");
+    block_on(async { operator(&engine).fence(0, 7).await }).expect("it obeys");
     assert!(client.run("SET a 2").text().starts_with("READONLY "));
     assert_eq!(client.run("GET a"), bulk("1"));
     let engine = Engine::start_in(engine.kill());
     let mut client = engine.client();
     assert!(client.run("SET a 2").text().starts_with("READONLY "), "it forgot the fence");
-    let operator = self::operator(&engine);
-    block_on(async { operator.promote(0, 8).await }).expect("it obeys");
+    block_on(async { operator(&engine).promote(0, 8).await }).expect("it obeys");
     assert_eq!(client.run("SET a 2"), ok());
 }
