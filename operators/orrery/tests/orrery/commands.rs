@@ -1,6 +1,6 @@
 //! The commands beside `up`.
 
-use crate::stage::{Stage, until};
+use crate::stage::{Stage, connect, until};
 
 const SPEC: &str = "\
 apiVersion: orrery.dev/v1alpha1
@@ -53,7 +53,7 @@ fn damage_is_found_by_verify() {
     let stage = Stage::new(SPEC);
     let up = stage.up();
     let cluster = stage.ready("KVCluster", "default", 1);
-    let mut client = stage.connect(&cluster);
+    let mut client = connect(&cluster);
     for key in ["a", "b", "c"] {
         assert_eq!(client.ask(&["SET", key, "some value to be damaged"]), "+OK");
     }

@@ -102,15 +102,6 @@ impl Stage {
         })
     }
 
-    /// A connection to the first endpoint of a KVCluster that is ready.
-    pub(crate) fn connect(&self, cluster: &Json) -> Client {
-        let address = cluster["status"]["endpoints"][0]["address"].as_str().unwrap();
-        assert!(address.starts_with("127.0.0.1:"), "{address}");
-        let stream = until("the port is open", || TcpStream::connect(address).ok());
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Client { reader: BufReader::new(stream) }
-    }
-
     /// The pid of the only process.
     pub(crate) fn pid(&self) -> Pid {
         let output = self.run(&["describe", "kvcluster"]);
@@ -207,4 +198,13 @@ impl Client {
         self.reader.read_exact(&mut bulk)?;
         Ok(String::from_utf8_lossy(&bulk[..length]).into_owned())
     }
+}
+
+/// A connection to the first endpoint of a KVCluster that is ready.
+pub(crate) fn connect(cluster: &Json) -> Client {
+    let address = cluster["status"]["endpoints"][0]["address"].as_str().unwrap();
+    assert!(address.starts_with("127.0.0.1:"), "{address}");
+    let stream = until("the port is open", || TcpStream::connect(address).ok());
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    Client { reader: BufReader::new(stream) }
 }

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::stage::{Stage, until};
+use crate::stage::{Stage, connect, until};
 
 const CLUSTER: &str = "\
 apiVersion: orrery.dev/v1alpha1
@@ -25,7 +25,7 @@ fn a_file_becomes_a_service_that_keeps_its_data_over_ctrl_c() {
     let cluster = stage.ready("KVCluster", "default", 1);
     stage.ready("KVNamespace", "pages", 1);
     up.says("redis-cli -p ");
-    let mut client = stage.connect(&cluster);
+    let mut client = connect(&cluster);
     assert_eq!(client.ask(&["PING"]), "+PONG");
     assert_eq!(client.ask(&["SET", "order:1", "paid"]), "+OK");
     up.interrupt();
@@ -34,7 +34,7 @@ fn a_file_becomes_a_service_that_keeps_its_data_over_ctrl_c() {
     let again = stage.ready("KVCluster", "default", 1);
     let endpoint = |object: &serde_json::Value| object["status"]["endpoints"][0].clone();
     assert_eq!(endpoint(&again), endpoint(&cluster), "ports are kept");
-    assert_eq!(stage.connect(&again).ask(&["GET", "order:1"]), "paid");
+    assert_eq!(connect(&again).ask(&["GET", "order:1"]), "paid");
     up.interrupt();
 }
 
@@ -43,7 +43,7 @@ fn an_edit_takes_effect_and_a_wrong_one_is_refused_while_the_old_state_serves() 
     let stage = Stage::new(CLUSTER);
     let up = stage.up();
     let cluster = stage.ready("KVCluster", "default", 1);
-    let mut client = stage.connect(&cluster);
+    let mut client = connect(&cluster);
     assert_eq!(client.ask(&["SET", "a", "1"]), "+OK");
     assert!(client.ask(&["SELECT", "20"]).starts_with("-ERR"), "there are 16 databases");
 
@@ -56,7 +56,7 @@ fn an_edit_takes_effect_and_a_wrong_one_is_refused_while_the_old_state_serves() 
 
     stage.write("kv.yaml", &CLUSTER.replace("databases: 16", "databases: 32"));
     let cluster = stage.ready("KVCluster", "default", 2);
-    let mut client = stage.connect(&cluster);
+    let mut client = connect(&cluster);
     assert_eq!(client.ask(&["GET", "a"]), "1");
     assert_eq!(client.ask(&["SELECT", "20"]), "+OK");
 
@@ -75,17 +75,15 @@ fn a_data_plane_that_is_killed_comes_back_with_everything_acknowledged() {
     let up = stage.up();
     let cluster = stage.ready("KVCluster", "default", 1);
     for round in 0..3 {
-        let mut client = stage.connect(&cluster);
+        let mut client = connect(&cluster);
         let key = format!("key:{round}");
         until("the write is acknowledged", || {
             let answer = client.try_ask(&["SET", &key, "kept"]);
-            match answer {
-                Ok(answer) => (answer == "+OK").then_some(()),
-                Err(_) => {
-                    client = stage.connect(&cluster);
-                    None
-                }
+            if let Ok(answer) = answer {
+                return (answer == "+OK").then_some(());
             }
+            client = connect(&cluster);
+            None
         });
         let old = stage.pid();
         kill(old, Signal::SIGKILL).unwrap();
@@ -96,7 +94,7 @@ fn a_data_plane_that_is_killed_comes_back_with_everything_acknowledged() {
             (pid != "-" && pid != old.to_string() && line.trim_end().ends_with("ready"))
                 .then_some(())
         });
-        let mut client = stage.connect(&cluster);
+        let mut client = connect(&cluster);
         for earlier in 0..=round {
             assert_eq!(client.ask(&["GET", &format!("key:{earlier}")]), "kept");
         }
@@ -122,7 +120,7 @@ fn what_a_killed_up_leaves_behind_is_no_danger_to_the_next() {
     let stage = Stage::new(CLUSTER);
     let mut up = stage.up();
     let cluster = stage.ready("KVCluster", "default", 1);
-    assert_eq!(stage.connect(&cluster).ask(&["SET", "a", "1"]), "+OK");
+    assert_eq!(connect(&cluster).ask(&["SET", "a", "1"]), "+OK");
     let child = stage.pid();
     up.signal(Signal::SIGKILL);
     up.ended();
@@ -131,7 +129,7 @@ fn what_a_killed_up_leaves_behind_is_no_danger_to_the_next() {
     }
     let up = stage.up();
     let cluster = stage.ready("KVCluster", "default", 1);
-    assert_eq!(stage.connect(&cluster).ask(&["GET", "a"]), "1");
+    assert_eq!(connect(&cluster).ask(&["GET", "a"]), "1");
     up.interrupt();
 }
 
