@@ -29,7 +29,10 @@ pub struct Reader<R: Read> {
 
 impl<R: Read> std::fmt::Debug for Reader<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reader").field("db", &self.db).field("ended", &self.ended).finish()
+        f.debug_struct("Reader")
+            .field("db", &self.db)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }
 

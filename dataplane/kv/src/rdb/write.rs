@@ -33,7 +33,10 @@ pub enum Shape {
 
 impl<W: Write> std::fmt::Debug for Writer<W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Writer").field("db", &self.db).field("keys", &self.keys).finish()
+        f.debug_struct("Writer")
+            .field("db", &self.db)
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
     }
 }
 

@@ -94,6 +94,7 @@ pub(crate) struct Names {
 
 /// One client.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a socket")]
 pub(crate) struct Connection {
     pub(crate) id: u64,
     /// Its place in the slab.

@@ -3,6 +3,8 @@
 //! The order of checks is that of `processCommand` in Redis 7.0, because clients see which of two
 //! errors they get.
 
+use std::fmt::Write as _;
+
 use orrery_resp::Reply;
 
 use super::Shard;
@@ -26,13 +28,13 @@ impl Shard {
     ) -> Option<&'static CommandSpec> {
         let spec = match command_table::lookup(args) {
             Lookup::Found(spec) => spec,
-            other => match commands::extra::lookup(args) {
-                Some(spec) => spec,
-                None => {
+            other => {
+                let Some(spec) = commands::extra::lookup(args) else {
                     self.refuse_lookup(connection, args, &other, reply);
                     return None;
-                }
-            },
+                };
+                spec
+            }
         };
         if !spec.arity_matches(args.len()) {
             let text = format!("ERR wrong number of arguments for '{}' command", spec.full_name);
@@ -87,23 +89,21 @@ impl Shard {
             let arg = arg.split(|b| *b == 0).next().unwrap_or_default();
             String::from_utf8_lossy(&arg[..arg.len().min(len)]).into_owned()
         };
-        let text = match lookup {
-            Lookup::UnknownSubcommand(container) => format!(
-                "ERR unknown subcommand '{}'. Try {} HELP.",
-                quote(args[1], QUOTE_BYTES),
-                container.name.to_uppercase()
-            ),
-            _ => {
-                let mut shown = String::new();
-                for arg in &args[1..] {
-                    if shown.len() >= QUOTE_BYTES {
-                        break;
-                    }
-                    shown.push_str(&format!("'{}' ", quote(arg, QUOTE_BYTES - shown.len())));
+        let text = if let Lookup::UnknownSubcommand(container) = lookup {
+            let name = container.name.to_uppercase();
+            let sub = quote(args[1], QUOTE_BYTES);
+            format!("ERR unknown subcommand '{sub}'. Try {name} HELP.")
+        } else {
+            let mut shown = String::new();
+            for arg in &args[1..] {
+                if shown.len() >= QUOTE_BYTES {
+                    break;
                 }
-                let name = quote(args[0], QUOTE_BYTES);
-                format!("ERR unknown command '{name}', with args beginning with: {shown}")
+                // Writing to a string cannot fail.
+                let _ = write!(shown, "'{}' ", quote(arg, QUOTE_BYTES - shown.len()));
             }
+            let name = quote(args[0], QUOTE_BYTES);
+            format!("ERR unknown command '{name}', with args beginning with: {shown}")
         };
         self.reject(connection, None, reply, &text);
     }

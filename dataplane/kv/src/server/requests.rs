@@ -78,7 +78,7 @@ impl Shard {
             match request {
                 Request::Declare { set, answer } => _ = answer.send(self.declare(set)),
                 Request::Promote { epoch, answer } => _ = answer.send(self.promote(epoch)),
-                Request::Fence { epoch, answer } => _ = answer.send(self.fence(epoch)),
+                Request::Fence { epoch, answer } => _ = answer.send(Ok(self.fence(epoch))),
                 Request::Drain { seconds, answer } => {
                     self.drain(if seconds == 0 { DRAIN_SECONDS } else { seconds }, false);
                     _ = answer.send(Ok(Finished {
@@ -167,9 +167,10 @@ impl Shard {
         if self.ending != Ending::No {
             return Err(OperandError::Unavailable("draining".into()));
         }
-        match self.log.is_writable() {
-            true => Ok(()),
-            false => Err(OperandError::Unavailable(self.log.refusal().to_owned())),
+        if self.log.is_writable() {
+            Ok(())
+        } else {
+            Err(OperandError::Unavailable(self.log.refusal().to_owned()))
         }
     }
 
@@ -183,7 +184,7 @@ impl Shard {
         Ok(self.granted())
     }
 
-    fn fence(&mut self, epoch: u64) -> Result<Granted, OperandError> {
+    fn fence(&mut self, epoch: u64) -> Granted {
         if epoch > self.log.fenced_below() && epoch > self.log.epoch() {
             self.append_effects();
             self.log.append(kind::FENCE, self.clock.wall_us, &epoch.to_le_bytes());
@@ -191,7 +192,7 @@ impl Shard {
             self.log.fence(epoch);
             self.writability_changed();
         }
-        Ok(self.granted())
+        self.granted()
     }
 
     fn granted(&self) -> Granted {

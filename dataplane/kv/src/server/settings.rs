@@ -193,7 +193,7 @@ pub(crate) fn parse_memory(text: &str) -> Option<u64> {
 /// Replaces the classes named in `value` and keeps the others of `old`.
 fn output_limits(value: &str, old: &str) -> Result<String, String> {
     let words: Vec<&str> = value.split_whitespace().collect();
-    if words.len() % 4 != 0 {
+    if !words.len().is_multiple_of(4) {
         return Err("Wrong number of arguments in buffer limit configuration.".to_owned());
     }
     let mut classes: Vec<String> =

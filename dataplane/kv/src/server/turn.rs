@@ -30,20 +30,11 @@ impl Shard {
             self.machine.unwatch(&connection.session);
             return;
         }
-        if self.has_work(&connection) && !connection.is_ready {
+        if has_work(&connection) && !connection.is_ready {
             connection.is_ready = true;
             self.ready.push_back(slot);
         }
         self.clients.put_back(slot, connection);
-    }
-
-    /// Whether another turn would get any further without anything new from outside.
-    fn has_work(&self, connection: &Connection) -> bool {
-        connection.hold == Hold::None
-            && (connection.readable
-                || connection.held.is_some()
-                || (!connection.query.is_empty()
-                    && connection.query.len() >= connection.query_needs))
     }
 
     fn run(&mut self, connection: &mut Connection) {
@@ -272,4 +263,12 @@ impl Shard {
         let Some(spec) = self.admit(connection, &args, reply) else { return };
         self.run_one(connection, spec, &args, reply);
     }
+}
+
+/// Whether another turn would get any further without anything new from outside.
+fn has_work(connection: &Connection) -> bool {
+    connection.hold == Hold::None
+        && (connection.readable
+            || connection.held.is_some()
+            || (!connection.query.is_empty() && connection.query.len() >= connection.query_needs))
 }

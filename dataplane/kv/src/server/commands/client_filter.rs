@@ -27,12 +27,11 @@ impl Filter {
         let is_known = ["normal", "master", "replica", "slave", "pubsub"]
             .into_iter()
             .find(|name| call.is(at, name));
-        match is_known {
-            Some(name) => self.no_such_type |= name != "normal",
-            None => {
-                let name = call.text(at);
-                call.reply.error(format!("ERR Unknown client type '{name}'"));
-            }
+        if let Some(name) = is_known {
+            self.no_such_type |= name != "normal";
+        } else {
+            let name = call.text(at);
+            call.reply.error(format!("ERR Unknown client type '{name}'"));
         }
         is_known.is_some()
     }

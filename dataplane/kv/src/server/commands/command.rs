@@ -54,7 +54,9 @@ fn write_info(reply: &mut Reply, spec: &CommandSpec) {
     reply.integer(i64::from(spec.key_step));
     write_statuses(reply, spec.acl);
     reply.set(spec.tips.len());
-    spec.tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
+    for tip in spec.tips {
+        reply.bulk(tip.as_bytes());
+    }
     reply.set(spec.key_specs.len());
     spec.key_specs.iter().for_each(|keys| write_key_spec(reply, keys));
     reply.set(spec.subcommands.len());
@@ -63,7 +65,9 @@ fn write_info(reply: &mut Reply, spec: &CommandSpec) {
 
 fn write_statuses(reply: &mut Reply, words: &[&str]) {
     reply.set(words.len());
-    words.iter().for_each(|word| reply.simple(word));
+    for word in words {
+        reply.simple(word);
+    }
 }
 
 fn write_key_spec(reply: &mut Reply, keys: &KeySpec) {
@@ -113,7 +117,9 @@ fn docs(call: &mut Call<'_>) {
         call.args[2..].iter().filter_map(|name| by_full_name(name)).collect()
     };
     call.reply.map(specs.len());
-    specs.iter().for_each(|spec| write_docs(call.reply, spec));
+    for spec in specs {
+        write_docs(call.reply, spec);
+    }
 }
 
 fn write_docs(reply: &mut Reply, spec: &CommandSpec) {
@@ -184,12 +190,9 @@ fn list(call: &mut Call<'_>) {
 
 fn keys(call: &mut Call<'_>, with_flags: bool) {
     let args = &call.args[2..];
-    let spec = match command_table::lookup(args) {
-        Lookup::Found(spec) => spec,
-        _ => {
-            call.reply.error("ERR Invalid command specified");
-            return;
-        }
+    let Lookup::Found(spec) = command_table::lookup(args) else {
+        call.reply.error("ERR Invalid command specified");
+        return;
     };
     if spec.key_specs.is_empty() {
         call.reply.error("ERR The command has no key arguments");

@@ -30,7 +30,7 @@ fn get(call: &mut Call<'_>) {
 }
 
 fn set(call: &mut Call<'_>) {
-    if call.args.len() % 2 != 0 {
+    if !call.args.len().is_multiple_of(2) {
         call.syntax_error();
         return;
     }
