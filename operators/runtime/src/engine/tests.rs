@@ -218,6 +218,32 @@ async fn p6_our_own_status_write_is_not_repeated_while_the_cache_is_behind() {
 }
 
 #[tokio::test]
+async fn p6_a_workload_shown_from_before_our_write_is_not_taken_for_rolled_out() {
+    let bench = Bench::new();
+    bench.round(&toy(ToySpec::default())).await.1.expect("no faults");
+    bench.watched();
+    let reconciling = |bench: &Bench| {
+        let conditions = bench.status().common.conditions;
+        condition::find(&conditions, ConditionType::Reconciling).expect("there").reason.clone()
+    };
+    let mut edited = toy(ToySpec { text: "two".into(), ..ToySpec::default() });
+    edited.metadata.generation = Some(2);
+    {
+        // As shown, the set is complete: it has nothing to say about the edit yet.
+        let children = &bench.engine.ctx.children;
+        let mut shown = children.get(ChildKind::StatefulSet, "ns", "a-toy").expect("watched");
+        let view = shown.workload.as_mut().expect("a workload");
+        (view.updated_replicas, view.ready_replicas) = (1, 1);
+        let script = bench.script.lock().expect("no test panics inside");
+        let set = &script.objects["/apis/apps/v1/namespaces/ns/statefulsets/a-toy"];
+        let meta = serde_json::from_value(set["metadata"].clone()).expect("metadata");
+        children.apply(ChildKind::StatefulSet, &meta, shown);
+    }
+    bench.round(&edited).await.1.expect("no faults");
+    assert_eq!(reconciling(&bench), "RollingOut");
+}
+
+#[tokio::test]
 async fn a_child_that_somebody_edited_is_put_back_and_only_that_one() {
     let bench = Bench::new();
     let object = toy(with_service());

@@ -53,6 +53,18 @@ impl Records {
         records.entry(owner_uid.to_owned()).or_default().insert((kind, name.to_owned()), record);
     }
 
+    /// Whether our last write of a child is newer than this version of it.
+    pub(crate) fn is_ahead(
+        &self,
+        owner_uid: &str,
+        kind: ChildKind,
+        name: &str,
+        shown_version: &str,
+    ) -> bool {
+        let record = self.get(owner_uid, kind, name);
+        record.is_some_and(|record| is_older(shown_version, &record.resource_version))
+    }
+
     pub(crate) fn forget_child(&self, owner_uid: &str, kind: ChildKind, name: &str) {
         if let Some(children) = self.lock().get_mut(owner_uid) {
             children.remove(&(kind, name.to_owned()));

@@ -21,6 +21,7 @@ pub use status::{StatusMemory, write_status};
 
 use crate::board::{Key, SetAnswer};
 use crate::children::store::CachedPod;
+use crate::children::{Child, ChildKind};
 use crate::context::Context;
 use crate::observation::{Acceptance, Observation};
 use crate::redacted::Redacted;
@@ -55,7 +56,13 @@ pub async fn observe(
 ) -> Result<(Observation, Vec<Reached>), ReportError> {
     let uid = identity.uid.as_deref().unwrap_or_default();
     let children = ctx.children.of_owner(uid);
-    let workloads = children.into_iter().filter_map(|(_, _, child)| child.workload).collect();
+    let view = |(kind, name, child): (ChildKind, String, Child)| {
+        let mut workload = child.workload?;
+        // What the cache shows from before our own write says nothing about what we wrote.
+        workload.observed &= !ctx.records.is_ahead(uid, kind, &name, &child.resource_version);
+        Some(workload)
+    };
+    let workloads = children.into_iter().filter_map(view).collect();
     let pods = ctx.children.pods(&identity.namespace, system, &identity.name);
     let asked = pods.iter().any(|pod| pod.management_port.is_some() && pod.view.ip.is_some());
     let token = if asked {
