@@ -56,7 +56,9 @@ async fn check_scope<K: Object>(client: &Client, scope: Option<&str>) -> Result<
     let (plural, group) = (K::plural(&()).into_owned(), K::group(&()).into_owned());
     match api.list_metadata(&ListParams::default().limit(1)).await {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => {
+        // A path the server does not know is answered in plain text, which kube turns into a
+        // status without the usual reason: only the code tells.
+        Err(kube::Error::Api(status)) if status.code == 404 => {
             Err(StartupError::Missing { kind: K::kind(&()).into_owned(), plural, group })
         }
         Err(kube::Error::Api(status)) if status.is_forbidden() => {
@@ -98,8 +100,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_missing_definition_is_told_with_what_to_do() {
         let (result, asked) = check(&[404]).await;
-        let text = result.expect_err("missing").to_string();
-        assert!(text.contains("toys.test.orrery.dev") && text.contains("helm install"), "{text}");
+        let error = result.expect_err("missing");
+        let text = error.to_string();
+        assert!(
+            text.contains("toys.test.orrery.dev") && text.contains("helm install"),
+            "{error:?}"
+        );
         assert_eq!(asked, 1);
     }
 
