@@ -4,6 +4,7 @@ use super::connection::{Connection, Hold};
 use super::limits::STALL_SECONDS;
 use super::{Ending, Pause, Shard};
 use crate::command_table::CommandSpec;
+use crate::machine::MemoryPolicy;
 use crate::persistence::PersistenceError;
 use crate::persistence::snapshots::{Header, Target};
 use crate::process;
@@ -92,6 +93,9 @@ impl Shard {
     /// Carries changed settings to where they act.
     pub(crate) fn apply_settings(&mut self) {
         self.limits = self.settings.limits();
+        let policy = MemoryPolicy::from_redis_name(self.settings.text("maxmemory-policy"));
+        let limit_bytes = self.settings.number("maxmemory") as u64;
+        self.machine.set_memory_limit(limit_bytes, policy.unwrap_or_default());
         let number = |name| self.settings.number(name);
         let thresholds = self.machine.thresholds();
         thresholds.hash_max_listpack_entries = number("hash-max-listpack-entries") as usize;

@@ -260,7 +260,7 @@ const TABLE: &[Row] = {
         ("maxmemory-clients", "", Memory, Kept, "0"),
         // Memory and encodings.
         ("maxmemory", "", Memory, Applied, "0"),
-        ("maxmemory-policy", "", OneOf(POLICIES), Kept, "noeviction"),
+        ("maxmemory-policy", "", OneOf(POLICIES), Applied, "noeviction"),
         ("maxmemory-samples", "", Int(1, 64), Kept, "5"),
         ("maxmemory-eviction-tenacity", "", Int(0, 100), Kept, "10"),
         ("lfu-log-factor", "", Int(0, INT), Kept, "10"),

@@ -155,3 +155,15 @@ fn replies_can_be_switched_off() {
     client.send(&encode("SET a 2")).expect("sent");
     assert_eq!(client.run("GET a"), bulk("2"));
 }
+
+#[test]
+fn a_password_set_while_running_is_asked_of_new_clients() {
+    let engine = Engine::start("");
+    let (mut admin, mut old) = (engine.client(), engine.client());
+    assert_eq!(admin.run("CONFIG SET requirepass x1"), ok());
+    assert_eq!(old.run("PING"), Value::Status("PONG".into()));
+    assert_eq!(engine.client().run("GET a"), error("NOAUTH Authentication required."));
+    assert_eq!(admin.run("SET a 1"), ok());
+    assert_eq!(admin.run("CONFIG SET maxmemory 1"), ok());
+    assert!(admin.run("SET a 1").text().starts_with("OOM "));
+}

@@ -1,5 +1,7 @@
 //! CONFIG GET, SET, RESETSTAT, REWRITE and HELP.
 
+use orrery_kit::secrets::Secret;
+
 use super::{Call, help};
 use crate::commands::glob;
 
@@ -39,6 +41,12 @@ fn set(call: &mut Call<'_>) {
     match call.shard.settings.set(&pairs) {
         Ok(()) => {
             call.shard.apply_settings();
+            let password = pairs.iter().find(|(name, _)| name.eq_ignore_ascii_case("requirepass"));
+            if let Some((_, text)) = password {
+                call.shard.password = (!text.is_empty()).then(|| Secret::new(text));
+                let shown = if text.is_empty() { "" } else { "(secret)" };
+                call.shard.settings.put("requirepass", shown);
+            }
             call.reply.ok();
         }
         Err(error) => call.reply.error(error.to_string()),
