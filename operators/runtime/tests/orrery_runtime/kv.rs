@@ -88,6 +88,13 @@ async fn rested(stage: &Stage) -> State {
     })
     .await;
     assert!(done.is_ok(), "{:#?}", clusters(stage).get("a").await.map(|c| c.status));
+    // Other controllers may still be counting pods.
+    let still = || async {
+        let before = state(stage).await;
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        state(stage).await == before
+    };
+    poll("nothing changes for two seconds", LIMIT, still).await.expect("it comes to rest");
     state(stage).await
 }
 
