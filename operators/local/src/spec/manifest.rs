@@ -274,7 +274,10 @@ impl Loader<'_> {
 
     fn refuse(&mut self, by_key: &HashMap<&Key, &Document>, key: &Key, refusal: &Refusal) {
         let field = refusal.field.as_deref().unwrap_or_default();
-        let message = format!("{} ({})", refusal.message, refusal.reason);
+        // Many refusals begin with the field, which stands in front of the problem already.
+        let message = refusal.message.strip_prefix(field).unwrap_or(&refusal.message);
+        let message = message.trim_start_matches([':', ' ']);
+        let message = format!("{message} ({})", refusal.reason);
         match by_key.get(key) {
             Some(document) => self.problems.push(document.problem(field, message)),
             // An engine nobody wrote: said at whatever needs it.
