@@ -47,6 +47,14 @@ fn files() -> Vec<(String, String)> {
 fn operator_rules() -> Vec<Value> {
     let systems = orrery_systems::kv::operator_rules();
     let mut rules: Vec<Value> = systems.iter().map(|rule| json!(rule)).collect();
+    // Every kind of child is watched, so that one left over by an earlier version is found.
+    rules.push(json!({
+        "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"],
+        "verbs": ["list", "watch"],
+    }));
+    rules.push(json!({
+        "apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["list", "watch"],
+    }));
     rules.push(json!({
         "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"],
     }));

@@ -69,7 +69,8 @@ impl Stage {
     /// Waits until kubectl prints what is wanted; the log of the operator when it never does.
     async fn until(&self, args: &[&str], wanted: impl Fn(&str) -> bool) -> String {
         let seen = std::sync::Mutex::new(String::new());
-        let held = poll_for(&args.join(" "), LIMIT, || async {
+        let what = args.join(" ");
+        let held = poll_for(&what, LIMIT, || async {
             let text = self.kubectl(args).await.unwrap_or_else(|error| error);
             let found = wanted(text.trim()).then(|| text.trim().to_owned());
             *seen.lock().expect("nobody panics with it") = text;
@@ -92,8 +93,9 @@ impl Stage {
     /// A connection to the pod, with the password of the generated Secret.
     async fn connect(&self, name: &str) -> Client {
         let pod = format!("pod/{name}-kv-0");
-        let ip = self.until(&["get", &pod, "-o=jsonpath={.status.podIP}"], |ip| !ip.is_empty());
-        let address: IpAddr = ip.await.parse().expect("an address");
+        let asked = ["get", &pod, "-o=jsonpath={.status.podIP}"];
+        let ip = self.until(&asked, |ip| !ip.is_empty()).await;
+        let address: IpAddr = ip.parse().expect("an address");
         let secret = format!("secret/{name}-kv");
         let path = "-o=go-template={{.data.password|base64decode}}";
         let password = self.kubectl(&["get", &secret, path]).await.expect("the Secret is there");
