@@ -6,8 +6,12 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use orrery_runtime::{Prepared, Resources};
 use serde_json::Value as Json;
 
+/// What stands for the address of a Service that no process is behind.
+const NOWHERE: &str = "";
+
 /// Replaces `<service>.<namespace>…:<port>` in every text of the status by the loopback address of
-/// the first process behind that port.
+/// the first process behind that port. Without one the text is emptied: a name of a cluster means
+/// nothing on this machine.
 pub fn localise(
     status: &mut Json,
     resources: &Resources<Prepared>,
@@ -54,8 +58,8 @@ fn local(
         Some(IntOrString::String(name)) => name.clone(),
         _ => known.name.clone()?,
     };
-    let number = ports.iter().find_map(|ports| ports.get(&name))?;
-    Some(format!("{scheme}127.0.0.1:{number}"))
+    let number = ports.iter().find_map(|ports| ports.get(&name));
+    Some(number.map_or(NOWHERE.to_owned(), |number| format!("{scheme}127.0.0.1:{number}")))
 }
 
 #[cfg(test)]
@@ -83,5 +87,8 @@ mod tests {
         assert_eq!(status["endpoints"][1]["address"], "redis://127.0.0.1:7000");
         assert_eq!(status["endpoints"][2]["address"], "b-kv-rw.shop.svc:6379");
         assert_eq!(status["version"], "0.1.0");
+        let mut asleep = json!("a-kv-rw.shop.svc:6379");
+        localise(&mut asleep, &resources, &[]);
+        assert_eq!(asleep, "");
     }
 }

@@ -24,6 +24,8 @@ const REQUEST_BYTES_MAX: u64 = 4 << 10;
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 const CONNECTIONS_MAX: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(5);
+/// For answers under way when everything ends.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +48,8 @@ pub struct Call {
 pub struct Server {
     path: PathBuf,
     task: tokio::task::JoinHandle<()>,
+    /// One permit for each connection; all of them are free when nobody waits for an answer.
+    places: Arc<Semaphore>,
 }
 
 impl Drop for Server {
@@ -73,13 +77,22 @@ impl Server {
             })
             .map_err(|source| error("listen on", &path, source))?;
         let (calls, inbox) = mpsc::channel(CONNECTIONS_MAX);
-        let task = tokio::task::spawn_local(accept(listener, calls));
-        Ok((Self { path, task }, inbox))
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let task = tokio::task::spawn_local(accept(listener, calls, Arc::clone(&places)));
+        Ok((Self { path, task, places }, inbox))
+    }
+
+    /// Takes no more connections and lets the answers under way leave, for a bounded time.
+    pub async fn finish(self) {
+        self.task.abort();
+        let all = self.places.acquire_many(CONNECTIONS_MAX as u32);
+        if tokio::time::timeout(FAREWELL, all).await.is_err() {
+            tracing::debug!("a control connection did not take its answer in time");
+        }
     }
 }
 
-async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+async fn accept(listener: UnixListener, calls: mpsc::Sender<Call>, places: Arc<Semaphore>) {
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {

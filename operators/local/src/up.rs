@@ -145,7 +145,9 @@ impl Up {
         self.work(&mut signals, &mut calls, tell).await;
         tell(News::Stopping);
         self.end(&mut signals, &mut calls, tell).await;
-        drop(server);
+        // Who asked for the end waits for the answer.
+        drop(calls);
+        server.finish().await;
         Ok(())
     }
 

@@ -111,3 +111,15 @@ fn definitions_completions_and_the_version_are_printed() {
     }
     assert!(text(&stage.run(&["version"])).contains("systems: kv"));
 }
+
+#[test]
+fn down_ends_an_up_that_runs_no_process() {
+    let stage = Stage::new(&SPEC.replace("spec: {}", "spec: {operation: Hibernate}"));
+    let up = stage.run(&["up", "specs", "--detach"]);
+    assert!(up.status.success(), "{up:?}");
+    let list = text(&stage.run(&["get", "kvcluster"]));
+    assert!(!list.contains(".svc"), "a name of a cluster means nothing here: {list}");
+    let down = text(&stage.run(&["down"]));
+    assert!(down.contains("stopped; all data is kept"), "{down}");
+    assert!(!stage.run(&["get"]).status.success());
+}
