@@ -26,6 +26,15 @@ fn namespace(name: &str, spec: &str) -> DeclaredObject {
     }
 }
 
+/// The port is open before recovery has ended; until then the engine says why it is not ready.
+async fn wait_until_ready(operator: &OperandClient) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !operator.report().await.expect("it reports").ready {
+        assert!(std::time::Instant::now() < end, "it does not become ready");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
 #[test]
 fn the_engine_keeps_the_rules_of_the_management_protocol() {
     let engine = Engine::start("");
@@ -44,7 +53,12 @@ fn the_engine_keeps_the_rules_of_the_management_protocol() {
         )),
         snapshot_to: Some(format!("file://{}", folder.path().display())),
     };
-    block_on(async { conformance::run(&operator(&engine), &subject).await }).expect("all rules");
+    block_on(async {
+        let operator = operator(&engine);
+        wait_until_ready(&operator).await;
+        conformance::run(&operator, &subject).await
+    })
+    .expect("all rules");
 }
 
 #[test]

@@ -31,6 +31,15 @@ pub(crate) struct Stage {
     folder: tempfile::TempDir,
 }
 
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // A test that failed may have left an `up --detach` behind.
+        if std::thread::panicking() {
+            let _ = self.command(&["down"]).output();
+        }
+    }
+}
+
 impl Stage {
     pub(crate) fn new(spec: &str) -> Self {
         let stage = Self { folder: tempfile::tempdir().unwrap() };
