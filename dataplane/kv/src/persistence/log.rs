@@ -56,11 +56,6 @@ impl Log {
         &self.journal
     }
 
-    #[cfg(test)]
-    pub(crate) fn journal_mut(&mut self) -> &mut Journal {
-        &mut self.journal
-    }
-
     /// The position the next record will have.
     pub(crate) fn next_position(&self) -> u64 {
         self.last + 1

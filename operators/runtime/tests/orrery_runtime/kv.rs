@@ -124,6 +124,8 @@ async fn dies_at(stage: &Stage, k: usize, side: Side, expected: &State) -> bool 
 }
 
 const MANY: usize = 100;
+/// Windows of three rounds in which the operator may come to rest.
+const WINDOWS_MAX: usize = 5;
 
 /// Goal: at rest the operator costs the API server nothing but its watches. Method: once nothing
 /// was sent for two seconds, three more rounds of every object may not send anything either.
@@ -150,10 +152,16 @@ async fn a_hundred_kvclusters_at_rest_cost_no_request() {
         sent() == before
     };
     poll("quiet for two seconds", LIMIT, quiet).await.expect("it comes to rest");
-    let (before, rounds_before) = (sent(), rounds(&operator));
-    let enough = || async { rounds(&operator) >= rounds_before + 3 * MANY as u64 };
-    poll("three rounds of each", LIMIT, enough).await.expect("they go on");
-    assert_eq!(sent(), before, "requests beside the watches");
+    // A slow machine may deliver a last change after the quiet seconds: the window is tried again,
+    // and an operator that asks in every round never gets through one.
+    let mut in_windows = Vec::new();
+    while in_windows.last() != Some(&0) {
+        assert!(in_windows.len() < WINDOWS_MAX, "requests beside the watches: {in_windows:?}");
+        let (before, rounds_before) = (sent(), rounds(&operator));
+        let enough = || async { rounds(&operator) >= rounds_before + 3 * MANY as u64 };
+        poll("three rounds of each", LIMIT, enough).await.expect("they go on");
+        in_windows.push(sent() - before);
+    }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let memory = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
     eprintln!("operator, toy nodes and test together with {MANY} objects: {memory}");
