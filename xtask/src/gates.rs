@@ -8,8 +8,15 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// Never in the tree: a second TLS provider, C libraries, archived parsers on an input path.
-const FORBIDDEN: &[&str] =
-    &["aws-lc-sys", "aws-lc-rs", "openssl-sys", "native-tls", "rdkafka", "librocksdb-sys", "chrono"];
+const FORBIDDEN: &[&str] = &[
+    "aws-lc-sys",
+    "aws-lc-rs",
+    "openssl-sys",
+    "native-tls",
+    "rdkafka",
+    "librocksdb-sys",
+    "chrono",
+];
 
 /// Never below `dataplane/`: a data plane does not talk to Kubernetes.
 const OPERATOR_ONLY: &[&str] = &["kube", "kube-client", "kube-core", "k8s-openapi"];
@@ -46,7 +53,9 @@ pub fn check(root: &Path) -> Result<()> {
     let product = tree(root, &["-p", "orrery", "-e", "normal"])?;
     for name in repeated(&product) {
         if !TWICE.iter().any(|(allowed, _)| *allowed == name) {
-            broken.push(format!("{name} is in the product in two versions: `cargo tree -d` shows why"));
+            broken.push(format!(
+                "{name} is in the product in two versions: `cargo tree -d` shows why"
+            ));
         }
     }
     if broken.is_empty() {

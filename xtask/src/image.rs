@@ -32,7 +32,8 @@ pub fn run(args: &[&str]) -> Result<()> {
     }
     let binary = binary.context("--binary FILE is missing")?;
     let to = to.context("--to FILE.tar is missing")?;
-    let program = fs::read(&binary).with_context(|| format!("failed to read {}", binary.display()))?;
+    let program =
+        fs::read(&binary).with_context(|| format!("failed to read {}", binary.display()))?;
     let ca_bundle = fs::read(&ca).unwrap_or_default();
     let archive = archive(&program, &ca_bundle, &tag)?;
     fs::write(&to, &archive).with_context(|| format!("failed to write {}", to.display()))?;
@@ -115,7 +116,7 @@ fn digest(content: &[u8]) -> String {
 }
 
 fn hex(content: &[u8]) -> String {
-    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+    orrery_operand::set_hash::hex(&Sha256::digest(content))
 }
 
 /// containerd wants a full reference: a name without a registry is one of this machine.

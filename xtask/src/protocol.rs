@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 pub fn generate(root: &Path) -> Result<()> {
     let folder = root.join("operators/operand/proto");
     let source = folder.join("orrery/operand/v1/operand.proto");
-    let descriptors = protox::compile([&source], [&folder]).context("failed to compile the proto")?;
+    let descriptors =
+        protox::compile([&source], [&folder]).context("failed to compile the proto")?;
     let out = root.join("operators/operand/src/generated");
     std::fs::create_dir_all(&out)?;
     tonic_prost_build::configure()
@@ -20,7 +21,7 @@ pub fn generate(root: &Path) -> Result<()> {
         .context("failed to generate code")?;
     let file = out.join("orrery.operand.v1.rs");
     let hash = Sha256::digest(std::fs::read(&source)?);
-    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = orrery_operand::set_hash::hex(&hash);
     let code = std::fs::read_to_string(&file)?;
     std::fs::write(&file, format!("// source sha256: {hash}\n{code}"))?;
     println!("wrote {}", file.display());

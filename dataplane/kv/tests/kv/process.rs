@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use orrery_kv::ServeArgs;
 
 const CONFIG: &str = "ORRERY_TEST_CONFIG";
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Not a test of its own: what [`Engine::start`] runs.
 #[test]

@@ -47,11 +47,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            args_max: 1_048_576,
-            bulk_bytes_max: 512 * 1024 * 1024,
-            authenticated: true,
-        }
+        Self { args_max: 1_048_576, bulk_bytes_max: 512 * 1024 * 1024, authenticated: true }
     }
 }
 
@@ -153,28 +149,21 @@ impl Decoder {
             }
             match read_count(&buffer[from..], limits) {
                 Ok(Some((0, line_bytes))) => {
-                    return Parsed::Command {
-                        consumed: line_bytes,
-                    };
+                    return Parsed::Command { consumed: line_bytes };
                 }
                 Ok(Some((count, line_bytes))) => {
                     self.missing = count;
                     self.at = line_bytes;
                 }
                 Ok(None) => {
-                    return Parsed::Incomplete {
-                        need: buffer.len() - from + 1,
-                    };
+                    return Parsed::Incomplete { need: buffer.len() - from + 1 };
                 }
                 Err(error) => return Parsed::Error(error),
             }
         } else if !self.found.is_empty() {
             // Spans were kept relative to the request, which may have moved since.
             let base = from as u32;
-            args.extend(self.found.iter().map(|s| Span {
-                start: s.start + base,
-                len: s.len,
-            }));
+            args.extend(self.found.iter().map(|s| Span { start: s.start + base, len: s.len }));
             self.found.clear();
         }
         match self.parse_args(&buffer[from..], from as u32, limits, args) {
@@ -213,10 +202,7 @@ impl Decoder {
             if request.len() < end {
                 return Ok(Some(end));
             }
-            args.push(Span {
-                start: base + self.at as u32,
-                len,
-            });
+            args.push(Span { start: base + self.at as u32, len });
             self.at = end;
             self.bulk = None;
             self.missing -= 1;
@@ -239,10 +225,7 @@ impl Decoder {
             return;
         }
         let found = args.drain(first_arg..);
-        self.found.extend(found.map(|s| Span {
-            start: s.start - base,
-            len: s.len,
-        }));
+        self.found.extend(found.map(|s| Span { start: s.start - base, len: s.len }));
     }
 }
 
@@ -325,15 +308,9 @@ fn parse_i64(digits: &[u8]) -> Option<i64> {
         if !digit.is_ascii_digit() {
             return None;
         }
-        value = value
-            .checked_mul(10)?
-            .checked_add(u64::from(digit - b'0'))?;
+        value = value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
     }
-    if negative {
-        0i64.checked_sub_unsigned(value)
-    } else {
-        i64::try_from(value).ok()
-    }
+    if negative { 0i64.checked_sub_unsigned(value) } else { i64::try_from(value).ok() }
 }
 
 #[cfg(test)]
@@ -375,10 +352,7 @@ mod tests {
     }
 
     fn error_of(input: &[u8]) -> String {
-        parse_all(input, &Limits::default())
-            .1
-            .expect("an error")
-            .to_string()
+        parse_all(input, &Limits::default()).1.expect("an error").to_string()
     }
 
     fn encode(commands: &[Vec<Vec<u8>>]) -> Vec<u8> {
@@ -402,10 +376,7 @@ mod tests {
         );
         assert_eq!(error, None);
         assert_eq!(commands.len(), 3);
-        assert_eq!(
-            commands[1],
-            vec![b"ECHO".to_vec(), b"hello world!".to_vec()]
-        );
+        assert_eq!(commands[1], vec![b"ECHO".to_vec(), b"hello world!".to_vec()]);
         assert_eq!(commands[2], vec![b"GET".to_vec(), b"a".to_vec()]);
     }
 
@@ -418,34 +389,16 @@ mod tests {
 
     #[test]
     fn error_texts_are_those_of_redis() {
-        assert_eq!(
-            error_of(b"*x\r\n"),
-            "Protocol error: invalid multibulk length"
-        );
-        assert_eq!(
-            error_of(b"*3000000000\r\n"),
-            "Protocol error: invalid multibulk length"
-        );
+        assert_eq!(error_of(b"*x\r\n"), "Protocol error: invalid multibulk length");
+        assert_eq!(error_of(b"*3000000000\r\n"), "Protocol error: invalid multibulk length");
         assert_eq!(
             error_of(b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\nfooz\r\n"),
             "Protocol error: expected '$', got 'f'"
         );
-        assert_eq!(
-            error_of(b"*1\r\n$-10\r\n"),
-            "Protocol error: invalid bulk length"
-        );
-        assert_eq!(
-            error_of(b"*1\r\n$2000000000\r\n"),
-            "Protocol error: invalid bulk length"
-        );
-        assert_eq!(
-            error_of(b"*1\r\n$blabla\r\n"),
-            "Protocol error: invalid bulk length"
-        );
-        assert_eq!(
-            error_of(b"set \"x\"y\r\n"),
-            "Protocol error: unbalanced quotes in request"
-        );
+        assert_eq!(error_of(b"*1\r\n$-10\r\n"), "Protocol error: invalid bulk length");
+        assert_eq!(error_of(b"*1\r\n$2000000000\r\n"), "Protocol error: invalid bulk length");
+        assert_eq!(error_of(b"*1\r\n$blabla\r\n"), "Protocol error: invalid bulk length");
+        assert_eq!(error_of(b"set \"x\"y\r\n"), "Protocol error: unbalanced quotes in request");
         let long = vec![b'1'; LINE_BYTES_MAX + 1];
         assert_eq!(
             error_of(&[b"*", &long[..]].concat()),
@@ -455,27 +408,15 @@ mod tests {
             error_of(&[b"*1\r\n$", &long[..]].concat()),
             "Protocol error: too big bulk count string"
         );
-        assert_eq!(
-            error_of(&[b"x", &long[..]].concat()),
-            "Protocol error: too big inline request"
-        );
+        assert_eq!(error_of(&[b"x", &long[..]].concat()), "Protocol error: too big inline request");
     }
 
     #[test]
     fn before_authentication_requests_are_small() {
-        let limits = Limits {
-            authenticated: false,
-            ..Limits::default()
-        };
+        let limits = Limits { authenticated: false, ..Limits::default() };
         let error = |input: &[u8]| parse_all(input, &limits).1.expect("an error").to_string();
-        assert_eq!(
-            error(b"*11\r\n"),
-            "Protocol error: unauthenticated multibulk length"
-        );
-        assert_eq!(
-            error(b"*1\r\n$16385\r\n"),
-            "Protocol error: unauthenticated bulk length"
-        );
+        assert_eq!(error(b"*11\r\n"), "Protocol error: unauthenticated multibulk length");
+        assert_eq!(error(b"*1\r\n$16385\r\n"), "Protocol error: unauthenticated bulk length");
         assert_eq!(parse_all(b"*10\r\n$16384\r\n", &limits).1, None);
     }
 
@@ -485,24 +426,14 @@ mod tests {
         let mut args = vec![];
         let mut buffer = b"*1048576\r\n$536870912\r\nabc".to_vec();
         let parsed = decoder.parse(&mut buffer, 0, &Limits::default(), &mut args);
-        assert_eq!(
-            parsed,
-            Parsed::Incomplete {
-                need: 10 + 12 + 536_870_912 + 2
-            }
-        );
+        assert_eq!(parsed, Parsed::Incomplete { need: 10 + 12 + 536_870_912 + 2 });
         assert_eq!(args.capacity(), 0);
         assert_eq!(decoder.heap_bytes(), 0);
     }
 
     #[test]
     fn numbers_are_read_as_strictly_as_redis_does() {
-        for (text, value) in [
-            ("0", Some(0)),
-            ("-1", Some(-1)),
-            ("12", Some(12)),
-            ("-0", None),
-        ] {
+        for (text, value) in [("0", Some(0)), ("-1", Some(-1)), ("12", Some(12)), ("-0", None)] {
             assert_eq!(parse_i64(text.as_bytes()), value, "{text}");
         }
         for text in ["", "-", "01", "+1", " 1", "1 ", "9223372036854775808", "1x"] {

@@ -8,11 +8,7 @@ const SIGNIFICANT_DIGITS: i32 = 17;
 /// Appends `value` as `printf("%.17g")` would; infinities as `inf` and `-inf`.
 pub fn write_g17(out: &mut Vec<u8>, value: f64) {
     if value.is_nan() {
-        out.extend_from_slice(if value.is_sign_negative() {
-            b"-nan"
-        } else {
-            b"nan"
-        });
+        out.extend_from_slice(if value.is_sign_negative() { b"-nan" } else { b"nan" });
         return;
     }
     if value.is_infinite() {
@@ -20,9 +16,8 @@ pub fn write_g17(out: &mut Vec<u8>, value: f64) {
         return;
     }
     let scientific = format!("{value:.16e}");
-    let (mantissa, exponent) = scientific
-        .split_once('e')
-        .expect("`{:e}` always writes an exponent");
+    let (mantissa, exponent) =
+        scientific.split_once('e').expect("`{:e}` always writes an exponent");
     let exponent: i32 = exponent.parse().expect("`{:e}` writes a decimal exponent");
     if (-4..SIGNIFICANT_DIGITS).contains(&exponent) {
         let decimals = (SIGNIFICANT_DIGITS - 1 - exponent) as usize;
@@ -30,22 +25,13 @@ pub fn write_g17(out: &mut Vec<u8>, value: f64) {
         out.extend_from_slice(without_trailing_zeros(&fixed).as_bytes());
     } else {
         let sign = if exponent < 0 { '-' } else { '+' };
-        write!(
-            out,
-            "{}e{sign}{:02}",
-            without_trailing_zeros(mantissa),
-            exponent.abs()
-        )
-        .expect("writing to memory cannot fail");
+        write!(out, "{}e{sign}{:02}", without_trailing_zeros(mantissa), exponent.abs())
+            .expect("writing to memory cannot fail");
     }
 }
 
 fn without_trailing_zeros(digits: &str) -> &str {
-    if digits.contains('.') {
-        digits.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        digits
-    }
+    if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits }
 }
 
 #[cfg(test)]

@@ -15,9 +15,7 @@ pub(crate) fn parse(buffer: &mut [u8], from: usize, args: &mut Vec<Span>) -> Par
         Some(end) if request[end] == b'\n' => end,
         _ if request.len() > LINE_BYTES_MAX => return Parsed::Error(ProtocolError::InlineTooLong),
         _ => {
-            return Parsed::Incomplete {
-                need: request.len() + 1,
-            };
+            return Parsed::Incomplete { need: request.len() + 1 };
         }
     };
     let mut end = from + line_bytes;
@@ -25,9 +23,7 @@ pub(crate) fn parse(buffer: &mut [u8], from: usize, args: &mut Vec<Span>) -> Par
         end -= 1;
     }
     if split_args(buffer, from, end, args) {
-        Parsed::Command {
-            consumed: line_bytes + 1,
-        }
+        Parsed::Command { consumed: line_bytes + 1 }
     } else {
         Parsed::Error(ProtocolError::UnbalancedQuotes)
     }
@@ -49,10 +45,7 @@ pub fn split_args(buffer: &mut [u8], from: usize, end: usize, args: &mut Vec<Spa
             args.truncate(first_arg);
             return false;
         };
-        args.push(Span {
-            start: start as u32,
-            len: len as u32,
-        });
+        args.push(Span { start: start as u32, len: len as u32 });
         at = next;
     }
 }
@@ -146,10 +139,7 @@ mod tests {
 
     #[test]
     fn quotes_keep_spaces_and_escapes() {
-        assert_eq!(
-            split(r#""a b" 'c d'"#),
-            Some(vec![b"a b".to_vec(), b"c d".to_vec()])
-        );
+        assert_eq!(split(r#""a b" 'c d'"#), Some(vec![b"a b".to_vec(), b"c d".to_vec()]));
         assert_eq!(split(r#""\x41\n\"\q""#), Some(vec![b"A\n\"q".to_vec()]));
         assert_eq!(split(r"'it\'s \n'"), Some(vec![br"it's \n".to_vec()]));
         assert_eq!(split(r#"pre"fix""#), Some(vec![b"prefix".to_vec()]));
@@ -159,14 +149,7 @@ mod tests {
 
     #[test]
     fn unbalanced_quotes_are_refused() {
-        for line in [
-            r#""abc"#,
-            "'abc",
-            r#""abc"d"#,
-            "'a'b",
-            r#""abc\"#,
-            r#"a "b c"#,
-        ] {
+        for line in [r#""abc"#, "'abc", r#""abc"d"#, "'a'b", r#""abc\"#, r#"a "b c"#] {
             assert_eq!(split(line), None, "{line}");
         }
     }

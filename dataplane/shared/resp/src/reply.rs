@@ -30,10 +30,7 @@ pub struct Reply {
 impl Reply {
     /// An empty buffer for the given version.
     pub fn new(proto: Proto) -> Self {
-        Self {
-            buffer: Vec::new(),
-            proto,
-        }
+        Self { buffer: Vec::new(), proto }
     }
 
     /// Continues a buffer that may hold replies already.
@@ -110,8 +107,7 @@ impl Reply {
             text = rest;
         }
         self.buffer.push(b'-');
-        self.buffer
-            .extend(text.iter().map(|b| if line_break(b) { b' ' } else { *b }));
+        self.buffer.extend(text.iter().map(|b| if line_break(b) { b' ' } else { *b }));
         self.raw(b"\r\n");
     }
 
@@ -233,9 +229,7 @@ impl Reply {
     /// Begins an aggregate whose length is known only at its end. Aggregates inside it must be
     /// finished before it.
     pub fn defer(&mut self) -> Deferred {
-        Deferred {
-            at: self.buffer.len(),
-        }
+        Deferred { at: self.buffer.len() }
     }
 
     /// Ends a deferred array of `len` elements.
@@ -309,20 +303,11 @@ mod tests {
             pair("", "|1\r\n")
         );
         assert_eq!(both(|r| r.double(3.5)), pair("$3\r\n3.5\r\n", ",3.5\r\n"));
-        assert_eq!(
-            both(|r| r.double(f64::NEG_INFINITY)),
-            pair("$4\r\n-inf\r\n", ",-inf\r\n")
-        );
+        assert_eq!(both(|r| r.double(f64::NEG_INFINITY)), pair("$4\r\n-inf\r\n", ",-inf\r\n"));
         assert_eq!(both(|r| r.boolean(true)), pair(":1\r\n", "#t\r\n"));
         assert_eq!(both(|r| r.boolean(false)), pair(":0\r\n", "#f\r\n"));
-        assert_eq!(
-            both(|r| r.big_number("123")),
-            pair("$3\r\n123\r\n", "(123\r\n")
-        );
-        assert_eq!(
-            both(|r| r.verbatim(*b"txt", b"hi")),
-            pair("$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n")
-        );
+        assert_eq!(both(|r| r.big_number("123")), pair("$3\r\n123\r\n", "(123\r\n"));
+        assert_eq!(both(|r| r.verbatim(*b"txt", b"hi")), pair("$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n"));
     }
 
     #[test]
@@ -330,10 +315,7 @@ mod tests {
         let same = |text: &str| pair(text, text);
         assert_eq!(both(Reply::ok), same("+OK\r\n"));
         assert_eq!(both(|r| r.integer(-1234)), same(":-1234\r\n"));
-        assert_eq!(
-            both(|r| r.integer(i64::MIN)),
-            same(":-9223372036854775808\r\n")
-        );
+        assert_eq!(both(|r| r.integer(i64::MIN)), same(":-9223372036854775808\r\n"));
         assert_eq!(both(|r| r.bulk(b"")), same("$0\r\n\r\n"));
         assert_eq!(both(|r| r.bulk_integer(42)), same("$2\r\n42\r\n"));
         assert_eq!(both(|r| r.array(10)), same("*10\r\n"));

@@ -24,9 +24,7 @@ pub(crate) fn slot_of(key: u64, level: usize) -> usize {
 /// The first moment of a slot: digits above `level` are those of `elapsed`, below it are zeros.
 pub(crate) fn start_of(elapsed: u64, level: usize, slot: usize) -> u64 {
     let shift = level * DIGIT_BITS;
-    let above = elapsed
-        .checked_shr((shift + DIGIT_BITS) as u32)
-        .unwrap_or(0);
+    let above = elapsed.checked_shr((shift + DIGIT_BITS) as u32).unwrap_or(0);
     let above = above.checked_shl((shift + DIGIT_BITS) as u32).unwrap_or(0);
     above | ((slot as u64) << shift)
 }
@@ -46,14 +44,8 @@ pub(crate) struct Level<T> {
 
 impl<T> Level<T> {
     pub(crate) fn new() -> Self {
-        let slot = || Slot {
-            deadlines_ms: Vec::new(),
-            items: Vec::new(),
-        };
-        Self {
-            occupied: 0,
-            slots: std::iter::repeat_with(slot).take(SLOTS).collect(),
-        }
+        let slot = || Slot { deadlines_ms: Vec::new(), items: Vec::new() };
+        Self { occupied: 0, slots: std::iter::repeat_with(slot).take(SLOTS).collect() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -90,10 +82,7 @@ impl<T> Level<T> {
     /// Items there is room for in all slots.
     #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
-        self.slots
-            .iter()
-            .map(|s| s.items.capacity().max(s.deadlines_ms.capacity()))
-            .sum()
+        self.slots.iter().map(|s| s.items.capacity().max(s.deadlines_ms.capacity())).sum()
     }
 }
 
@@ -103,16 +92,7 @@ mod tests {
 
     #[test]
     fn digits_at_every_level_rebuild_the_deadline() {
-        for key in [
-            0,
-            63,
-            64,
-            4095,
-            4096,
-            u64::MAX,
-            1 << 63,
-            0x0123_4567_89ab_cdef,
-        ] {
+        for key in [0, 63, 64, 4095, 4096, u64::MAX, 1 << 63, 0x0123_4567_89ab_cdef] {
             let mut rebuilt = 0;
             for level in (0..LEVELS).rev() {
                 rebuilt = start_of(rebuilt, level, slot_of(key, level));

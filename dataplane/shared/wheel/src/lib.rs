@@ -53,12 +53,7 @@ impl<T> Wheel<T> {
     /// An empty wheel whose time is `start_ms`. Any zero point will do, as long as deadlines and
     /// [`advance`](Self::advance) use the same.
     pub fn new(start_ms: i64) -> Self {
-        Self {
-            elapsed: key_of(start_ms),
-            levels: Vec::new(),
-            late: BTreeMap::new(),
-            len: 0,
-        }
+        Self { elapsed: key_of(start_ms), levels: Vec::new(), late: BTreeMap::new(), len: 0 }
     }
 
     /// How many items wait.
@@ -118,8 +113,7 @@ impl<T> Wheel<T> {
         if let Some((deadline_ms, _)) = self.late.first_key_value() {
             return Some(*deadline_ms);
         }
-        self.earliest_slot()
-            .map(|(_, start)| deadline_of(start.max(self.elapsed)))
+        self.earliest_slot().map(|(_, start)| deadline_of(start.max(self.elapsed)))
     }
 
     fn place(&mut self, deadline_ms: i64, item: T) {

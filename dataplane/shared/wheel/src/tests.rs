@@ -75,11 +75,7 @@ fn advance(wheel: &mut Wheel<u32>, model: &mut Model, now_ms: i64, budget: usize
     let fired = wheel.advance(now_ms, budget, &mut |deadline_ms, item| {
         assert!(deadline_ms <= now_ms, "fired early");
         assert!(deadline_ms >= last, "fired out of order");
-        assert_eq!(
-            model.first(),
-            Some(deadline_ms),
-            "an earlier item was passed over"
-        );
+        assert_eq!(model.first(), Some(deadline_ms), "an earlier item was passed over");
         assert!(model.take(deadline_ms, item), "fired what was not waiting");
         last = deadline_ms;
         seen += 1;
@@ -153,10 +149,7 @@ fn a_jump_of_years_does_no_more_than_the_budget() {
     let century_ms = 100 * 365 * 24 * 3_600_000_i64;
     let mut calls = 0;
     while !wheel.is_empty() {
-        assert!(
-            wheel.next_deadline_ms() <= Some(century_ms),
-            "leftover must be visible"
-        );
+        assert!(wheel.next_deadline_ms() <= Some(century_ms), "leftover must be visible");
         advance(&mut wheel, &mut model, century_ms, 100);
         calls += 1;
     }
@@ -170,10 +163,7 @@ fn a_clock_that_steps_back_fires_nothing() {
     wheel.insert(2_000, "later");
     assert_eq!(wheel.advance(1_500, 10, &mut |_, _| ()), 0);
     wheel.insert(1_200, "past");
-    assert_eq!(
-        wheel.advance(1_100, 10, &mut |_, _| panic!("not due at 1100")),
-        0
-    );
+    assert_eq!(wheel.advance(1_100, 10, &mut |_, _| panic!("not due at 1100")), 0);
     let mut fired = Vec::new();
     wheel.advance(2_000, 10, &mut |deadline_ms, item| {
         fired.push((deadline_ms, item));

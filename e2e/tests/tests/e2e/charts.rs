@@ -23,7 +23,12 @@ fn helm(args: &[&str]) -> Result<String, String> {
 /// Settings that together reach every branch of the templates.
 const VARIANTS: [&[&str]; 3] = [
     &[],
-    &["--set", "replicas=2", "--set", "image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000"],
+    &[
+        "--set",
+        "replicas=2",
+        "--set",
+        "image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000",
+    ],
     &["--set", "namespaces={a,b}", "--set", "rbac.aggregateClusterRoles=false"],
 ];
 
@@ -36,8 +41,15 @@ async fn charts_are_clean_and_an_api_server_takes_what_they_render() {
     let namespace = cluster.namespace("charts").await.expect("a namespace");
     for values in VARIANTS {
         let path = chart("orrery");
-        let mut args =
-            vec!["template", "orrery", &path, "--namespace", namespace.name(), "--kube-version", "1.34.0"];
+        let mut args = vec![
+            "template",
+            "orrery",
+            &path,
+            "--namespace",
+            namespace.name(),
+            "--kube-version",
+            "1.34.0",
+        ];
         args.extend(values);
         let text = helm(&args).unwrap_or_else(|what| panic!("{values:?}: {what}"));
         // Roles of `namespaces` live in namespaces that this cluster does not have.

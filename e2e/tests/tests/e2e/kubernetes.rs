@@ -179,7 +179,9 @@ async fn a_namespace_alone_makes_the_engine_default() {
 async fn a_bad_object_says_what_is_wrong_and_recovers_when_corrected() {
     let Some(stage) = Stage::new("bad").await else { return };
     let cluster = |spec: &str| {
-        format!("apiVersion: orrery.dev/v1alpha1\nkind: KVCluster\nmetadata: {{name: a}}\nspec: {spec}\n")
+        format!(
+            "apiVersion: orrery.dev/v1alpha1\nkind: KVCluster\nmetadata: {{name: a}}\nspec: {spec}\n"
+        )
     };
     stage.apply(&cluster("{followers: 2}")).await;
     let reason = "-o=jsonpath={.status.conditions[?(@.type==\"Stalled\")].reason}";
