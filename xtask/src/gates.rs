@@ -15,14 +15,14 @@ const FORBIDDEN: &[&str] = &[
     "native-tls",
     "rdkafka",
     "librocksdb-sys",
-    "chrono",
 ];
 
 /// Never below `dataplane/`: a data plane does not talk to Kubernetes.
-const OPERATOR_ONLY: &[&str] = &["kube", "kube-client", "kube-core", "k8s-openapi"];
+const OPERATOR_ONLY: &[&str] = &["kube", "kube-client", "kube-core", "k8s-openapi", "chrono"];
 
 /// Crates that may appear in two versions, each with the reason.
 const TWICE: &[(&str, &str)] = &[
+    ("base64", "kube and tonic move at different times; a leaf without state"),
     ("cpufeatures", "sha2 0.10 and newer hashing crates; a leaf without state"),
     ("getrandom", "ring 0.17 stays on 0.2"),
     ("hashbrown", "indexmap and direct users move at different times"),
