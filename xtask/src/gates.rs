@@ -8,14 +8,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// Never in the tree: a second TLS provider, C libraries, archived parsers on an input path.
-const FORBIDDEN: &[&str] = &[
-    "aws-lc-sys",
-    "aws-lc-rs",
-    "openssl-sys",
-    "native-tls",
-    "rdkafka",
-    "librocksdb-sys",
-];
+const FORBIDDEN: &[&str] =
+    &["aws-lc-sys", "aws-lc-rs", "openssl-sys", "native-tls", "rdkafka", "librocksdb-sys"];
 
 /// Never below `dataplane/`: a data plane does not talk to Kubernetes.
 const OPERATOR_ONLY: &[&str] = &["kube", "kube-client", "kube-core", "k8s-openapi", "chrono"];
