@@ -1,54 +1,131 @@
-//! The configuration of one engine, as the operator writes it.
+//! What one engine was told to do: the operator's file, checked once and in the engine's own types.
+//!
+//! The file itself is [`KvConfig`] of `orrery-api`, which the operator writes. Nothing behind this
+//! file reads it again, so what this version cannot carry out is refused here or nowhere.
 
-use serde::Deserialize;
+use std::path::PathBuf;
 
-/// Every field has a default: an empty file is a working engine.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct KvConfig {
-    /// The resource this engine belongs to.
-    pub object: ObjectRef,
-    /// Numbered databases of the RESP protocol.
-    pub databases: u16,
-    /// Class of keys that match no KVNamespace: `Cache`, `Session`, `Store`.
-    pub default_class: String,
+use orrery_api::kv::config::{
+    SNAPSHOT_AFTER_BYTES_DEFAULT, SNAPSHOT_AFTER_BYTES_MAX, SNAPSHOT_AFTER_BYTES_MIN,
+    UNIX_SOCKET_BYTES_MAX,
+};
+use orrery_api::kv::{Class, JournalBackend, KvConfig};
+
+use crate::namespaces::NotYet;
+
+/// A configuration that can be carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// Numbered databases of the RESP protocol, at least 1.
+    pub(crate) databases: u16,
+    /// Class of keys that match no KVNamespace.
+    pub(crate) default_class: Class,
     /// Bytes of keys and values; 0 = no limit.
-    pub memory_limit_bytes: i64,
-    /// Threads, each with its own part of the keys. This version runs 1.
-    pub shards: u32,
-    /// Where the journal is. This version knows `Local`.
-    pub journal: String,
-    /// Connections at the same time.
-    pub max_clients: u32,
+    pub(crate) memory_limit_bytes: u64,
+    /// Connections at the same time, at least 1.
+    pub(crate) clients_max: usize,
     /// Journal bytes after which a snapshot is written.
-    pub snapshot_after_bytes: i64,
-    /// Path of a Unix socket to listen on besides TCP; empty = none.
-    pub unix_socket: String,
+    pub(crate) snapshot_after_bytes: u64,
+    /// A Unix socket to listen on besides TCP.
+    pub(crate) unix_socket: Option<PathBuf>,
     /// Allows the harmless part of `DEBUG`, for test suites.
-    pub debug_commands: bool,
+    pub(crate) debug_commands: bool,
 }
 
-/// Namespace and name of a resource.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct ObjectRef {
-    pub namespace: String,
-    pub name: String,
+/// Refused a configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    #[error("{field} is {value}, allowed is {low} to {high}")]
+    OutOfRange { field: &'static str, value: i64, low: i64, high: i64 },
+    #[error("journal {0} is not supported by this version: only Local")]
+    Journal(&'static str),
+    #[error("defaultClass: {0}")]
+    Class(#[from] NotYet),
+    #[error("unixSocket has {bytes} bytes, at most {UNIX_SOCKET_BYTES_MAX} are possible")]
+    SocketPath { bytes: usize },
 }
 
-impl Default for KvConfig {
-    fn default() -> Self {
-        Self {
-            object: ObjectRef::default(),
-            databases: 16,
-            default_class: "Store".into(),
-            memory_limit_bytes: 0,
-            shards: 1,
-            journal: "Local".into(),
-            max_clients: 10_000,
-            snapshot_after_bytes: 256 << 20,
-            unix_socket: String::new(),
-            debug_commands: false,
+/// `value` if it is within its bounds.
+fn within(field: &'static str, value: i64, low: i64, high: i64) -> Result<i64, Unusable> {
+    if (low..=high).contains(&value) {
+        return Ok(value);
+    }
+    Err(Unusable::OutOfRange { field, value, low, high })
+}
+
+impl TryFrom<KvConfig> for Config {
+    type Error = Unusable;
+
+    fn try_from(file: KvConfig) -> Result<Self, Unusable> {
+        // One thread: more shards are the next step, and fewer than one would serve nothing.
+        within("shards", file.shards.into(), 1, 1)?;
+        if file.journal != JournalBackend::Local {
+            return Err(Unusable::Journal(file.journal.as_str()));
         }
+        let databases = within("databases", file.databases.into(), 1, u16::MAX.into())?;
+        let clients = within("maxClients", file.max_clients.into(), 1, i32::MAX.into())?;
+        let memory = within("memoryLimitBytes", file.memory_limit_bytes, 0, i64::MAX)?;
+        let snapshot_after = within(
+            "snapshotAfterBytes",
+            file.snapshot_after_bytes.unwrap_or(SNAPSHOT_AFTER_BYTES_DEFAULT),
+            SNAPSHOT_AFTER_BYTES_MIN,
+            SNAPSHOT_AFTER_BYTES_MAX,
+        )?;
+        let unix_socket = file.unix_socket.filter(|path| !path.is_empty());
+        match &unix_socket {
+            Some(path) if path.len() > UNIX_SOCKET_BYTES_MAX => {
+                return Err(Unusable::SocketPath { bytes: path.len() });
+            }
+            _ => {}
+        }
+        Ok(Self {
+            databases: databases as u16,
+            default_class: NotYet::check(file.default_class)?,
+            memory_limit_bytes: memory as u64,
+            clients_max: clients as usize,
+            snapshot_after_bytes: snapshot_after as u64,
+            unix_socket: unix_socket.map(PathBuf::from),
+            debug_commands: file.debug_commands.unwrap_or(false),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(file: KvConfig) -> String {
+        Config::try_from(file).expect_err("it cannot be carried out").to_string()
+    }
+
+    #[test]
+    fn an_empty_file_is_a_working_engine() {
+        let config = Config::try_from(KvConfig::default()).expect("it can be carried out");
+        assert_eq!((config.databases, config.default_class), (16, Class::Store));
+        assert_eq!(config.snapshot_after_bytes, 256 << 20);
+        assert!(config.unix_socket.is_none() && !config.debug_commands);
+    }
+
+    #[test]
+    fn an_empty_path_is_no_socket() {
+        let file = KvConfig { unix_socket: Some(String::new()), ..KvConfig::default() };
+        assert_eq!(Config::try_from(file).expect("it is fine").unix_socket, None);
+    }
+
+    #[test]
+    fn what_cannot_be_carried_out_is_refused_with_its_field() {
+        let base = KvConfig::default;
+        assert!(refusal(KvConfig { shards: 2, ..base() }).contains("shards is 2"));
+        assert!(refusal(KvConfig { databases: 0, ..base() }).contains("databases is 0"));
+        assert!(refusal(KvConfig { databases: 65_536, ..base() }).contains("1 to 65535"));
+        assert!(refusal(KvConfig { max_clients: 0, ..base() }).contains("maxClients"));
+        assert!(refusal(KvConfig { memory_limit_bytes: -1, ..base() }).contains("memoryLimit"));
+        let seldom = KvConfig { snapshot_after_bytes: Some(1), ..base() };
+        assert!(refusal(seldom).contains("snapshotAfterBytes is 1"));
+        let long = KvConfig { unix_socket: Some("x".repeat(108)), ..base() };
+        assert!(refusal(long).contains("108 bytes"));
+        let kafka = KvConfig { journal: JournalBackend::Kafka, ..base() };
+        assert!(refusal(kafka).contains("journal Kafka"));
+        assert!(refusal(KvConfig { default_class: Class::Flag, ..base() }).contains("Flag"));
     }
 }

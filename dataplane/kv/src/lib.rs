@@ -11,7 +11,7 @@
 
 pub mod command_table;
 pub mod commands;
-pub mod config;
+mod config;
 pub mod effects;
 pub mod eviction;
 pub mod keyspace;
@@ -25,4 +25,5 @@ pub mod rdb;
 mod serve;
 mod server;
 
+pub use config::Unusable;
 pub use serve::{ServeArgs, ServeError, run};

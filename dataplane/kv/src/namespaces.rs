@@ -3,28 +3,22 @@
 //! A key belongs to the namespace with the longest matching prefix, else to that of its database,
 //! else to the default namespace, which always has number 0. Nothing here touches keys.
 
+pub use orrery_api::kv::Class;
+
 use crate::commands::fail::Fail;
 
-/// What a key is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Class {
-    /// Not journalled, may be evicted.
-    Cache,
-    /// Journalled, has a deadline, reads extend it.
-    Session,
-    /// Journalled, kept until deleted.
-    #[default]
-    Store,
-    /// As `Store`.
-    Config,
-    /// As `Store`.
-    Flag,
-}
+/// Refused a class that is part of the API and not carried out yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("class {} is not supported by this version", .0.as_str())]
+pub struct NotYet(Class);
 
-impl Class {
-    /// Whether changes are journalled.
-    pub fn is_durable(self) -> bool {
-        self != Class::Cache
+impl NotYet {
+    /// The class, if this version does all that it promises.
+    pub const fn check(class: Class) -> Result<Class, Self> {
+        match class {
+            Class::Cache | Class::Session | Class::Store => Ok(class),
+            Class::Config | Class::Flag => Err(Self(class)),
+        }
     }
 }
 

@@ -8,18 +8,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 
+use orrery_api::kv::KvConfig;
 use orrery_journal::{Journal, Options, RealDisk};
 use orrery_kit::health::Health;
 use orrery_kit::secrets::Secrets;
 use orrery_kit::shutdown::Shutdown;
-use orrery_kit::{EXIT_POISONED, config, listen, management};
+use orrery_kit::{EXIT_POISONED, listen, management};
 
-use crate::config::KvConfig;
+use crate::config::{Config, Unusable};
 use crate::machine::{Machine, MachineOptions, MemoryPolicy};
 use crate::metrics::{self, Shared};
 use crate::operand::{KvOperand, Loop};
 use crate::persistence::PersistenceError;
-use crate::persistence::declared::class_of;
 use crate::persistence::log::Log;
 use crate::persistence::recovery::{self, Recovered};
 use crate::persistence::snapshots::Snapshots;
@@ -44,9 +44,9 @@ pub struct ServeArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     #[error(transparent)]
-    Config(#[from] config::ConfigError),
+    Config(#[from] orrery_kit::config::ConfigError),
     #[error("failed to use the configuration: {0}")]
-    Unusable(String),
+    Unusable(#[from] Unusable),
     #[error(transparent)]
     Secret(#[from] orrery_kit::secrets::SecretError),
     #[error(transparent)]
@@ -65,9 +65,8 @@ pub enum ServeError {
 
 /// Serves until SIGTERM, SIGINT or a failed journal; gives the exit code of the process.
 pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
-    let loaded = config::load::<KvConfig>(&args.config)?;
-    let kv = loaded.value;
-    check(&kv)?;
+    let loaded = orrery_kit::config::load::<KvConfig>(&args.config)?;
+    let config = Config::try_from(loaded.value)?;
     let secrets = Secrets::new(args.secrets.as_deref());
     let password = secrets.get("password")?;
     let shared = Arc::new(Shared::new(Health::default()));
@@ -84,16 +83,16 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         shared.health.clone(),
     )?;
     shared.health.set_not_ready("Recovering", "reading the journal");
-    let (machine, recovered) = recover(&kv, args)?;
+    let (machine, recovered) = recover(&config, args)?;
 
-    let listeners = listeners(&kv)?;
-    let settings = settings(&kv, args, password.as_ref(), &listeners);
+    let listeners = listeners(&config)?;
+    let settings = settings(&config, args, password.as_ref(), &listeners);
     let (requests, received) = mpsc::sync_channel(QUEUE);
     let (poll, waker) = server::poll_and_waker()?;
     let parts = Parts {
         id: 0,
-        databases: kv.databases,
-        default_class: class_of(&kv.default_class).unwrap_or_default(),
+        databases: config.databases,
+        default_class: config.default_class,
         machine,
         declared: recovered.declared,
         snapshots: Snapshots::resume(
@@ -106,8 +105,8 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         settings,
         password,
         run_id: run_id(),
-        debug_enabled: kv.debug_commands,
-        snapshot_bytes: kv.snapshot_after_bytes.max(1) as u64,
+        debug_enabled: config.debug_commands,
+        snapshot_bytes: config.snapshot_after_bytes,
         requests: received,
         shared: Arc::clone(&shared),
     };
@@ -147,22 +146,7 @@ fn serve(shard: Shard, shared: &Shared) -> Result<u8, ServeError> {
     }
 }
 
-/// Refuses what this version cannot do.
-fn check(kv: &KvConfig) -> Result<(), ServeError> {
-    let unusable = |text: String| Err(ServeError::Unusable(text));
-    if kv.shards != 1 {
-        return unusable(format!("shards is {}, this version runs 1", kv.shards));
-    }
-    if kv.journal != "Local" {
-        return unusable(format!("journal {} is not known: only Local", kv.journal));
-    }
-    if kv.databases == 0 {
-        return unusable("databases is 0, at least 1 is needed".into());
-    }
-    class_of(&kv.default_class).map_or_else(|refused| unusable(refused.message), |_| Ok(()))
-}
-
-fn recover(kv: &KvConfig, args: &ServeArgs) -> Result<(Machine, Recovered), ServeError> {
+fn recover(config: &Config, args: &ServeArgs) -> Result<(Machine, Recovered), ServeError> {
     let started = std::time::Instant::now();
     let folder = args.data.join("shard-0");
     let folder_error = |source| ServeError::Folder { path: folder.clone(), source };
@@ -170,15 +154,15 @@ fn recover(kv: &KvConfig, args: &ServeArgs) -> Result<(Machine, Recovered), Serv
     let disk = RealDisk::new(&folder).map_err(folder_error)?;
     let opened =
         Journal::open(Arc::new(disk), Options::default()).map_err(PersistenceError::Journal)?;
-    let default_class = class_of(&kv.default_class).unwrap_or_default();
+    let default_class = config.default_class;
     let mut machine = Machine::new(&MachineOptions {
-        databases: kv.databases,
+        databases: config.databases,
         default_class,
         hash_seed: random(),
         random_seed: random(),
     });
-    let recovered = recovery::recover(opened, &mut machine, kv.databases, default_class)?;
-    machine.set_memory_limit(kv.memory_limit_bytes.max(0) as u64, MemoryPolicy::default());
+    let recovered = recovery::recover(opened, &mut machine, config.databases, default_class)?;
+    machine.set_memory_limit(config.memory_limit_bytes, MemoryPolicy::default());
     tracing::info!(
         keys = recovered.keys_loaded,
         records = recovered.records_replayed,
@@ -189,11 +173,11 @@ fn recover(kv: &KvConfig, args: &ServeArgs) -> Result<(Machine, Recovered), Serv
     Ok((machine, recovered))
 }
 
-fn listeners(kv: &KvConfig) -> Result<Vec<Listener>, ServeError> {
+fn listeners(config: &Config) -> Result<Vec<Listener>, ServeError> {
     let address = listen::address("resp", SocketAddr::from(([127, 0, 0, 1], 6379)))?;
-    let mut listeners = vec![Listener::tcp(address, kv.shards > 1)?];
-    if !kv.unix_socket.is_empty() {
-        listeners.push(Listener::unix(kv.unix_socket.as_ref())?);
+    let mut listeners = vec![Listener::tcp(address, false)?];
+    if let Some(path) = &config.unix_socket {
+        listeners.push(Listener::unix(path)?);
     }
     if let Some(address) = listeners[0].local_address() {
         tracing::info!(%address, "listening");
@@ -202,7 +186,7 @@ fn listeners(kv: &KvConfig) -> Result<Vec<Listener>, ServeError> {
 }
 
 fn settings(
-    kv: &KvConfig,
+    config: &Config,
     args: &ServeArgs,
     password: Option<&orrery_kit::secrets::Secret>,
     listeners: &[Listener],
@@ -212,12 +196,14 @@ fn settings(
         settings.put("port", address.port().to_string());
         settings.put("bind", address.ip().to_string());
     }
-    settings.put("databases", kv.databases.to_string());
-    settings.put("maxclients", process::raise_file_limit(kv.max_clients as usize).to_string());
-    settings.put("maxmemory", kv.memory_limit_bytes.to_string());
-    settings.put("unixsocket", kv.unix_socket.clone());
+    settings.put("databases", config.databases.to_string());
+    settings.put("maxclients", process::raise_file_limit(config.clients_max).to_string());
+    settings.put("maxmemory", config.memory_limit_bytes.to_string());
+    if let Some(path) = &config.unix_socket {
+        settings.put("unixsocket", path.display().to_string());
+    }
     settings.put("dir", args.data.display().to_string());
-    settings.put("enable-debug-command", if kv.debug_commands { "yes" } else { "no" });
+    settings.put("enable-debug-command", if config.debug_commands { "yes" } else { "no" });
     if password.is_some() {
         // Shown as set, never as text.
         settings.put("requirepass", "(secret)");

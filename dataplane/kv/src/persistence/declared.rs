@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::namespaces::{Class, Eviction, Match, NamespaceRules};
+use crate::namespaces::{Class, Eviction, Match, NamespaceRules, NotYet};
 use crate::server::settings::parse_memory;
 
 /// A declared object as it arrived.
@@ -40,7 +40,7 @@ struct Spec {
     #[serde(rename = "match")]
     matches: SpecMatch,
     #[serde(default)]
-    class: Option<String>,
+    class: Class,
     #[serde(default)]
     ttl: Option<SpecTtl>,
     #[serde(default)]
@@ -132,7 +132,8 @@ fn rules_of(object: &Declared, databases: u16) -> Result<NamespaceRules, Refused
         }
         _ => return Err(invalid("exactly one of prefix and database must be set".into())),
     };
-    let class = class_of(spec.class.as_deref().unwrap_or("Store"))?;
+    let class = NotYet::check(spec.class)
+        .map_err(|not_yet| Refused { reason: "NotYetSupported", message: not_yet.to_string() })?;
     let mut rules = NamespaceRules::unlimited(&object.name, matches, class);
     if let Some(ttl) = spec.ttl {
         rules.ttl_default_ms = milliseconds(ttl.default_seconds)?;
@@ -156,19 +157,6 @@ fn rules_of(object: &Declared, databases: u16) -> Result<NamespaceRules, Refused
         Some(other) => return Err(invalid(format!("unknown eviction policy {other}"))),
     }
     Ok(rules)
-}
-
-/// A class by its name in the API.
-pub(crate) fn class_of(name: &str) -> Result<Class, Refused> {
-    match name {
-        "Cache" => Ok(Class::Cache),
-        "Session" => Ok(Class::Session),
-        "Store" => Ok(Class::Store),
-        other => Err(Refused {
-            reason: "NotYetSupported",
-            message: format!("class {other} is not supported by this version"),
-        }),
-    }
 }
 
 fn milliseconds(seconds: Option<i64>) -> Result<Option<i64>, Refused> {
@@ -241,6 +229,7 @@ mod tests {
         assert!(refusal(json!({"match": {}})).contains("exactly one"));
         assert!(refusal(json!({"match": {"database": 16}})).contains("does not exist"));
         assert!(refusal(json!({"match": {"prefix": "a"}, "class": "Flag"})).contains("Flag"));
+        assert!(refusal(json!({"match": {"prefix": "a"}, "class": "Disk"})).contains("Disk"));
         assert!(refusal(json!({"match": {"prefix": "a"}, "nosuch": 1})).contains("nosuch"));
         assert!(refusal(json!({"match": {"prefix": "a"}, "class": "Session"})).contains("ttl"));
         let quota = json!({"match": {"prefix": "a"}, "quota": {"memory": "lots"}});

@@ -12,6 +12,15 @@ use super::{Class, JournalBackend};
 pub const DATABASES_DEFAULT: i32 = 16;
 /// Client connections a process takes at the same time unless told otherwise.
 pub const MAX_CLIENTS_DEFAULT: i32 = 10_000;
+/// Bytes of journal after which a process writes a snapshot unless told otherwise: about a second
+/// of replay at the next start.
+pub const SNAPSHOT_AFTER_BYTES_DEFAULT: i64 = 256 << 20;
+/// The fewest such bytes: below one page a process would do nothing but write snapshots.
+pub const SNAPSHOT_AFTER_BYTES_MIN: i64 = 4096;
+/// The most such bytes: 1 TiB is more than a volume of one process holds.
+pub const SNAPSHOT_AFTER_BYTES_MAX: i64 = 1 << 40;
+/// Longest path of a Unix socket in bytes; the system's own bound, without its closing zero.
+pub const UNIX_SOCKET_BYTES_MAX: usize = 107;
 
 /// What a key-value process does. Every field may be left out; an unknown field is an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +40,17 @@ pub struct KvConfig {
     pub journal: JournalBackend,
     /// Client connections at the same time.
     pub max_clients: i32,
+    /// Bytes of journal after which a snapshot is written, from [`SNAPSHOT_AFTER_BYTES_MIN`] to
+    /// [`SNAPSHOT_AFTER_BYTES_MAX`]; left out: [`SNAPSHOT_AFTER_BYTES_DEFAULT`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot_after_bytes: Option<i64>,
+    /// Path of a Unix socket to serve besides TCP, at most [`UNIX_SOCKET_BYTES_MAX`] bytes; left
+    /// out or empty: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unix_socket: Option<String>,
+    /// Allows the harmless part of `DEBUG`, which test suites need; left out: refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub debug_commands: Option<bool>,
 }
 
 /// Namespace and name of an object.
@@ -53,7 +73,17 @@ impl Default for KvConfig {
             shards: 1,
             journal: JournalBackend::Local,
             max_clients: MAX_CLIENTS_DEFAULT,
+            snapshot_after_bytes: None,
+            unix_socket: None,
+            debug_commands: None,
         }
+    }
+}
+
+impl Class {
+    /// Whether a process journals changes of such keys, so that they survive it.
+    pub const fn is_durable(self) -> bool {
+        !matches!(self, Self::Cache)
     }
 }
 
@@ -83,6 +113,7 @@ mod tests {
         };
         let json = serde_json::to_string(&config).unwrap();
         assert!(json.contains("\"memoryLimitBytes\":4294967296"), "{json}");
+        assert!(!json.contains("unixSocket"), "what is left out stays out: {json}");
         assert_eq!(serde_json::from_str::<KvConfig>(&json).unwrap(), config);
     }
 }

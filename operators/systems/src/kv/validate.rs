@@ -77,6 +77,7 @@ fn config(object: &KVCluster, memory_limit_bytes: i64) -> KvConfig {
         shards: spec.shards_per_pod,
         journal: spec.journal.backend,
         max_clients: spec.resp.max_clients,
+        ..KvConfig::default()
     }
 }
 
