@@ -8,6 +8,7 @@
 //! Invariants: an effect is appended before any reply that depends on it can leave; replies of one
 //! connection leave in the order of its commands; nothing here blocks except the poll.
 
+pub(crate) mod batch;
 pub(crate) mod clients;
 pub(crate) mod clock;
 pub(crate) mod commands;
@@ -32,8 +33,8 @@ use std::time::Duration;
 
 use mio::{Events, Poll, Token, Waker};
 use orrery_kit::secrets::Secret;
-use orrery_resp::Span;
 
+use self::batch::Batch;
 use self::clients::Clients;
 use self::clock::Clock;
 use self::connection::Connection;
@@ -131,7 +132,7 @@ pub(crate) struct Shard {
     pub(crate) output_bytes_total: i64,
     pub(crate) snapshot_bytes: u64,
     pub(crate) read_buffer: Vec<u8>,
-    pub(crate) spans: Vec<Span>,
+    pub(crate) batch: Batch,
     pub(crate) spare_buffers: Vec<Vec<u8>>,
     pub(crate) waker: Arc<Waker>,
     pub(crate) shared: Arc<Shared>,
@@ -194,7 +195,7 @@ impl Shard {
             output_bytes_total: 0,
             snapshot_bytes: parts.snapshot_bytes,
             read_buffer: vec![0; READ_BYTES],
-            spans: vec![],
+            batch: Batch::default(),
             spare_buffers: vec![],
             waker,
             shared: parts.shared,

@@ -6,6 +6,8 @@ mod crash;
 mod hostile;
 #[path = "kv/management.rs"]
 mod management;
+#[path = "kv/pipeline.rs"]
+mod pipeline;
 #[path = "kv/process.rs"]
 mod process;
 #[path = "kv/session.rs"]

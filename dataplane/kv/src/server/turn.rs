@@ -2,14 +2,18 @@
 
 use std::io::{self, Read as _, Write as _};
 
-use orrery_resp::{Limits, Parsed, Reply, Span};
+use orrery_resp::{Decoder, Parsed, Reply, Span};
 
 use super::Shard;
+use super::batch::{BATCH_COMMANDS, Batch};
 use super::connection::{Connection, Hold};
 use super::limits::{
     COMMANDS_PER_TURN, OUTPUT_PAUSE_BYTES, OUTPUT_PAUSE_BYTES_TIGHT, OUTPUT_TOTAL_BYTES,
     READ_BYTES, SPARE_BUFFER_BYTES, SPARE_BUFFERS,
 };
+
+/// Longer keys are not hashed twice for the sake of a hint.
+const PREFETCH_KEY_BYTES_MAX: u32 = 256;
 
 /// Arguments of one command; more than this many go to the heap.
 pub(crate) type Args<'a> = smallvec::SmallVec<[&'a [u8]; 16]>;
@@ -212,6 +216,9 @@ impl Shard {
     }
 
     /// Parses and runs commands at the front of `buffer`; returns the bytes that are done with.
+    ///
+    /// Several commands are parsed before the first of them runs, so that the memory their keys lie
+    /// in can be asked for meanwhile.
     fn run_buffer(
         &mut self,
         connection: &mut Connection,
@@ -220,36 +227,60 @@ impl Shard {
         budget: &mut usize,
     ) -> usize {
         let mut from = 0;
-        let mut spans = std::mem::take(&mut self.spans);
+        let mut batch = std::mem::take(&mut self.batch);
         connection.query_needs = 0;
         while *budget > 0 && connection.hold == Hold::None {
-            spans.clear();
-            let limits = Limits {
-                bulk_bytes_max: self.limits.bulk_bytes_max,
-                authenticated: connection.authenticated,
-                ..Limits::default()
-            };
-            match connection.decoder.parse(buffer, from, &limits, &mut spans) {
-                Parsed::Command { consumed } => {
-                    from += consumed;
-                    if spans.is_empty() {
-                        continue;
-                    }
-                    *budget -= 1;
-                    self.run_spans(connection, buffer, &spans, reply);
+            let end = batch.parse(connection, buffer, from, *budget, self.limits.bulk_bytes_max);
+            self.prefetch(connection.session.db, buffer, &batch);
+            let mut held_back = false;
+            for args in batch.commands() {
+                held_back = connection.hold != Hold::None;
+                if held_back {
+                    break;
                 }
+                from = args.end;
+                if !args.spans.is_empty() {
+                    *budget -= 1;
+                    self.run_spans(connection, buffer, args.spans, reply);
+                }
+            }
+            match end {
+                // What was parsed and not run is parsed again when its time comes.
+                _ if held_back => connection.decoder = Decoder::default(),
+                Parsed::Command { .. } => {}
                 Parsed::Incomplete { need } => {
                     connection.query_needs = need;
                     break;
                 }
+                Parsed::Error(_) if connection.hold != Hold::None => {}
                 Parsed::Error(error) => {
                     self.reject(connection, None, reply, &format!("ERR {error}"));
                     connection.close_after_output();
                 }
             }
         }
-        self.spans = spans;
+        self.batch = batch;
         from
+    }
+
+    /// Asks the processor for the memory of the keys of a batch: first all groups of the index,
+    /// then, when those have arrived, all entries.
+    fn prefetch(&self, db: u16, buffer: &[u8], batch: &Batch) {
+        if batch.len() < 2 {
+            return;
+        }
+        let mut hashes = [None; BATCH_COMMANDS];
+        for (hash, args) in hashes.iter_mut().zip(batch.commands()) {
+            // Nearly every command's first argument is a key; for the others a hint is wasted.
+            if let Some(key) = args.spans.get(1)
+                && key.len <= PREFETCH_KEY_BYTES_MAX
+            {
+                *hash = Some(self.machine.prefetch(db, key.of(buffer)));
+            }
+        }
+        for hash in hashes.into_iter().flatten() {
+            self.machine.prefetch_entry(db, hash);
+        }
     }
 
     fn run_spans(
