@@ -6,6 +6,7 @@ mod connection;
 mod generic;
 mod hash;
 mod list;
+mod more;
 mod server;
 mod set;
 mod string;
@@ -223,7 +224,7 @@ impl CommandSpec {
     }
 }
 
-static GROUPS: [&[CommandSpec]; 8] = [
+static GROUPS: [&[CommandSpec]; 9] = [
     string::COMMANDS,
     generic::COMMANDS,
     hash::COMMANDS,
@@ -232,6 +233,7 @@ static GROUPS: [&[CommandSpec]; 8] = [
     connection::COMMANDS,
     transactions::COMMANDS,
     server::COMMANDS,
+    more::COMMANDS,
 ];
 
 /// Number of commands and subcommands.
@@ -380,6 +382,8 @@ mod tests {
         assert_eq!(keys("copy a b db 3"), [1, 2]);
         assert_eq!(keys("lmpop 2 a b left"), [2, 3]);
         assert_eq!(keys("lmpop 99 a b left"), [2, 3, 4]);
+        assert_eq!(keys("blpop a b 0"), [1, 2]);
+        assert_eq!(keys("blmpop 0 2 a b left"), [3, 4]);
         assert_eq!(keys("object encoding a"), Vec::<usize>::new());
         assert_eq!(keys("ping"), Vec::<usize>::new());
         assert_eq!(keys("sinterstore d a b"), [1, 2, 3]);

@@ -18,6 +18,7 @@ mod pending;
 mod replay;
 mod snapshot;
 mod spaces;
+mod waits;
 mod watch;
 mod write;
 
@@ -25,6 +26,7 @@ pub use database::Database;
 pub use key::Key;
 pub use memory::MemoryPolicy;
 pub use snapshot::SnapshotSink;
+pub use waits::Wanted;
 pub use write::Collection;
 
 use orrery_resp::Reply;
@@ -62,6 +64,9 @@ pub struct Session {
     pub id: u64,
     /// Selected database.
     pub db: u16,
+    /// A command that finds nothing may make the session wait. The caller then looks at
+    /// [`Machine::take_wait`] after each command.
+    pub may_wait: bool,
 }
 
 /// What the server must know after a command.
@@ -106,6 +111,7 @@ pub struct Machine {
     gate: u64,
     pending: pending::Pending,
     watches: watch::Watches,
+    waits: waits::Waits,
     namespaces: Namespaces,
     memory: memory::Memory,
     wheel: Wheel<expiry::Timer>,
@@ -133,6 +139,7 @@ impl Machine {
             gate: 0,
             pending: pending::Pending::default(),
             watches: watch::Watches::default(),
+            waits: waits::Waits::default(),
             namespaces: Namespaces::new(options.default_class),
             memory: memory::Memory::default(),
             wheel: Wheel::new(0),

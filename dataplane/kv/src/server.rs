@@ -24,6 +24,7 @@ pub(crate) mod settings;
 pub(crate) mod stats;
 pub(crate) mod stream;
 pub(crate) mod turn;
+pub(crate) mod waiting;
 
 use std::collections::VecDeque;
 use std::io;
@@ -43,6 +44,7 @@ use self::listener::Listener;
 use self::requests::Request;
 use self::settings::Settings;
 use self::stats::Stats;
+use self::waiting::Waiting;
 use crate::machine::Machine;
 use crate::metrics::Shared;
 use crate::namespaces::Class;
@@ -129,6 +131,8 @@ pub(crate) struct Shard {
     pub(crate) doomed: Vec<usize>,
     /// Connections held by a pause or a full journal.
     pub(crate) held: Vec<usize>,
+    /// Connections that wait for a list.
+    pub(crate) waiting: Waiting,
     pub(crate) output_bytes_total: i64,
     pub(crate) snapshot_bytes: u64,
     pub(crate) read_buffer: Vec<u8>,
@@ -192,6 +196,7 @@ impl Shard {
             flush_list: vec![],
             doomed: vec![],
             held: vec![],
+            waiting: Waiting::default(),
             output_bytes_total: 0,
             snapshot_bytes: parts.snapshot_bytes,
             read_buffer: vec![0; READ_BYTES],
@@ -233,6 +238,9 @@ impl Shard {
         if let Some(pause) = self.pause {
             due_ms = due_ms.min(pause.until_ms);
         }
+        if let Some(at_ms) = self.waiting.next_ms() {
+            due_ms = due_ms.min(at_ms);
+        }
         Duration::from_millis(due_ms.saturating_sub(self.clock.mono_ms).clamp(1, CRON_MS))
     }
 
@@ -252,6 +260,8 @@ impl Shard {
         if woken {
             self.answer_requests();
         }
+        self.serve_waiting();
+        self.expire_waits();
         for _ in 0..self.ready.len() {
             let Some(slot) = self.ready.pop_front() else { break };
             self.serve(slot);
@@ -278,7 +288,11 @@ impl Shard {
             }
         }
         let Some(connection) = self.clients.get_mut(slot) else { return };
-        if connection.readable && !connection.is_ready {
+        if connection.read_closed && connection.hold == connection::Hold::Wait {
+            // Nobody is there to take what it waits for.
+            connection.broken = true;
+            self.doomed.push(slot);
+        } else if connection.readable && !connection.is_ready {
             connection.is_ready = true;
             self.ready.push_back(slot);
         }

@@ -14,3 +14,5 @@ mod process;
 mod session;
 #[path = "kv/snapshot.rs"]
 mod snapshot;
+#[path = "kv/waiting.rs"]
+mod waiting;

@@ -2,9 +2,12 @@
 
 mod inner;
 mod pick;
+mod wait;
 
 pub use inner::{lindex, linsert, lrange, lrem, lset, ltrim};
+pub(crate) use pick::pop_from_first;
 pub use pick::{lmpop, lpos};
+pub use wait::{blmove, blmpop, blpop, brpop, brpoplpush};
 
 use orrery_resp::Reply;
 
@@ -151,14 +154,24 @@ fn end(argument: &[u8]) -> Result<End, Fail> {
     }
 }
 
-fn shift(
+/// Pops one element of a list that exists; answers with its name and the element.
+pub(crate) fn pop_named(m: &mut Machine, key: &Key<'_>, end: End, out: &mut Reply) -> Done {
+    let popped = pop_some(m, key, end, 1)?.unwrap_or_default();
+    out.array(2);
+    out.bulk(key.name);
+    out.bulk(popped.first().map_or(&[], Vec::as_slice));
+    Ok(())
+}
+
+/// Moves one element between the ends of two lists, which may be one; answers with it.
+pub(crate) fn shift(
     m: &mut Machine,
     s: &Session,
-    args: &[&[u8]],
-    out: &mut Reply,
+    (source, destination): (&[u8], &[u8]),
     (from, to): (End, End),
+    out: &mut Reply,
 ) -> Done {
-    let (source, destination) = (m.key(s, args[1]), m.key(s, args[2]));
+    let (source, destination) = (m.key(s, source), m.key(s, destination));
     if m.read_as::<ListObject>(&source)?.is_none() {
         out.null();
         return Ok(());
@@ -185,10 +198,10 @@ fn shift(
 /// `LMOVE source destination LEFT|RIGHT LEFT|RIGHT`
 pub fn lmove(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) -> Done {
     let ends = (end(args[3])?, end(args[4])?);
-    shift(m, s, args, out, ends)
+    shift(m, s, (args[1], args[2]), ends, out)
 }
 
 /// `RPOPLPUSH source destination`
 pub fn rpoplpush(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) -> Done {
-    shift(m, s, args, out, (End::Right, End::Left))
+    shift(m, s, (args[1], args[2]), (End::Right, End::Left), out)
 }

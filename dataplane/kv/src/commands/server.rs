@@ -3,9 +3,12 @@
 use orrery_resp::Reply;
 
 use super::fail::{DB_OUT_OF_RANGE, Done, Fail, SYNTAX};
-use super::number::parse_i64;
+use super::number::{integer, parse_i64};
 use super::options::is;
 use crate::machine::{Machine, Session};
+
+/// What the index takes for one key: a slot and its tag.
+const INDEX_BYTES: usize = 9;
 
 /// `DBSIZE`
 pub fn dbsize(m: &mut Machine, s: &mut Session, _: &[&[u8]], out: &mut Reply) -> Done {
@@ -55,5 +58,25 @@ pub fn swapdb(m: &mut Machine, _: &mut Session, args: &[&[u8]], out: &mut Reply)
         m.swap_databases(one as u16, other as u16);
     }
     out.ok();
+    Ok(())
+}
+
+/// `MEMORY USAGE key [SAMPLES count]`: bytes of the key with its value and its place in the index.
+/// Every part is counted, so the number of samples says nothing.
+pub fn memory_usage(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) -> Done {
+    match args[3..] {
+        [] => {}
+        [option, samples] if is(option, "samples") => {
+            if integer(samples)? < 0 {
+                return Err(SYNTAX);
+            }
+        }
+        _ => return Err(SYNTAX),
+    }
+    let key = m.key(s, args[2]);
+    match m.peek(&key) {
+        Some(entry) => out.integer((entry.heap_bytes() + INDEX_BYTES) as i64),
+        None => out.null(),
+    }
     Ok(())
 }

@@ -109,5 +109,6 @@ impl Machine {
             let exists = self.database(key.db).table.place(key.hash, key.name).is_some();
             self.watches.changed(key.db, key.name, exists);
         }
+        self.make_ready(key);
     }
 }

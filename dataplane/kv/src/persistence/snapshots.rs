@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, TryRecvError};
 use std::thread;
 
 use orrery_journal::{Position, SnapshotWriter};
@@ -90,6 +90,8 @@ struct Running {
 #[derive(Default)]
 pub(crate) struct Snapshots {
     running: Option<Running>,
+    /// How the last one ended, until somebody takes note.
+    ended: Option<Result<(), String>>,
     /// Position of the newest image in the journal.
     pub(crate) position: u64,
     /// Bytes of effects appended since then.
@@ -119,6 +121,11 @@ impl Snapshots {
     /// Goes on after recovery: the newest image, and what was replayed behind it.
     pub(crate) fn resume(position: u64, bytes_since: u64, records: u64) -> Self {
         Self { position, bytes_since, records, ..Self::default() }
+    }
+
+    /// How a snapshot ended, once after its end.
+    pub(crate) fn take_result(&mut self) -> Option<Result<(), String>> {
+        self.ended.take()
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -181,8 +188,10 @@ impl Snapshots {
             .map_err(|source| PersistenceError::Write { path: "a thread".into(), source })?;
         machine.snapshot_begin();
         let begun = begin_stream(pipe, position, header);
-        let writer = begun
-            .map_err(|source| PersistenceError::Write { path: "the snapshot".into(), source })?;
+        let writer = begun.map_err(|source| {
+            machine.snapshot_abort();
+            PersistenceError::Write { path: "the snapshot".into(), source }
+        })?;
         self.running = Some(Running {
             writer: Some(writer),
             in_flight,
@@ -208,7 +217,12 @@ impl Snapshots {
     /// Does a bounded part of the work; true when there is more to do at once.
     pub(crate) fn step(&mut self, machine: &mut Machine, now_ms: u64, wall_ms: i64) -> bool {
         let Some(running) = &mut self.running else { return false };
-        if let Ok(result) = running.result.try_recv() {
+        let result = match running.result.try_recv() {
+            Ok(result) => Some(result),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err("the writing thread ended".to_owned())),
+        };
+        if let Some(result) = result {
             if running.writer.take().is_some() {
                 machine.snapshot_abort();
             }
@@ -254,6 +268,7 @@ impl Snapshots {
             Err(error) => tracing::warn!(position = running.position, %error, "snapshot failed"),
         }
         self.last_failed = result.is_err();
+        self.ended = Some(result.as_ref().map(|_| ()).map_err(Clone::clone));
         self.last_seconds = (now_ms.saturating_sub(running.started_ms) / 1000) as i64;
         if let Some(watcher) = running.watcher {
             let finished = result.map(|location| Finished {

@@ -10,6 +10,7 @@ mod client_filter;
 mod command;
 mod config;
 pub(crate) mod extra;
+mod function;
 mod help;
 mod info;
 mod info_sections;
@@ -102,6 +103,8 @@ pub(crate) fn run(
         "hello" => auth::hello(call),
         "info" => info::info(call),
         "save" | "bgsave" | "bgrewriteaof" => saving::save(call),
+        "memory|help" => help::write(call.reply, "MEMORY", help::MEMORY),
+        "function" => function::function(call),
         "lastsave" => saving::last_save(call),
         name if name.starts_with("client") => client::run(call, name),
         name if name.starts_with("config") => config::run(call, name),

@@ -43,6 +43,10 @@ pub(crate) enum Hold {
     Pause,
     /// The journal's queue is full.
     Journal,
+    /// `SAVE`: the snapshot is being written.
+    Save,
+    /// `BLPOP` and its family: no list has anything for it.
+    Wait,
     /// It answers nothing more and ends as soon as its output is sent.
     Closing,
 }
@@ -148,7 +152,7 @@ impl Connection {
             slot,
             proto: Proto::default(),
             stream,
-            session: Session { id, db: 0 },
+            session: Session { id, db: 0, may_wait: true },
             decoder: Decoder::default(),
             query: Vec::new(),
             query_needs: 0,

@@ -25,6 +25,9 @@ impl Shard {
         self.machine.housekeep(HOUSEKEEP_PIECES);
         let (now_ms, wall_ms) = (self.clock.mono_ms, self.clock.wall_ms());
         self.snapshots.step(&mut self.machine, now_ms, wall_ms);
+        if let Some(result) = self.snapshots.take_result() {
+            self.answer_savers(&result);
+        }
     }
 
     /// Work of every tenth of a second.
@@ -58,7 +61,9 @@ impl Shard {
                 && !connection.output.is_gated()
                 && now_ms.saturating_sub(connection.sent_ms) > STALL_SECONDS * 1000;
             let idle_ms = now_ms.saturating_sub(connection.active_ms);
-            let is_idle = limits.idle_seconds > 0 && idle_ms > limits.idle_seconds * 1000;
+            let is_idle = limits.idle_seconds > 0
+                && idle_ms > limits.idle_seconds * 1000
+                && !matches!(connection.hold, Hold::Save | Hold::Wait);
             let is_over = connection.soft_since_ms.is_some_and(|since| {
                 now_ms.saturating_sub(since) > limits.output_soft_seconds * 1000
             });

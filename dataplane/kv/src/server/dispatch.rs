@@ -11,7 +11,7 @@ use super::Shard;
 use super::commands;
 use super::connection::{Connection, Durability, Hold, Multi, Queued, ReplyMode};
 use super::limits::{MULTI_BYTES_MAX, RECORD_BYTES};
-use crate::command_table::{self, CommandSpec, Lookup};
+use crate::command_table::{self, CommandSpec, Flags, Lookup};
 
 /// How much of a client's text is repeated in an error.
 const QUOTE_BYTES: usize = 128;
@@ -152,7 +152,16 @@ impl Shard {
         }
         let start = reply.len();
         let gate = self.call(connection, spec, args, reply);
+        if spec.flags.contains(Flags::BLOCKING)
+            && let Some(timeout_ms) = self.machine.take_wait()
+        {
+            self.begin_wait(connection, timeout_ms);
+            return;
+        }
         self.finish_reply(connection, start, gate, reply);
+        if self.machine.has_ready() {
+            self.serve_waiting();
+        }
         if self.machine.effects().len() >= RECORD_BYTES {
             self.append_effects();
         }

@@ -32,6 +32,7 @@ impl Shard {
         if connection.is_done() {
             self.clients.forget(slot);
             self.machine.unwatch(&connection.session);
+            self.forget_wait(connection.id);
             return;
         }
         if has_work(&connection) && !connection.is_ready {

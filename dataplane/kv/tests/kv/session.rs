@@ -167,3 +167,33 @@ fn a_password_set_while_running_is_asked_of_new_clients() {
     assert_eq!(admin.run("CONFIG SET maxmemory 1"), ok());
     assert!(admin.run("SET a 1").text().starts_with("OOM "));
 }
+
+#[test]
+fn command_lists_everything_that_is_answered() {
+    let engine = Engine::start("");
+    let mut client = engine.client();
+    let mut array = |line: &str| match client.run(line) {
+        Value::Array(Some(all)) => all,
+        other => panic!("{line}: {other:?}"),
+    };
+    let names: Vec<String> = array("COMMAND LIST").iter().map(Value::text).collect();
+    for name in ["get", "save", "bgsave", "bgrewriteaof", "lastsave", "debug", "exec"] {
+        assert!(names.iter().any(|known| known == name), "{name}");
+    }
+    assert_eq!(array("COMMAND").len(), names.len());
+    assert_eq!(array("COMMAND INFO").len(), names.len());
+    assert_eq!(array("COMMAND DOCS").len(), names.len() * 2);
+    let all = array("COMMAND LIST FILTERBY PATTERN *");
+    for name in ["client|setinfo", "client|durability", "client|id"] {
+        assert!(all.contains(&bulk(name)), "{name}");
+        assert_eq!(array(&format!("COMMAND DOCS {name}")).len(), 2);
+    }
+    for name in all.iter().map(Value::text) {
+        let info = array(&format!("COMMAND INFO {name}"));
+        assert!(matches!(&info[0], Value::Array(Some(facts)) if facts.len() == 10), "{name}");
+    }
+    let Value::Integer(count) = client.run("COMMAND COUNT") else { panic!("a number") };
+    assert_eq!(count as usize, names.len());
+    let keyless = error("ERR The command has no key arguments");
+    assert_eq!(client.run("COMMAND GETKEYS BGSAVE SCHEDULE"), keyless);
+}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use orrery_operand::client::OperandClient;
 
-use crate::process::{Client, Engine, Value, bulk, ok};
+use crate::process::{Client, Engine, Value, bulk, encode, ok};
 
 fn fill(client: &mut Client) {
     for number in 0..2000 {
@@ -146,4 +146,41 @@ fn a_restore_brings_back_what_was_there() {
     check(&mut client);
     let engine = Engine::start_in(engine.kill());
     check(&mut engine.client());
+}
+
+#[test]
+fn save_answers_when_the_snapshot_is_durable_and_others_go_on() {
+    let engine = Engine::start("");
+    let (mut client, mut other) = (engine.client(), engine.client());
+    fill(&mut client);
+    // What follows in the pipeline waits for its turn.
+    client.send(&[encode("SAVE"), encode("INFO persistence")].concat()).expect("sent");
+    assert_eq!(other.run("PING"), Value::Status("PONG".into()));
+    assert_eq!(client.read().expect("a reply"), ok());
+    let info = client.read().expect("a reply").text();
+    assert!(info.contains("rdb_bgsave_in_progress:0\r\n"), "{info}");
+    assert!(info.contains("rdb_saves:1\r\n"), "{info}");
+    client.run("MULTI");
+    let refused = "ERR Command not allowed inside a transaction";
+    assert_eq!(client.run("SAVE"), Value::Error(refused.into()));
+    let engine = Engine::start_in(engine.kill());
+    let mut client = engine.client();
+    check(&mut client);
+    let info = client.run("INFO durability").text();
+    assert!(!info.contains("journal_snapshot_position:0\r\n"), "{info}");
+}
+
+#[test]
+fn save_tells_why_there_is_no_snapshot() {
+    let engine = Engine::start("");
+    let mut client = engine.client();
+    client.run("SET a 1");
+    // A folder stands where the snapshot would get its name.
+    let taken = engine.folder.path().join("data/shard-0/snapshot-00000000000000000001");
+    std::fs::create_dir(&taken).expect("writable");
+    let told = client.run("SAVE").text();
+    assert!(told.starts_with("ERR failed to write a snapshot: "), "{told}");
+    assert!(client.run("INFO persistence").text().contains("rdb_last_bgsave_status:err"));
+    std::fs::remove_dir(&taken).expect("it is empty");
+    assert_eq!(client.run("SAVE"), ok());
 }

@@ -6,7 +6,7 @@ use super::{end, pop_some};
 use crate::commands::fail::{Done, Fail, SYNTAX};
 use crate::commands::number::integer;
 use crate::commands::options::{at_least, is};
-use crate::keyspace::list::ListObject;
+use crate::keyspace::list::{End, ListObject};
 use crate::machine::{Machine, Session};
 
 /// Options of LPOS.
@@ -89,32 +89,62 @@ pub fn lpos(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) -
     Ok(())
 }
 
-/// `LMPOP numkeys key [key ...] LEFT|RIGHT [COUNT count]`
-pub fn lmpop(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) -> Done {
-    let keys = at_least(args[1], 1, "ERR numkeys should be greater than 0")?;
-    let where_at = usize::try_from(keys).ok().and_then(|keys| keys.checked_add(2));
-    let Some(where_at) = where_at.filter(|at| *at < args.len()) else { return Err(SYNTAX) };
-    let end = end(args[where_at])?;
-    let mut most = None;
-    let mut rest = &args[where_at + 1..];
-    while let [option, tail @ ..] = rest {
-        let ([value, tail @ ..], None, true) = (tail, most, is(option, "count")) else {
-            return Err(SYNTAX);
-        };
-        most = Some(at_least(value, 1, "ERR count should be greater than 0")? as usize);
-        rest = tail;
+/// Arguments of LMPOP and BLMPOP: `numkeys key [key ...] LEFT|RIGHT [COUNT count]`.
+#[derive(Debug)]
+pub(super) struct MultiPop<'a> {
+    pub(super) names: &'a [&'a [u8]],
+    pub(super) end: End,
+    pub(super) most: usize,
+}
+
+impl<'a> MultiPop<'a> {
+    pub(super) fn parse(args: &'a [&'a [u8]]) -> Result<Self, Fail> {
+        let keys = at_least(args[0], 1, "ERR numkeys should be greater than 0")?;
+        let where_at = usize::try_from(keys).ok().and_then(|keys| keys.checked_add(1));
+        let Some(where_at) = where_at.filter(|at| *at < args.len()) else { return Err(SYNTAX) };
+        let end = end(args[where_at])?;
+        let mut most = None;
+        let mut rest = &args[where_at + 1..];
+        while let [option, tail @ ..] = rest {
+            let ([value, tail @ ..], None, true) = (tail, most, is(option, "count")) else {
+                return Err(SYNTAX);
+            };
+            most = Some(at_least(value, 1, "ERR count should be greater than 0")? as usize);
+            rest = tail;
+        }
+        Ok(Self { names: &args[1..where_at], end, most: most.unwrap_or(1) })
     }
-    for name in &args[2..where_at] {
+}
+
+/// Pops from the first list that exists; answers with its name and the elements, or not at all.
+pub(crate) fn pop_from_first(
+    m: &mut Machine,
+    s: &Session,
+    names: &[&[u8]],
+    (end, most): (End, usize),
+    out: &mut Reply,
+) -> Done {
+    for name in names {
         let key = m.key(s, name);
-        let Some(popped) = pop_some(m, &key, end, most.unwrap_or(1))? else { continue };
+        let Some(popped) = pop_some(m, &key, end, most)? else { continue };
         out.array(2);
         out.bulk(name);
         out.array(popped.len());
         for element in &popped {
             out.bulk(element);
         }
-        return Ok(());
+        break;
     }
-    out.null_array();
+    Ok(())
+}
+
+/// `LMPOP numkeys key [key ...] LEFT|RIGHT [COUNT count]`
+pub fn lmpop(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) -> Done {
+    let MultiPop { names, end, most } = MultiPop::parse(&args[1..])?;
+    let mark = out.len();
+    pop_from_first(m, s, names, (end, most), out)?;
+    if out.len() == mark {
+        out.null_array();
+    }
     Ok(())
 }

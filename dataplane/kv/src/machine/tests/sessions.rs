@@ -38,7 +38,7 @@ fn caches_are_neither_journalled_nor_gated() {
 #[test]
 fn a_watched_key_makes_its_session_dirty_when_it_changes() {
     let mut bench = Bench::new();
-    let watcher = Session { id: 7, db: 0 };
+    let watcher = Session { id: 7, ..Session::default() };
     for change in ["set a 1", "del a", "rename b a", "flushdb", "pexpire a 100"] {
         bench.run("set a 0");
         bench.run("set b 0");
@@ -56,7 +56,7 @@ fn a_watched_key_makes_its_session_dirty_when_it_changes() {
 #[test]
 fn a_key_that_expires_while_watched_counts_and_one_expired_before_does_not() {
     let mut bench = Bench::new();
-    let watcher = Session { id: 7, db: 0 };
+    let watcher = Session { id: 7, ..Session::default() };
     bench.run("psetex a 100 1");
     bench.machine.watch(&watcher, b"a");
     bench.now_ms += 200;

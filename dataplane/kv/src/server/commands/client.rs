@@ -2,7 +2,8 @@
 
 use super::client_filter::{self, Filter};
 use super::{Call, help};
-use crate::server::connection::{Connection, Durability, ReplyMode};
+use crate::server::connection::{Connection, Durability, Hold, ReplyMode};
+use crate::server::waiting::WaitEnd;
 use crate::server::{Pause, Shard};
 
 const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
@@ -84,7 +85,7 @@ pub(crate) fn describe(connection: &Connection, now_ms: u64) -> String {
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 \
          multi={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs={} rbp={} obl={} oll=0 omem={} \
-         tot-mem={} events=rw cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+         tot-mem={} events={} cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
         connection.id,
         connection.address,
         connection.local_address,
@@ -103,6 +104,7 @@ pub(crate) fn describe(connection: &Connection, now_ms: u64) -> String {
         pending,
         pending,
         connection.heap_bytes(),
+        if pending > 0 { "rw" } else { "r" },
         command,
         if connection.proto == orrery_resp::Proto::Resp3 { 3 } else { 2 },
         connection.names.lib_name,
@@ -112,6 +114,7 @@ pub(crate) fn describe(connection: &Connection, now_ms: u64) -> String {
 
 fn flags(connection: &Connection) -> String {
     let flags = [
+        (connection.hold == Hold::Wait, 'b'),
         (connection.multi.is_some(), 'x'),
         (connection.stream.is_unix(), 'U'),
         (connection.no_evict, 'e'),
@@ -259,15 +262,21 @@ fn caching(call: &mut Call<'_>) {
     );
 }
 
-/// Nothing blocks in this version, so there is never anyone to unblock.
 fn unblock(call: &mut Call<'_>) {
-    if call.args.len() == 4 && !call.is(3, "TIMEOUT") && !call.is(3, "ERROR") {
-        let text = "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR";
-        call.reply.error(text);
-        return;
-    }
+    let how = match call.args.len() {
+        4 if call.is(3, "ERROR") => WaitEnd::Unblocked,
+        4 if !call.is(3, "TIMEOUT") => {
+            let text = "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR";
+            call.reply.error(text);
+            return;
+        }
+        _ => WaitEnd::Timeout,
+    };
     match call.number(2) {
-        Some(_) => call.reply.integer(0),
+        Some(id) => {
+            let ended = u64::try_from(id).is_ok_and(|id| call.shard.end_wait(id, how));
+            call.reply.integer(i64::from(ended));
+        }
         None => call.not_an_integer(),
     }
 }

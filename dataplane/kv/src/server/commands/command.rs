@@ -1,14 +1,15 @@
-//! COMMAND: what this server knows, from the one table of commands.
+//! COMMAND: what this server knows, from the tables that also say what it carries out.
 
 use orrery_resp::Reply;
 
+use super::extra::{self, by_full_name};
 use super::{Call, help};
-use crate::command_table::{self, BeginSearch, CommandSpec, FindKeys, KeySpec, Lookup};
+use crate::command_table::{BeginSearch, CommandSpec, FindKeys, KeySpec};
 use crate::commands::glob;
 
 pub(super) fn run(call: &mut Call<'_>, name: &str) {
     match name {
-        "command|count" => call.reply.integer(command_table::commands().count() as i64),
+        "command|count" => call.reply.integer(extra::commands().count() as i64),
         "command|list" => list(call),
         "command|docs" => docs(call),
         "command|getkeys" => keys(call, false),
@@ -18,20 +19,10 @@ pub(super) fn run(call: &mut Call<'_>, name: &str) {
     }
 }
 
-/// A command or `container|subcommand` by its full name.
-fn by_full_name(name: &[u8]) -> Option<&'static CommandSpec> {
-    let mut parts = name.splitn(2, |byte| *byte == b'|');
-    let spec = command_table::by_name(parts.next()?)?;
-    match parts.next() {
-        None => Some(spec),
-        Some(sub) => spec.subcommands.iter().find(|s| s.name.as_bytes().eq_ignore_ascii_case(sub)),
-    }
-}
-
 fn info(call: &mut Call<'_>) {
     if call.args.len() <= 2 {
-        call.reply.array(command_table::commands().count());
-        command_table::commands().for_each(|spec| write_info(call.reply, spec));
+        call.reply.array(extra::commands().count());
+        extra::commands().for_each(|spec| write_info(call.reply, spec));
         return;
     }
     call.reply.array(call.args.len() - 2);
@@ -59,8 +50,8 @@ fn write_info(reply: &mut Reply, spec: &CommandSpec) {
     }
     reply.set(spec.key_specs.len());
     spec.key_specs.iter().for_each(|keys| write_key_spec(reply, keys));
-    reply.set(spec.subcommands.len());
-    spec.subcommands.iter().for_each(|sub| write_info(reply, sub));
+    reply.set(extra::subcommands(spec).count());
+    extra::subcommands(spec).for_each(|sub| write_info(reply, sub));
 }
 
 fn write_statuses(reply: &mut Reply, words: &[&str]) {
@@ -112,7 +103,7 @@ fn write_step(reply: &mut Reply, name: &str, kind: &str, fields: &[(&str, i64)])
 
 fn docs(call: &mut Call<'_>) {
     let specs: Vec<&CommandSpec> = if call.args.len() <= 2 {
-        command_table::commands().collect()
+        extra::commands().collect()
     } else {
         call.args[2..].iter().filter_map(|name| by_full_name(name)).collect()
     };
@@ -141,10 +132,11 @@ fn write_docs(reply: &mut Reply, spec: &CommandSpec) {
             pairs += 1;
         }
     }
-    if !spec.subcommands.is_empty() {
+    let subcommands = extra::subcommands(spec).count();
+    if subcommands > 0 {
         reply.bulk(b"subcommands");
-        reply.map(spec.subcommands.len());
-        spec.subcommands.iter().for_each(|sub| write_docs(reply, sub));
+        reply.map(subcommands);
+        extra::subcommands(spec).for_each(|sub| write_docs(reply, sub));
         pairs += 1;
     }
     reply.finish_map(deferred, pairs);
@@ -176,8 +168,8 @@ fn list(call: &mut Call<'_>) {
     let filters = call.args.len() > 2;
     let deferred = call.reply.defer();
     let mut count = 0;
-    for spec in command_table::commands() {
-        let subcommands = spec.subcommands.iter().filter(|_| filters);
+    for spec in extra::commands() {
+        let subcommands = extra::subcommands(spec).filter(|_| filters);
         for spec in std::iter::once(spec).chain(subcommands) {
             if wanted(spec) {
                 call.reply.bulk(spec.full_name.as_bytes());
@@ -190,7 +182,7 @@ fn list(call: &mut Call<'_>) {
 
 fn keys(call: &mut Call<'_>, with_flags: bool) {
     let args = &call.args[2..];
-    let Lookup::Found(spec) = command_table::lookup(args) else {
+    let Some(spec) = extra::find(args) else {
         call.reply.error("ERR Invalid command specified");
         return;
     };

@@ -72,6 +72,20 @@ pub(super) const CONFIG: &[&str] = &[
     "    Rewrite the configuration file.",
 ];
 
+pub(super) const MEMORY: &[&str] =
+    &["USAGE <key> [SAMPLES <count>]", "    Return memory in bytes used by <key> and its value."];
+
+pub(super) const FUNCTION: &[&str] = &[
+    "DELETE <LIBRARY NAME>",
+    "    Delete the given library.",
+    "FLUSH [ASYNC|SYNC]",
+    "    Delete all the libraries.",
+    "KILL",
+    "    Kill the current running function.",
+    "LIST [LIBRARYNAME PATTERN] [WITHCODE]",
+    "    Return general information on all the libraries.",
+];
+
 pub(super) const COMMAND: &[&str] = &[
     "(no subcommand)",
     "    Return details about all Redis commands.",

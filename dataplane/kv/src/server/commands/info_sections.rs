@@ -42,9 +42,10 @@ pub(super) fn clients(call: &Call<'_>, text: &mut Text) {
     text.field("maxclients", shard.limits.clients_max);
     text.field("client_recent_max_input_buffer", call.connection.query.capacity());
     text.field("client_recent_max_output_buffer", call.connection.output.heap_bytes());
-    text.field("blocked_clients", 0);
+    let paused = shard.held.len();
+    text.field("blocked_clients", shard.waiting.len() + paused);
     text.field("tracking_clients", 0);
-    text.field("clients_in_timeout_table", 0);
+    text.field("clients_in_timeout_table", shard.waiting.timed());
 }
 
 pub(super) fn memory(call: &Call<'_>, text: &mut Text) {

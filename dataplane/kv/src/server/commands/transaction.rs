@@ -46,10 +46,13 @@ pub(super) fn exec(call: &mut Call<'_>) -> u64 {
     }
     let mut gate = 0;
     call.reply.array(multi.queued.len());
+    // Nothing may wait in the middle of a transaction.
+    call.connection.session.may_wait = false;
     for queued in &multi.queued {
         let args = queued.args();
         gate = gate.max(call.shard.call(call.connection, queued.spec, &args, call.reply));
     }
+    call.connection.session.may_wait = true;
     gate
 }
 
