@@ -105,6 +105,7 @@ pub struct Machine {
     position: u64,
     effects: Vec<u8>,
     replaying: bool,
+    expiry_held: bool,
     /// Deadline given to a key made by the running command, not yet written as an effect.
     new_deadline_ms: Option<i64>,
     /// Gate of the running command.
@@ -135,6 +136,7 @@ impl Machine {
             position: 0,
             effects: Vec::new(),
             replaying: false,
+            expiry_held: false,
             new_deadline_ms: None,
             gate: 0,
             pending: pending::Pending::default(),

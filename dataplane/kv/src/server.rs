@@ -246,6 +246,7 @@ impl Shard {
 
     fn turn(&mut self, events: &Events) {
         self.machine.begin(self.clock.wall_ms(), self.log.next_position());
+        self.machine.hold_expiry(self.pause.is_some());
         let mut woken = false;
         for event in events {
             match event.token() {
@@ -437,6 +438,7 @@ impl Shard {
 
     pub(crate) fn unpause(&mut self) {
         self.pause = None;
+        self.machine.hold_expiry(false);
         self.release_held();
     }
 

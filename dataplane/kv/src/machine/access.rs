@@ -63,7 +63,9 @@ impl Machine {
             && at <= self.now_ms
             && !self.replaying
         {
-            self.delete_expired(key);
+            if !self.expiry_held {
+                self.delete_expired(key);
+            }
             return None;
         }
         Some(place)

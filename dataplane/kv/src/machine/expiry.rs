@@ -23,6 +23,12 @@ impl Machine {
         self.wheel.insert(at_ms, timer);
     }
 
+    /// While it is on, keys whose deadlines have passed are gone for readers but not deleted.
+    /// Nothing may be written meanwhile (`CLIENT PAUSE`).
+    pub fn hold_expiry(&mut self, on: bool) {
+        self.expiry_held = on;
+    }
+
     /// Deletes a key whose deadline has passed.
     pub(super) fn delete_expired(&mut self, key: &Key<'_>) {
         self.stats.expired_keys += 1;

@@ -127,6 +127,17 @@ impl Machine {
         }
     }
 
+    /// Whether `maxmemory` is set.
+    #[inline]
+    pub fn is_memory_limited(&self) -> bool {
+        self.memory.is_limited()
+    }
+
+    /// Whether a command that takes memory may run; evicts what may go to make it so.
+    pub fn has_room(&mut self) -> bool {
+        self.make_room().is_ok()
+    }
+
     /// Evicts until the whole machine is below `maxmemory`, before a command that may grow it.
     pub(super) fn make_room(&mut self) -> Result<(), Fail> {
         for _ in 0..EVICTIONS_PER_COMMAND {

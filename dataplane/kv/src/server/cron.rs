@@ -19,7 +19,8 @@ const FAILED_DRAIN_MS: u64 = 500;
 impl Shard {
     /// Work of every turn, in bounded pieces.
     pub(crate) fn background(&mut self) {
-        if self.active_expire && self.log.is_writable() && !self.log.is_stalled() {
+        let may_expire = self.active_expire && self.pause.is_none();
+        if may_expire && self.log.is_writable() && !self.log.is_stalled() {
             self.machine.expire(EXPIRE_KEYS);
         }
         self.machine.housekeep(HOUSEKEEP_PIECES);

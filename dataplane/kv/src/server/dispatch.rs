@@ -12,6 +12,7 @@ use super::commands;
 use super::connection::{Connection, Durability, Hold, Multi, Queued, ReplyMode};
 use super::limits::{MULTI_BYTES_MAX, RECORD_BYTES};
 use crate::command_table::{self, CommandSpec, Flags, Lookup};
+use crate::commands::fail::OUT_OF_MEMORY;
 
 /// How much of a client's text is repeated in an error.
 const QUOTE_BYTES: usize = 128;
@@ -45,6 +46,10 @@ impl Shard {
             self.reject(connection, Some(spec), reply, "NOAUTH Authentication required.");
             return None;
         }
+        if self.machine.is_memory_limited() && self.is_refused_for_memory(connection, spec) {
+            self.reject(connection, Some(spec), reply, &OUT_OF_MEMORY.0);
+            return None;
+        }
         if spec.is_write()
             && let Some(error) = self.refuse_writes()
         {
@@ -58,6 +63,24 @@ impl Shard {
             return None;
         }
         Some(spec)
+    }
+
+    /// Whether `maxmemory` is reached and the command, or the transaction it adds to or ends, would
+    /// take more.
+    fn is_refused_for_memory(
+        &mut self,
+        connection: &Connection,
+        spec: &'static CommandSpec,
+    ) -> bool {
+        let denies = |spec: &CommandSpec| spec.flags.contains(Flags::DENYOOM);
+        let would_grow = match &connection.multi {
+            Some(multi) if spec.name == "exec" => multi.queued.iter().any(|q| denies(q.spec)),
+            Some(_) if spec.runs_inside_multi() => false,
+            // Queueing takes memory, whatever is queued.
+            Some(_) => true,
+            None => denies(spec),
+        };
+        would_grow && !self.machine.has_room()
     }
 
     /// Whether a command writes keys of a journalled class. One without keys may write any.
@@ -120,7 +143,12 @@ impl Shard {
             multi.aborted = true;
         }
         let start = reply.len();
-        reply.error(text);
+        if spec.is_some_and(|spec| spec.name == "exec") && connection.multi.take().is_some() {
+            self.machine.unwatch(&connection.session);
+            reply.error(format!("EXECABORT Transaction discarded because of: {text}"));
+        } else {
+            reply.error(text);
+        }
         self.stats.error_reply(&reply.as_bytes()[start..]);
         if let Some(spec) = spec {
             self.stats.commands[spec.index].rejected += 1;

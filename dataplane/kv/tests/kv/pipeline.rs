@@ -13,22 +13,21 @@ fn exchange(engine: &Engine, requests: &[u8]) -> String {
 fn array_and_inline_requests_mix_in_one_pipeline() {
     let engine = Engine::start("");
     let mut requests = vec![];
-    let mut expected = String::new();
+    let mut texts = vec![];
     for number in 0..100 {
         if number % 7 == 0 {
             requests.extend(format!("ECHO \"inline {number}\"\r\n").into_bytes());
-            let text = format!("inline {number}");
-            expected += &format!("${}\r\n{text}\r\n", text.len());
+            texts.push(format!("inline {number}"));
         } else if number % 5 == 0 {
             requests.extend(b"*0\r\n\r\n");
         } else {
             requests.extend(encode(&format!("ECHO {number}")));
-            let text = number.to_string();
-            expected += &format!("${}\r\n{text}\r\n", text.len());
+            texts.push(number.to_string());
         }
     }
     requests.extend(encode("QUIT"));
-    assert_eq!(exchange(&engine, &requests), expected + "+OK\r\n");
+    let expected: Vec<_> = texts.iter().map(|t| format!("${}\r\n{t}\r\n", t.len())).collect();
+    assert_eq!(exchange(&engine, &requests), expected.concat() + "+OK\r\n");
 }
 
 #[test]
