@@ -7,9 +7,10 @@ use super::glob;
 use super::number::integer;
 use super::options::is;
 
-/// Parses a cursor (`strtoul` on the whole argument).
+/// Parses a cursor (`strtoul` on the whole argument, which ends at the first NUL).
 pub fn cursor(argument: &[u8]) -> Result<u64, Fail> {
-    let (negative, digits) = match argument {
+    let text = argument.split(|byte| *byte == 0).next().unwrap_or_default();
+    let (negative, digits) = match text {
         [] => return Ok(0),
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),

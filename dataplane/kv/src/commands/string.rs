@@ -163,7 +163,8 @@ pub fn getdel(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply)
 pub fn getex(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) -> Done {
     let (form, persist) = match &args[2..] {
         [] => (None, false),
-        [option] if is(option, "persist") => (None, true),
+        // Redis takes this one as often as it is said.
+        options if options.iter().all(|option| is(option, "persist")) => (None, true),
         [option, value] => match DeadlineForm::by_keyword(option) {
             Some(form) => (Some((form, *value)), false),
             None => return Err(SYNTAX),

@@ -16,12 +16,12 @@ fn varint_len(value: usize) -> usize {
     bits.div_ceil(7) as usize
 }
 
-fn push_varint(to: &mut Vec<u8>, mut value: usize) {
+fn push_varint(to: &mut impl Extend<u8>, mut value: usize) {
     while value >= 0x80 {
-        to.push(value as u8 | 0x80);
+        to.extend([value as u8 | 0x80]);
         value >>= 7;
     }
-    to.push(value as u8);
+    to.extend([value as u8]);
 }
 
 /// Writes the back length: read from its end towards its start, the high bit says "more".
@@ -29,12 +29,6 @@ fn push_back_length(to: &mut Vec<u8>, value: usize) {
     let start = to.len();
     push_varint(to, value);
     to[start..].reverse();
-}
-
-fn encode(element: &[u8]) -> Vec<u8> {
-    let mut encoded = Vec::with_capacity(element.len() + 10);
-    push_element(&mut encoded, element);
-    encoded
 }
 
 fn push_element(to: &mut Vec<u8>, element: &[u8]) {
@@ -155,8 +149,7 @@ impl Packed {
             return self.push_back(element);
         }
         let at = self.offset(index);
-        let encoded = encode(element);
-        self.bytes.splice(at..at, encoded);
+        self.replace(at, at, element);
         self.len += 1;
     }
 
@@ -169,7 +162,27 @@ impl Packed {
             self.bytes[start..start + element.len()].copy_from_slice(element);
             return;
         }
-        self.bytes.splice(at..end, encode(element));
+        self.replace(at, end, element);
+    }
+
+    /// Puts an encoded element in place of the bytes from `at` to `end`; the tail moves once.
+    fn replace(&mut self, at: usize, end: usize, element: &[u8]) {
+        let mut head = smallvec::SmallVec::<[u8; 10]>::new();
+        push_varint(&mut head, element.len());
+        let mut back = smallvec::SmallVec::<[u8; 10]>::new();
+        push_varint(&mut back, head.len() + element.len());
+        back.reverse();
+        let (old_len, new_end) = (self.bytes.len(), at + head.len() + element.len() + back.len());
+        let new_len = old_len - end + new_end;
+        if new_len > old_len {
+            self.bytes.resize(new_len, 0);
+        }
+        self.bytes.copy_within(end..old_len, new_end);
+        self.bytes.truncate(new_len);
+        let element_at = at + head.len();
+        self.bytes[at..element_at].copy_from_slice(&head);
+        self.bytes[element_at..element_at + element.len()].copy_from_slice(element);
+        self.bytes[new_end - back.len()..new_end].copy_from_slice(&back);
     }
 
     /// Removes `count` elements from `index` on.

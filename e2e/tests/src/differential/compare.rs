@@ -14,14 +14,17 @@ pub fn same(args: &[Vec<u8>], ours: &Reply, theirs: &Reply) -> bool {
     }
     let name = args.first().map(|name| name.to_ascii_uppercase()).unwrap_or_default();
     match name.as_slice() {
+        b"OBJECT" if is(args.get(1), b"REFCOUNT") => same_small_number(ours, theirs),
         b"TTL" | b"EXPIRETIME" | b"OBJECT" => close(ours, theirs, SLACK_MS / 1000),
         b"PTTL" | b"PEXPIRETIME" => close(ours, theirs, SLACK_MS),
         b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF" | b"KEYS" | b"HKEYS" | b"HVALS" => {
             same_elements(ours, theirs, 1)
         }
         b"HGETALL" => same_elements(ours, theirs, 2),
-        b"SSCAN" | b"SCAN" => same_scan(ours, theirs, 1),
-        b"HSCAN" => same_scan(ours, theirs, 2),
+        b"SCAN" => same_scan(args.get(1), ours, theirs, 1),
+        b"SSCAN" => same_scan(args.get(2), ours, theirs, 1),
+        b"HSCAN" => same_scan(args.get(2), ours, theirs, 2),
+        b"DBSIZE" => not_more(ours, theirs),
         b"RANDOMKEY" | b"SPOP" | b"SRANDMEMBER" | b"HRANDFIELD" => same_shape(ours, theirs),
         b"EXEC" => same_transaction(ours, theirs),
         _ => false,
@@ -36,6 +39,22 @@ fn close(ours: &Reply, theirs: &Reply, slack: i64) -> bool {
         }
         _ => false,
     }
+}
+
+fn is(argument: Option<&Vec<u8>>, word: &[u8]) -> bool {
+    argument.is_some_and(|argument| argument.eq_ignore_ascii_case(word))
+}
+
+/// Small integers are shared objects in Redis, unless they came about by COPY. Here nothing is
+/// shared; the answer is made from the value.
+fn same_small_number(ours: &Reply, theirs: &Reply) -> bool {
+    const SHARED: i64 = i32::MAX as i64;
+    *ours == Reply::Integer(SHARED) && *theirs == Reply::Integer(1)
+}
+
+/// Redis counts keys whose time is up until its sampling comes across them.
+fn not_more(ours: &Reply, theirs: &Reply) -> bool {
+    matches!((ours, theirs), (Reply::Integer(a), Reply::Integer(b)) if a <= b)
 }
 
 /// The same elements in any order; `width` neighbours belong together.
@@ -53,12 +72,14 @@ fn ordered(items: &[Reply], width: usize) -> Vec<Vec<String>> {
     groups
 }
 
-/// Most streams ask for whole collections at once: then both cursors are 0 and the elements are
-/// all there. How much a single page holds is left open.
-fn same_scan(ours: &Reply, theirs: &Reply, width: usize) -> bool {
+/// Most streams ask for whole collections at once: from cursor 0 to cursor 0 the elements are all
+/// there. Where a page in the middle begins and how much it holds is left open.
+fn same_scan(from: Option<&Vec<u8>>, ours: &Reply, theirs: &Reply, width: usize) -> bool {
     let end = Reply::Bulk(b"0".to_vec());
     match (ours.items(), theirs.items()) {
-        ([our_cursor, our_items], [cursor, items]) if *our_cursor == end && *cursor == end => {
+        ([our_cursor, our_items], [cursor, items])
+            if *our_cursor == end && *cursor == end && is(from, b"0") =>
+        {
             same_elements(our_items, items, width)
         }
         ([_, our_items], [_, items]) => {
@@ -122,6 +143,8 @@ mod tests {
         assert!(same(&args("SCAN 0"), &scan("0", &["a", "b"]), &scan("0", &["b", "a"])));
         assert!(!same(&args("SCAN 0"), &scan("0", &["a"]), &scan("0", &["b", "a"])));
         assert!(same(&args("SCAN 0"), &scan("7", &["a"]), &scan("0", &["b", "a"])));
+        assert!(same(&args("SCAN 9"), &scan("0", &["a"]), &scan("0", &["b", "a"])));
+        assert!(!same(&args("SSCAN k 0"), &scan("0", &["a"]), &scan("0", &["b", "a"])));
     }
 
     #[test]

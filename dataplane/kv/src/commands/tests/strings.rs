@@ -31,6 +31,7 @@ fn set_has_its_conditions_and_deadlines() {
             ("psetex a 1500 v", "+OK"),
             ("pttl a", ":1500"),
             ("getex a persist", "$1|v"),
+            ("getex a persist PERSIST", "$1|v"),
             ("ttl a", ":-1"),
             ("getex a exat 1", "$1|v"),
             ("exists a", ":0"),
