@@ -1,7 +1,7 @@
 //! Regular and background work of the loop: expiry, snapshots, idle clients, figures, the end.
 
 use super::connection::{Connection, Hold};
-use super::limits::STALL_SECONDS;
+use super::limits::{QUERY_ROOM_BYTES, STALL_SECONDS};
 use super::{Ending, Pause, Shard};
 use crate::command_table::CommandSpec;
 use crate::machine::MemoryPolicy;
@@ -53,11 +53,16 @@ impl Shard {
         self.go_on_ending();
     }
 
-    /// Closes clients that are idle for too long or never read what they asked for.
+    /// Closes clients that are idle for too long or never read what they asked for, and takes
+    /// memory back that their requests no longer need.
     fn look_after_clients(&mut self) {
         let (now_ms, limits) = (self.clock.mono_ms, self.limits);
         for slot in self.clients.slots() {
             let Some(connection) = self.clients.get_mut(slot) else { continue };
+            let query = &mut connection.query;
+            if query.capacity() > 2 * query.len() + QUERY_ROOM_BYTES {
+                query.shrink_to_fit();
+            }
             let is_stalled = connection.hold == Hold::Output
                 && !connection.output.is_gated()
                 && now_ms.saturating_sub(connection.sent_ms) > STALL_SECONDS * 1000;

@@ -20,6 +20,9 @@ pub(crate) const MULTI_BYTES_MAX: usize = 256 << 20;
 pub(crate) const SPARE_BUFFERS: usize = 64;
 /// A buffer that grew beyond this is freed instead of kept.
 pub(crate) const SPARE_BUFFER_BYTES: usize = 128 * 1024;
+/// Room a query buffer may keep besides what is in it: connections that wait in the middle of a
+/// request are as many as idle ones.
+pub(crate) const QUERY_ROOM_BYTES: usize = 4 * 1024;
 /// Regular work runs this often.
 pub(crate) const CRON_MS: u64 = 100;
 

@@ -138,8 +138,9 @@ impl Settings {
         ClientLimits {
             clients_max: self.number("maxclients") as usize,
             idle_seconds: self.number("timeout") as u64,
-            query_bytes_max: self.number("client-query-buffer-limit") as usize,
-            bulk_bytes_max: self.number("proto-max-bulk-len"),
+            // Arguments are ranges of 32 bits in the query buffer.
+            query_bytes_max: self.number("client-query-buffer-limit").min(u32::MAX.into()) as usize,
+            bulk_bytes_max: self.number("proto-max-bulk-len").min(u32::MAX.into()),
             output_hard_bytes: normal[0] as usize,
             output_soft_bytes: normal[1] as usize,
             output_soft_seconds: normal[2] as u64,

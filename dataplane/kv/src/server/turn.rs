@@ -30,6 +30,8 @@ impl Shard {
     /// Puts a connection back, or closes it when nothing is left to do.
     pub(crate) fn settle(&mut self, slot: usize, mut connection: Box<Connection>) {
         if connection.is_done() {
+            // What it did not take is owed to nobody any more.
+            self.output_bytes_total -= connection.output.pending_bytes() as i64;
             self.clients.forget(slot);
             self.machine.unwatch(&connection.session);
             self.forget_wait(connection.id);
@@ -128,13 +130,18 @@ impl Shard {
         } else {
             connection.soft_since_ms = None;
         }
-        let tight = self.output_bytes_total > OUTPUT_TOTAL_BYTES as i64;
-        let bound = if tight { OUTPUT_PAUSE_BYTES_TIGHT } else { OUTPUT_PAUSE_BYTES };
+        let bound = self.output_pause_bytes();
         match connection.hold {
             Hold::None if pending > bound => connection.hold = Hold::Output,
             Hold::Output if pending <= bound / 2 => connection.hold = Hold::None,
             _ => {}
         }
+    }
+
+    /// Unsent output above which a connection runs nothing more.
+    fn output_pause_bytes(&self) -> usize {
+        let tight = self.output_bytes_total > OUTPUT_TOTAL_BYTES as i64;
+        if tight { OUTPUT_PAUSE_BYTES_TIGHT } else { OUTPUT_PAUSE_BYTES }
     }
 
     /// Takes the empty buffer of a connection back for the next one that needs it.
@@ -229,6 +236,7 @@ impl Shard {
     ) -> usize {
         let mut from = 0;
         let mut batch = std::mem::take(&mut self.batch);
+        let pause_bytes = self.output_pause_bytes();
         connection.query_needs = 0;
         while *budget > 0 && connection.hold == Hold::None {
             let end = batch.parse(connection, buffer, from, *budget, self.limits.bulk_bytes_max);
@@ -243,6 +251,11 @@ impl Shard {
                 if !args.spans.is_empty() {
                     *budget -= 1;
                     self.run_spans(connection, buffer, args.spans, reply);
+                    if reply.len() > pause_bytes && connection.hold == Hold::None {
+                        // Large replies must not add up for a whole turn: what the socket does not
+                        // take is decided on when they are sent.
+                        connection.hold = Hold::Output;
+                    }
                 }
             }
             match end {

@@ -47,7 +47,10 @@ impl Queue {
             pending.clear();
         }
         waiting.last = last;
-        if std::mem::take(&mut waiting.asleep) {
+        let asleep = std::mem::take(&mut waiting.asleep);
+        // Woken under the lock, the committer would only run into it.
+        drop(waiting);
+        if asleep {
             self.wake.notify_one();
         }
     }
