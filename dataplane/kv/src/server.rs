@@ -56,8 +56,6 @@ const WAKER: Token = Token(0);
 const FIRST_LISTENER: usize = 1;
 /// Socket events taken from the kernel at once.
 const EVENTS: usize = 1024;
-/// Turns whose records may become one group while sockets have more to run.
-const TURNS_PER_GROUP: usize = 4;
 /// Connections accepted per turn and listener, so that a storm of them does not stop the others.
 const ACCEPTS_PER_TURN: usize = 256;
 
@@ -216,16 +214,10 @@ impl Shard {
     }
 
     /// Serves until asked to end; gives the journal back to be closed.
-    ///
-    /// What a turn appended is handed to the committer when no socket has anything more to run at
-    /// this moment, or after [`TURNS_PER_GROUP`] turns: a sync costs the same for one record and for
-    /// all that are there. Nothing waits for this: the loop never sleeps on what it has not handed
-    /// over.
     pub(crate) fn serve_until_end(mut self) -> Log {
         let mut events = Events::with_capacity(EVENTS);
-        let mut turns = 0;
         while self.ending != Ending::Now {
-            let timeout = if turns > 0 { Duration::ZERO } else { self.timeout() };
+            let timeout = self.timeout();
             if let Err(error) = self.poll.poll(&mut events, Some(timeout))
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -234,15 +226,7 @@ impl Shard {
             }
             self.clock.tick();
             self.turn(&events);
-            turns += 1;
-            if !self.log.has_pending() {
-                turns = 0;
-            } else if events.is_empty() || turns >= TURNS_PER_GROUP {
-                self.log.flush();
-                turns = 0;
-            }
         }
-        self.log.flush();
         self.log
     }
 
@@ -289,6 +273,7 @@ impl Shard {
         }
         self.background();
         self.append_effects();
+        self.log.flush();
         self.flush_outputs();
         self.close_doomed();
     }

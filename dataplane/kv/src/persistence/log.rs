@@ -104,12 +104,6 @@ impl Log {
         self.journal.append(Record { stream: 0, kind, time_us, body })
     }
 
-    /// Whether anything was appended since the last [`Log::flush`].
-    #[inline]
-    pub(crate) fn has_pending(&self) -> bool {
-        self.journal.has_pending()
-    }
-
     /// Hands everything appended to the disk.
     pub(crate) fn flush(&mut self) {
         self.journal.flush();
@@ -119,7 +113,6 @@ impl Log {
     /// writes are possible.
     pub(crate) fn refresh(&mut self) {
         self.trouble = None;
-        let offered = !self.waiting.is_empty();
         while let Some(record) = self.waiting.pop_front() {
             match self.offer(record.kind, record.time_us, &record.body) {
                 Ok(_) => {}
@@ -130,9 +123,7 @@ impl Log {
                 }
             }
         }
-        if offered {
-            self.journal.flush();
-        }
+        self.journal.flush();
         if let Some(error) = self.journal.failed() {
             self.note(&error);
         } else if self.journal.is_full() {

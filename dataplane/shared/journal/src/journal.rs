@@ -114,11 +114,6 @@ impl Journal {
         }
     }
 
-    /// Whether records were appended since the last [`Journal::flush`].
-    pub fn has_pending(&self) -> bool {
-        !self.pending.is_empty()
-    }
-
     /// Everything up to here is on disk.
     pub fn durable(&self) -> Position {
         Position(self.shared.durable())
