@@ -68,11 +68,16 @@ impl Engine {
 
     /// Starts on what an earlier engine left.
     pub(crate) fn start_in(folder: tempfile::TempDir) -> Self {
-        let management = free_port();
-        let child = spawn(&folder, management);
-        let engine = Self { folder, management, child };
+        let engine = Self::begin_in(folder);
         drop(engine.client());
         engine
+    }
+
+    /// The same without waiting until it serves.
+    pub(crate) fn begin_in(folder: tempfile::TempDir) -> Self {
+        let management = free_port();
+        let child = spawn(&folder, management);
+        Self { folder, management, child }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -189,7 +194,9 @@ impl Client {
 
     pub(crate) fn read(&mut self) -> io::Result<Value> {
         let mut line = String::new();
-        if self.reader.read_line(&mut line)? == 0 {
+        self.reader.read_line(&mut line)?;
+        // The end of a killed process can cut a reply anywhere.
+        if !line.ends_with("\r\n") {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let rest = line[1..].trim_end_matches("\r\n");
