@@ -404,7 +404,8 @@ impl Shard {
         if was_writable != self.log.is_writable() {
             self.writability_changed();
         }
-        if !self.log.is_stalled() && self.pause.is_none() && !self.held.is_empty() {
+        let is_behind = self.log.is_stalled() || self.is_snapshot_behind();
+        if !is_behind && self.pause.is_none() && !self.held.is_empty() {
             self.release_held();
         }
         while let Some((position, slot, id)) = self.gated.front().copied() {

@@ -1,5 +1,7 @@
 //! The engine as its clients meet it: real processes, real sockets.
 
+#[path = "kv/backlog.rs"]
+mod backlog;
 #[path = "kv/crash.rs"]
 mod crash;
 #[path = "kv/hostile.rs"]

@@ -10,7 +10,7 @@ use orrery_resp::Reply;
 use super::Shard;
 use super::commands;
 use super::connection::{Connection, Durability, Hold, Multi, Queued, ReplyMode};
-use super::limits::{MULTI_BYTES_MAX, RECORD_BYTES};
+use super::limits::{MULTI_BYTES_MAX, RECORD_BYTES, SNAPSHOT_BACKLOG_BYTES};
 use crate::command_table::{self, CommandSpec, Flags, Lookup};
 use crate::commands::fail::OUT_OF_MEMORY;
 
@@ -169,7 +169,7 @@ impl Shard {
             self.hold(connection, Hold::Pause, spec, args);
             return;
         }
-        if self.log.is_stalled() {
+        if self.log.is_stalled() || (self.is_snapshot_behind() && may_change(connection, spec)) {
             self.hold(connection, Hold::Journal, spec, args);
             return;
         }
@@ -193,6 +193,12 @@ impl Shard {
         if self.machine.effects().len() >= RECORD_BYTES {
             self.append_effects();
         }
+    }
+
+    /// A running snapshot has so much put aside that it must be taken before anything more is.
+    #[inline]
+    pub(crate) fn is_snapshot_behind(&self) -> bool {
+        self.machine.snapshot_backlog_bytes() > SNAPSHOT_BACKLOG_BYTES
     }
 
     /// Calls the command and counts it; returns the position its reply waits for.
@@ -297,4 +303,9 @@ impl Shard {
             connection.output.gate(start, gate);
         }
     }
+}
+
+/// Whether running it now may change keys; what is only queued does not.
+fn may_change(connection: &Connection, spec: &CommandSpec) -> bool {
+    if connection.multi.is_some() { spec.name == "exec" } else { spec.is_write() }
 }

@@ -23,6 +23,9 @@ pub(crate) const SPARE_BUFFER_BYTES: usize = 128 * 1024;
 /// Room a query buffer may keep besides what is in it: connections that wait in the middle of a
 /// request are as many as idle ones.
 pub(crate) const QUERY_ROOM_BYTES: usize = 4 * 1024;
+/// Values put aside for a running snapshot. Above this, writes wait until the snapshot has taken
+/// them: it writes at the pace of the disk, and memory must not make up the difference.
+pub(crate) const SNAPSHOT_BACKLOG_BYTES: usize = 32 << 20;
 /// Regular work runs this often.
 pub(crate) const CRON_MS: u64 = 100;
 

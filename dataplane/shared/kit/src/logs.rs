@@ -1,5 +1,7 @@
 //! Logs on standard error: text for people, JSON lines for collectors.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
@@ -18,7 +20,10 @@ pub fn init(format: Format, filter: &str) {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     // An error here says that logging was started before.
     let _ = match format {
-        Format::Text => builder.with_target(false).compact().try_init(),
+        Format::Text => {
+            let coloured = std::io::stderr().is_terminal();
+            builder.with_ansi(coloured).with_target(false).compact().try_init()
+        }
         Format::Json => builder.json().flatten_event(true).try_init(),
     };
 }
