@@ -4,6 +4,7 @@
 //! errors they get.
 
 use std::fmt::Write as _;
+use std::time::Instant;
 
 use orrery_resp::Reply;
 
@@ -212,6 +213,7 @@ impl Shard {
     ) -> u64 {
         let start = reply.len();
         self.stats.commands_processed += 1;
+        let began = self.stats.commands[spec.index].is_timed().then(Instant::now);
         let gate = if spec.is_server() {
             commands::run(self, connection, spec, args, reply)
         } else {
@@ -219,6 +221,9 @@ impl Shard {
         };
         let stats = &mut self.stats.commands[spec.index];
         stats.calls += 1;
+        if let Some(began) = began {
+            stats.time(began.elapsed());
+        }
         if reply.as_bytes().get(start) == Some(&b'-') {
             stats.failed += 1;
             self.stats.error_reply(&reply.as_bytes()[start..]);

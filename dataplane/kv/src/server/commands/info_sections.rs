@@ -196,12 +196,13 @@ pub(super) fn commandstats(call: &Call<'_>, text: &mut Text) {
         if stats.calls + stats.rejected == 0 {
             continue;
         }
-        let per_call = stats.micros / stats.calls.max(1) as f64;
+        let (usec, per_call) = (stats.micros(), stats.micros_per_call());
         text.field(
             format_args!("cmdstat_{}", spec.full_name),
             format_args!(
-                "calls={},usec={:.0},usec_per_call={per_call:.2},rejected_calls={},failed_calls={}",
-                stats.calls, stats.micros, stats.rejected, stats.failed
+                "calls={},usec={usec:.0},usec_per_call={per_call:.2},rejected_calls={},\
+                 failed_calls={}",
+                stats.calls, stats.rejected, stats.failed
             ),
         );
     }
