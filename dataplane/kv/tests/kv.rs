@@ -4,6 +4,8 @@
 mod backlog;
 #[path = "kv/crash.rs"]
 mod crash;
+#[path = "kv/disk_full.rs"]
+mod disk_full;
 #[path = "kv/hostile.rs"]
 mod hostile;
 #[path = "kv/management.rs"]

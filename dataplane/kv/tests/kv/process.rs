@@ -51,12 +51,17 @@ fn spawn(folder: &tempfile::TempDir, management: u16) -> Child {
 
 impl Engine {
     pub(crate) fn start(config: &str) -> Self {
+        Self::start_in(Self::prepare(config))
+    }
+
+    /// A folder to start in, with the configuration.
+    pub(crate) fn prepare(config: &str) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::create_dir(folder.path().join("secrets")).expect("writable");
         let socket = folder.path().join("kv.sock");
         let text = format!("unixSocket: {}\n{config}", socket.display());
         std::fs::write(folder.path().join("kv.yaml"), text).expect("writable");
-        Self::start_in(folder)
+        folder
     }
 
     pub(crate) fn start_with_password(password: &str) -> Self {
@@ -180,6 +185,14 @@ impl Client {
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream().write_all(bytes)
+    }
+
+    /// Whether a reply, or its beginning, has come within a moment.
+    pub(crate) fn has_reply(&mut self) -> bool {
+        self.stream().set_read_timeout(Some(Duration::from_millis(5))).expect("a socket");
+        let came = matches!(self.reader.fill_buf(), Ok(bytes) if !bytes.is_empty());
+        self.stream().set_read_timeout(Some(DEADLINE)).expect("a socket");
+        came
     }
 
     /// Words separated by spaces.

@@ -176,8 +176,11 @@ impl Preparer {
     /// Gives the room of an unfinished spare back: snapshots may need it more.
     fn give_up(&mut self, error: &JournalError) {
         let full = matches!(error, JournalError::DiskFull { .. });
-        self.shared.spares.low.store(full, Ordering::Release);
-        tracing::warn!(error = %error.chain(), "the next journal segment cannot be prepared");
+        let was_full = self.shared.spares.low.swap(full, Ordering::AcqRel);
+        // It is tried again ten times a second: once is enough to say that the disk is full.
+        if !(full && was_full) {
+            tracing::warn!(error = %error.chain(), "the next journal segment cannot be prepared");
+        }
         if let Some(spare) = self.unfinished.take() {
             remove(&*self.shared.disk, &spare.name);
         }
