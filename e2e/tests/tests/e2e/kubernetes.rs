@@ -15,17 +15,19 @@ use orrery_e2e_tests::process::{Process, free_port};
 const LIMIT: Duration = Duration::from_mins(2);
 
 /// A namespace with an operator for it, and nodes that run `orrery serve`.
-struct Stage {
+pub(crate) struct Stage {
     cluster: Cluster,
     namespace: Namespace,
-    operator: Process,
+    pub(crate) operator: Process,
+    /// Port of the operator's metrics and probes.
+    pub(crate) http: u16,
     _nodes: Nodes,
     _folder: tempfile::TempDir,
 }
 
 impl Stage {
     /// None when there is no cluster to be had; the reason was printed.
-    async fn new(name: &str) -> Option<Self> {
+    pub(crate) async fn new(name: &str) -> Option<Self> {
         let (cluster, nodes) = Cluster::shared_with_nodes().await?;
         let binary = orrery_binary().expect("make test builds it first");
         let crds = Command::new(&binary).arg("crds").output().expect("the binary runs");
@@ -44,15 +46,16 @@ impl Stage {
         let mut command = Command::new(&binary);
         command.args(["operator", "--image", "registry.example/orrery:test", "--no-lease"]);
         command.args(["--namespaces", namespace.name()]);
-        command.args(["--http", &format!("127.0.0.1:{}", free_port().expect("a port"))]);
+        let http = free_port().expect("a port");
+        command.args(["--http", &format!("127.0.0.1:{http}")]);
         command.env("KUBECONFIG", cluster.kubeconfig_path()).env("ORRERY_LOG", "text");
         let log = folder.path().join("operator.log");
         let operator = Process::start(command, &log, None).expect("the operator starts");
-        Some(Self { cluster, namespace, operator, _nodes: nodes, _folder: folder })
+        Some(Self { cluster, namespace, operator, http, _nodes: nodes, _folder: folder })
     }
 
     /// kubectl in the namespace of the test; its output, or what it complained about.
-    async fn kubectl(&self, args: &[&str]) -> Result<String, String> {
+    pub(crate) async fn kubectl(&self, args: &[&str]) -> Result<String, String> {
         let mut words = vec!["--namespace", self.namespace.name()];
         words.extend(args);
         let output = self.cluster.kubectl(words).await.expect("kubectl runs");
@@ -62,12 +65,12 @@ impl Stage {
         Err(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
-    async fn apply(&self, yaml: &str) {
+    pub(crate) async fn apply(&self, yaml: &str) {
         self.namespace.apply_yaml(yaml).await.expect("it is applied");
     }
 
     /// Waits until kubectl prints what is wanted; the log of the operator when it never does.
-    async fn until(&self, args: &[&str], wanted: impl Fn(&str) -> bool) -> String {
+    pub(crate) async fn until(&self, args: &[&str], wanted: impl Fn(&str) -> bool) -> String {
         let seen = std::sync::Mutex::new(String::new());
         let what = args.join(" ");
         let held = poll_for(&what, LIMIT, || async {

@@ -2,11 +2,16 @@
 
 use std::process::ExitCode;
 
+#[cfg(feature = "kv")]
 use anyhow::Context as _;
 use orrery_local::process::tether;
 
 use crate::cli::Serve;
 
+#[cfg_attr(
+    not(feature = "kv"),
+    expect(clippy::needless_pass_by_value, reason = "each system takes its arguments")
+)]
 pub(crate) fn run(system: Serve) -> anyhow::Result<ExitCode> {
     tether::tether()?;
     orrery_kit::logs::init_from_environment();
