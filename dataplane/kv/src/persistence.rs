@@ -16,6 +16,9 @@ pub(crate) mod log;
 pub(crate) mod recovery;
 pub(crate) mod snapshots;
 
+#[cfg(test)]
+mod simulation;
+
 /// Kinds of journal records; numbers are part of the format on disk.
 pub(crate) mod kind {
     /// Effects of commands, as the machine encodes them.

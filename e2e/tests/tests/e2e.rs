@@ -12,3 +12,5 @@ mod kubernetes;
 mod kv;
 #[path = "e2e/not_run.rs"]
 mod not_run;
+#[path = "e2e/refused.rs"]
+mod refused;

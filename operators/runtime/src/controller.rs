@@ -185,7 +185,11 @@ fn pause<R>(shared: &Shared<R>, key: Key, next: Next) -> Option<Duration> {
 
 fn again<K: Object, R>(object: &Guarded<K>, error: &RoundFailed, shared: &Shared<R>) -> Action {
     debug!(class = ?error.class, "trying again later");
-    Action::requeue(shared.failures.failed(key_of(object)))
+    let wait = shared.failures.failed(key_of(object));
+    // What is waited for may be an object that no watch of ours shows (a user's Secret): a person
+    // who makes it must not wait for minutes.
+    let is_expected = error.class == Class::WaitingFor;
+    Action::requeue(if is_expected { wait.min(shared.ctx.options.poll_max) } else { wait })
 }
 
 fn key_of<K: Object>(object: &Guarded<K>) -> Key {

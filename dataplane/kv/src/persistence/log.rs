@@ -56,6 +56,12 @@ impl Log {
         &self.journal
     }
 
+    /// One step of a journal without threads.
+    #[cfg(test)]
+    pub(crate) fn step_journal(&mut self) -> bool {
+        self.journal.step()
+    }
+
     /// The position the next record will have.
     pub(crate) fn next_position(&self) -> u64 {
         self.last + 1

@@ -78,6 +78,7 @@ struct Running {
     writer: Option<rdb::Writer<Pipe>>,
     in_flight: Arc<AtomicUsize>,
     result: mpsc::Receiver<Result<String, String>>,
+    thread: thread::JoinHandle<()>,
     position: u64,
     target: Target,
     started_ms: u64,
@@ -177,7 +178,7 @@ impl Snapshots {
         let in_flight = Arc::new(AtomicUsize::new(0));
         let pipe = Pipe { to, in_flight: Arc::clone(&in_flight) };
         let drained = Arc::clone(&in_flight);
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("snapshot".into())
             .spawn(move || {
                 let written = write_all(into, &from, &drained, &wake);
@@ -196,6 +197,7 @@ impl Snapshots {
             writer: Some(writer),
             in_flight,
             result,
+            thread,
             position,
             target,
             started_ms: now_ms,
@@ -216,6 +218,16 @@ impl Snapshots {
 
     /// Does a bounded part of the work; true when there is more to do at once.
     pub(crate) fn step(&mut self, machine: &mut Machine, now_ms: u64, wall_ms: i64) -> bool {
+        self.step_keys(STEP_KEYS, machine, now_ms, wall_ms)
+    }
+
+    fn step_keys(
+        &mut self,
+        budget_keys: usize,
+        machine: &mut Machine,
+        now_ms: u64,
+        wall_ms: i64,
+    ) -> bool {
         let Some(running) = &mut self.running else { return false };
         let result = match running.result.try_recv() {
             Ok(result) => Some(result),
@@ -234,7 +246,7 @@ impl Snapshots {
             return false;
         }
         let mut sink = Sink { writer, failed: None };
-        let is_done = machine.snapshot_step(STEP_KEYS, &mut sink);
+        let is_done = machine.snapshot_step(budget_keys, &mut sink);
         if sink.failed.is_some() {
             // The thread has given up: its result is there at the next look.
             machine.snapshot_abort();
@@ -251,6 +263,27 @@ impl Snapshots {
             return false;
         }
         true
+    }
+
+    /// As [`Self::step`], and returns only when the writing thread has done its part: so that
+    /// simulations have one order of events.
+    #[cfg(test)]
+    pub(crate) fn step_in_order(&mut self, budget_keys: usize, machine: &mut Machine, wall_ms: i64) {
+        self.step_keys(budget_keys, machine, 0, wall_ms);
+        let Some(running) = &self.running else { return };
+        let is_idle =
+            || running.writer.is_some() && running.in_flight.load(Ordering::Acquire) == 0;
+        while !is_idle() && !running.thread.is_finished() {
+            thread::yield_now();
+        }
+    }
+
+    /// Gives a running snapshot up and waits for its thread.
+    #[cfg(test)]
+    pub(crate) fn abandon(&mut self) {
+        let Some(Running { writer, thread, .. }) = self.running.take() else { return };
+        drop(writer);
+        thread.join().expect("the writing thread does not panic");
     }
 
     fn finish(&mut self, result: Result<String, String>, now_ms: u64, wall_ms: i64) {

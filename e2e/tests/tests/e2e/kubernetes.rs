@@ -88,24 +88,39 @@ impl Stage {
         }
     }
 
-    async fn ready(&self, object: &str) {
+    pub(crate) async fn ready(&self, object: &str) {
         let path = "-o=jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
         self.until(&["get", object, path], |text| text == "True").await;
     }
 
+    /// Whether the server would take it; what it complains about.
+    pub(crate) async fn dry_run(&self, yaml: &str) -> Result<(), String> {
+        let namespace = self.namespace.name();
+        let words = ["--namespace", namespace, "apply", "--dry-run=server", "-f", "-"];
+        let output = self.cluster.kubectl_with_input(words, yaml).await.expect("kubectl runs");
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
     /// A connection to the pod, with the password of the generated Secret.
     async fn connect(&self, name: &str) -> Client {
+        let secret = format!("secret/{name}-kv");
+        let path = "-o=go-template={{.data.password|base64decode}}";
+        let password = self.kubectl(&["get", &secret, path]).await.expect("the Secret is there");
+        self.connect_with(name, &password).await
+    }
+
+    pub(crate) async fn connect_with(&self, name: &str, password: &str) -> Client {
         let pod = format!("pod/{name}-kv-0");
         let asked = ["get", &pod, "-o=jsonpath={.status.podIP}"];
         let ip = self.until(&asked, |ip| !ip.is_empty()).await;
         let address: IpAddr = ip.parse().expect("an address");
-        let secret = format!("secret/{name}-kv");
-        let path = "-o=go-template={{.data.password|base64decode}}";
-        let password = self.kubectl(&["get", &secret, path]).await.expect("the Secret is there");
         let mut client = Client::connect(SocketAddr::new(address, 6379)).expect("it listens");
         let refused = client.call(&["GET", "a"]).expect("it answers");
         assert!(matches!(refused, Reply::Error(text) if text.starts_with("NOAUTH")));
-        let ok = client.call(&["AUTH", &password]).expect("it answers");
+        let ok = client.call(&["AUTH", password]).expect("it answers");
         assert_eq!(ok, Reply::Simple("OK".into()));
         client
     }
