@@ -9,7 +9,7 @@ IMAGE ?= orrery:dev
 
 .PHONY: help
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: up
 up: ## Build and run examples/ on this machine; Ctrl-C stops, data stays in .orrery/
@@ -54,6 +54,7 @@ kind-up: image ## Create a kind cluster, load the image, install the charts, app
 
 .PHONY: kind-down
 kind-down: ## Delete the kind cluster
+	@command -v kind >/dev/null || { echo "kind is not installed; see docs/install.md" >&2; exit 1; }
 	@kind delete cluster --name orrery
 
 .PHONY: e2e
