@@ -14,7 +14,7 @@ mod workload;
 use std::sync::Arc;
 
 use orrery_journal::sim::{Faults, Random, SimDisk};
-use orrery_journal::{Journal, JournalError, Options, Position, scrub};
+use orrery_journal::{Journal, JournalError, Options, scrub};
 
 use self::engine::Engine;
 use self::ledger::Ledger;
@@ -22,7 +22,7 @@ use super::PersistenceError;
 use crate::rdb::RdbError;
 
 /// Seeds run by a plain `cargo test`.
-const RUNS: u64 = 200;
+const RUNS: u64 = 150;
 /// Lives of an engine in one run.
 const LIVES: u64 = 5;
 /// Flipped bits tried on copies of the disk between two lives.
@@ -81,7 +81,7 @@ impl Run {
         let options = Options {
             shard: 0,
             segment_bytes: [8 << 10, 16 << 10, 64 << 10][random.below(3) as usize],
-            queue_bytes_max: 12 << 10,
+            queue_bytes_max: [2 << 10, 12 << 10][random.below(2) as usize],
             preallocate: random.chance(4, 5),
             snapshots_kept: 1 + random.below(2) as usize,
             threaded: false,
@@ -165,7 +165,6 @@ impl Run {
     fn live(&mut self, mut engine: Engine) {
         let faults = self.faults();
         self.disk.set_faults(faults);
-        let mut was_full = false;
         for _ in 0..self.random.below(TURNS) {
             self.now_ms += [0, 1, 40, 700, 9000][self.random.below(5) as usize];
             self.turn(&mut engine);
@@ -177,7 +176,6 @@ impl Run {
                 self.make_room(&mut engine);
                 self.figures.healed += 1;
             }
-            was_full |= is_full;
         }
         self.figures.poisoned += u64::from(engine.log.is_failed());
         self.end(engine);
@@ -196,8 +194,8 @@ impl Run {
         if self.random.chance(1, 4) {
             let is_whole = !engine.log.is_stalled() && engine.log.is_writable();
             if let Ok(last) = engine.log.close() {
+                // No proof: the mark behind the last group is left out when it finds no room.
                 self.ledger.reported(last);
-                self.ledger.proven(last);
                 assert!(!is_whole || last == self.ledger.last(), "an orderly end keeps all");
             }
         }
@@ -290,4 +288,17 @@ fn one_seed_gives_one_run() {
         assert!(first.1.len() > 50);
         assert_eq!(first, second, "seed {seed}");
     }
+}
+
+#[test]
+fn a_snapshot_that_is_given_up_leaves_nothing_behind() {
+    let mut run = Run::new(1);
+    let mut engine = run.open(&run.disk).expect("an empty disk");
+    run.turn(&mut engine);
+    run.begin_snapshot(&mut engine).expect("the disk has no faults");
+    // Everything is durable: nothing but the missing end stands in the way.
+    while engine.log.step_journal() {}
+    engine.snapshots.abandon();
+    let files = run.disk.files();
+    assert!(!files.iter().any(|(name, _)| name.starts_with("snapshot-")), "{files:?}");
 }

@@ -53,10 +53,18 @@ pub(crate) enum Event {
 
 type Watcher = Box<dyn Fn(Event) + Send>;
 
+/// What goes through the pipe. A pipe that closes without its end belongs to a snapshot that was
+/// given up: only the loop knows whether it had seen all keys, the bytes do not tell.
+#[derive(Debug)]
+enum Piece {
+    Bytes(Vec<u8>),
+    End,
+}
+
 /// The pipe's end on the event loop's side.
 #[derive(Debug)]
 struct Pipe {
-    to: mpsc::Sender<Vec<u8>>,
+    to: mpsc::Sender<Piece>,
     in_flight: Arc<AtomicUsize>,
 }
 
@@ -64,12 +72,19 @@ impl Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.in_flight.fetch_add(bytes.len(), Ordering::AcqRel);
         // The thread is gone when writing failed; its result says why.
-        self.to.send(bytes.to_vec()).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        self.to.send(Piece::Bytes(bytes.to_vec())).map_err(|_| io::ErrorKind::BrokenPipe)?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Pipe {
+    /// The stream is whole.
+    fn end(self) -> io::Result<()> {
+        self.to.send(Piece::End).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
@@ -259,7 +274,7 @@ impl Snapshots {
         }
         if is_done && let Some(writer) = running.writer.take() {
             // A failure is the thread's to report: its result follows.
-            let _ = writer.finish();
+            let _ = writer.finish().and_then(Pipe::end);
             return false;
         }
         true
@@ -268,11 +283,15 @@ impl Snapshots {
     /// As [`Self::step`], and returns only when the writing thread has done its part: so that
     /// simulations have one order of events.
     #[cfg(test)]
-    pub(crate) fn step_in_order(&mut self, budget_keys: usize, machine: &mut Machine, wall_ms: i64) {
+    pub(crate) fn step_in_order(
+        &mut self,
+        budget_keys: usize,
+        machine: &mut Machine,
+        wall_ms: i64,
+    ) {
         self.step_keys(budget_keys, machine, 0, wall_ms);
         let Some(running) = &self.running else { return };
-        let is_idle =
-            || running.writer.is_some() && running.in_flight.load(Ordering::Acquire) == 0;
+        let is_idle = || running.writer.is_some() && running.in_flight.load(Ordering::Acquire) == 0;
         while !is_idle() && !running.thread.is_finished() {
             thread::yield_now();
         }
@@ -288,6 +307,10 @@ impl Snapshots {
 
     fn finish(&mut self, result: Result<String, String>, now_ms: u64, wall_ms: i64) {
         let Some(running) = self.running.take() else { return };
+        // Its result was the last thing it had to do, so this does not wait.
+        if running.thread.join().is_err() {
+            tracing::error!("the thread that writes snapshots panicked");
+        }
         let is_own = running.target == Target::Journal;
         match &result {
             Ok(location) => {
@@ -378,31 +401,21 @@ impl Write for Into {
     }
 }
 
-/// The writing thread: everything from the pipe, then the finish. The stream is whole only when it
-/// ends with its checksum, so a loop that died half-way leaves nothing behind that looks whole.
+/// The writing thread: everything from the pipe, then the finish. A loop that ended half-way leaves
+/// nothing behind that looks whole.
 fn write_all(
     mut into: Into,
-    from: &mpsc::Receiver<Vec<u8>>,
+    from: &mpsc::Receiver<Piece>,
     in_flight: &AtomicUsize,
     wake: &(impl Fn() + Send),
 ) -> Result<String, String> {
-    let mut tail = [0xff; 9];
-    for chunk in from {
+    for piece in from {
+        let Piece::Bytes(chunk) = piece else { return into.finish() };
         into.write_all(&chunk).map_err(|error| format!("failed to write: {error}"))?;
         let before = in_flight.fetch_sub(chunk.len(), Ordering::AcqRel);
         if before >= PIPE_BYTES_MAX && before - chunk.len() < PIPE_BYTES_MAX {
             wake();
         }
-        remember_tail(&mut tail, &chunk);
     }
-    if tail[0] != 0xff {
-        return Err("abandoned before its end".to_owned());
-    }
-    into.finish()
-}
-
-/// Keeps the last nine bytes: the end mark and the checksum.
-fn remember_tail(tail: &mut [u8; 9], chunk: &[u8]) {
-    let all = [&tail[..], &chunk[chunk.len().saturating_sub(9)..]].concat();
-    tail.copy_from_slice(&all[all.len() - 9..]);
+    Err("abandoned before its end".to_owned())
 }

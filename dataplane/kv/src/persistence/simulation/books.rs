@@ -125,7 +125,9 @@ impl Books {
             }
             ("lrange", Some(Value::List(list))) => {
                 reply.array(list.len());
-                list.iter().for_each(|element| reply.bulk(element));
+                for element in list.iter() {
+                    reply.bulk(element);
+                }
             }
             ("srem", Some(Value::Set(set))) => {
                 let removed = set.remove(args[2].as_bytes());

@@ -218,25 +218,23 @@ impl Run {
         engine.machine.begin(self.now_ms, engine.log.next_position());
     }
 
+    pub(super) fn begin_snapshot(&mut self, engine: &mut Engine) -> Result<u64, PersistenceError> {
+        self.append_effects(engine);
+        engine.log.flush();
+        let json = serde_json::to_vec(&engine.declared).expect("it is text");
+        let header = Header {
+            wall_ms: self.now_ms,
+            declared_json: &json,
+            fenced_below: engine.fenced_below,
+        };
+        let Engine { machine, log, snapshots, .. } = engine;
+        snapshots.begin(machine, log, Target::Journal, header, 0, || {})
+    }
+
     /// Begins a snapshot or goes on with the one that runs, a few keys at a time.
     fn snapshot(&mut self, engine: &mut Engine) {
         if !engine.snapshots.is_running() && self.random.chance(1, 8) {
-            self.append_effects(engine);
-            engine.log.flush();
-            let json = serde_json::to_vec(&engine.declared).expect("it is text");
-            let header = Header {
-                wall_ms: self.now_ms,
-                declared_json: &json,
-                fenced_below: engine.fenced_below,
-            };
-            let begun = engine.snapshots.begin(
-                &mut engine.machine,
-                &engine.log,
-                Target::Journal,
-                header,
-                0,
-                || {},
-            );
+            let begun = self.begin_snapshot(engine);
             self.figures.snapshots_failed += u64::from(begun.is_err());
         }
         if engine.snapshots.is_running() && self.random.chance(2, 3) {

@@ -62,7 +62,7 @@ impl Ledger {
         }
     }
 
-    /// A snapshot, or the mark of an orderly end, shows that this position was durable.
+    /// A snapshot shows that this position was durable.
     pub(super) fn proven(&mut self, position: u64) {
         self.proven = self.proven.max(position);
     }

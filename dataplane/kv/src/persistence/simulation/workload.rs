@@ -40,14 +40,11 @@ pub(super) fn command(random: &mut Random, serial: u64) -> Command {
     let kind = *choose(random, &KINDS);
     let key = format!("{class}{kind}{}", random.below(KEYS_PER_KIND));
     let is_write = random.chance(3, 4);
-    let line = if !is_write {
-        read(kind, &key)
-    } else if random.chance(1, 12) {
-        format!("del {key}")
-    } else if random.chance(1, 12) {
-        format!("pexpire {key} {}", 1 + random.below(3000))
-    } else {
-        write(random, kind, &key, serial)
+    let line = match (is_write, random.below(12)) {
+        (false, _) => read(kind, &key),
+        (true, 0) => format!("del {key}"),
+        (true, 1) => format!("pexpire {key} {}", 1 + random.below(3000)),
+        (true, _) => write(random, kind, &key, serial),
     };
     Command { args: line.split(' ').map(str::to_owned).collect(), is_write }
 }
