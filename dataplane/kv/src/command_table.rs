@@ -123,6 +123,14 @@ pub struct KeySpec {
     pub find: FindKeys,
 }
 
+impl KeySpec {
+    /// Every `step`th argument from `begin` up to `last`, which counts as in [`FindKeys::Range`].
+    const fn range(begin: usize, last: i32, step: usize, flags: &'static [&'static str]) -> Self {
+        let find = FindKeys::Range { last, step, limit: 0 };
+        Self { notes: "", flags, begin: BeginSearch::Index(begin), find }
+    }
+}
+
 /// Everything about one command. Texts are empty where Redis says nothing.
 #[derive(Debug)]
 pub struct CommandSpec {
@@ -222,6 +230,35 @@ impl CommandSpec {
         }
         positions
     }
+}
+
+/// What most commands have in common, for the rest of a literal: no keys, no hints, and run by the
+/// server layer.
+const KEYLESS: CommandSpec = CommandSpec {
+    index: 0,
+    name: "",
+    full_name: "",
+    arity: 0,
+    flags: Flags::NONE,
+    first_key: 0,
+    last_key: 0,
+    key_step: 0,
+    acl: &[],
+    tips: &[],
+    key_specs: &[],
+    since: "",
+    group: "",
+    summary: "",
+    complexity: "",
+    deprecated_since: "",
+    replaced_by: "",
+    subcommands: &[],
+    handler: None,
+};
+
+/// As [`KEYLESS`], with keys at these arguments.
+const fn keys(first_key: i32, last_key: i32, key_step: i32) -> CommandSpec {
+    CommandSpec { first_key, last_key, key_step, ..KEYLESS }
 }
 
 static GROUPS: [&[CommandSpec]; 9] = [

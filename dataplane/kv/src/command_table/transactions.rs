@@ -1,6 +1,6 @@
 //! Facts about the commands of transactions, all handled by the server layer, as `COMMAND INFO` and `COMMAND DOCS` of Redis 7.0.15 tell them.
 
-use super::{BeginSearch, CommandSpec, FindKeys, Flags, KeySpec};
+use super::{CommandSpec, Flags, KEYLESS, KeySpec, keys};
 
 pub(super) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
@@ -10,20 +10,12 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         arity: 1,
         flags: Flags::NOSCRIPT
             .union(Flags::LOADING.union(Flags::STALE.union(Flags::FAST.union(Flags::ALLOW_BUSY)))),
-        first_key: 0,
-        last_key: 0,
-        key_step: 0,
         acl: &["@fast", "@transaction"],
-        tips: &[],
-        key_specs: &[],
         since: "1.2.0",
         group: "transactions",
         summary: "Mark the start of a transaction block",
         complexity: "O(1)",
-        deprecated_since: "",
-        replaced_by: "",
-        subcommands: &[],
-        handler: None,
+        ..KEYLESS
     },
     CommandSpec {
         index: 122,
@@ -31,20 +23,12 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         full_name: "exec",
         arity: 1,
         flags: Flags::NOSCRIPT.union(Flags::LOADING.union(Flags::STALE.union(Flags::SKIP_SLOWLOG))),
-        first_key: 0,
-        last_key: 0,
-        key_step: 0,
         acl: &["@slow", "@transaction"],
-        tips: &[],
-        key_specs: &[],
         since: "1.2.0",
         group: "transactions",
         summary: "Execute all commands issued after MULTI",
         complexity: "Depends on commands in the transaction",
-        deprecated_since: "",
-        replaced_by: "",
-        subcommands: &[],
-        handler: None,
+        ..KEYLESS
     },
     CommandSpec {
         index: 123,
@@ -53,20 +37,12 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         arity: 1,
         flags: Flags::NOSCRIPT
             .union(Flags::LOADING.union(Flags::STALE.union(Flags::FAST.union(Flags::ALLOW_BUSY)))),
-        first_key: 0,
-        last_key: 0,
-        key_step: 0,
         acl: &["@fast", "@transaction"],
-        tips: &[],
-        key_specs: &[],
         since: "2.0.0",
         group: "transactions",
         summary: "Discard all commands issued after MULTI",
         complexity: "O(N), when N is the number of queued commands",
-        deprecated_since: "",
-        replaced_by: "",
-        subcommands: &[],
-        handler: None,
+        ..KEYLESS
     },
     CommandSpec {
         index: 124,
@@ -75,25 +51,13 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         arity: -2,
         flags: Flags::NOSCRIPT
             .union(Flags::LOADING.union(Flags::STALE.union(Flags::FAST.union(Flags::ALLOW_BUSY)))),
-        first_key: 1,
-        last_key: -1,
-        key_step: 1,
         acl: &["@fast", "@transaction"],
-        tips: &[],
-        key_specs: &[KeySpec {
-            notes: "",
-            flags: &["RO"],
-            begin: BeginSearch::Index(1),
-            find: FindKeys::Range { last: -1, step: 1, limit: 0 },
-        }],
+        key_specs: &[KeySpec::range(1, -1, 1, &["RO"])],
         since: "2.2.0",
         group: "transactions",
         summary: "Watch the given keys to determine execution of the MULTI/EXEC block",
         complexity: "O(1) for every key.",
-        deprecated_since: "",
-        replaced_by: "",
-        subcommands: &[],
-        handler: None,
+        ..keys(1, -1, 1)
     },
     CommandSpec {
         index: 125,
@@ -102,19 +66,11 @@ pub(super) const COMMANDS: &[CommandSpec] = &[
         arity: 1,
         flags: Flags::NOSCRIPT
             .union(Flags::LOADING.union(Flags::STALE.union(Flags::FAST.union(Flags::ALLOW_BUSY)))),
-        first_key: 0,
-        last_key: 0,
-        key_step: 0,
         acl: &["@fast", "@transaction"],
-        tips: &[],
-        key_specs: &[],
         since: "2.2.0",
         group: "transactions",
         summary: "Forget about all watched keys",
         complexity: "O(1)",
-        deprecated_since: "",
-        replaced_by: "",
-        subcommands: &[],
-        handler: None,
+        ..KEYLESS
     },
 ];
