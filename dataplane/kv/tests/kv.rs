@@ -12,6 +12,8 @@ mod hostile;
 mod management;
 #[path = "kv/pipeline.rs"]
 mod pipeline;
+#[path = "kv/poisoned.rs"]
+mod poisoned;
 #[path = "kv/process.rs"]
 mod process;
 #[path = "kv/session.rs"]

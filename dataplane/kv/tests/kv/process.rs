@@ -36,8 +36,12 @@ fn free_port() -> u16 {
     listener.local_addr().expect("bound").port()
 }
 
+/// Under a shell that ignores XFSZ, so that a limit on file sizes makes writes fail and does not
+/// kill.
 fn spawn(folder: &tempfile::TempDir, management: u16) -> Child {
-    Command::new(std::env::current_exe().expect("this program"))
+    Command::new("sh")
+        .args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#])
+        .arg(std::env::current_exe().expect("this program"))
         .args(["--exact", "process::serve", "--ignored", "--nocapture"])
         .env(CONFIG, folder.path().join("kv.yaml"))
         .env("ORRERY_LISTEN_RESP", "127.0.0.1:0")
@@ -108,6 +112,18 @@ impl Engine {
         let status = self.child.wait().expect("it ends");
         assert_eq!(status.code(), Some(0), "an orderly end");
         self.take_folder()
+    }
+
+    /// Waits until it has ended by itself; gives its exit code.
+    pub(crate) fn wait_for_end(mut self) -> (Option<i32>, tempfile::TempDir) {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it is our child") {
+                return (status.code(), self.take_folder());
+            }
+            assert!(started.elapsed() < DEADLINE, "it does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn take_folder(&mut self) -> tempfile::TempDir {

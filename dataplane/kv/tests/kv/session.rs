@@ -197,3 +197,22 @@ fn command_lists_everything_that_is_answered() {
     let keyless = error("ERR The command has no key arguments");
     assert_eq!(client.run("COMMAND GETKEYS BGSAVE SCHEDULE"), keyless);
 }
+
+#[test]
+fn commandstats_tell_how_long_commands_take_until_they_are_reset() {
+    let engine = Engine::start("");
+    let mut client = engine.client();
+    client.run("RPUSH list a b c");
+    for _ in 0..20 {
+        client.run("LRANGE list 0 -1");
+    }
+    let line = |info: &str| {
+        let line = info.lines().find(|line| line.starts_with("cmdstat_lrange:"));
+        line.map(str::to_owned)
+    };
+    let shown = line(&client.run("INFO commandstats").text()).expect("it was called");
+    assert!(shown.contains(":calls=20,"), "{shown}");
+    assert!(!shown.contains("usec_per_call=0.00,"), "{shown}");
+    assert_eq!(client.run("CONFIG RESETSTAT"), ok());
+    assert_eq!(line(&client.run("INFO commandstats").text()), None);
+}
