@@ -10,8 +10,9 @@ pub use class::Class;
 #[cfg(feature = "crd")]
 pub use cluster::KVCluster;
 pub use cluster::{
-    Adopt, AdoptState, Auth, ClusterMode, Endpoint, Journal, JournalBackend, KVClusterSpec,
-    KVClusterStatus, Memcached, MemcachedMode, Memory, Resp, Shard,
+    Adopt, AdoptState, Auth, ClusterMode, Endpoint, Failover, FailoverPolicy, FailoverRecord,
+    FollowerState, Journal, JournalBackend, KVClusterSpec, KVClusterStatus, Memcached,
+    MemcachedMode, Memory, Resp, Shard,
 };
 pub use config::KvConfig;
 #[cfg(feature = "crd")]

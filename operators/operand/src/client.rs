@@ -12,8 +12,9 @@ use crate::progress::Finished;
 use crate::server::MESSAGE_BYTES_MAX;
 use crate::v1::operand_client;
 use crate::v1::{
-    DrainRequest, FenceRequest, FenceResponse, Progress, PromoteRequest, PromoteResponse,
-    ReportRequest, ReportResponse, RestoreRequest, SnapshotRequest, SyncRequest, SyncResponse,
+    DrainRequest, FenceRequest, FenceResponse, FollowRequest, FollowResponse, Progress,
+    PromoteRequest, PromoteResponse, RenewRequest, RenewResponse, ReportRequest, ReportResponse,
+    RestoreRequest, SnapshotRequest, SyncRequest, SyncResponse,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -72,6 +73,20 @@ impl OperandClient {
     pub async fn fence(&self, shard: u32, epoch: u64) -> Result<FenceResponse, OperandError> {
         let request = self.request(FenceRequest { shard, epoch });
         within(CALL_TIMEOUT, self.inner.clone().fence(request)).await
+    }
+
+    pub async fn follow(
+        &self,
+        shard: u32,
+        epoch: u64,
+        address: String,
+    ) -> Result<FollowResponse, OperandError> {
+        let request = self.request(FollowRequest { shard, epoch, address });
+        within(CALL_TIMEOUT, self.inner.clone().follow(request)).await
+    }
+
+    pub async fn renew(&self, request: RenewRequest) -> Result<RenewResponse, OperandError> {
+        within(CALL_TIMEOUT, self.inner.clone().renew(self.request(request))).await
     }
 
     /// Each long call tells `on_step` how far it is and returns when it is done.

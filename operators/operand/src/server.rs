@@ -17,8 +17,9 @@ use crate::error::OperandError;
 use crate::progress::{Finished, ProgressSender};
 use crate::v1::operand_server::{self, OperandServer};
 use crate::v1::{
-    DrainRequest, FenceRequest, FenceResponse, Progress, PromoteRequest, PromoteResponse,
-    ReportRequest, ReportResponse, RestoreRequest, SnapshotRequest, SyncRequest, SyncResponse,
+    DrainRequest, FenceRequest, FenceResponse, FollowRequest, FollowResponse, Progress,
+    PromoteRequest, PromoteResponse, RenewRequest, RenewResponse, ReportRequest, ReportResponse,
+    RestoreRequest, SnapshotRequest, SyncRequest, SyncResponse,
 };
 
 /// A full set of declared objects must fit one message.
@@ -39,6 +40,20 @@ pub trait Operand: Send + Sync + 'static {
     async fn promote(&self, shard: u32, epoch: u64) -> Result<PromoteResponse, OperandError>;
     /// Refuses writes under epochs below `epoch`. Idempotent.
     async fn fence(&self, shard: u32, epoch: u64) -> Result<FenceResponse, OperandError>;
+    /// Follows the primary of `epoch` at `address`. Systems without followers leave it out.
+    async fn follow(
+        &self,
+        _shard: u32,
+        _epoch: u64,
+        _address: String,
+    ) -> Result<FollowResponse, OperandError> {
+        Err(OperandError::Unsupported("this system has no followers".into()))
+    }
+    /// Learns the newest epoch of a shard and what its group is. Systems without followers leave it
+    /// out.
+    async fn renew(&self, _request: RenewRequest) -> Result<RenewResponse, OperandError> {
+        Err(OperandError::Unsupported("this system has no followers".into()))
+    }
     /// Writes a consistent image.
     async fn snapshot(&self, to: String, on: ProgressSender) -> Result<Finished, OperandError>;
     /// Replaces all data by an image.
@@ -175,6 +190,25 @@ impl<T: Operand> operand_server::Operand for Service<T> {
     ) -> Result<Response<FenceResponse>, Status> {
         let FenceRequest { shard, epoch } = self.admit(request)?;
         Ok(Response::new(self.operand.fence(shard, epoch).await?))
+    }
+
+    async fn follow(
+        &self,
+        request: Request<FollowRequest>,
+    ) -> Result<Response<FollowResponse>, Status> {
+        let FollowRequest { shard, epoch, address } = self.admit(request)?;
+        if epoch == 0 || address.is_empty() {
+            return Err(OperandError::Invalid("epoch and address must be given".into()).into());
+        }
+        Ok(Response::new(self.operand.follow(shard, epoch, address).await?))
+    }
+
+    async fn renew(
+        &self,
+        request: Request<RenewRequest>,
+    ) -> Result<Response<RenewResponse>, Status> {
+        let request = self.admit(request)?;
+        Ok(Response::new(self.operand.renew(request).await?))
     }
 
     async fn snapshot(

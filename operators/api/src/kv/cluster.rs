@@ -78,6 +78,10 @@ use crate::spec::{EngineSpec, LocalRef, Quantity, Storage, Tls};
         "self.memcached.mode == 'Off' || self.memcached.port != self.resp.port",
         "memcached.port must differ from resp.port",
     ),
+    (
+        "self.synchronousFollowers <= self.followers",
+        "synchronousFollowers cannot be more than followers",
+    ),
 ])))]
 pub struct KVClusterSpec {
     /// Number of pods; the slots are spread over them.
@@ -104,6 +108,12 @@ pub struct KVClusterSpec {
     /// Number of read replicas that follow asynchronously.
     #[schemars(range(min = 0, max = 16))]
     pub followers: i32,
+    /// Number of followers that must have a write on disk before it is acknowledged. 0 replicates
+    /// asynchronously.
+    #[schemars(range(min = 0, max = 16))]
+    pub synchronous_followers: i32,
+    /// What happens when the primary of a cluster with followers is lost.
+    pub failover: Failover,
     /// A Redis to take over: the service becomes its replica and is promoted on request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopt_from: Option<Adopt>,
@@ -124,6 +134,8 @@ impl Default for KVClusterSpec {
             resp: Resp::default(),
             memcached: Memcached::default(),
             followers: 0,
+            synchronous_followers: 0,
+            failover: Failover::default(),
             adopt_from: None,
             engine: EngineSpec::default(),
         }
@@ -282,6 +294,34 @@ pub enum MemcachedMode {
     On,
 }
 
+/// What happens when the primary is lost.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Failover {
+    /// NoLoss (a follower takes over only when it has every acknowledged write), AllowLoss (the most
+    /// advanced follower takes over; what only the old primary had is lost) or Manual (nobody takes
+    /// over unless `primary` asks for it).
+    pub policy: FailoverPolicy,
+    /// Name of the pod that should be primary, such as `default-kv-1`. A new value moves the primary
+    /// there, without loss; left out, the operator chooses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub primary: Option<String>,
+}
+
+/// Who may take over from a lost primary.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum FailoverPolicy {
+    /// A follower that provably has every acknowledged write.
+    #[default]
+    NoLoss,
+    /// The most advanced follower.
+    AllowLoss,
+    /// Nobody by itself.
+    Manual,
+}
+
 /// A Redis to take over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -314,6 +354,20 @@ pub struct KVClusterStatus {
         "x-kubernetes-list-map-keys" = ["id"]
     ))]
     pub shards: Vec<Shard>,
+    /// Pod that takes writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub primary: Option<String>,
+    /// The followers and whether they keep up.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"]
+    ))]
+    pub followers: Vec<FollowerState>,
+    /// The last change of primary that nobody asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_failover: Option<FailoverRecord>,
     /// What keeps acknowledged writes: `single-volume` (lost with the volume) or the name of the
     /// journal's backend.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -352,6 +406,41 @@ pub struct Shard {
     /// Fencing epoch of the owner.
     #[schemars(range(min = 0))]
     pub epoch: i64,
+}
+
+/// One follower.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FollowerState {
+    /// Pod of the follower.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// InSync, Copying, Behind or Disconnected.
+    #[schemars(length(max = 63))]
+    pub state: String,
+}
+
+/// A change of primary that nobody asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailoverRecord {
+    /// Pod that was primary.
+    #[schemars(length(max = 253))]
+    pub from: String,
+    /// Pod that took over.
+    #[schemars(length(max = 253))]
+    pub to: String,
+    /// Epoch of the new primary.
+    #[schemars(range(min = 0))]
+    pub epoch: i64,
+    /// Journal position the new primary went on from. Writes that only the old primary had lie
+    /// above it.
+    #[schemars(range(min = 0))]
+    pub position: i64,
+    /// Writes of the old primary that were lost; left out until it is back and tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub lost_records: Option<i64>,
 }
 
 /// How far a take-over is.

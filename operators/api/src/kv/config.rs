@@ -40,6 +40,10 @@ pub struct KvConfig {
     pub journal: JournalBackend,
     /// Client connections at the same time.
     pub max_clients: i32,
+    /// Whether the process belongs to a group of a primary and followers: then it waits to be told
+    /// its role, see `docs/decisions/0006-followers-and-failover.md`; left out: it is alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<bool>,
     /// Bytes of journal after which a snapshot is written, from [`SNAPSHOT_AFTER_BYTES_MIN`] to
     /// [`SNAPSHOT_AFTER_BYTES_MAX`]; left out: [`SNAPSHOT_AFTER_BYTES_DEFAULT`].
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,6 +77,7 @@ impl Default for KvConfig {
             shards: 1,
             journal: JournalBackend::Local,
             max_clients: MAX_CLIENTS_DEFAULT,
+            group: None,
             snapshot_after_bytes: None,
             unix_socket: None,
             debug_commands: None,

@@ -27,6 +27,9 @@ pub fn summary(object: &KVCluster, common: CommonStatus, seen: &Observation) -> 
         shard_count: i32::try_from(shards.len()).unwrap_or(i32::MAX),
         shards,
         durability: exists.then(|| durability(object, seen)),
+        primary: None,
+        followers: Vec::new(),
+        last_failover: None,
         adopt: None,
     }
 }
