@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) durable: Figure,
     pub(crate) epoch: Figure,
     pub(crate) fenced_below: Figure,
+    /// 1 while writes are accepted.
+    pub(crate) writable: Figure,
     pub(crate) snapshot_position: Figure,
     pub(crate) operations_per_second: Figure,
 }

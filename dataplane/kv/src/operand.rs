@@ -150,6 +150,12 @@ impl Operand for KvOperand {
                 durable_position: durable,
             }],
             durability: "disk".into(),
+            followers: vec![],
+            link: None,
+            writable: shared.writable.get() != 0,
+            durable_epoch: if durable > 0 { epoch } else { 0 },
+            completed_epoch: 0,
+            known_epoch: epoch.max(fenced_below),
         }
     }
 

@@ -218,6 +218,8 @@ impl Shard {
         shared.epoch.set(self.log.epoch());
         shared.fenced_below.set(self.log.fenced_below());
         shared.snapshot_position.set(self.snapshots.position);
+        let is_writable = self.ending == Ending::No && self.log.is_writable();
+        shared.writable.set(u64::from(is_writable));
         shared.operations_per_second.set(self.stats.ops.per_second() as u64);
         let (ready, reason, message) = match (self.ending, self.log.is_writable()) {
             (Ending::No, true) => (true, "", String::new()),
