@@ -51,6 +51,8 @@ reasons! {
     Progressing,
     /// A change needs a restart that waits for its turn or for a maintenance window.
     WaitingForWindow,
+    /// A change needs a restart that waits until `spec.rollout.released` names its revision.
+    WaitingForRelease,
     /// A restart is under way because the spec, the configuration or the image changed.
     RollingOut,
     /// Pods are not all ready yet.
@@ -93,6 +95,15 @@ reasons! {
     JournalFailed,
     /// A follower is further behind than allowed.
     FollowerLagging,
+    /// No pod of the group takes writes; the message says what is awaited.
+    NoPrimary,
+    /// The primary moves to another pod as planned; writes wait a moment.
+    SwitchingOver,
+    /// Another pod became primary.
+    NewPrimary,
+    /// The primary is lost and no follower may take over under `spec.failover.policy`; the message
+    /// says what would be lost.
+    FailoverBlocked,
     /// A namespace is at its quota; its writes get a typed error.
     QuotaExceeded,
     /// Fewer pods are ready than asked for.

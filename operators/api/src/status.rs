@@ -35,6 +35,10 @@ pub struct CommonStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub version: Option<String>,
+    /// Newest revision of the pods' template.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub update_revision: Option<String>,
     /// Content hash of everything the spec asks for; pods still to be rolled carry another.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]

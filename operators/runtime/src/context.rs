@@ -14,6 +14,7 @@ use crate::backoff::BackoffOptions;
 use crate::board::Board;
 use crate::children::ChildKind;
 use crate::children::store::ChildStore;
+use crate::group::pulse::Pulses;
 use crate::labels;
 use crate::lease::LeaseOptions;
 use crate::liveness::Liveness;
@@ -103,6 +104,7 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     pub liveness: Arc<Liveness>,
     pub permits: Semaphore,
+    pub pulses: Arc<Pulses>,
     /// By UID of the object.
     tokens: Mutex<HashMap<String, Token>>,
 }
@@ -137,6 +139,7 @@ impl Context {
             metrics,
             liveness,
             permits,
+            pulses: Arc::default(),
             tokens: Mutex::default(),
         }
     }
@@ -178,6 +181,7 @@ impl Context {
         self.records.forget(owner_uid);
         self.tokens().remove(owner_uid);
         self.board.forget_engine(owner_uid);
+        self.pulses.forget(owner_uid);
     }
 
     fn tokens(&self) -> std::sync::MutexGuard<'_, HashMap<String, Token>> {

@@ -7,17 +7,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::Pod;
 use kube::Resource;
+use kube::api::{Api, DeleteParams, Preconditions};
 use kube::runtime::reflector::Store;
 use orrery_api::{CommonStatus, ConditionType, Reason, Time, condition};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::context::Context;
 use crate::controller::{Guarded, Next, Reconcile};
 use crate::events::{Events, Notice};
+use crate::group::carry::{Carrier as GroupCarrier, Plan};
+use crate::group::grant;
+use crate::observation::Observation;
+use crate::rollout;
 use crate::status::{Facts, Progress, is_settled, summarise};
-use crate::step::report::{DeclaredSource, StatusMemory, observe, sync, write_status};
-use crate::step::{Class, StepError, apply, dereference};
+use crate::step::report::{DeclaredSource, Reached, StatusMemory, observe, sync, write_status};
+use crate::step::{Class, GroupError, StepError, apply, dereference};
 use crate::system::{Carrier, Identity, Mode, Object, Refusal, System};
 use crate::triggers::Triggers;
 
@@ -41,6 +47,18 @@ impl<S: System> std::fmt::Debug for Engine<S> {
 struct Carried {
     progress: Progress,
     notices: Vec<Notice>,
+    pods: PodsPlan,
+}
+
+/// What is to become of the pods in the rest of the round.
+#[derive(Default)]
+struct PodsPlan {
+    /// The primary and its followers, if the object has some.
+    group: Option<Plan>,
+    /// Nothing may be changed; a group still keeps its pulse.
+    frozen: bool,
+    /// Pods of this template hash differ by the release alone.
+    asked_hash: Option<String>,
 }
 
 impl<S: System> Reconcile<S::Kind> for Engine<S> {
@@ -64,14 +82,18 @@ impl<S: System> Engine<S> {
         }
         let mode = S::mode(object);
         let carried = match mode {
-            Mode::Pause => Ok(Carried { progress: Progress::Paused, notices: Vec::new() }),
+            Mode::Pause => Ok(self.stand_still(object, &identity).await),
             Mode::Run | Mode::Hibernate => self.carry_out(object, &identity, mode).await,
         };
-        let (progress, notices, failure) = match carried {
-            Ok(carried) => (carried.progress, carried.notices, None),
-            Err(error) => (error.progress(), Vec::new(), Some(error)),
+        let (carried, failure) = match carried {
+            Ok(carried) => (carried, None),
+            Err(error) => {
+                let progress = error.progress();
+                let pods = PodsPlan { frozen: true, ..PodsPlan::default() };
+                (Carried { progress, notices: Vec::new(), pods }, Some(error))
+            }
         };
-        let reported = self.report(object, &identity, mode, &progress, notices).await;
+        let reported = self.report(object, &identity, mode, carried).await;
         match failure {
             None => reported,
             // Said in the status; nothing is tried until something changes.
@@ -89,6 +111,17 @@ impl<S: System> Engine<S> {
         self.statuses.forget(uid);
     }
 
+    /// Steps 1 and 2.
+    async fn prepare(
+        &self,
+        object: &S::Kind,
+        identity: &Identity,
+    ) -> Result<S::Validated, StepError> {
+        let references = S::references(object);
+        let found = dereference::dereference(&self.ctx, &identity.namespace, &references).await?;
+        Ok(S::validate(object, &S::Inputs::from(found), identity.carrier)?)
+    }
+
     /// Steps 1 to 4.
     async fn carry_out(
         &self,
@@ -96,15 +129,19 @@ impl<S: System> Engine<S> {
         identity: &Identity,
         mode: Mode,
     ) -> Result<Carried, StepError> {
-        let references = S::references(object);
-        let found = dereference::dereference(&self.ctx, &identity.namespace, &references).await?;
-        let validated = S::validate(object, &S::Inputs::from(found), identity.carrier)?;
-        let mut prepared = S::build(&validated, identity);
+        let validated = self.prepare(object, identity).await?;
+        let group = self.group(object, identity, &validated).await?;
+        let mut identity = identity.clone();
+        let grant = group.as_ref().and_then(|plan| plan.grant.as_ref());
+        identity.primary = grant.map(|grant| grant.holder.clone());
+        let mut prepared = S::build(&validated, &identity);
+        prepared.mark_asked(&S::build(&validated, &identity.unreleased()));
+        let asked_hash = prepared.asked_hash();
         if mode == Mode::Hibernate {
             prepared = prepared.hibernated();
         }
         let desired_hash = prepared.hash();
-        let outcome = apply::apply(&self.ctx, identity, prepared).await?;
+        let outcome = apply::apply(&self.ctx, &identity, prepared).await?;
         let progress = match mode {
             Mode::Hibernate => Progress::Hibernated { desired_hash },
             _ => Progress::Applied {
@@ -112,7 +149,39 @@ impl<S: System> Engine<S> {
                 replicas_wanted: outcome.resources.replicas_wanted(),
             },
         };
-        Ok(Carried { progress, notices: outcome.notices })
+        let pods = match mode {
+            Mode::Hibernate => PodsPlan { frozen: true, ..PodsPlan::default() },
+            _ => PodsPlan { group, frozen: false, asked_hash },
+        };
+        Ok(Carried { progress, notices: outcome.notices, pods })
+    }
+
+    /// While paused nothing changes, but a primary's lease must still be renewed.
+    async fn stand_still(&self, object: &S::Kind, identity: &Identity) -> Carried {
+        let group = async {
+            let validated = self.prepare(object, identity).await?;
+            self.group(object, identity, &validated).await
+        };
+        let group = group.await.unwrap_or_default();
+        let pods = PodsPlan { group, frozen: true, asked_hash: None };
+        Carried { progress: Progress::Paused, notices: Vec::new(), pods }
+    }
+
+    /// The group of an object with followers, and who has the grant.
+    async fn group(
+        &self,
+        object: &S::Kind,
+        identity: &Identity,
+        validated: &S::Validated,
+    ) -> Result<Option<Plan>, StepError> {
+        let Some(group) = S::group(validated, identity) else {
+            self.ctx.pulses.forget(identity.uid.as_deref().unwrap_or_default());
+            return Ok(None);
+        };
+        let grant = grant::read(&self.ctx.client, identity, S::NAME).await;
+        let grant = grant.map_err(GroupError::from)?;
+        let was_granted = S::status(object).is_some_and(S::was_granted);
+        Ok(Some(Plan { group, grant, was_granted, leave_primary: false }))
     }
 
     /// Step 5.
@@ -121,10 +190,19 @@ impl<S: System> Engine<S> {
         object: &S::Kind,
         identity: &Identity,
         mode: Mode,
-        progress: &Progress,
-        notices: Vec<Notice>,
+        carried: Carried,
     ) -> Result<Next, StepError> {
-        let (seen, reached) = observe(&self.ctx, identity, S::NAME).await?;
+        let Carried { progress, mut notices, mut pods } = carried;
+        let is_group = pods.group.is_some();
+        let (mut seen, reached) = observe(&self.ctx, identity, S::NAME, is_group).await?;
+        let looked_after = self.look_after(object, identity, &mut pods, &mut seen, &reached).await;
+        let (again, failure) = match looked_after {
+            Ok((again, more)) => {
+                notices.extend(more);
+                (again, None)
+            }
+            Err(error) => (true, Some(error)),
+        };
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let synced = match mode {
             Mode::Run => sync(&self.ctx, identity, &sources, &reached).await,
@@ -136,7 +214,7 @@ impl<S: System> Engine<S> {
         let facts = Facts {
             generation: identity.generation,
             stored: before,
-            progress,
+            progress: &progress,
             seen: &seen,
             now: Time::new(jiff::Timestamp::now()),
         };
@@ -149,7 +227,87 @@ impl<S: System> Engine<S> {
         for notice in notices.into_iter().chain(change) {
             self.events.tell(&about, notice).await;
         }
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        if again {
+            self.triggers.push((identity.namespace.clone(), identity.name.clone()));
+        }
         Ok(if settled { Next::AtRest } else { Next::Soon })
+    }
+
+    /// Looks after the group and the age of the pods. True when the next round should follow at
+    /// once.
+    async fn look_after(
+        &self,
+        object: &S::Kind,
+        identity: &Identity,
+        pods: &mut PodsPlan,
+        seen: &mut Observation,
+        reached: &[Reached],
+    ) -> Result<(bool, Vec<Notice>), StepError> {
+        let next =
+            if pods.frozen { rollout::Next::Nothing } else { Self::next_pod(object, pods, seen) };
+        let (mut again, mut notices, mut calm) = (false, Vec::new(), true);
+        if let Some(plan) = &mut pods.group {
+            plan.leave_primary = next == rollout::Next::LeavePrimary;
+            let (ctx, triggers) = (&*self.ctx, &self.triggers);
+            let carrier = GroupCarrier { ctx, identity, system: S::NAME, triggers, reached };
+            carrier.watch(plan).await?;
+            if pods.frozen {
+                seen.group = Some(carrier.look(plan, seen));
+            } else {
+                let done = carrier.step(plan, seen).await?;
+                calm = done.view.trouble.is_none() && !done.again;
+                again = done.again;
+                notices = done.notices;
+                seen.group = Some(done.view);
+            }
+        }
+        match next {
+            rollout::Next::Replace { name, uid } if calm => {
+                replace(&self.ctx, identity, &name, &uid).await?;
+            }
+            rollout::Next::Held(reason, why) => seen.held = Some((reason, why)),
+            _ => {}
+        }
+        Ok((again, notices))
+    }
+
+    /// Which pod is replaced next.
+    fn next_pod(object: &S::Kind, pods: &PodsPlan, seen: &Observation) -> rollout::Next {
+        let group = pods.group.as_ref();
+        let grant = group.and_then(|plan| plan.grant.as_ref());
+        let asked_hash = pods.asked_hash.as_deref();
+        let (states, wanted) = rollout::states(seen, grant, asked_hash);
+        if states.is_empty() {
+            return rollout::Next::Nothing;
+        }
+        let now = jiff::Timestamp::now();
+        let allowed = S::engine_spec(object).map(|spec| rollout::allowed(spec, seen, now));
+        rollout::plan(&states, wanted, group.is_some(), &allowed.unwrap_or_default())
+    }
+}
+
+/// Deletes one pod, if it is still the one that was seen.
+async fn replace(
+    ctx: &Context,
+    identity: &Identity,
+    name: &str,
+    uid: &str,
+) -> Result<(), GroupError> {
+    let api: Api<Pod> = Api::namespaced(ctx.client.clone(), &identity.namespace);
+    let uid = Some(uid.to_owned());
+    let same = Preconditions { uid, resource_version: None };
+    let params = DeleteParams { preconditions: Some(same), ..DeleteParams::default() };
+    match api.delete(name, &params).await {
+        Ok(_) => {
+            info!(pod = name, "replaced by one of the newest template");
+            Ok(())
+        }
+        // It is gone, or another one by now.
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+        Err(source) => Err(GroupError::Replace { name: name.to_owned(), source }),
     }
 }
 

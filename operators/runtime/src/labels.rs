@@ -28,6 +28,12 @@ pub const CONTENT_HASH: &str = "orrery.dev/content-hash";
 /// Annotation on pod templates: hash of the configuration the pods start with, so that a changed
 /// configuration rolls them.
 pub const CONFIG_HASH: &str = "orrery.dev/config-hash";
+/// Annotation on pod templates: hash of the template without image and version of the operator's
+/// release. Pods whose template differs in nothing else are replaced because of a new release, not
+/// because the spec asks for it.
+pub const ASKED_HASH: &str = "orrery.dev/asked-hash";
+/// Label a StatefulSet puts on its pods: their name.
+pub const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 /// Name of the container port of the management protocol.
 pub const MANAGEMENT_PORT_NAME: &str = "management";
 /// Number of the container port of the management protocol inside a cluster.

@@ -31,6 +31,7 @@ pub mod engine;
 pub mod events;
 #[cfg(feature = "faults")]
 pub mod faults;
+pub mod group;
 pub mod health;
 pub mod labels;
 pub mod lease;
@@ -41,6 +42,7 @@ pub mod operator;
 pub mod orphans;
 pub mod redacted;
 pub mod resources;
+pub mod rollout;
 pub mod startup;
 pub mod status;
 pub mod step;

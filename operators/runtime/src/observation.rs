@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use orrery_api::Reason;
 pub use orrery_operand::v1::{ReportResponse as Report, Role};
 
 /// Everything seen of one engine object in one round.
@@ -13,6 +14,50 @@ pub struct Observation {
     pub workloads: Vec<WorkloadView>,
     /// Pods, by name.
     pub pods: Vec<PodView>,
+    /// Who is primary and who follows, of objects with followers.
+    pub group: Option<GroupView>,
+    /// Why pods of an older template are not replaced yet.
+    pub held: Option<(Reason, String)>,
+}
+
+/// A primary and its followers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupView {
+    /// Pod that holds the grant; none before the first.
+    pub primary: Option<String>,
+    /// Epoch of the grant.
+    pub epoch: u64,
+    /// Whether it takes writes.
+    pub writable: bool,
+    /// The other pods, by name.
+    pub followers: Vec<(String, FollowerView)>,
+    /// Why no primary takes writes, or why something that was asked for waits.
+    pub trouble: Option<(Reason, String)>,
+    /// A change of primary in this round that nobody asked for.
+    pub failover: Option<Failover>,
+}
+
+/// How a follower is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FollowerView {
+    /// It has everything but the tail.
+    InSync,
+    /// It takes the first copy.
+    Copying,
+    /// It is connected and further behind.
+    Behind,
+    /// It is not connected to the primary, or does not answer.
+    Disconnected,
+}
+
+/// A change of primary that nobody asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failover {
+    pub from: String,
+    pub to: String,
+    pub epoch: u64,
+    /// Journal position the new primary goes on from.
+    pub position: u64,
 }
 
 /// One StatefulSet or Deployment.
@@ -26,6 +71,8 @@ pub struct WorkloadView {
     pub updated_replicas: i32,
     /// Whether its controller has seen the newest generation.
     pub observed: bool,
+    /// Newest revision of its template; none while its controller has not said.
+    pub revision: Option<String>,
     /// Label selector of its pods as text, for the scale subresource.
     pub selector: String,
 }
@@ -34,6 +81,12 @@ pub struct WorkloadView {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PodView {
     pub name: String,
+    /// UID of the pod; empty for a child process.
+    pub uid: String,
+    /// Revision of its workload's template it was made from.
+    pub revision: Option<String>,
+    /// Hash of what its template says by the spec alone; see [`crate::labels::ASKED_HASH`].
+    pub asked_hash: Option<String>,
     /// Address other pods reach it at.
     pub ip: Option<String>,
     /// Whether its readiness probe passes.
@@ -46,6 +99,13 @@ pub struct PodView {
     pub report: Option<Report>,
     /// Why it could not be asked.
     pub report_error: Option<String>,
+}
+
+impl PodView {
+    /// Whether its template says by the spec alone what the template of this hash says.
+    pub fn asks(&self, hash: &str) -> bool {
+        self.asked_hash.as_deref() == Some(hash)
+    }
 }
 
 impl Observation {

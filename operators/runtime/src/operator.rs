@@ -319,6 +319,8 @@ impl Operator {
         children.futures().into_iter().for_each(|future| {
             watches.spawn(future);
         });
+        let pulses = Arc::clone(&self.ctx.pulses);
+        watches.spawn(pulses.run(Arc::clone(&self.ctx.children)));
         for start in self.starts {
             let mut futures = start(stopped.clone()).into_iter();
             futures.next().map(|watching| watches.spawn(watching));

@@ -21,6 +21,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::children::ChildKind;
+use crate::labels;
 
 mod stage {
     pub trait Sealed {}
@@ -189,6 +190,29 @@ impl Resources<Prepared> {
             }
         }
         self
+    }
+
+    /// Writes on every pod template what it says by the spec alone: the hash of the same template in
+    /// `neutral`, which was built without image and version of a release.
+    pub fn mark_asked(&mut self, neutral: &Self) {
+        for set in &mut self.stateful_sets {
+            let name = &set.metadata.name;
+            let same = neutral.stateful_sets.iter().find(|other| other.metadata.name == *name);
+            let hash = same.and_then(|same| same.spec.as_ref()).map(|s| content_hash(&s.template));
+            if let (Some(hash), Some(spec)) = (hash, &mut set.spec) {
+                let metadata = spec.template.metadata.get_or_insert_default();
+                let annotations = metadata.annotations.get_or_insert_default();
+                annotations.insert(labels::ASKED_HASH.to_owned(), hash);
+            }
+        }
+    }
+
+    /// What [`Self::mark_asked`] wrote, of all templates together; none without templates.
+    pub fn asked_hash(&self) -> Option<String> {
+        let templates = self.stateful_sets.iter().filter_map(|set| set.spec.as_ref());
+        let metadata = templates.filter_map(|spec| spec.template.metadata.as_ref());
+        let mut annotations = metadata.filter_map(|metadata| metadata.annotations.as_ref());
+        annotations.find_map(|all| all.get(labels::ASKED_HASH)).cloned()
     }
 
     /// Declares that every object was carried out as it stands. For carriers that have no server

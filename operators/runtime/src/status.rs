@@ -10,7 +10,7 @@ pub mod declared;
 
 use orrery_api::{CommonStatus, Condition, ConditionSet, ConditionType, Reason, Time};
 
-use crate::observation::Observation;
+use crate::observation::{FollowerView, Observation};
 use crate::system::Refusal;
 
 /// How far this round came.
@@ -63,6 +63,11 @@ pub fn summarise(facts: &Facts<'_>) -> CommonStatus {
         ready_replicas: seen.ready_replicas(),
         selector: selector.or_else(|| stored.selector.clone()),
         version: version(seen).or_else(|| stored.version.clone()),
+        update_revision: seen
+            .workloads
+            .iter()
+            .find_map(|workload| workload.revision.clone())
+            .or_else(|| stored.update_revision.clone()),
         desired_hash,
     }
 }
@@ -128,10 +133,16 @@ fn shortfall(seen: &Observation, wanted: i32) -> Option<(Reason, String)> {
     if wanted > 0 && seen.workloads.is_empty() {
         return Some((Reason::Starting, "the workload is being created".to_owned()));
     }
-    let rolling = seen
-        .workloads
-        .iter()
-        .find(|workload| !workload.observed || workload.updated_replicas < workload.replicas);
+    if let Some(trouble) = seen.group.as_ref().and_then(|group| group.trouble.clone()) {
+        return Some(trouble);
+    }
+    if let Some((Reason::WaitingForRelease, why)) = &seen.held {
+        return Some((Reason::WaitingForRelease, why.clone()));
+    }
+    // A new release that waits for its window leaves the object as the spec asks for it.
+    let waits = seen.held.is_some();
+    let rolling =
+        seen.workloads.iter().find(|w| !w.observed || (!waits && w.updated_replicas < w.replicas));
     if let Some(workload) = rolling {
         let (updated, replicas) = (workload.updated_replicas, workload.replicas);
         let message = format!("{}: {updated} of {replicas} pods are up to date", workload.name);
@@ -168,7 +179,11 @@ fn running(set: ConditionSet, seen: &Observation, wanted: i32) -> ConditionSet {
     );
     match shortfall(seen, wanted) {
         None => {
-            let message = format!("{wanted} of {wanted} pods are ready");
+            let ready = format!("{wanted} of {wanted} pods are ready");
+            let message = match &seen.held {
+                Some((_, why)) => format!("{ready}; {why}"),
+                None => ready,
+            };
             set.with(ConditionType::Ready, true, Reason::Serving, message).with(
                 ConditionType::Reconciling,
                 false,
@@ -222,6 +237,11 @@ fn held_up(set: ConditionSet, seen: &Observation, reason: Reason, message: &str)
 
 fn available(set: ConditionSet, seen: &Observation) -> ConditionSet {
     let ready = seen.ready_replicas();
+    if let Some(group) = seen.group.as_ref().filter(|group| !group.writable) {
+        let waits = "no pod takes writes".to_owned();
+        let (reason, message) = group.trouble.clone().unwrap_or((Reason::NoPrimary, waits));
+        return set.with(ConditionType::Available, false, reason, message);
+    }
     let (reason, message) = match ready {
         0 => (Reason::PodsNotReady, "no pod is ready".to_owned()),
         _ => (Reason::Serving, format!("{ready} pods are ready")),
@@ -235,10 +255,15 @@ fn degraded(set: ConditionSet, seen: &Observation, wanted: i32) -> ConditionSet 
         let reason = report.reason.parse().unwrap_or(Reason::ReplicasMissing);
         (reason, format!("{pod}: {} {}", report.reason, report.message))
     });
+    let behind = seen.group.iter().flat_map(|group| &group.followers);
+    let behind = behind.clone().filter(|(_, state)| *state != FollowerView::InSync).count();
+    let behind = (behind > 0).then(|| {
+        (Reason::FollowerLagging, format!("{behind} followers do not have everything yet"))
+    });
     let rolled = seen.workloads.iter().all(|w| w.observed && w.updated_replicas >= w.replicas);
     let missing = (rolled && ready > 0 && ready < wanted)
         .then(|| (Reason::ReplicasMissing, format!("{ready} of {wanted} pods are ready")));
-    match told.or(missing) {
+    match told.or(missing).or(behind) {
         Some((reason, message)) => set.with(ConditionType::Degraded, true, reason, message),
         None => set.with(ConditionType::Degraded, false, Reason::FullStrength, ""),
     }

@@ -10,6 +10,7 @@ pub mod report;
 use orrery_api::Reason;
 
 use crate::children::ChildKind;
+use crate::group::grant::GrantError;
 use crate::status::Progress;
 use crate::system::Refusal;
 
@@ -61,6 +62,17 @@ pub enum ReportError {
     CreateEngine { name: String, source: kube::Error },
 }
 
+/// Looking after the primary and its followers, and replacing pods.
+#[derive(Debug, thiserror::Error)]
+pub enum GroupError {
+    #[error("failed to read the management token")]
+    Token { source: kube::Error },
+    #[error(transparent)]
+    Grant(#[from] crate::group::grant::GrantError),
+    #[error("failed to replace pod {name}")]
+    Replace { name: String, source: kube::Error },
+}
+
 /// Any step.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
@@ -72,6 +84,8 @@ pub enum StepError {
     Apply(#[from] ApplyError),
     #[error("report: {0}")]
     Report(#[from] ReportError),
+    #[error("group: {0}")]
+    Group(#[from] GroupError),
 }
 
 impl StepError {
@@ -80,7 +94,9 @@ impl StepError {
         match self {
             Self::Dereference(DereferenceError::Missing { .. })
             | Self::Apply(ApplyError::Leaving { .. }) => Class::WaitingFor,
-            Self::Validate(_) | Self::Apply(ApplyError::Foreign { .. }) => Class::InvalidSpec,
+            Self::Validate(_)
+            | Self::Apply(ApplyError::Foreign { .. })
+            | Self::Group(GroupError::Grant(GrantError::Foreign { .. })) => Class::InvalidSpec,
             Self::Apply(ApplyError::Patch { source: kube::Error::Api(status), .. })
                 if status.is_invalid() =>
             {
@@ -101,6 +117,9 @@ impl StepError {
             (Self::Apply(_), Class::WaitingFor) => "ApplyWaitingFor",
             (Self::Apply(_), Class::InvalidSpec) => "ApplyInvalidSpec",
             (Self::Apply(_), Class::Bug) => "ApplyBug",
+            (Self::Group(_), Class::Bug) => "GroupBug",
+            (Self::Group(_), Class::InvalidSpec) => "GroupInvalidSpec",
+            (Self::Group(_), _) => "GroupTransient",
             (Self::Report(_), Class::Bug) => "ReportBug",
             (Self::Report(_), _) => "ReportTransient",
         }
@@ -114,7 +133,8 @@ impl StepError {
             Self::Dereference(DereferenceError::Missing { .. }) => {
                 Progress::Waiting { reason: Reason::RefNotFound, message }
             }
-            Self::Apply(ApplyError::Foreign { .. }) => {
+            Self::Apply(ApplyError::Foreign { .. })
+            | Self::Group(GroupError::Grant(GrantError::Foreign { .. })) => {
                 Progress::Refused(Refusal::object(Reason::Conflict, message))
             }
             Self::Apply(_) if self.class() == Class::InvalidSpec => {
@@ -148,6 +168,13 @@ impl StepError {
                 ReportError::Token { source }
                 | ReportError::Status { source }
                 | ReportError::CreateEngine { source, .. },
+            )
+            | Self::Group(
+                GroupError::Token { source }
+                | GroupError::Grant(
+                    GrantError::Read { source, .. } | GrantError::Write { source, .. },
+                )
+                | GroupError::Replace { source, .. },
             ) => Some(source),
             _ => None,
         }

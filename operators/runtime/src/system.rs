@@ -9,9 +9,11 @@ use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use orrery_api::spec::EngineSpec;
 use orrery_api::{CommonStatus, Reason};
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::group::Group;
 use crate::labels;
 use crate::observation::{Acceptance, Observation};
 use crate::redacted::Redacted;
@@ -116,6 +118,8 @@ pub struct Identity {
     /// Version of the software in that image.
     pub version: String,
     pub carrier: Carrier,
+    /// Pod that takes writes, of kinds with followers; none before the first was chosen.
+    pub primary: Option<String>,
 }
 
 impl Identity {
@@ -132,7 +136,14 @@ impl Identity {
             image: image.to_owned(),
             version: version.to_owned(),
             carrier,
+            primary: None,
         }
+    }
+
+    /// The same object as any release would build it.
+    #[must_use]
+    pub fn unreleased(&self) -> Self {
+        Self { image: String::new(), version: String::new(), ..self.clone() }
     }
 
     /// Metadata of a child: name, namespace, labels and the owner reference that makes the garbage
@@ -214,6 +225,21 @@ pub trait System: Send + Sync + Sized + 'static {
 
     /// Every child object. The same input gives the same bytes.
     fn build(validated: &Self::Validated, identity: &Identity) -> Resources<Prepared>;
+
+    /// The primary and its followers; none for kinds and specs without followers.
+    fn group(_validated: &Self::Validated, _identity: &Identity) -> Option<Group> {
+        None
+    }
+
+    /// The fields that say how changes reach the pods.
+    fn engine_spec(_object: &Self::Kind) -> Option<&EngineSpec> {
+        None
+    }
+
+    /// Whether the stored status says that a primary was chosen before.
+    fn was_granted(_status: &Self::Status) -> bool {
+        false
+    }
 
     /// The status that is stored, if any.
     fn status(object: &Self::Kind) -> Option<&Self::Status>;

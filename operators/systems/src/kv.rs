@@ -9,7 +9,8 @@ pub mod validate;
 
 use orrery_api::CommonStatus;
 use orrery_api::kv::{KVCluster, KVClusterStatus};
-use orrery_api::spec::Operation;
+use orrery_api::spec::{EngineSpec, Operation};
+use orrery_runtime::group::Group;
 use orrery_runtime::{
     Carrier, Identity, Mode, Observation, Prepared, Reference, Referenced, Refusal, Resources,
     System,
@@ -54,6 +55,18 @@ impl System for Kv {
 
     fn build(validated: &Validated, identity: &Identity) -> Resources<Prepared> {
         build::build(validated, identity)
+    }
+
+    fn group(validated: &Validated, identity: &Identity) -> Option<Group> {
+        validated.group(&identity.name)
+    }
+
+    fn engine_spec(object: &KVCluster) -> Option<&EngineSpec> {
+        Some(&object.spec.engine)
+    }
+
+    fn was_granted(status: &KVClusterStatus) -> bool {
+        status.primary.is_some()
     }
 
     fn status(object: &KVCluster) -> Option<&KVClusterStatus> {

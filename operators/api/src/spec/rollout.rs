@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 pub struct Rollout {
     /// Immediate or Gated.
     pub strategy: RolloutStrategy,
+    /// With Gated: the revision that may replace the pods, as `status.updateRevision` names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub released: Option<String>,
 }
 
 /// When a change reaches the pods.
@@ -18,6 +22,6 @@ pub enum RolloutStrategy {
     /// At once, one pod after the other.
     #[default]
     Immediate,
-    /// After it was released by hand.
+    /// Once `released` names the new revision. Pods that do not serve are replaced at once.
     Gated,
 }

@@ -64,13 +64,14 @@ impl World {
                 ready_replicas: own().filter(|pod| pod.is_ready()).count() as i32,
                 updated_replicas: own().filter(updated).count() as i32,
                 observed: true,
+                revision: None,
                 selector: selector.join(","),
                 name: name.clone(),
             }
         });
         let workloads = workloads.collect();
         let pods = pods.iter().copied().chain(leaving).map(Pod::view).collect();
-        Observation { workloads, pods }
+        Observation { workloads, pods, ..Observation::default() }
     }
 
     /// Keeps a status, and remembers as an event that the summary changed.

@@ -28,6 +28,19 @@ pub struct CachedPod {
     pub management_port: Option<u16>,
 }
 
+impl CachedPod {
+    /// Where its process answers the management protocol: `host:port`.
+    pub fn management_address(&self) -> Option<String> {
+        self.address(self.management_port?)
+    }
+
+    /// A port of the pod as others reach it: `host:port`.
+    pub fn address(&self, port: u16) -> Option<String> {
+        let ip = self.view.ip.as_deref()?;
+        Some(if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") })
+    }
+}
+
 type ChildKey = (ChildKind, String, String);
 
 #[derive(Debug, Default)]

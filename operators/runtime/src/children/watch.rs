@@ -232,6 +232,7 @@ pub fn stateful_set(set: &StatefulSet) -> WorkloadView {
         ready_replicas: status.and_then(|status| status.ready_replicas).unwrap_or(0),
         updated_replicas: status.and_then(|status| status.updated_replicas).unwrap_or(0),
         observed: seen.is_some() && seen >= set.metadata.generation,
+        revision: status.and_then(|status| status.update_revision.clone()),
         selector: spec.map(|spec| selector_text(&spec.selector)).unwrap_or_default(),
     }
 }
@@ -246,8 +247,16 @@ pub fn deployment(deployment: &Deployment) -> WorkloadView {
         ready_replicas: status.and_then(|status| status.ready_replicas).unwrap_or(0),
         updated_replicas: status.and_then(|status| status.updated_replicas).unwrap_or(0),
         observed: seen.is_some() && seen >= deployment.metadata.generation,
+        revision: None,
         selector: spec.map(|spec| selector_text(&spec.selector)).unwrap_or_default(),
     }
+}
+
+/// Label a StatefulSet puts on its pods: the revision they were made from.
+const REVISION: &str = "controller-revision-hash";
+
+fn annotation(pod: &Pod, key: &str) -> Option<String> {
+    pod.metadata.annotations.as_ref()?.get(key).cloned()
 }
 
 fn cached_pod(pod: &Pod) -> CachedPod {
@@ -274,6 +283,9 @@ fn cached_pod(pod: &Pod) -> CachedPod {
     CachedPod {
         view: PodView {
             name: pod.metadata.name.clone().unwrap_or_default(),
+            uid: pod.metadata.uid.clone().unwrap_or_default(),
+            revision: pod.metadata.labels.as_ref().and_then(|l| l.get(REVISION)).cloned(),
+            asked_hash: annotation(pod, labels::ASKED_HASH),
             ip: status.and_then(|status| status.pod_ip.clone()),
             ready,
             terminating: pod.metadata.deletion_timestamp.is_some(),

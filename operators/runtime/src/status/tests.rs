@@ -19,10 +19,11 @@ fn seen(wanted: i32, ready: i32) -> Observation {
         ready_replicas: ready,
         updated_replicas: wanted,
         observed: true,
+        revision: None,
         selector: "app=a".into(),
     };
     let pods = (0..wanted).map(|n| pod(&format!("a-kv-{n}"), n < ready)).collect();
-    Observation { workloads: vec![workload], pods }
+    Observation { workloads: vec![workload], pods, ..Observation::default() }
 }
 
 fn applied(wanted: i32) -> Progress {

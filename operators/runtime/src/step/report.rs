@@ -9,9 +9,11 @@
 mod status;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
+use orrery_operand::OperandError;
 use orrery_operand::client::OperandClient;
 use orrery_operand::set_hash::sync_request;
 use orrery_operand::v1::{DeclaredObject, SyncRequest, SyncResponse};
@@ -23,6 +25,7 @@ use crate::board::{Key, SetAnswer};
 use crate::children::store::CachedPod;
 use crate::children::{Child, ChildKind};
 use crate::context::Context;
+use crate::group::pulse::ANSWER;
 use crate::observation::{Acceptance, Observation};
 use crate::redacted::Redacted;
 use crate::step::ReportError;
@@ -30,6 +33,9 @@ use crate::system::Identity;
 
 /// Pods of one object that are asked at once.
 const PODS_AT_ONCE: usize = 8;
+
+/// How long a process without followers may take to say how it is.
+const ANSWER_ALONE: Duration = Duration::from_secs(5);
 
 /// The declared objects of one kind, as an engine needs them.
 pub trait DeclaredSource: Send + Sync + std::fmt::Debug {
@@ -48,11 +54,13 @@ pub trait DeclaredSource: Send + Sync + std::fmt::Debug {
     fn answered(&self, keys: Vec<Key>);
 }
 
-/// What the children show and their processes say.
+/// What the children show and their processes say. A lost member of a group must not hold a round
+/// up for longer than a beat.
 pub async fn observe(
     ctx: &Context,
     identity: &Identity,
     system: &str,
+    is_group: bool,
 ) -> Result<(Observation, Vec<Reached>), ReportError> {
     let uid = identity.uid.as_deref().unwrap_or_default();
     let children = ctx.children.of_owner(uid);
@@ -71,29 +79,35 @@ pub async fn observe(
     } else {
         None
     };
-    let asked = futures::stream::iter(pods.into_iter().map(|pod| ask(pod, token.clone())));
+    let asked =
+        futures::stream::iter(pods.into_iter().map(|pod| ask(pod, token.clone(), is_group)));
     let mut answers: Vec<_> = asked.buffer_unordered(PODS_AT_ONCE).collect().await;
     answers.sort_by(|a, b| a.0.view.name.cmp(&b.0.view.name));
     let (pods, reached): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
     let pods = pods.into_iter().map(|pod| pod.view).collect();
-    Ok((Observation { workloads, pods }, reached.into_iter().flatten().collect()))
+    Ok((
+        Observation { workloads, pods, ..Observation::default() },
+        reached.into_iter().flatten().collect(),
+    ))
 }
 
 /// A process that answered.
 #[derive(Debug)]
 pub struct Reached {
-    pod: String,
-    client: OperandClient,
+    pub(crate) pod: String,
+    pub(crate) client: OperandClient,
 }
 
-async fn ask(mut pod: CachedPod, token: Option<Redacted<String>>) -> (CachedPod, Option<Reached>) {
-    let (Some(ip), Some(port)) = (&pod.view.ip, pod.management_port) else {
-        return (pod, None);
-    };
-    if pod.view.terminating {
+async fn ask(
+    mut pod: CachedPod,
+    token: Option<Redacted<String>>,
+    is_group: bool,
+) -> (CachedPod, Option<Reached>) {
+    let Some(address) = pod.management_address() else { return (pod, None) };
+    // A primary that is about to end is still asked, so that it can hand over.
+    if pod.view.terminating && !is_group {
         return (pod, None);
     }
-    let address = if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
     let client = match OperandClient::new(&address, token.as_ref().map(|t| t.expose().as_str())) {
         Ok(client) => client,
         Err(error) => {
@@ -101,7 +115,10 @@ async fn ask(mut pod: CachedPod, token: Option<Redacted<String>>) -> (CachedPod,
             return (pod, None);
         }
     };
-    match client.report().await {
+    let patience = if is_group { ANSWER } else { ANSWER_ALONE };
+    let answer = tokio::time::timeout(patience, client.report()).await;
+    let silence = || OperandError::Unknown(format!("no answer within {} ms", patience.as_millis()));
+    match answer.unwrap_or_else(|_| Err(silence())) {
         Ok(report) => {
             pod.view.report = Some(report);
             let reached = Reached { pod: pod.view.name.clone(), client };

@@ -12,6 +12,11 @@ pub fn main(object: &str) -> String {
     format!("{object}-kv")
 }
 
+/// The pod with this number.
+pub fn pod(object: &str, number: i32) -> String {
+    format!("{}-{number}", main(object))
+}
+
 /// Service for reading and writing.
 pub fn read_write(object: &str) -> String {
     format!("{object}-kv-rw")

@@ -15,7 +15,10 @@ pub fn operator_rules() -> Vec<PolicyRule> {
         rule("networking.k8s.io", &["networkpolicies"], children),
         rule("policy", &["poddisruptionbudgets"], children),
         rule("apps", &["statefulsets"], children),
-        rule("", &["pods"], &["get", "list", "watch"]),
+        // Pods are deleted one by one, so that their workload makes them anew from a new template.
+        rule("", &["pods"], &["get", "list", "watch", "delete"]),
+        // Who is primary is kept in a Lease beside each object with followers.
+        rule("coordination.k8s.io", &["leases"], &["get", "create", "update"]),
     ]
 }
 

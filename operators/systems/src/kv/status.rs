@@ -5,9 +5,11 @@
 use std::collections::BTreeMap;
 
 use orrery_api::CommonStatus;
-use orrery_api::kv::{Endpoint, JournalBackend, KVCluster, KVClusterStatus, Shard};
+use orrery_api::kv::{
+    Endpoint, FailoverRecord, FollowerState, JournalBackend, KVCluster, KVClusterStatus, Shard,
+};
 use orrery_runtime::Observation;
-use orrery_runtime::observation::{Report, Role};
+use orrery_runtime::observation::{FollowerView, Report, Role};
 
 use super::names;
 
@@ -27,11 +29,63 @@ pub fn summary(object: &KVCluster, common: CommonStatus, seen: &Observation) -> 
         shard_count: i32::try_from(shards.len()).unwrap_or(i32::MAX),
         shards,
         durability: exists.then(|| durability(object, seen)),
-        primary: None,
-        followers: Vec::new(),
-        last_failover: None,
+        primary: primary(seen, stored),
+        followers: followers(seen),
+        last_failover: last_failover(seen, stored),
         adopt: None,
     }
+}
+
+/// The pod that takes writes; kept while nothing was seen, since it stays so until another is
+/// chosen.
+fn primary(seen: &Observation, stored: Option<&KVClusterStatus>) -> Option<String> {
+    match &seen.group {
+        Some(group) => group.primary.clone(),
+        None => stored.and_then(|status| status.primary.clone()),
+    }
+}
+
+fn followers(seen: &Observation) -> Vec<FollowerState> {
+    let followers = seen.group.iter().flat_map(|group| &group.followers);
+    followers
+        .map(|(name, state)| {
+            let state = match state {
+                FollowerView::InSync => "InSync",
+                FollowerView::Copying => "Copying",
+                FollowerView::Behind => "Behind",
+                FollowerView::Disconnected => "Disconnected",
+            };
+            FollowerState { name: name.clone(), state: state.to_owned() }
+        })
+        .collect()
+}
+
+/// The figure of a process that came back and put records aside which the new primary never had.
+const DISCARDED: &str = "discarded_records";
+
+fn last_failover(seen: &Observation, stored: Option<&KVClusterStatus>) -> Option<FailoverRecord> {
+    if let Some(failover) = seen.group.as_ref().and_then(|group| group.failover.as_ref()) {
+        return Some(FailoverRecord {
+            from: failover.from.clone(),
+            to: failover.to.clone(),
+            epoch: i64::try_from(failover.epoch).unwrap_or(i64::MAX),
+            position: i64::try_from(failover.position).unwrap_or(i64::MAX),
+            lost_records: None,
+        });
+    }
+    let mut record = stored?.last_failover.clone()?;
+    // The old primary tells what only it had once it follows the new one.
+    let returned = seen.reports().find(|(pod, report)| {
+        *pod == record.from
+            && report.role() == Role::Follower
+            && i64::try_from(report.epoch).is_ok_and(|epoch| epoch >= record.epoch)
+    });
+    if record.lost_records.is_none()
+        && let Some((_, report)) = returned
+    {
+        record.lost_records = Some(report.figures.get(DISCARDED).copied().unwrap_or(0));
+    }
+    Some(record)
 }
 
 fn endpoints(object: &KVCluster) -> Vec<Endpoint> {
@@ -108,7 +162,11 @@ mod tests {
             report,
             ..PodView::default()
         });
-        Observation { workloads: vec![WorkloadView::default()], pods: pods.collect() }
+        Observation {
+            workloads: vec![WorkloadView::default()],
+            pods: pods.collect(),
+            ..Observation::default()
+        }
     }
 
     #[test]

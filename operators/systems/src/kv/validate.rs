@@ -9,7 +9,10 @@ mod not_yet;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use orrery_api::Reason;
 use orrery_api::kv::config::{KvConfig, ObjectName};
-use orrery_api::kv::{KVCluster, KVClusterSpec};
+use orrery_api::kv::{FailoverPolicy, KVCluster, KVClusterSpec};
+use orrery_api::spec::RolloutStrategy;
+use orrery_runtime::group::{Group, Policy};
+use orrery_runtime::rollout::window;
 use orrery_runtime::{Carrier, Identity, Referenced, Refusal};
 
 use super::build::pod;
@@ -30,6 +33,8 @@ pub struct Validated {
     pub(crate) spec: KVClusterSpec,
     /// What the processes read.
     pub(crate) config: KvConfig,
+    /// Whether a primary was chosen before.
+    pub(crate) had_primary: bool,
     /// The user's changes to the pods.
     pub(crate) pod_template: Option<PodTemplateSpec>,
 }
@@ -38,6 +43,25 @@ impl Validated {
     /// The configuration the processes start with.
     pub fn config(&self) -> &KvConfig {
         &self.config
+    }
+
+    /// The primary and its followers; none for an object that never had followers. One that had
+    /// some must still know which of its pods has the data.
+    pub(crate) fn group(&self, object: &str) -> Option<Group> {
+        let spec = &self.spec;
+        let count = |number: i32| u32::try_from(number).unwrap_or(0);
+        (spec.followers > 0 || self.had_primary).then(|| Group {
+            followers: count(spec.followers),
+            synchronous: count(spec.synchronous_followers),
+            policy: match spec.failover.policy {
+                FailoverPolicy::NoLoss => Policy::NoLoss,
+                FailoverPolicy::AllowLoss => Policy::AllowLoss,
+                FailoverPolicy::Manual => Policy::Manual,
+            },
+            wished: spec.failover.primary.clone(),
+            client_port: u16::try_from(spec.resp.port).unwrap_or(0),
+            pods: (0..=spec.followers).map(|number| names::pod(object, number)).collect(),
+        })
     }
 }
 
@@ -53,10 +77,13 @@ pub fn validate(
     not_yet::check(spec)?;
     labels::check(&spec.engine.metadata)?;
     check_storage(spec)?;
+    check_group(object, carrier)?;
+    windows(spec)?;
     memory::check_amounts(&spec.engine.resources)?;
     check_password(spec, inputs)?;
     let validated = Validated {
         config: config(object, memory::limit_bytes(spec)?),
+        had_primary: object.status.as_ref().is_some_and(|status| status.primary.is_some()),
         pod_template: pod_template::parse(spec.engine.pod_template.as_ref())?,
         spec: spec.clone(),
     };
@@ -77,6 +104,7 @@ fn config(object: &KVCluster, memory_limit_bytes: i64) -> KvConfig {
         shards: spec.shards_per_pod,
         journal: spec.journal.backend,
         max_clients: spec.resp.max_clients,
+        group: (spec.followers > 0).then_some(true),
         ..KvConfig::default()
     }
 }
@@ -90,6 +118,47 @@ fn check_storage(spec: &KVClusterSpec) -> Result<(), Refusal> {
         }
         Err(error) => Err(Refusal::field(Reason::InvalidSpec, field, format!("{field}: {error}"))),
     }
+}
+
+/// One machine has neither followers nor rollouts, and a primary must be one of the pods.
+fn check_group(object: &KVCluster, carrier: Carrier) -> Result<(), Refusal> {
+    let spec = &object.spec;
+    let asked = [
+        (
+            "spec.followers",
+            spec.followers > 0,
+            "followers guard against the loss of a machine, and here is only one; use 0",
+        ),
+        (
+            "spec.rollout.strategy",
+            spec.engine.rollout.strategy == RolloutStrategy::Gated,
+            "on one machine a change is carried out when the file is saved; use Immediate",
+        ),
+        (
+            "spec.maintenanceWindows",
+            !spec.engine.maintenance_windows.is_empty(),
+            "on one machine nothing restarts unasked; leave it out",
+        ),
+    ];
+    if carrier == Carrier::Local
+        && let Some((field, _, message)) = asked.iter().find(|(_, asked, _)| *asked)
+    {
+        return Err(Refusal::field(Reason::NotOnThisCarrier, field, *message));
+    }
+    let Some(primary) = &spec.failover.primary else { return Ok(()) };
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let pods: Vec<String> = (0..=spec.followers).map(|n| names::pod(name, n)).collect();
+    if pods.contains(primary) {
+        return Ok(());
+    }
+    let message = format!("{primary} is no pod of this object; it has {}", pods.join(", "));
+    Err(Refusal::field(Reason::InvalidSpec, "spec.failover.primary", message))
+}
+
+fn windows(spec: &KVClusterSpec) -> Result<(), Refusal> {
+    let field = "spec.maintenanceWindows";
+    let checked = window::check(&spec.engine.maintenance_windows);
+    checked.map_err(|error| Refusal::field(Reason::InvalidSpec, field, error.to_string()))
 }
 
 /// A password that is announced must be there: without it the service would be open.

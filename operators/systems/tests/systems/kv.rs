@@ -43,7 +43,7 @@ fn pod_spec(resources: &Resources<Prepared>) -> k8s_openapi::api::core::v1::PodS
     set.template.spec.clone().unwrap()
 }
 
-const FIXTURES: [&str; 3] = ["minimal", "everything", "own-password"];
+const FIXTURES: [&str; 4] = ["minimal", "everything", "own-password", "followers"];
 
 #[test]
 fn fixtures_give_these_objects() {
@@ -295,5 +295,5 @@ fn rules_of_the_operator_name_every_kind_that_is_built() {
             assert!(may(&resource, verb), "{verb} {resource}");
         }
     }
-    assert!(!may("*", "get") && !may("pods", "delete") && !may("kvclusters", "delete"));
+    assert!(!may("*", "get") && !may("pods", "create") && !may("kvclusters", "delete"));
 }

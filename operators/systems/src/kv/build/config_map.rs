@@ -32,9 +32,11 @@ pub(super) fn text(config: &KvConfig) -> String {
     text
 }
 
-/// SHA-256 of the file in hex, as the processes report it.
+/// SHA-256 in hex of what makes a restart necessary. Whether there are followers does not: a process
+/// that runs learns it from the operator.
 pub(super) fn hash(config: &KvConfig) -> String {
-    let digest = Sha256::digest(text(config).as_bytes());
+    let alone = KvConfig { group: None, ..config.clone() };
+    let digest = Sha256::digest(text(&alone).as_bytes());
     digest.iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex
@@ -53,9 +55,11 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_that_of_the_file_and_changes_with_it() {
+    fn the_hash_changes_with_what_needs_a_restart() {
         let other = KvConfig { databases: 3, ..KvConfig::default() };
         assert_eq!(hash(&KvConfig::default()).len(), 64);
         assert_ne!(hash(&KvConfig::default()), hash(&other));
+        let group = KvConfig { group: Some(true), ..KvConfig::default() };
+        assert_eq!(hash(&KvConfig::default()), hash(&group));
     }
 }

@@ -6,14 +6,14 @@
 //! | management | pods of the operator, in whatever namespace they run; a token is needed as well |
 //! | http | pods of all namespaces: metrics show figures, never keys or values |
 //!
-//! Nothing goes out: a cluster with a local journal needs no one. The node's own probes are not
+//! Nothing goes out but from follower to primary: a cluster with a local journal needs no one. The node's own probes are not
 //! subject to policies.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::networking::v1::{
-    NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
-    NetworkPolicySpec,
+    NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
+    NetworkPolicyPort, NetworkPolicySpec,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -43,7 +43,7 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> NetworkPolicy
             }),
             policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
             ingress: Some(ingress),
-            egress: None,
+            egress: (validated.spec.followers > 0).then(|| vec![to_the_others(identity)]),
         }),
     }
 }
@@ -53,6 +53,24 @@ fn allow(port: &str, from: NetworkPolicyPeer) -> NetworkPolicyIngressRule {
         from: Some(vec![from]),
         ports: Some(vec![NetworkPolicyPort {
             port: Some(IntOrString::String(port.to_owned())),
+            protocol: Some("TCP".to_owned()),
+            ..NetworkPolicyPort::default()
+        }]),
+    }
+}
+
+/// Followers reach the primary, whichever pod that is.
+fn to_the_others(identity: &Identity) -> NetworkPolicyEgressRule {
+    NetworkPolicyEgressRule {
+        to: Some(vec![NetworkPolicyPeer {
+            pod_selector: Some(LabelSelector {
+                match_labels: Some(selector(identity)),
+                ..LabelSelector::default()
+            }),
+            ..NetworkPolicyPeer::default()
+        }]),
+        ports: Some(vec![NetworkPolicyPort {
+            port: Some(IntOrString::String(RESP.to_owned())),
             protocol: Some("TCP".to_owned()),
             ..NetworkPolicyPort::default()
         }]),

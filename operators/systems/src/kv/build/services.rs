@@ -1,4 +1,9 @@
 //! Three Services: for reading and writing, for reading, and one that gives each pod a name.
+//!
+//! With followers the first selects the one pod that is primary, by its name, so that moving the
+//! primary is one write.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -10,11 +15,15 @@ use super::{HTTP, HTTP_PORT, RESP, metadata, selector};
 
 pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Service> {
     let resp = || port(RESP, validated.spec.resp.port);
-    // There are no followers yet: what may be read anywhere is read where it is written.
-    let clients = |name: String| Service {
+    let mut writer = selector(identity);
+    let first = || (validated.spec.followers > 0).then(|| names::pod(&identity.name, 0));
+    if let Some(primary) = identity.primary.clone().or_else(first) {
+        writer.insert(labels::POD_NAME.to_owned(), primary);
+    }
+    let clients = |name: String, pods: BTreeMap<String, String>| Service {
         metadata: metadata(validated, identity, &name),
         spec: Some(ServiceSpec {
-            selector: Some(selector(identity)),
+            selector: Some(pods),
             ports: Some(vec![resp()]),
             type_: Some("ClusterIP".to_owned()),
             ..ServiceSpec::default()
@@ -39,8 +48,8 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Service> 
         ..Service::default()
     };
     vec![
-        clients(names::read_write(&identity.name)),
-        clients(names::read_only(&identity.name)),
+        clients(names::read_write(&identity.name), writer),
+        clients(names::read_only(&identity.name), selector(identity)),
         headless,
     ]
 }

@@ -31,13 +31,14 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> StatefulSet {
     StatefulSet {
         metadata: metadata(validated, identity, &names::main(&identity.name)),
         spec: Some(StatefulSetSpec {
-            replicas: Some(spec.replicas),
+            replicas: Some(replicas(validated, identity)),
             service_name: Some(names::headless(&identity.name)),
             // With `OrderedReady` a pod that never becomes ready would keep the corrected template
             // from reaching it.
             pod_management_policy: Some("Parallel".to_owned()),
             update_strategy: Some(StatefulSetUpdateStrategy {
-                type_: Some("RollingUpdate".to_owned()),
+                // The operator replaces pods itself, one by one, by what they report.
+                type_: Some("OnDelete".to_owned()),
                 ..StatefulSetUpdateStrategy::default()
             }),
             revision_history_limit: Some(REVISIONS),
@@ -57,6 +58,14 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> StatefulSet {
         }),
         ..StatefulSet::default()
     }
+}
+
+/// The primary and its followers. A primary beyond that number stays until it handed over.
+fn replicas(validated: &Validated, identity: &Identity) -> i32 {
+    let wanted = validated.spec.replicas + validated.spec.followers;
+    let primary = identity.primary.as_deref().and_then(|pod| pod.rsplit('-').next());
+    let primary = primary.and_then(|number| number.parse::<i32>().ok());
+    primary.map_or(wanted, |number| wanted.max(number.saturating_add(1)))
 }
 
 /// The claim of each pod. Claim templates cannot change, so only what never changes is in them:

@@ -1,7 +1,7 @@
 //! Fields whose work comes later: refused by name.
 
 use orrery_api::kv::{Class, ClusterMode, JournalBackend, KVClusterSpec, MemcachedMode};
-use orrery_api::spec::{DeletionPolicy, RolloutStrategy};
+use orrery_api::spec::DeletionPolicy;
 use orrery_api::{Reason, not_yet};
 use orrery_runtime::Refusal;
 
@@ -20,11 +20,8 @@ pub(super) fn check(spec: &KVClusterSpec) -> Result<(), Refusal> {
         ("spec.resp.tls", spec.resp.tls.is_some()),
         ("spec.resp.clusterMode", spec.resp.cluster_mode != ClusterMode::Off),
         ("spec.memcached.mode", spec.memcached.mode != MemcachedMode::Off),
-        ("spec.followers", spec.followers > 0),
         ("spec.adoptFrom", spec.adopt_from.is_some()),
         ("spec.deletionPolicy", engine.deletion_policy == DeletionPolicy::Snapshot),
-        ("spec.rollout.strategy", engine.rollout.strategy != RolloutStrategy::Immediate),
-        ("spec.maintenanceWindows", !engine.maintenance_windows.is_empty()),
     ];
     refuse("KVCluster", &asked)
 }

@@ -50,14 +50,8 @@ fn not_yet_specs() -> Vec<(&'static str, Value)> {
         ("spec.resp.tls", json!({"resp": {"tls": {"secretRef": {"name": "a"}}}})),
         ("spec.resp.clusterMode", json!({"resp": {"clusterMode": "Slots"}})),
         ("spec.memcached.mode", json!({"memcached": {"mode": "On"}})),
-        ("spec.followers", json!({"followers": 1})),
         ("spec.adoptFrom", json!({"adoptFrom": {"secretRef": {"name": "a"}}})),
         ("spec.deletionPolicy", json!({"deletionPolicy": "Snapshot"})),
-        ("spec.rollout.strategy", json!({"rollout": {"strategy": "Gated"}})),
-        (
-            "spec.maintenanceWindows",
-            json!({"maintenanceWindows": [{"name": "n", "schedule": "0 2 * * *"}]}),
-        ),
     ]
 }
 
@@ -73,6 +67,37 @@ fn every_field_that_is_not_done_yet_is_refused_by_name() {
     let listed = NOT_YET.iter().filter(|entry| entry.kind == "KVCluster").map(|entry| entry.field);
     let tested: Vec<&str> = specs.iter().map(|(field, _)| *field).collect();
     assert_eq!(listed.collect::<Vec<_>>(), tested, "the table and its test name the same fields");
+}
+
+#[test]
+fn what_one_machine_cannot_do_is_refused_there_alone() {
+    let specs = [
+        ("spec.followers", json!({"followers": 1})),
+        ("spec.rollout.strategy", json!({"rollout": {"strategy": "Gated"}})),
+        (
+            "spec.maintenanceWindows",
+            json!({"maintenanceWindows": [{"name": "n", "schedule": "0 2 * * *"}]}),
+        ),
+    ];
+    for (field, spec) in specs {
+        assert!(check(spec.clone()).is_ok(), "{field}");
+        let refusal = check_on(spec, Carrier::Local).expect_err(field);
+        assert_eq!(refusal.reason, Reason::NotOnThisCarrier, "{field}");
+        assert_eq!(refusal.field.as_deref(), Some(field));
+    }
+}
+
+#[test]
+fn a_group_has_the_pods_and_the_port_of_the_spec() {
+    let spec = json!({"followers": 2, "synchronousFollowers": 1, "resp": {"port": 7000},
+        "failover": {"policy": "AllowLoss", "primary": "default-kv-1"}});
+    let validated = check(spec).unwrap();
+    assert_eq!(validated.config().group, Some(true));
+    let group = validated.group("default").unwrap();
+    assert_eq!(group.pods, ["default-kv-0", "default-kv-1", "default-kv-2"]);
+    assert_eq!((group.followers, group.synchronous, group.client_port), (2, 1, 7000));
+    assert_eq!(group.wished.as_deref(), Some("default-kv-1"));
+    assert!(check(json!({})).unwrap().group("default").is_none());
 }
 
 #[test]
@@ -95,6 +120,11 @@ fn each_bad_spec_gets_its_reason_and_field() {
         (
             json!({"metadata": {"annotations": {"argocd.argoproj.io/x": "c"}}}),
             "spec.metadata.annotations",
+        ),
+        (json!({"failover": {"primary": "default-kv-1"}}), "spec.failover.primary"),
+        (
+            json!({"maintenanceWindows": [{"name": "n", "schedule": "0 2 * * 9"}]}),
+            "spec.maintenanceWindows",
         ),
         (json!({"podTemplate": {"spec": {"nodeSelektor": {}, "x": 1}}}), "spec.podTemplate"),
         (json!({"podTemplate": {"spec": {"hostNetwork": true}}}), "spec.podTemplate"),

@@ -1,0 +1,112 @@
+//! Groups of one primary and its followers: who may write, and how that changes.
+//!
+//! `docs/decisions/0006-followers-and-failover.md` says why it is safe. A round of an object with
+//! followers reads the grant, lets [`decide`] (pure) choose the next step from what the processes
+//! say, and carries that step out; [`pulse`] asks the processes once a second in between, so that a
+//! dead primary is noticed without a watch.
+//!
+//! Must not: promote anyone that the grant does not name. The grant is written first.
+
+pub mod carry;
+pub mod decide;
+pub mod grant;
+pub mod pulse;
+
+use std::time::Duration;
+
+/// How long a primary may write after it was last confirmed.
+pub const LEASE: Duration = Duration::from_secs(3);
+
+/// What a system says about the group of one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Followers the spec asks for.
+    pub followers: u32,
+    /// Followers that must have a write on disk before it is acknowledged.
+    pub synchronous: u32,
+    pub policy: Policy,
+    /// Pod that should be primary, if the spec names one.
+    pub wished: Option<String>,
+    /// Port followers reach the primary at.
+    pub client_port: u16,
+    /// The pods there should be. The first is primary when nobody ever was; a primary that is not
+    /// among them hands over and goes.
+    pub pods: Vec<String>,
+}
+
+/// Who may take over from a lost primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// A follower that provably has every acknowledged write.
+    NoLoss,
+    /// The most advanced follower.
+    AllowLoss,
+    /// Nobody by itself.
+    Manual,
+}
+
+impl Group {
+    /// Followers that keep a primary's lease alive without the operator: more than half of them.
+    pub fn confirming(&self) -> u32 {
+        self.followers / 2 + 1
+    }
+
+    /// Fenced followers without which an old primary could keep its lease, or could go on
+    /// acknowledging writes that the new one does not have.
+    pub fn fences_needed(&self, must_have_all: bool) -> usize {
+        let lease = (self.followers + 1).saturating_sub(self.confirming());
+        let data = (self.followers + 1).saturating_sub(self.synchronous);
+        let data = if must_have_all { data } else { 0 };
+        lease.max(data).max(1) as usize
+    }
+}
+
+/// Who may write, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Pod that is primary, or is about to be.
+    pub holder: String,
+    pub epoch: u64,
+    /// Version of the stored grant; a newer grant is written under it.
+    pub resource_version: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(followers: u32, synchronous: u32) -> Group {
+        Group {
+            followers,
+            synchronous,
+            policy: Policy::NoLoss,
+            wished: None,
+            client_port: 6379,
+            pods: (0..=followers).map(|n| format!("a-{n}")).collect(),
+        }
+    }
+
+    #[test]
+    fn no_set_of_followers_escapes_the_fences() {
+        for followers in 1..=16 {
+            for synchronous in 0..=followers {
+                let group = group(followers, synchronous);
+                let free = followers as usize - group.fences_needed(true).min(followers as usize);
+                assert!(free < group.confirming() as usize, "{followers}: a lease could be kept");
+                if synchronous > 0 {
+                    assert!(
+                        free < synchronous as usize,
+                        "{followers}/{synchronous}: a write could be acknowledged"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_usual_groups_need() {
+        let needs = |f, k, all| group(f, k).fences_needed(all);
+        assert_eq!((needs(1, 0, false), needs(2, 0, false), needs(3, 0, false)), (1, 1, 2));
+        assert_eq!((needs(1, 1, true), needs(2, 1, true), needs(2, 2, true)), (1, 2, 1));
+    }
+}

@@ -1,0 +1,359 @@
+//! The next step of a group, as a pure function.
+//!
+//! Must not: read a clock or talk to anyone. The same view gives the same step, so a round that was
+//! cut off is taken up by the next one, of this operator or another.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use orrery_api::Reason;
+
+use super::{Grant, Group, LEASE, Policy};
+use crate::observation::{Report, Role};
+
+/// A primary that has not answered for this long is called lost.
+pub const SILENT_MAX: Duration = Duration::from_millis(2500);
+/// A planned hand-over that takes longer is given up: the old primary goes on.
+pub const HAND_OVER_MAX: Duration = Duration::from_secs(20);
+
+/// What is known of one pod.
+#[derive(Debug, Clone, Default)]
+pub struct Member {
+    pub pod: String,
+    /// Where clients and followers reach it.
+    pub address: Option<String>,
+    pub terminating: bool,
+    /// What it said in this round; none when it does not answer.
+    pub report: Option<Report>,
+    /// How long it has not answered.
+    pub silent: Duration,
+}
+
+/// A change of primary under way; kept in memory only, and begun anew under a higher epoch by an
+/// operator that does not know of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    pub epoch: u64,
+    pub kind: Kind,
+    /// Time since the fences were answered.
+    pub waited: Duration,
+}
+
+/// Why the primary changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// It was fenced at this position, and another pod is to have everything up to there.
+    HandOver { to: String, position: u64 },
+    /// It is lost. These followers were fenced.
+    Failover { fenced: Vec<String> },
+}
+
+/// Everything a decision is made from.
+#[derive(Debug)]
+pub struct View<'a> {
+    pub group: &'a Group,
+    pub grant: Option<&'a Grant>,
+    /// Whether the status says that somebody was primary before.
+    pub was_granted: bool,
+    pub members: &'a [Member],
+    pub transition: Option<&'a Transition>,
+    /// Whether the primary's pod is to be replaced and every other pod is as it should be.
+    pub leave_primary: bool,
+}
+
+/// What to do now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// All is as it should be once these pods follow the primary.
+    Steady { follow: Vec<String> },
+    /// Fence the primary, so that `to` can take over without loss.
+    HandOver { from: String, to: String, epoch: u64 },
+    /// Fence these followers, since the primary is lost.
+    FenceFollowers { pods: Vec<String>, epoch: u64 },
+    /// Write the grant, then promote.
+    Grant { to: String, epoch: u64, failover: bool },
+    /// The grant is written; the pod has yet to be promoted.
+    Promote { to: String, epoch: u64 },
+    /// Look again soon.
+    Wait { reason: Reason, why: String },
+    /// Nothing can be done without a human or a pod that comes back.
+    Blocked { why: String },
+}
+
+/// Chooses the next step.
+pub fn decide(view: &View<'_>) -> Step {
+    let Some(grant) = view.grant else { return first(view) };
+    match view.answering(&grant.holder) {
+        Some((member, report)) => present(view, grant, member, report),
+        None => absent(view, grant),
+    }
+}
+
+impl View<'_> {
+    fn member(&self, pod: &str) -> Option<&Member> {
+        self.members.iter().find(|member| member.pod == pod)
+    }
+
+    fn answering(&self, pod: &str) -> Option<(&Member, &Report)> {
+        let member = self.member(pod)?;
+        Some((member, member.report.as_ref()?))
+    }
+
+    /// The answering pods other than `holder`.
+    fn others(&self, holder: &str) -> impl Iterator<Item = (&Member, &Report)> {
+        let members = self.members.iter().filter(move |member| member.pod != holder);
+        members.filter_map(|member| Some((member, member.report.as_ref()?)))
+    }
+
+    /// One above every epoch that was ever granted or that a process has heard of.
+    fn next_epoch(&self) -> u64 {
+        let told = self.members.iter().filter_map(|member| member.report.as_ref());
+        let granted = self.grant.map_or(0, |grant| grant.epoch);
+        let begun = self.transition.map_or(0, |transition| transition.epoch);
+        told.map(|report| report.epoch.max(report.known_epoch))
+            .chain([granted, begun])
+            .max()
+            .unwrap_or(0)
+            + 1
+    }
+}
+
+/// How far a process is: records of a later epoch win over more records.
+fn progress(report: &Report) -> (u64, u64) {
+    (report.durable_epoch, report.durable_position)
+}
+
+/// Whether a follower has everything but the tail of this primary.
+pub fn is_in_sync(pod: &str, report: &Report, epoch: u64, primary: &Report) -> bool {
+    let listed = primary.followers.iter().any(|follower| follower.name == pod && follower.in_sync);
+    let linked = report.link.as_ref().is_some_and(|link| link.up && link.copy_percent >= 100);
+    report.role() == Role::Follower && report.epoch == epoch && linked && listed
+}
+
+/// Nobody has a grant.
+fn first(view: &View<'_>) -> Step {
+    let group = view.group;
+    let starting = |why: String| Step::Wait { reason: Reason::Starting, why };
+    let epoch = view.next_epoch();
+    let writing = |report: &Report| report.role() == Role::Primary;
+    let primary =
+        view.others("").filter(|(_, report)| writing(report)).max_by_key(|(_, r)| r.epoch);
+    if let Some((member, _)) = primary {
+        return Step::Grant { to: member.pod.clone(), epoch, failover: false };
+    }
+    if !view.was_granted {
+        let Some(first) = group.pods.first() else { return starting("no pod is wanted".into()) };
+        return match view.answering(first) {
+            Some(_) => Step::Grant { to: first.clone(), epoch, failover: false },
+            None => starting(format!("{first} does not answer yet")),
+        };
+    }
+    // The grant was removed by hand: only who has all the data may be next, so all must be heard.
+    let answering = view.others("").count();
+    let wanted = group.followers as usize + 1;
+    if answering < wanted {
+        let why = format!(
+            "the lease of the primary is gone, and {answering} of {wanted} pods answer: all are \
+             needed to find the one with all data"
+        );
+        return Step::Blocked { why };
+    }
+    match view.others("").max_by_key(|(_, report)| progress(report)) {
+        Some((member, _)) => Step::Grant { to: member.pod.clone(), epoch, failover: false },
+        None => starting("no pod answers yet".to_owned()),
+    }
+}
+
+/// The holder of the grant answers.
+fn present(view: &View<'_>, grant: &Grant, member: &Member, report: &Report) -> Step {
+    if report.role() == Role::Primary && report.epoch == grant.epoch {
+        return leading(view, grant, member, report);
+    }
+    if let Some(step) = handing_over(view, grant, report) {
+        return step;
+    }
+    if report.epoch.max(report.known_epoch) > grant.epoch {
+        // Fenced for a change that nobody remembers, or promoted by someone else: it goes on.
+        return Step::Grant { to: member.pod.clone(), epoch: view.next_epoch(), failover: false };
+    }
+    if report.completed_epoch == grant.epoch {
+        // It said goodbye, so another could have been promoted without asking it.
+        return Step::Grant { to: member.pod.clone(), epoch: view.next_epoch(), failover: false };
+    }
+    if report.role() == Role::Standby && report.epoch == grant.epoch {
+        let why = format!("{} takes up its role again", member.pod);
+        return Step::Wait { reason: Reason::NoPrimary, why };
+    }
+    let best = view.others(&member.pod).max_by_key(|(_, report)| progress(report));
+    if report.durable_position == 0 && best.is_some_and(|(_, best)| best.durable_position > 0) {
+        // It comes back without its data: as good as lost.
+        return lost(view, grant, "came back without its data");
+    }
+    Step::Promote { to: member.pod.clone(), epoch: grant.epoch }
+}
+
+/// The holder is primary under its grant.
+fn leading(view: &View<'_>, grant: &Grant, member: &Member, report: &Report) -> Step {
+    let ready = |pod: &str| {
+        let other = view.answering(pod).filter(|(other, _)| !other.terminating);
+        other.is_some_and(|(_, other)| is_in_sync(pod, other, grant.epoch, report))
+    };
+    let wished = view.group.wished.as_deref().filter(|wished| *wished != grant.holder);
+    let best = || {
+        let stays = |pod: &String| view.group.pods.contains(pod);
+        let others = view.others(&grant.holder);
+        let others = others.filter(|(other, _)| ready(&other.pod) && stays(&other.pod));
+        others.max_by_key(|(_, other)| progress(other)).map(|(other, _)| other.pod.clone())
+    };
+    let to = match wished {
+        Some(wished) if ready(wished) => Some(wished.to_owned()),
+        _ if member.terminating
+            || view.leave_primary
+            || !view.group.pods.contains(&grant.holder) =>
+        {
+            best()
+        }
+        _ => None,
+    };
+    if let Some(to) = to {
+        return Step::HandOver { from: grant.holder.clone(), to, epoch: view.next_epoch() };
+    }
+    let address = member.address.as_deref().unwrap_or_default();
+    let follows = |other: &Report| {
+        let link = other.link.as_ref();
+        other.role() == Role::Follower
+            && other.epoch == grant.epoch
+            && link.is_some_and(|link| link.address == address)
+    };
+    let astray = view.others(&grant.holder).filter(|(_, other)| !follows(other));
+    Step::Steady { follow: astray.map(|(other, _)| other.pod.clone()).collect() }
+}
+
+/// A planned change: the old primary was fenced and answers.
+fn handing_over(view: &View<'_>, grant: &Grant, report: &Report) -> Option<Step> {
+    let transition = view.transition?;
+    let Kind::HandOver { to, position } = &transition.kind else { return None };
+    if report.role() == Role::Primary {
+        return None;
+    }
+    let step = match view.answering(to) {
+        Some((_, other)) if other.durable_position >= *position => {
+            Step::Grant { to: to.clone(), epoch: transition.epoch, failover: false }
+        }
+        Some(_) if transition.waited < HAND_OVER_MAX => Step::Wait {
+            reason: Reason::SwitchingOver,
+            why: format!("{to} takes the last records of {}", grant.holder),
+        },
+        // The one that was to be next is gone or too slow: the old one goes on.
+        _ => {
+            let epoch = view.next_epoch();
+            Step::Grant { to: grant.holder.clone(), epoch, failover: false }
+        }
+    };
+    Some(step)
+}
+
+/// The holder of the grant does not answer.
+fn absent(view: &View<'_>, grant: &Grant) -> Step {
+    let holder = &grant.holder;
+    // It told a follower that nothing more will come: no lease to wait for, nothing to lose.
+    let completed = view.others(holder).filter(|(other, report)| {
+        report.completed_epoch == grant.epoch
+            && report.known_epoch <= grant.epoch
+            && !other.terminating
+    });
+    if view.group.policy != Policy::Manual
+        && let Some((other, _)) = completed.max_by_key(|(_, report)| progress(report))
+    {
+        let epoch = view.next_epoch();
+        return Step::Grant { to: other.pod.clone(), epoch, failover: true };
+    }
+    // Fenced for a hand-over and gone: who has its last position may still take over.
+    if let Some(Transition { epoch, kind: Kind::HandOver { to, position }, .. }) = view.transition
+        && view.answering(to).is_some_and(|(_, other)| other.durable_position >= *position)
+    {
+        return Step::Grant { to: to.clone(), epoch: *epoch, failover: false };
+    }
+    let silent = view.member(holder).map_or(SILENT_MAX, |member| member.silent);
+    if silent < SILENT_MAX {
+        let why = format!("{holder} has not answered for {} ms", silent.as_millis());
+        return Step::Wait { reason: Reason::NoPrimary, why };
+    }
+    let heard = view.others(holder).find(|(_, report)| {
+        let link = report.link.as_ref().filter(|link| link.up && report.epoch == grant.epoch);
+        link.is_some_and(|link| Duration::from_millis(link.silent_milliseconds) < LEASE)
+    });
+    if let Some((other, _)) = heard {
+        let why = format!("{holder} does not answer, but {} still hears it", other.pod);
+        return Step::Wait { reason: Reason::Unreachable, why };
+    }
+    lost(view, grant, "does not answer")
+}
+
+/// The primary is lost: the most advanced follower takes over if the policy allows it.
+fn lost(view: &View<'_>, grant: &Grant, how: &str) -> Step {
+    let (group, holder) = (view.group, &grant.holder);
+    let others: BTreeMap<&str, &Report> = view
+        .others(holder)
+        .filter(|(other, _)| !other.terminating)
+        .map(|(other, report)| (other.pod.as_str(), report))
+        .collect();
+    let most = others.iter().max_by_key(|(_, report)| progress(report));
+    let Some((best, best_report)) = most else {
+        let why = format!("{holder} {how}, and no follower answers");
+        return Step::Wait { reason: Reason::NoPrimary, why };
+    };
+    let without_loss = group.synchronous > 0;
+    match group.policy {
+        Policy::AllowLoss => {}
+        Policy::NoLoss if without_loss => {}
+        Policy::NoLoss => {
+            let why = format!(
+                "{holder} {how}. {best} goes up to position {} and may lack acknowledged writes; \
+                 with spec.failover.policy AllowLoss it takes over",
+                best_report.durable_position
+            );
+            return Step::Blocked { why };
+        }
+        Policy::Manual => {
+            let why = format!(
+                "{holder} {how}, and spec.failover.policy is Manual. {best} goes up to position {}",
+                best_report.durable_position
+            );
+            return Step::Blocked { why };
+        }
+    }
+    let needed = group.fences_needed(group.policy == Policy::NoLoss);
+    if others.len() < needed {
+        let why = format!(
+            "{holder} {how}. {needed} followers must answer before one may take over; {} do",
+            others.len()
+        );
+        return Step::Blocked { why };
+    }
+    let fenced = match view.transition {
+        Some(Transition { epoch, kind: Kind::Failover { fenced }, waited }) => {
+            let still = fenced.iter().filter(|pod| others.contains_key(pod.as_str()));
+            Some((*epoch, still.collect::<Vec<_>>(), *waited))
+        }
+        _ => None,
+    };
+    match fenced {
+        Some((epoch, still, waited)) if still.len() >= needed => {
+            if waited < LEASE {
+                let why = format!("{holder} {how}; its lease runs out before {best} takes over");
+                return Step::Wait { reason: Reason::NoPrimary, why };
+            }
+            let best = still.into_iter().max_by_key(|pod| progress(others[pod.as_str()]));
+            let to = best.cloned().unwrap_or_default();
+            Step::Grant { to, epoch, failover: true }
+        }
+        _ => Step::FenceFollowers {
+            pods: others.keys().map(|pod| (*pod).to_owned()).collect(),
+            epoch: view.next_epoch(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,248 @@
+//! The decision table. The safety of the whole is shown in `simulation`.
+
+use super::*;
+use orrery_operand::v1::{Follower, Link};
+
+mod simulation;
+
+fn group(followers: u32, synchronous: u32, policy: Policy) -> Group {
+    let pods = (0..=followers).map(|n| format!("a-{n}")).collect();
+    Group { followers, synchronous, policy, wished: None, client_port: 6379, pods }
+}
+
+fn grant(holder: &str, epoch: u64) -> Grant {
+    Grant { holder: holder.into(), epoch, resource_version: "1".into() }
+}
+
+fn primary(pod: &str, epoch: u64, position: u64, in_sync: &[&str]) -> Member {
+    let follower = |name: &&str| Follower {
+        name: (*name).to_owned(),
+        durable_position: position,
+        in_sync: true,
+        ..Follower::default()
+    };
+    let report = Report {
+        role: Role::Primary.into(),
+        epoch,
+        known_epoch: epoch,
+        durable_position: position,
+        durable_epoch: epoch,
+        writable: true,
+        followers: in_sync.iter().map(follower).collect(),
+        ..Report::default()
+    };
+    answering(pod, report)
+}
+
+fn follower(pod: &str, epoch: u64, position: u64) -> Member {
+    let link = Link {
+        address: "a-0:6379".into(),
+        up: true,
+        copy_percent: 100,
+        primary_position: position,
+        silent_milliseconds: 10,
+    };
+    let report = Report {
+        role: Role::Follower.into(),
+        epoch,
+        known_epoch: epoch,
+        durable_position: position,
+        durable_epoch: epoch,
+        link: Some(link),
+        ..Report::default()
+    };
+    answering(pod, report)
+}
+
+fn standby(pod: &str, epoch: u64, position: u64) -> Member {
+    let report = Report {
+        role: Role::Standby.into(),
+        epoch,
+        known_epoch: epoch,
+        durable_position: position,
+        durable_epoch: epoch,
+        ..Report::default()
+    };
+    answering(pod, report)
+}
+
+fn answering(pod: &str, report: Report) -> Member {
+    let address = Some(format!("{pod}:6379"));
+    Member { pod: pod.into(), address, report: Some(report), ..Member::default() }
+}
+
+fn silent(pod: &str, milliseconds: u64) -> Member {
+    let silent = Duration::from_millis(milliseconds);
+    Member { pod: pod.into(), silent, ..Member::default() }
+}
+
+/// A follower that hears nothing of its primary.
+fn cut(mut member: Member) -> Member {
+    let report = member.report.as_mut().unwrap();
+    report.link.as_mut().unwrap().up = false;
+    member
+}
+
+fn fenced(mut member: Member, epoch: u64) -> Member {
+    member.report.as_mut().unwrap().known_epoch = epoch;
+    cut(member)
+}
+
+struct Case<'a> {
+    group: &'a Group,
+    grant: Option<&'a Grant>,
+    was_granted: bool,
+    transition: Option<&'a Transition>,
+    leave_primary: bool,
+}
+
+impl<'a> Case<'a> {
+    fn of(group: &'a Group, grant: Option<&'a Grant>) -> Self {
+        let was_granted = grant.is_some();
+        Self { group, grant, was_granted, transition: None, leave_primary: false }
+    }
+
+    fn decide(&self, members: &[Member]) -> Step {
+        let Case { group, grant, was_granted, transition, leave_primary } = *self;
+        decide(&View { group, grant, was_granted, members, transition, leave_primary })
+    }
+}
+
+fn granted(to: &str, epoch: u64, failover: bool) -> Step {
+    Step::Grant { to: to.into(), epoch, failover }
+}
+
+#[test]
+fn the_first_primary_is_the_first_pod_unless_another_already_writes() {
+    let group = group(1, 0, Policy::NoLoss);
+    let new = Case::of(&group, None);
+    assert!(matches!(new.decide(&[standby("a-1", 0, 0)]), Step::Wait { .. }));
+    assert_eq!(new.decide(&[standby("a-0", 0, 0)]), granted("a-0", 1, false));
+    let alone = primary("a-0", 4, 90, &[]);
+    assert_eq!(new.decide(&[alone, standby("a-1", 0, 0)]), granted("a-0", 5, false));
+}
+
+#[test]
+fn a_lost_grant_is_given_anew_only_when_all_pods_were_heard() {
+    let group = group(1, 0, Policy::NoLoss);
+    let lost = Case { was_granted: true, ..Case::of(&group, None) };
+    let (old, new) = (standby("a-0", 3, 80), standby("a-1", 4, 70));
+    assert!(matches!(lost.decide(std::slice::from_ref(&old)), Step::Blocked { .. }));
+    assert_eq!(lost.decide(&[old, new]), granted("a-1", 5, false), "a later epoch has more");
+}
+
+#[test]
+fn in_peace_only_those_astray_are_told_whom_to_follow() {
+    let (group, grant) = (group(2, 0, Policy::NoLoss), grant("a-0", 3));
+    let case = Case::of(&group, Some(&grant));
+    let all = [primary("a-0", 3, 9, &["a-1"]), follower("a-1", 3, 9), follower("a-2", 2, 5)];
+    assert_eq!(case.decide(&all), Step::Steady { follow: vec!["a-2".into()] });
+}
+
+#[test]
+fn a_wish_a_drain_and_a_roll_move_the_primary_to_a_follower_in_sync() {
+    let (mut group, grant) = (group(2, 0, Policy::NoLoss), grant("a-0", 3));
+    let all = [primary("a-0", 3, 9, &["a-1"]), follower("a-1", 3, 9), follower("a-2", 3, 7)];
+    let hand_over = Step::HandOver { from: "a-0".into(), to: "a-1".into(), epoch: 4 };
+    let roll = Case { leave_primary: true, ..Case::of(&group, Some(&grant)) };
+    assert_eq!(roll.decide(&all), hand_over);
+    let mut drained = all.clone();
+    drained[0].terminating = true;
+    assert_eq!(Case::of(&group, Some(&grant)).decide(&drained), hand_over);
+    group.wished = Some("a-1".into());
+    assert_eq!(Case::of(&group, Some(&grant)).decide(&all), hand_over);
+    group.wished = Some("a-2".into());
+    let waits = Case::of(&group, Some(&grant)).decide(&all);
+    assert_eq!(waits, Step::Steady { follow: vec![] }, "a-2 is not in sync yet");
+    group.wished = None;
+    group.pods = vec!["a-1".into(), "a-2".into()];
+    assert_eq!(Case::of(&group, Some(&grant)).decide(&all), hand_over, "the spec has fewer pods");
+}
+
+#[test]
+fn a_hand_over_waits_for_the_last_position_and_is_given_up_in_the_end() {
+    let (group, grant) = (group(1, 0, Policy::NoLoss), grant("a-0", 3));
+    let kind = Kind::HandOver { to: "a-1".into(), position: 10 };
+    let mut change = Transition { epoch: 4, kind, waited: Duration::ZERO };
+    let mut old = primary("a-0", 3, 10, &["a-1"]);
+    old.report.as_mut().unwrap().role = Role::Fenced.into();
+    old.report.as_mut().unwrap().known_epoch = 4;
+    let decide = |change: &Transition, new: Member| {
+        let case = Case { transition: Some(change), ..Case::of(&group, Some(&grant)) };
+        case.decide(&[old.clone(), new])
+    };
+    assert!(matches!(decide(&change, follower("a-1", 3, 9)), Step::Wait { .. }));
+    assert_eq!(decide(&change, follower("a-1", 3, 10)), granted("a-1", 4, false));
+    assert_eq!(decide(&change, silent("a-1", 100)), granted("a-0", 5, false));
+    change.waited = HAND_OVER_MAX;
+    assert_eq!(decide(&change, follower("a-1", 3, 9)), granted("a-0", 5, false));
+    let forgotten = Case::of(&group, Some(&grant)).decide(&[old.clone(), follower("a-1", 3, 9)]);
+    assert_eq!(forgotten, granted("a-0", 5, false), "another operator lets the old one go on");
+}
+
+#[test]
+fn a_restarted_holder_takes_up_its_role_and_a_granted_one_is_promoted() {
+    let (group, grant) = (group(1, 0, Policy::NoLoss), grant("a-1", 4));
+    let case = Case::of(&group, Some(&grant));
+    let others = || follower("a-0", 3, 9);
+    assert!(matches!(case.decide(&[others(), standby("a-1", 4, 9)]), Step::Wait { .. }));
+    let not_yet = fenced(follower("a-1", 3, 9), 4);
+    let promote = Step::Promote { to: "a-1".into(), epoch: 4 };
+    assert_eq!(case.decide(&[others(), not_yet]), promote);
+    let empty = case.decide(&[others(), standby("a-1", 0, 0)]);
+    assert!(matches!(empty, Step::Blocked { .. }), "its volume is gone: {empty:?}");
+}
+
+#[test]
+fn a_lost_primary_is_replaced_as_the_policy_says() {
+    let grant = grant("a-0", 3);
+    let members = [silent("a-0", 5000), cut(follower("a-1", 3, 9))];
+    let decide = |group: &Group, transition: Option<&Transition>, members: &[Member]| {
+        Case { transition, ..Case::of(group, Some(&grant)) }.decide(members)
+    };
+    let fence = Step::FenceFollowers { pods: vec!["a-1".into()], epoch: 4 };
+    for (policy, synchronous) in [(Policy::AllowLoss, 0), (Policy::NoLoss, 1)] {
+        let group = group(1, synchronous, policy);
+        assert_eq!(decide(&group, None, &members), fence);
+        let kind = Kind::Failover { fenced: vec!["a-1".into()] };
+        let mut change = Transition { epoch: 4, kind, waited: Duration::ZERO };
+        let members = [silent("a-0", 6000), fenced(follower("a-1", 3, 9), 4)];
+        assert!(matches!(decide(&group, Some(&change), &members), Step::Wait { .. }));
+        change.waited = LEASE;
+        assert_eq!(decide(&group, Some(&change), &members), granted("a-1", 4, true));
+    }
+    for (policy, synchronous) in [(Policy::NoLoss, 0), (Policy::Manual, 1)] {
+        let group = group(1, synchronous, policy);
+        assert!(matches!(decide(&group, None, &members), Step::Blocked { .. }));
+    }
+}
+
+#[test]
+fn a_primary_that_followers_hear_or_that_is_silent_for_a_moment_is_not_lost() {
+    let (group, grant) = (group(1, 0, Policy::AllowLoss), grant("a-0", 3));
+    let case = Case::of(&group, Some(&grant));
+    let heard = case.decide(&[silent("a-0", 60_000), follower("a-1", 3, 9)]);
+    assert!(matches!(heard, Step::Wait { reason: Reason::Unreachable, .. }), "{heard:?}");
+    let moment = case.decide(&[silent("a-0", 300), cut(follower("a-1", 3, 9))]);
+    assert!(matches!(moment, Step::Wait { reason: Reason::NoPrimary, .. }), "{moment:?}");
+}
+
+#[test]
+fn who_was_told_goodbye_takes_over_at_once_whatever_is_synchronous() {
+    let (group, grant) = (group(2, 0, Policy::NoLoss), grant("a-0", 3));
+    let mut told = cut(follower("a-2", 3, 12));
+    told.report.as_mut().unwrap().completed_epoch = 3;
+    let members = [cut(follower("a-1", 3, 11)), told];
+    let case = Case::of(&group, Some(&grant));
+    assert_eq!(case.decide(&members), granted("a-2", 4, true));
+}
+
+#[test]
+fn a_minority_of_followers_is_not_enough() {
+    let (group, grant) = (group(3, 2, Policy::NoLoss), grant("a-0", 3));
+    let case = Case::of(&group, Some(&grant));
+    let members = [silent("a-0", 9000), cut(follower("a-1", 3, 9)), silent("a-2", 9000)];
+    assert!(matches!(case.decide(&members), Step::Blocked { .. }));
+    let members = [silent("a-0", 9000), cut(follower("a-1", 3, 9)), cut(follower("a-2", 3, 8))];
+    assert!(matches!(case.decide(&members), Step::FenceFollowers { .. }));
+}

@@ -1,0 +1,259 @@
+//! The pulse of groups: every process of every object with followers is asked once a second, so
+//! that a lost primary is noticed without a watch, and a primary's lease is renewed.
+//!
+//! Must not: decide. It renews what the grant says, remembers who answered when, and calls the
+//! controller when something changed that a round must look at.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use orrery_operand::OperandError;
+use orrery_operand::client::OperandClient;
+use orrery_operand::v1::{RenewRequest, ReportResponse as Report, Role};
+use tokio::time::Instant;
+
+use super::decide::{Kind, SILENT_MAX, Transition};
+use super::{Group, LEASE};
+use crate::children::store::{CachedPod, ChildStore};
+use crate::redacted::Redacted;
+use crate::triggers::Triggers;
+
+/// Pause between two beats.
+pub const BEAT: Duration = Duration::from_secs(1);
+/// How long a process may take to answer a beat.
+pub const ANSWER: Duration = Duration::from_millis(1500);
+/// Processes that are asked at once.
+const AT_ONCE: usize = 256;
+
+/// A group that has a pulse.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    pub namespace: String,
+    pub name: String,
+    pub system: &'static str,
+    pub group: Group,
+    /// Epoch of the grant; 0 before the first.
+    pub epoch: u64,
+    pub holder: String,
+    pub token: Option<Redacted<String>>,
+    pub triggers: Arc<Triggers>,
+}
+
+/// What is remembered of one group.
+#[derive(Debug)]
+struct Memory {
+    watched: Watched,
+    /// When each pod answered last, by its name; a pod never heard counts from its first beat.
+    heard: BTreeMap<String, Instant>,
+    /// What a round would see, as far as it matters to one.
+    said: BTreeMap<String, Option<Report>>,
+    transition: Option<(u64, Kind, Instant)>,
+}
+
+/// A report without what moves all the time: a change of the rest calls for a round.
+fn still(report: &Report) -> Report {
+    let mut still = report.clone();
+    (still.durable_position, still.load_percent, still.said_at) = (0, 0, 0);
+    still.message.clear();
+    still.figures.clear();
+    still.shards.clear();
+    still.followers.retain(|follower| follower.in_sync);
+    still.followers.iter_mut().for_each(|follower| follower.durable_position = 0);
+    still.followers.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(link) = &mut still.link {
+        (link.primary_position, link.silent_milliseconds) = (0, 0);
+        // The steps of a copy are told in tens.
+        link.copy_percent -= link.copy_percent % 10;
+    }
+    still
+}
+
+/// A client and the token it was made with.
+type Connected = (Option<Redacted<String>>, OperandClient);
+
+/// The pulses of a process, by UID of the object.
+#[derive(Debug, Default)]
+pub struct Pulses {
+    groups: Mutex<HashMap<String, Memory>>,
+    /// One connection per process, kept between beats.
+    clients: Mutex<HashMap<String, Connected>>,
+}
+
+impl Pulses {
+    /// Gives a group a pulse, or tells the pulse what changed.
+    pub fn watch(&self, uid: &str, watched: Watched) {
+        let mut groups = self.lock();
+        if let Some(memory) = groups.get_mut(uid) {
+            memory.watched = watched;
+            return;
+        }
+        let (heard, said) = (BTreeMap::new(), BTreeMap::new());
+        groups.insert(uid.to_owned(), Memory { watched, heard, said, transition: None });
+    }
+
+    /// Stops the pulse of a group that is gone, asleep or without followers.
+    pub fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+
+    /// How long a pod has not answered; as if lost when it was never asked.
+    pub fn silent(&self, uid: &str, pod: &str) -> Duration {
+        let groups = self.lock();
+        let heard = groups.get(uid).and_then(|memory| memory.heard.get(pod));
+        heard.map_or(SILENT_MAX, Instant::elapsed)
+    }
+
+    /// A pod answered outside a beat.
+    pub fn heard(&self, uid: &str, pod: &str) {
+        if let Some(memory) = self.lock().get_mut(uid) {
+            memory.heard.insert(pod.to_owned(), Instant::now());
+        }
+    }
+
+    /// The change of primary under way.
+    pub fn transition(&self, uid: &str) -> Option<Transition> {
+        let groups = self.lock();
+        let (epoch, kind, since) = groups.get(uid)?.transition.as_ref()?;
+        Some(Transition { epoch: *epoch, kind: kind.clone(), waited: since.elapsed() })
+    }
+
+    /// Remembers a change of primary whose fences were answered now, or that it is over.
+    pub fn set_transition(&self, uid: &str, transition: Option<(u64, Kind)>) {
+        if let Some(memory) = self.lock().get_mut(uid) {
+            memory.transition = transition.map(|(epoch, kind)| (epoch, kind, Instant::now()));
+        }
+    }
+
+    /// Runs the beats; never ends.
+    pub async fn run(self: Arc<Self>, children: Arc<ChildStore>) {
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            beat.tick().await;
+            let asked = self.questions(&children);
+            let answers = futures::stream::iter(asked.into_iter().map(Question::ask));
+            let mut answers = answers.buffer_unordered(AT_ONCE);
+            while let Some((question, answer)) = answers.next().await {
+                self.note(&question, answer.as_ref());
+            }
+            self.keep_clients(&children);
+        }
+    }
+
+    fn questions(&self, children: &ChildStore) -> Vec<Question> {
+        let groups: Vec<(String, Watched)> =
+            self.lock().iter().map(|(uid, memory)| (uid.clone(), memory.watched.clone())).collect();
+        let mut questions = Vec::new();
+        for (uid, watched) in groups {
+            for pod in children.pods(&watched.namespace, watched.system, &watched.name) {
+                let client = self.client(&pod, watched.token.as_ref());
+                let (address, watched) = (pod.management_address(), watched.clone());
+                let (uid, pod) = (uid.clone(), pod.view.name);
+                questions.push(Question { uid, pod, address, watched, client });
+            }
+        }
+        questions
+    }
+
+    /// A client for a pod, the same from beat to beat.
+    pub fn client(
+        &self,
+        pod: &CachedPod,
+        token: Option<&Redacted<String>>,
+    ) -> Option<OperandClient> {
+        let address = pod.management_address()?;
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((same, client)) = clients.get(&address)
+            && same.as_ref().map(Redacted::expose) == token.map(Redacted::expose)
+        {
+            return Some(client.clone());
+        }
+        let client = OperandClient::new(&address, token.map(|t| t.expose().as_str())).ok()?;
+        clients.insert(address, (token.cloned(), client.clone()));
+        Some(client)
+    }
+
+    fn keep_clients(&self, children: &ChildStore) {
+        let groups = self.lock();
+        let pods = groups.values().flat_map(|memory| {
+            let watched = &memory.watched;
+            children.pods(&watched.namespace, watched.system, &watched.name)
+        });
+        let used: std::collections::HashSet<String> =
+            pods.filter_map(|pod| pod.management_address()).collect();
+        drop(groups);
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.retain(|address, _| used.contains(address));
+    }
+
+    fn note(&self, question: &Question, answer: Option<&Report>) {
+        if answer.is_none() {
+            // A connection to a machine that went away would hang for minutes.
+            let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+            clients.retain(|address, _| Some(address) != question.address.as_ref());
+        }
+        let mut groups = self.lock();
+        let Some(memory) = groups.get_mut(&question.uid) else { return };
+        let heard = memory.heard.entry(question.pod.clone()).or_insert_with(Instant::now);
+        if answer.is_some() {
+            *heard = Instant::now();
+        }
+        let is_holder = question.pod == memory.watched.holder;
+        let leads = answer.is_some_and(|report| report.role() == Role::Primary);
+        let said = answer.map(still);
+        // A primary that falls silent calls for a round at every beat: the decision goes by how
+        // long it has been silent.
+        let calls = memory.said.get(&question.pod) != Some(&said)
+            || (is_holder && !leads)
+            || memory.transition.is_some();
+        memory.said.insert(question.pod.clone(), said);
+        if calls {
+            let watched = &memory.watched;
+            watched.triggers.push((watched.namespace.clone(), watched.name.clone()));
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Memory>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Question {
+    uid: String,
+    pod: String,
+    address: Option<String>,
+    watched: Watched,
+    client: Option<OperandClient>,
+}
+
+impl Question {
+    async fn ask(self) -> (Self, Option<Report>) {
+        let Some(client) = self.client.clone() else { return (self, None) };
+        let (group, epoch) = (&self.watched.group, self.watched.epoch);
+        let asked = async {
+            let report = client.report().await?;
+            if epoch > 0 {
+                client.renew(renewal(group, epoch, report.said_at)).await?;
+            }
+            Ok::<_, OperandError>(report)
+        };
+        let answer = tokio::time::timeout(ANSWER, asked).await;
+        let report = answer.ok().and_then(Result::ok);
+        (self, report)
+    }
+}
+
+/// What members of a group are told about it.
+pub fn renewal(group: &Group, epoch: u64, said_at: u64) -> RenewRequest {
+    RenewRequest {
+        shard: 0,
+        epoch,
+        followers: group.followers,
+        synchronous: group.synchronous,
+        // Alone, nobody else could be promoted.
+        lease_milliseconds: if group.followers > 0 { LEASE.as_millis() as u32 } else { 0 },
+        said_at,
+    }
+}

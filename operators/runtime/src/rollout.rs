@@ -1,0 +1,273 @@
+//! Which pod is replaced next when a template changed: a pure plan.
+//!
+//! StatefulSets of ours never replace pods by themselves (`OnDelete`): the plan names one pod at a
+//! time and the engine deletes it, so that what the processes report gates every step.
+//!
+//! Must not: read a clock. Whether replacing is allowed now is an argument.
+//!
+//! Rules, and the tests are about nothing else: a pod that does not serve anyway is replaced at
+//! once, because only the new template can mend it; otherwise one pod at a time, and only while
+//! every other pod serves; followers first, highest ordinal first; the primary of a group last, and
+//! only after it handed over.
+
+pub mod window;
+
+use orrery_api::Reason;
+use orrery_api::spec::{EngineSpec, RolloutStrategy};
+
+use crate::group::Grant;
+use crate::group::decide::is_in_sync;
+use crate::observation::Observation;
+
+/// The pods of StatefulSets as the plan needs them, and how many there should be. Empty while the
+/// newest revision is not known.
+pub fn states(
+    seen: &Observation,
+    grant: Option<&Grant>,
+    asked_hash: Option<&str>,
+) -> (Vec<PodState>, usize) {
+    let (mut states, mut wanted) = (Vec::new(), 0);
+    for workload in &seen.workloads {
+        let Some(newest) = workload.revision.as_deref().filter(|_| workload.observed) else {
+            continue;
+        };
+        wanted += usize::try_from(workload.replicas).unwrap_or(0);
+        let own = |name: &str| {
+            let number = name.strip_prefix(&workload.name).and_then(|rest| rest.strip_prefix('-'));
+            number.is_some_and(|number| number.parse::<u32>().is_ok())
+        };
+        let primary = grant.map(|grant| grant.holder.as_str());
+        let reported = |name: Option<&str>| {
+            let pod = seen.pods.iter().find(|pod| Some(pod.name.as_str()) == name);
+            pod.and_then(|pod| pod.report.as_ref())
+        };
+        states.extend(seen.pods.iter().filter(|pod| own(&pod.name)).map(|pod| {
+            let is_primary = primary == Some(pod.name.as_str());
+            let in_group = match (grant, &pod.report, reported(primary)) {
+                (None, ..) => true,
+                (Some(_), Some(report), _) if is_primary => report.writable,
+                (Some(grant), Some(report), Some(primary)) => {
+                    is_in_sync(&pod.name, report, grant.epoch, primary)
+                }
+                (Some(_), _, _) => false,
+            };
+            PodState {
+                name: pod.name.clone(),
+                uid: pod.uid.clone(),
+                age: match pod.revision.as_deref() {
+                    None => Age::Newest,
+                    Some(revision) if revision == newest => Age::Newest,
+                    Some(_) if asked_hash.is_some_and(|hash| pod.asks(hash)) => Age::Superseded,
+                    Some(_) => Age::Outdated,
+                },
+                terminating: pod.terminating,
+                serving: pod.ready && in_group,
+                is_primary,
+            }
+        }));
+    }
+    (states, wanted)
+}
+
+/// What the spec says about replacing pods that serve.
+pub fn allowed(spec: &EngineSpec, seen: &Observation, now: jiff::Timestamp) -> Allowed {
+    let newest = seen.workloads.iter().find_map(|workload| workload.revision.as_deref());
+    let newest = newest.unwrap_or_default();
+    let gated = spec.rollout.strategy == RolloutStrategy::Gated
+        && spec.rollout.released.as_deref() != Some(newest);
+    if gated {
+        let why = format!("set spec.rollout.released to {newest} to replace the pods");
+        let held = Some((Reason::WaitingForRelease, why));
+        return Allowed { asked: held.clone(), unasked: held };
+    }
+    // A window that cannot be understood was refused before; if not, nothing happens unasked.
+    let is_open = window::is_open(&spec.maintenance_windows, now).unwrap_or(false);
+    let why = || "a new release waits for the next maintenance window".to_owned();
+    let unasked = (!is_open).then(|| (Reason::WaitingForWindow, why()));
+    Allowed { asked: None, unasked }
+}
+
+/// How old the template of a pod is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Age {
+    /// The newest.
+    #[default]
+    Newest,
+    /// The spec asks for another.
+    Outdated,
+    /// Only a new release of the operator asks for another.
+    Superseded,
+}
+
+/// What is known of one pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PodState {
+    pub name: String,
+    pub uid: String,
+    pub age: Age,
+    pub terminating: bool,
+    /// Serves; of a follower: has everything but the tail.
+    pub serving: bool,
+    pub is_primary: bool,
+}
+
+/// Whether pods that serve may be replaced now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// Why a change that the spec asks for must wait.
+    pub asked: Option<(Reason, String)>,
+    /// Why a change that comes from a new release must wait.
+    pub unasked: Option<(Reason, String)>,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Every pod is as it should be.
+    Nothing,
+    /// Delete this pod; its workload makes it anew.
+    Replace { name: String, uid: String },
+    /// The primary is the last: another pod must take over first.
+    LeavePrimary,
+    /// A pod is on its way.
+    Wait(String),
+    /// It may not happen yet.
+    Held(Reason, String),
+}
+
+/// Plans the next step. `wanted`: pods there should be; `is_group`: one of them is primary.
+pub fn plan(pods: &[PodState], wanted: usize, is_group: bool, allowed: &Allowed) -> Next {
+    let outdated = || pods.iter().filter(|pod| pod.age != Age::Newest && !pod.terminating);
+    if outdated().next().is_none() {
+        return Next::Nothing;
+    }
+    let last = |pods: &mut dyn Iterator<Item = &PodState>| {
+        pods.max_by_key(|pod| ordinal(&pod.name)).cloned()
+    };
+    let replace = |pod: PodState| Next::Replace { name: pod.name, uid: pod.uid };
+    let idle = last(&mut outdated().filter(|pod| !pod.serving && !pod.is_primary))
+        .or_else(|| last(&mut outdated().filter(|pod| !pod.serving)));
+    if let Some(pod) = idle {
+        return replace(pod);
+    }
+    let held = if outdated().all(|pod| pod.age == Age::Superseded) {
+        &allowed.unasked
+    } else {
+        &allowed.asked
+    };
+    if let Some((reason, why)) = held {
+        return Next::Held(*reason, why.clone());
+    }
+    let serving = pods.iter().filter(|pod| pod.serving && !pod.terminating).count();
+    if serving < wanted {
+        return Next::Wait(format!(
+            "{serving} of {wanted} pods serve; the next follows when all do"
+        ));
+    }
+    match last(&mut outdated().filter(|pod| !pod.is_primary)) {
+        Some(pod) => replace(pod),
+        None if is_group && wanted > 1 => Next::LeavePrimary,
+        None => last(&mut outdated()).map_or(Next::Nothing, replace),
+    }
+}
+
+/// Number at the end of the name of a pod.
+fn ordinal(name: &str) -> u32 {
+    name.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pod(n: usize, outdated: bool, serving: bool, is_primary: bool) -> PodState {
+        let name = format!("a-{n}");
+        let age = if outdated { Age::Outdated } else { Age::Newest };
+        PodState { uid: name.clone(), name, age, serving, is_primary, ..PodState::default() }
+    }
+
+    fn replaced(next: Next) -> String {
+        let Next::Replace { name, .. } = next else { panic!("{next:?}") };
+        name
+    }
+
+    #[test]
+    fn followers_first_and_the_primary_last() {
+        let free = Allowed::default();
+        let mut pods =
+            vec![pod(0, true, true, false), pod(1, true, true, true), pod(2, true, true, false)];
+        assert_eq!(replaced(plan(&pods, 3, true, &free)), "a-2");
+        pods[2] = pod(2, false, false, false);
+        assert!(matches!(plan(&pods, 3, true, &free), Next::Wait(_)));
+        pods[2].serving = true;
+        assert_eq!(replaced(plan(&pods, 3, true, &free)), "a-0");
+        pods[0] = pod(0, false, true, false);
+        assert_eq!(plan(&pods, 3, true, &free), Next::LeavePrimary);
+        pods[1].is_primary = false;
+        pods[0].is_primary = true;
+        assert_eq!(replaced(plan(&pods, 3, true, &free)), "a-1");
+        pods[1] = pod(1, false, true, false);
+        assert_eq!(plan(&pods, 3, true, &free), Next::Nothing);
+    }
+
+    #[test]
+    fn a_pod_that_does_not_serve_is_mended_whatever_is_held() {
+        let held = Allowed {
+            asked: Some((Reason::WaitingForRelease, "w".into())),
+            unasked: Some((Reason::WaitingForWindow, "w".into())),
+        };
+        let pods = [pod(0, true, true, true), pod(1, true, false, false)];
+        assert_eq!(replaced(plan(&pods, 2, true, &held)), "a-1");
+        let pods = [pod(0, true, true, true)];
+        assert!(matches!(plan(&pods, 1, false, &held), Next::Held(Reason::WaitingForRelease, _)));
+        let pods = [PodState { age: Age::Superseded, ..pod(0, true, true, true) }];
+        assert!(matches!(plan(&pods, 1, false, &held), Next::Held(Reason::WaitingForWindow, _)));
+    }
+
+    #[test]
+    fn a_single_pod_is_replaced_in_place() {
+        assert_eq!(
+            replaced(plan(&[pod(0, true, true, true)], 1, false, &Allowed::default())),
+            "a-0"
+        );
+    }
+
+    proptest! {
+        /// Never two down by the plan, never a serving primary, and it always comes to an end.
+        #[test]
+        fn a_roll_keeps_all_but_one_pod_serving(n in 1_usize..6, primary in 0_usize..6, seed: u64) {
+            let (mut primary, mut steps, mut dice) = (primary % n, 0, seed);
+            let is_group = n > 1;
+            let mut pods: Vec<PodState> =
+                (0..n).map(|i| pod(i, true, true, is_group && i == primary)).collect();
+            loop {
+                steps += 1;
+                prop_assert!(steps < 20 * n, "the roll does not end");
+                match plan(&pods, n, is_group, &Allowed::default()) {
+                    Next::Nothing => break,
+                    Next::Replace { name, .. } => {
+                        let at = pods.iter().position(|pod| pod.name == name).unwrap();
+                        prop_assert!(!(is_group && pods[at].is_primary), "the primary was replaced");
+                        prop_assert!(pods.iter().enumerate().all(|(i, pod)| i == at || pod.serving));
+                        pods[at] = pod(at, false, false, false);
+                    }
+                    Next::LeavePrimary => {
+                        pods[primary].is_primary = false;
+                        primary = (primary + 1) % n;
+                        pods[primary].is_primary = true;
+                    }
+                    Next::Wait(_) => {
+                        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                        if dice >> 63 == 0 {
+                            for pod in &mut pods {
+                                pod.serving = true;
+                            }
+                        }
+                    }
+                    Next::Held(..) => prop_assert!(false, "nothing is held"),
+                }
+            }
+        }
+    }
+}
