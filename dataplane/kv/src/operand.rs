@@ -156,6 +156,8 @@ impl Operand for KvOperand {
             durable_epoch: if durable > 0 { epoch } else { 0 },
             completed_epoch: 0,
             known_epoch: epoch.max(fenced_below),
+            // A process that is alone has no lease to renew.
+            said_at: 0,
         }
     }
 
