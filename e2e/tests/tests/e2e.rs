@@ -10,6 +10,8 @@ mod clients;
 mod kubernetes;
 #[path = "e2e/kv.rs"]
 mod kv;
+#[path = "e2e/lifecycle.rs"]
+mod lifecycle;
 #[path = "e2e/not_run.rs"]
 mod not_run;
 #[path = "e2e/refused.rs"]

@@ -104,6 +104,10 @@ reasons! {
     /// The primary is lost and no follower may take over under `spec.failover.policy`; the message
     /// says what would be lost.
     FailoverBlocked,
+    /// The volumes grow to the size of the spec.
+    GrowingVolume,
+    /// A volume cannot grow; the message is the storage driver's or the API server's own.
+    VolumeNotGrown,
     /// A namespace is at its quota; its writes get a typed error.
     QuotaExceeded,
     /// Fewer pods are ready than asked for.

@@ -26,6 +26,7 @@ use crate::step::report::{DeclaredSource, Reached, StatusMemory, observe, sync, 
 use crate::step::{Class, GroupError, StepError, apply, dereference};
 use crate::system::{Carrier, Identity, Mode, Object, Refusal, System};
 use crate::triggers::Triggers;
+use crate::volumes;
 
 /// The controller of one engine kind.
 pub struct Engine<S: System> {
@@ -59,6 +60,8 @@ struct PodsPlan {
     frozen: bool,
     /// Pods of this template hash differ by the release alone.
     asked_hash: Option<String>,
+    /// Sizes of the volumes.
+    volumes: Vec<volumes::Wanted>,
 }
 
 impl<S: System> Reconcile<S::Kind> for Engine<S> {
@@ -137,11 +140,12 @@ impl<S: System> Engine<S> {
         let mut prepared = S::build(&validated, &identity);
         prepared.mark_asked(&S::build(&validated, &identity.unreleased()));
         let asked_hash = prepared.asked_hash();
+        let volumes = volumes::wanted(&prepared.stateful_sets);
         if mode == Mode::Hibernate {
             prepared = prepared.hibernated();
         }
         let desired_hash = prepared.hash();
-        let outcome = apply::apply(&self.ctx, &identity, prepared).await?;
+        let outcome = Box::pin(apply::apply(&self.ctx, &identity, prepared)).await?;
         let progress = match mode {
             Mode::Hibernate => Progress::Hibernated { desired_hash },
             _ => Progress::Applied {
@@ -151,7 +155,7 @@ impl<S: System> Engine<S> {
         };
         let pods = match mode {
             Mode::Hibernate => PodsPlan { frozen: true, ..PodsPlan::default() },
-            _ => PodsPlan { group, frozen: false, asked_hash },
+            _ => PodsPlan { group, frozen: false, asked_hash, volumes },
         };
         Ok(Carried { progress, notices: outcome.notices, pods })
     }
@@ -163,7 +167,7 @@ impl<S: System> Engine<S> {
             self.group(object, identity, &validated).await
         };
         let group = group.await.unwrap_or_default();
-        let pods = PodsPlan { group, frozen: true, asked_hash: None };
+        let pods = PodsPlan { group, frozen: true, ..PodsPlan::default() };
         Carried { progress: Progress::Paused, notices: Vec::new(), pods }
     }
 
@@ -219,7 +223,8 @@ impl<S: System> Engine<S> {
             now: Time::new(jiff::Timestamp::now()),
         };
         let common = summarise(&facts);
-        let settled = is_settled(&common.conditions) && synced;
+        // What keeps a volume from growing is no object of ours that a watch would show.
+        let settled = is_settled(&common.conditions) && synced && seen.growing.is_none();
         let change = ready_change(before, &common);
         let new = S::summary(object, common, &seen);
         write_status(&self.ctx, &self.statuses, object, stored.as_ref(), new).await?;
@@ -263,6 +268,10 @@ impl<S: System> Engine<S> {
                 notices = done.notices;
                 seen.group = Some(done.view);
             }
+        }
+        if !pods.volumes.is_empty() {
+            let claims = self.ctx.children.claims(&identity.namespace, S::NAME, &identity.name);
+            seen.growing = volumes::grow(&self.ctx, identity, &pods.volumes, &claims).await?;
         }
         match next {
             rollout::Next::Replace { name, uid } if calm => {

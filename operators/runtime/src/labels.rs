@@ -46,6 +46,12 @@ pub fn managed_by_selector() -> String {
     format!("{MANAGED_BY}={MANAGED_BY_VALUE}")
 }
 
+/// Label selector of the volume claims of all objects: they carry no version and no owner, since
+/// they outlive both.
+pub fn claims_selector() -> String {
+    format!("{PART_OF}={PART_OF_VALUE}")
+}
+
 /// Prefixes of keys that deployment tools put on an object to track it. Children do not inherit
 /// them, or the tool would prune the children as strangers.
 const TRACKING_PREFIXES: [&str; 4] = [

@@ -48,6 +48,7 @@ pub mod status;
 pub mod step;
 pub mod system;
 pub mod triggers;
+pub mod volumes;
 pub mod watch;
 
 pub use context::Options;

@@ -18,6 +18,8 @@ pub struct Observation {
     pub group: Option<GroupView>,
     /// Why pods of an older template are not replaced yet.
     pub held: Option<(Reason, String)>,
+    /// Why volumes are not as large as asked for yet.
+    pub growing: Option<(Reason, String)>,
 }
 
 /// A primary and its followers.

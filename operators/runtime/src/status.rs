@@ -148,6 +148,9 @@ fn shortfall(seen: &Observation, wanted: i32) -> Option<(Reason, String)> {
         let message = format!("{}: {updated} of {replicas} pods are up to date", workload.name);
         return Some((Reason::RollingOut, message));
     }
+    if let Some(growing) = &seen.growing {
+        return Some(growing.clone());
+    }
     if ready < wanted {
         return Some((Reason::PodsNotReady, format!("{ready} of {wanted} pods are ready")));
     }
@@ -171,12 +174,15 @@ fn serving(seen: &Observation) -> Result<(), (Reason, String)> {
 }
 
 fn running(set: ConditionSet, seen: &Observation, wanted: i32) -> ConditionSet {
-    let set = degraded(available(set, seen), seen, wanted).with(
-        ConditionType::Stalled,
-        false,
-        Reason::Settled,
-        "",
-    );
+    let set = degraded(available(set, seen), seen, wanted);
+    if let Some((Reason::VolumeNotGrown, why)) = &seen.growing {
+        let (reason, why) = (Reason::VolumeNotGrown, why.as_str());
+        return set
+            .with(ConditionType::Ready, false, reason, why)
+            .with(ConditionType::Reconciling, false, reason, why)
+            .with(ConditionType::Stalled, true, reason, why);
+    }
+    let set = set.with(ConditionType::Stalled, false, Reason::Settled, "");
     match shortfall(seen, wanted) {
         None => {
             let ready = format!("{wanted} of {wanted} pods are ready");

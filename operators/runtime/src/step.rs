@@ -69,6 +69,8 @@ pub enum GroupError {
     Token { source: kube::Error },
     #[error(transparent)]
     Grant(#[from] crate::group::grant::GrantError),
+    #[error("failed to grow volume {name}")]
+    Grow { name: String, source: kube::Error },
     #[error("failed to replace pod {name}")]
     Replace { name: String, source: kube::Error },
 }
@@ -174,6 +176,7 @@ impl StepError {
                 | GroupError::Grant(
                     GrantError::Read { source, .. } | GrantError::Write { source, .. },
                 )
+                | GroupError::Grow { source, .. }
                 | GroupError::Replace { source, .. },
             ) => Some(source),
             _ => None,

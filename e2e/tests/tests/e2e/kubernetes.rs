@@ -2,6 +2,7 @@
 //! of a node stand-in, and the user has kubectl and a Redis client.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,23 @@ pub(crate) struct Stage {
     /// Port of the operator's metrics and probes.
     pub(crate) http: u16,
     _nodes: Nodes,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
+}
+
+fn start(
+    cluster: &Cluster,
+    namespace: &Namespace,
+    http: u16,
+    image: &str,
+    folder: &Path,
+) -> Process {
+    let mut command = Command::new(orrery_binary().expect("make test builds it first"));
+    command.args(["operator", "--image", image, "--no-lease"]);
+    command.args(["--namespaces", namespace.name()]);
+    command.args(["--http", &format!("127.0.0.1:{http}")]);
+    command.env("KUBECONFIG", cluster.kubeconfig_path()).env("ORRERY_LOG", "text");
+    let log = folder.join("operator.log");
+    Process::start(command, &log, None).expect("the operator starts")
 }
 
 impl Stage {
@@ -43,15 +60,17 @@ impl Stage {
         let namespace = cluster.namespace(name).await.expect("a namespace");
         nodes.run_with(namespace.name(), Arc::new(Processes::new().program("orrery", &binary)));
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut command = Command::new(&binary);
-        command.args(["operator", "--image", "registry.example/orrery:test", "--no-lease"]);
-        command.args(["--namespaces", namespace.name()]);
         let http = free_port().expect("a port");
-        command.args(["--http", &format!("127.0.0.1:{http}")]);
-        command.env("KUBECONFIG", cluster.kubeconfig_path()).env("ORRERY_LOG", "text");
-        let log = folder.path().join("operator.log");
-        let operator = Process::start(command, &log, None).expect("the operator starts");
-        Some(Self { cluster, namespace, operator, http, _nodes: nodes, _folder: folder })
+        let image = "registry.example/orrery:test";
+        let operator = start(&cluster, &namespace, http, image, folder.path());
+        Some(Self { cluster, namespace, operator, http, _nodes: nodes, folder })
+    }
+
+    /// The operator of another release takes the place of the one that runs.
+    pub(crate) fn upgrade(&mut self, image: &str) {
+        self.operator.stop().expect("it ends by itself");
+        let folder = self.folder.path();
+        self.operator = start(&self.cluster, &self.namespace, self.http, image, folder);
     }
 
     /// kubectl in the namespace of the test; its output, or what it complained about.
@@ -201,10 +220,10 @@ async fn a_bad_object_says_what_is_wrong_and_recovers_when_corrected() {
             "apiVersion: orrery.dev/v1alpha1\nkind: KVCluster\nmetadata: {{name: a}}\nspec: {spec}\n"
         )
     };
-    stage.apply(&cluster("{followers: 2}")).await;
+    stage.apply(&cluster("{replicas: 2}")).await;
     let reason = "-o=jsonpath={.status.conditions[?(@.type==\"Stalled\")].reason}";
     stage.until(&["get", "kvcluster/a", reason], |text| text == "NotYetSupported").await;
-    stage.apply(&cluster("{followers: 0}")).await;
+    stage.apply(&cluster("{replicas: 1}")).await;
     stage.ready("kvcluster/a").await;
 
     let refused = stage.namespace.apply_yaml(&cluster("{resp: {databases: 0}}")).await;

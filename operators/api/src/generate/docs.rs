@@ -75,7 +75,6 @@ pub(super) fn not_yet_page() -> String {
             ),
         );
     }
-    put(&mut page, "\nRefused by the schema itself: growing `spec.storage.size` of a KVCluster.");
     page
 }
 

@@ -15,16 +15,13 @@ use crate::cel::rules;
     "storageClassName cannot change: a volume keeps its class; make a new object and move the data",
 )])))]
 pub struct Storage {
-    /// Size of the volume of each pod. It cannot shrink, and growing it is not carried out yet.
+    /// Size of the volume of each pod. It may grow, if the StorageClass allows it, while the pods
+    /// run; it cannot shrink.
     #[schemars(extend("x-kubernetes-validations" = rules(&[
         ("quantity(self).isGreaterThan(quantity('0'))", "size must be above 0"),
         (
             "quantity(self).compareTo(quantity(oldSelf)) >= 0",
             "size cannot shrink: a volume never gives back space; make a new object and move the data",
-        ),
-        (
-            "quantity(self).compareTo(quantity(oldSelf)) <= 0",
-            "growing a volume is not carried out yet; make a new object and move the data",
         ),
     ])))]
     pub size: Quantity,

@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::{Child, ChildKind};
 use crate::labels;
 use crate::observation::PodView;
+use crate::volumes::ClaimView;
 
 /// The object a child belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,6 +43,9 @@ impl CachedPod {
     }
 }
 
+/// Namespace, system and instance label.
+pub type Group = (String, String, String);
+
 type ChildKey = (ChildKind, String, String);
 
 #[derive(Debug, Default)]
@@ -49,7 +54,9 @@ struct State {
     /// UID of an object → its children.
     by_owner: HashMap<String, HashSet<ChildKey>>,
     /// Namespace, system and instance label → pods by name.
-    pods: HashMap<(String, String, String), BTreeMap<String, CachedPod>>,
+    pods: HashMap<Group, BTreeMap<String, CachedPod>>,
+    /// Namespace, system and instance label → volume claims by name.
+    claims: HashMap<Group, BTreeMap<String, ClaimView>>,
     /// Kinds whose watch of this namespace (none = all) showed a complete list.
     synced: HashSet<(ChildKind, Option<String>)>,
 }
@@ -186,6 +193,45 @@ impl ChildStore {
         let group =
             (namespace.to_owned(), labels::label_value(system), labels::label_value(object));
         self.lock().pods.get(&group).into_iter().flat_map(|pods| pods.values().cloned()).collect()
+    }
+
+    /// Notes a volume claim and returns the system and the instance to look at when it changed.
+    pub fn apply_claim(&self, claim: &PersistentVolumeClaim) -> Option<Group> {
+        let (group, view) = (pod_group(&claim.metadata)?, ClaimView::of(claim));
+        let mut state = self.lock();
+        let claims = state.claims.entry(group.clone()).or_default();
+        let old = claims.insert(view.name.clone(), view.clone());
+        (old != Some(view)).then_some(group)
+    }
+
+    /// Forgets a volume claim; nobody has to look.
+    pub fn delete_claim(&self, meta: &ObjectMeta) {
+        let Some(group) = pod_group(meta) else { return };
+        let mut state = self.lock();
+        if let Some(claims) = state.claims.get_mut(&group) {
+            claims.remove(&name_of(meta));
+            if claims.is_empty() {
+                state.claims.remove(&group);
+            }
+        }
+    }
+
+    /// A complete list of volume claims has been applied.
+    pub fn synced_claims(&self, scope: Option<&str>, seen: &HashSet<(String, String)>) {
+        self.lock().claims.retain(|group, claims| {
+            if scope.is_none_or(|scope| scope == group.0) {
+                claims.retain(|name, _| seen.contains(&(group.0.clone(), name.clone())));
+            }
+            !claims.is_empty()
+        });
+    }
+
+    /// The volume claims of an object, by name.
+    pub fn claims(&self, namespace: &str, system: &str, object: &str) -> Vec<ClaimView> {
+        let group =
+            (namespace.to_owned(), labels::label_value(system), labels::label_value(object));
+        let state = self.lock();
+        state.claims.get(&group).into_iter().flat_map(|all| all.values().cloned()).collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount,
+};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -18,7 +20,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::runtime::watcher::Event;
 use kube::{Client, Resource, core::PartialObjectMeta};
 
-use super::store::{CachedPod, ChildStore, Owner};
+use super::store::{CachedPod, ChildStore, Group, Owner};
 use super::{Child, ChildKind};
 use crate::labels;
 use crate::liveness::Liveness;
@@ -42,7 +44,7 @@ impl Routes {
         }
     }
 
-    fn pod(&self, (namespace, system, instance): (String, String, String)) {
+    fn pod(&self, (namespace, system, instance): Group) {
         if let Some(triggers) = self.systems.get(&system) {
             triggers.push((namespace, instance));
         }
@@ -88,6 +90,7 @@ impl ChildWatches {
             self.metadata::<PodDisruptionBudget>(Kind::PodDisruptionBudget, each),
             self.workloads::<StatefulSet>(Kind::StatefulSet, each, stateful_set),
             self.workloads::<Deployment>(Kind::Deployment, each, deployment),
+            self.claims(scope.clone()),
             self.pods(scope),
         ]
     }
@@ -101,7 +104,7 @@ impl ChildWatches {
             + Sync
             + 'static,
     {
-        let stream = self.events::<PartialObjectMeta<K>>(scope);
+        let stream = self.events::<PartialObjectMeta<K>>(scope, &labels::managed_by_selector());
         self.follow(kind, scope.map(str::to_owned), stream, |object| {
             Child::new(&object.metadata, None)
         })
@@ -116,13 +119,17 @@ impl ChildWatches {
     where
         K: crate::system::Object,
     {
-        let stream = self.events::<K>(scope);
+        let stream = self.events::<K>(scope, &labels::managed_by_selector());
         self.follow(kind, scope.map(str::to_owned), stream, move |object: &K| {
             Child::new(object.meta(), Some(view(object)))
         })
     }
 
-    fn events<K>(&self, scope: Option<&str>) -> impl Stream<Item = Event<K>> + Send + use<K>
+    fn events<K>(
+        &self,
+        scope: Option<&str>,
+        selector: &str,
+    ) -> impl Stream<Item = Event<K>> + Send + use<K>
     where
         K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
             + Clone
@@ -131,8 +138,7 @@ impl ChildWatches {
             + Send
             + 'static,
     {
-        let selector = labels::managed_by_selector();
-        events(&self.client, scope, Some(&selector), &self.options, &self.liveness)
+        events(&self.client, scope, Some(selector), &self.options, &self.liveness)
     }
 
     fn follow<K: Resource<DynamicType = ()> + Send + 'static>(
@@ -175,8 +181,44 @@ impl ChildWatches {
         .boxed()
     }
 
+    fn claims(&self, scope: Option<String>) -> BoxFuture<'static, ()> {
+        let selector = labels::claims_selector();
+        let stream = self.events::<PersistentVolumeClaim>(scope.as_deref(), &selector);
+        let (store, routes) = (Arc::clone(&self.store), Arc::clone(&self.routes));
+        async move {
+            let mut stream = std::pin::pin!(stream);
+            let mut listed = HashSet::new();
+            while let Some(event) = stream.next().await {
+                let touched = match event {
+                    Event::Init => {
+                        listed.clear();
+                        None
+                    }
+                    Event::InitApply(claim) => {
+                        listed.insert(full_name(&claim.metadata));
+                        store.apply_claim(&claim)
+                    }
+                    Event::Apply(claim) => store.apply_claim(&claim),
+                    Event::Delete(claim) => {
+                        store.delete_claim(&claim.metadata);
+                        None
+                    }
+                    Event::InitDone => {
+                        store.synced_claims(scope.as_deref(), &listed);
+                        listed = HashSet::new();
+                        None
+                    }
+                };
+                if let Some(group) = touched {
+                    routes.pod(group);
+                }
+            }
+        }
+        .boxed()
+    }
+
     fn pods(&self, scope: Option<String>) -> BoxFuture<'static, ()> {
-        let stream = self.events::<Pod>(scope.as_deref());
+        let stream = self.events::<Pod>(scope.as_deref(), &labels::managed_by_selector());
         let (store, routes) = (Arc::clone(&self.store), Arc::clone(&self.routes));
         async move {
             let mut stream = std::pin::pin!(stream);

@@ -14,6 +14,7 @@
 
 mod one;
 pub mod secret;
+mod stateful_set;
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -146,7 +147,7 @@ pub async fn apply(
         services: one.all(ChildKind::Service, services).await?,
         network_policies: one.all(ChildKind::NetworkPolicy, network_policies).await?,
         pdbs: one.all(ChildKind::PodDisruptionBudget, pdbs).await?,
-        stateful_sets: one.all(ChildKind::StatefulSet, stateful_sets).await?,
+        stateful_sets: stateful_set::all(&mut one, stateful_sets).await?,
         deployments: one.all(ChildKind::Deployment, deployments).await?,
         stage: std::marker::PhantomData,
     };

@@ -17,6 +17,8 @@ pub fn operator_rules() -> Vec<PolicyRule> {
         rule("apps", &["statefulsets"], children),
         // Pods are deleted one by one, so that their workload makes them anew from a new template.
         rule("", &["pods"], &["get", "list", "watch", "delete"]),
+        // Claims grow with the spec; they are never deleted by the operator.
+        rule("", &["persistentvolumeclaims"], &["get", "list", "watch", "patch"]),
         // Who is primary is kept in a Lease beside each object with followers.
         rule("coordination.k8s.io", &["leases"], &["get", "create", "update"]),
     ]

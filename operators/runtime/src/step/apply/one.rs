@@ -43,6 +43,14 @@ impl<K> Applicable for K where
 {
 }
 
+/// A child as the server has it.
+pub(super) enum Live {
+    /// Nobody has looked yet.
+    Ask,
+    /// The caller has just looked: its metadata, or none when there is no such child.
+    Seen(Option<Box<ObjectMeta>>),
+}
+
 /// Applies the children of one object.
 pub(super) struct Applier<'a> {
     pub(super) ctx: &'a Context,
@@ -62,18 +70,25 @@ impl<'a> Applier<'a> {
     ) -> Result<Vec<K>, ApplyError> {
         let mut applied = Vec::with_capacity(desired.len());
         for object in desired {
-            applied.push(self.one(kind, object).await?);
+            applied.push(Box::pin(self.one(kind, object)).await?);
         }
         Ok(applied)
     }
 
-    async fn one<K: Applicable>(
+    async fn one<K: Applicable>(&mut self, kind: ChildKind, desired: K) -> Result<K, ApplyError> {
+        let hash = child_hash(&desired);
+        self.one_of(kind, desired, hash, Live::Ask).await
+    }
+
+    /// Applies a child that was built with the content of `hash`.
+    pub(super) async fn one_of<K: Applicable>(
         &mut self,
         kind: ChildKind,
         mut desired: K,
+        hash: String,
+        live: Live,
     ) -> Result<K, ApplyError> {
         let name = desired.name_any();
-        let hash = child_hash(&desired);
         let verdict = self.verdict(kind, &name, &hash);
         if verdict == Verdict::Skip {
             return Ok(desired);
@@ -81,7 +96,10 @@ impl<'a> Applier<'a> {
         desired.annotations_mut().insert(labels::CONTENT_HASH.to_owned(), hash.clone());
         let api: Api<K> = Api::namespaced(self.ctx.client.clone(), &self.identity.namespace);
         self.check_foreign(kind, &name, async {
-            Ok(api.get_metadata_opt(&name).await?.map(|object| object.metadata))
+            match live {
+                Live::Seen(live) => Ok(live.map(|meta| *meta)),
+                Live::Ask => Ok(api.get_metadata_opt(&name).await?.map(|object| object.metadata)),
+            }
         })
         .await?;
         let params = PatchParams::apply(self.ctx.options.field_manager).force();
