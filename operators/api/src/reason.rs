@@ -53,6 +53,8 @@ reasons! {
     WaitingForWindow,
     /// A change needs a restart that waits until `spec.rollout.released` names its revision.
     WaitingForRelease,
+    /// A new release replaces the pods of a few objects at a time; this one has yet to come.
+    WaitingForTurn,
     /// A restart is under way because the spec, the configuration or the image changed.
     RollingOut,
     /// Pods are not all ready yet.

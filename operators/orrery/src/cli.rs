@@ -229,6 +229,9 @@ pub(crate) struct Operator {
     /// Pause between attempts.
     #[arg(long, default_value = "2s", value_parser = duration)]
     pub(crate) lease_retry_period: Duration,
+    /// Objects whose pods a new release of the operator may replace at the same time.
+    #[arg(long, default_value = "4", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) rollouts_at_once: u16,
 }
 
 /// Run a data plane. The operator and `orrery up` start it; there is seldom a reason to do so by hand.

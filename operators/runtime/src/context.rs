@@ -20,6 +20,7 @@ use crate::lease::LeaseOptions;
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
 use crate::redacted::Redacted;
+use crate::rollout::turns::Turns;
 use crate::step::apply::Records;
 use crate::watch::WatchOptions;
 
@@ -38,6 +39,8 @@ pub struct Options {
     pub lease: Option<LeaseOptions>,
     /// Rounds at once per controller.
     pub concurrency: u16,
+    /// Objects whose pods a new release may replace at the same time.
+    pub rollouts_at_once: usize,
     /// Rounds at once in the process.
     pub concurrency_process: usize,
     /// Longest wait for an answer of the API server.
@@ -70,6 +73,7 @@ impl Options {
             instance: instance.to_owned(),
             lease: None,
             concurrency: 8,
+            rollouts_at_once: 4,
             concurrency_process: 64,
             deadline: Duration::from_secs(10),
             poll: Duration::from_secs(1),
@@ -105,6 +109,7 @@ pub struct Context {
     pub liveness: Arc<Liveness>,
     pub permits: Semaphore,
     pub pulses: Arc<Pulses>,
+    pub turns: Turns,
     /// By UID of the object.
     tokens: Mutex<HashMap<String, Token>>,
 }
@@ -130,6 +135,7 @@ impl Context {
         liveness: Arc<Liveness>,
     ) -> Self {
         let permits = Semaphore::new(options.concurrency_process);
+        let turns = Turns::new(options.rollouts_at_once);
         Self {
             client,
             options,
@@ -140,6 +146,7 @@ impl Context {
             liveness,
             permits,
             pulses: Arc::default(),
+            turns,
             tokens: Mutex::default(),
         }
     }
@@ -182,6 +189,7 @@ impl Context {
         self.tokens().remove(owner_uid);
         self.board.forget_engine(owner_uid);
         self.pulses.forget(owner_uid);
+        self.turns.release(owner_uid);
     }
 
     fn tokens(&self) -> std::sync::MutexGuard<'_, HashMap<String, Token>> {

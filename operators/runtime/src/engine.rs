@@ -251,8 +251,11 @@ impl<S: System> Engine<S> {
         seen: &mut Observation,
         reached: &[Reached],
     ) -> Result<(bool, Vec<Notice>), StepError> {
-        let next =
-            if pods.frozen { rollout::Next::Nothing } else { Self::next_pod(object, pods, seen) };
+        let next = if pods.frozen {
+            rollout::Next::Nothing
+        } else {
+            self.next_pod(object, identity, pods, seen)
+        };
         let (mut again, mut notices, mut calm) = (false, Vec::new(), true);
         if let Some(plan) = &mut pods.group {
             plan.leave_primary = next == rollout::Next::LeavePrimary;
@@ -284,7 +287,13 @@ impl<S: System> Engine<S> {
     }
 
     /// Which pod is replaced next.
-    fn next_pod(object: &S::Kind, pods: &PodsPlan, seen: &Observation) -> rollout::Next {
+    fn next_pod(
+        &self,
+        object: &S::Kind,
+        identity: &Identity,
+        pods: &PodsPlan,
+        seen: &Observation,
+    ) -> rollout::Next {
         let group = pods.group.as_ref();
         let grant = group.and_then(|plan| plan.grant.as_ref());
         let asked_hash = pods.asked_hash.as_deref();
@@ -292,9 +301,25 @@ impl<S: System> Engine<S> {
         if states.is_empty() {
             return rollout::Next::Nothing;
         }
-        let now = jiff::Timestamp::now();
-        let allowed = S::engine_spec(object).map(|spec| rollout::allowed(spec, seen, now));
-        rollout::plan(&states, wanted, group.is_some(), &allowed.unwrap_or_default())
+        let uid = identity.uid.as_deref().unwrap_or_default();
+        let turns = &self.ctx.turns;
+        let (spec, now) = (S::engine_spec(object), jiff::Timestamp::now());
+        let allowed = rollout::allowed(spec, seen, now, turns.may(uid));
+        let next = rollout::plan(&states, wanted, group.is_some(), &allowed);
+        match &next {
+            rollout::Next::Nothing if rollout::is_over(&states, wanted) => turns.release(uid),
+            rollout::Next::Replace { .. } | rollout::Next::LeavePrimary
+                if rollout::is_unasked(&states) =>
+            {
+                turns.take(uid);
+            }
+            rollout::Next::Held(Reason::WaitingForTurn, _) => {
+                let key = (identity.namespace.clone(), identity.name.clone());
+                turns.wait(uid, key, &self.triggers);
+            }
+            _ => {}
+        }
+        next
     }
 }
 

@@ -10,6 +10,7 @@
 //! every other pod serves; followers first, highest ordinal first; the primary of a group last, and
 //! only after it handed over.
 
+pub mod turns;
 pub mod window;
 
 use orrery_api::Reason;
@@ -70,7 +71,17 @@ pub fn states(
 }
 
 /// What the spec says about replacing pods that serve.
-pub fn allowed(spec: &EngineSpec, seen: &Observation, now: jiff::Timestamp) -> Allowed {
+pub fn allowed(
+    spec: Option<&EngineSpec>,
+    seen: &Observation,
+    now: jiff::Timestamp,
+    has_turn: bool,
+) -> Allowed {
+    let turn = || {
+        let why = "a new release waits until other objects have taken it";
+        (!has_turn).then(|| (Reason::WaitingForTurn, why.to_owned()))
+    };
+    let Some(spec) = spec else { return Allowed { asked: None, unasked: turn() } };
     let newest = seen.workloads.iter().find_map(|workload| workload.revision.as_deref());
     let newest = newest.unwrap_or_default();
     let gated = spec.rollout.strategy == RolloutStrategy::Gated
@@ -83,8 +94,8 @@ pub fn allowed(spec: &EngineSpec, seen: &Observation, now: jiff::Timestamp) -> A
     // A window that cannot be understood was refused before; if not, nothing happens unasked.
     let is_open = window::is_open(&spec.maintenance_windows, now).unwrap_or(false);
     let why = || "a new release waits for the next maintenance window".to_owned();
-    let unasked = (!is_open).then(|| (Reason::WaitingForWindow, why()));
-    Allowed { asked: None, unasked }
+    let window = (!is_open).then(|| (Reason::WaitingForWindow, why()));
+    Allowed { asked: None, unasked: window.or_else(turn) }
 }
 
 /// How old the template of a pod is.
@@ -97,6 +108,18 @@ pub enum Age {
     Outdated,
     /// Only a new release of the operator asks for another.
     Superseded,
+}
+
+/// Whether every pod that should be there is of the newest template and serves.
+pub fn is_over(pods: &[PodState], wanted: usize) -> bool {
+    let done = |pod: &&PodState| pod.age == Age::Newest && pod.serving && !pod.terminating;
+    pods.iter().filter(done).count() >= wanted
+}
+
+/// Whether pods are to be replaced for a new release alone.
+pub fn is_unasked(pods: &[PodState]) -> bool {
+    let mut old = pods.iter().filter(|pod| pod.age != Age::Newest).peekable();
+    old.peek().is_some() && old.all(|pod| pod.age == Age::Superseded)
 }
 
 /// What is known of one pod.

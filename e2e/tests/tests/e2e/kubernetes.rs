@@ -13,16 +13,16 @@ use orrery_e2e_tests::orrery_binary;
 use orrery_e2e_tests::process::{Process, free_port};
 
 /// Longest wait for something that takes seconds.
-const LIMIT: Duration = Duration::from_mins(2);
+pub(crate) const LIMIT: Duration = Duration::from_mins(2);
 
 /// A namespace with an operator for it, and nodes that run `orrery serve`.
 pub(crate) struct Stage {
     cluster: Cluster,
-    namespace: Namespace,
+    pub(crate) namespace: Namespace,
     pub(crate) operator: Process,
     /// Port of the operator's metrics and probes.
     pub(crate) http: u16,
-    _nodes: Nodes,
+    pub(crate) nodes: Nodes,
     folder: tempfile::TempDir,
 }
 
@@ -63,7 +63,7 @@ impl Stage {
         let http = free_port().expect("a port");
         let image = "registry.example/orrery:test";
         let operator = start(&cluster, &namespace, http, image, folder.path());
-        Some(Self { cluster, namespace, operator, http, _nodes: nodes, folder })
+        Some(Self { cluster, namespace, operator, http, nodes, folder })
     }
 
     /// The operator of another release takes the place of the one that runs.
@@ -121,6 +121,13 @@ impl Stage {
             return Ok(());
         }
         Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// The password of the generated Secret.
+    pub(crate) async fn password(&self, name: &str) -> String {
+        let secret = format!("secret/{name}-kv");
+        let path = "-o=go-template={{.data.password|base64decode}}";
+        self.until(&["get", &secret, path], |text| text.len() > 8).await
     }
 
     /// A connection to the pod, with the password of the generated Secret.

@@ -43,6 +43,7 @@ async fn operate(arguments: cli::Operator) -> anyhow::Result<()> {
 fn options(arguments: cli::Operator) -> Options {
     let mut options = Options::new(&arguments.image, systems::VERSION, &arguments.instance);
     options.namespaces = arguments.namespaces;
+    options.rollouts_at_once = usize::from(arguments.rollouts_at_once);
     options.lease = (!arguments.no_lease).then(|| {
         // Two starts of one pod are two candidates.
         let identity = format!("{}_{}", arguments.instance, start_mark());

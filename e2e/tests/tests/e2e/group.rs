@@ -1,0 +1,170 @@
+//! A primary and its followers on a real API server, while clients write: planned moves, a primary
+//! that is paused, killed, or gone with its node, restarts one by one, fewer followers. Whatever
+//! happens, no acknowledged write is lost and writes go on.
+
+#[path = "group/load.rs"]
+mod load;
+
+use load::Load;
+use orrery_e2e_cluster::{Order, poll};
+use serde_json::Value;
+
+use crate::kubernetes::{LIMIT, Stage};
+
+const SIGSTOP: i32 = 19;
+const SIGCONT: i32 = 18;
+
+fn cluster(spec: &str) -> String {
+    format!(
+        "apiVersion: orrery.dev/v1alpha1\nkind: KVCluster\nmetadata: {{name: a}}\nspec: {spec}\n"
+    )
+}
+
+/// Every write is on two disks before it is acknowledged.
+const LOSSLESS: &str = "followers: 2, synchronousFollowers: 1";
+
+async fn status(stage: &Stage) -> Value {
+    let text = stage.kubectl(&["get", "kvcluster/a", "-o=json"]).await.expect("it is there");
+    serde_json::from_str::<Value>(&text).expect("JSON")["status"].take()
+}
+
+async fn primary(stage: &Stage) -> String {
+    status(stage).await["primary"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Waits until the status names another primary that takes writes.
+async fn moved_from(stage: &Stage, old: &str) -> String {
+    let path = ["get", "kvcluster/a", "-o=jsonpath={.status.primary}"];
+    stage.until(&path, |now| !now.is_empty() && now != old).await
+}
+
+async fn in_sync(stage: &Stage, followers: usize) {
+    let all = poll("every follower is in sync", LIMIT, || async {
+        let status = status(stage).await;
+        let states = status["followers"].as_array().cloned().unwrap_or_default();
+        states.len() == followers && states.iter().all(|follower| follower["state"] == "InSync")
+    });
+    if let Err(error) = all.await {
+        panic!("{error}: {:#}\n{}", status(stage).await, stage.operator.log_tail());
+    }
+}
+
+async fn staged(name: &str, spec: &str, followers: usize) -> Option<(Stage, Load)> {
+    let stage = Stage::new(name).await?;
+    stage.apply(&cluster(&format!("{{{spec}}}"))).await;
+    stage.ready("kvcluster/a").await;
+    in_sync(&stage, followers).await;
+    let load = Load::start(&stage.namespace, "a", &stage.password("a").await);
+    load.goes_on("the first writes").await;
+    Some((stage, load))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_primary_moves_where_the_spec_says_without_loss() {
+    let Some((stage, load)) = staged("move", "followers: 2", 2).await else { return };
+    assert_eq!(primary(&stage).await, "a-kv-0");
+    for to in ["a-kv-2", "a-kv-1", "a-kv-0"] {
+        let spec = format!("{{followers: 2, failover: {{primary: {to}}}}}");
+        stage.apply(&cluster(&spec)).await;
+        let path = ["get", "kvcluster/a", "-o=jsonpath={.status.primary}"];
+        stage.until(&path, |now| now == to).await;
+        load.goes_on(to).await;
+        in_sync(&stage, 2).await;
+    }
+    let history = status(&stage).await;
+    assert!(history["lastFailover"].is_null(), "all of them were asked for: {history}");
+    load.check("three planned moves");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_primary_is_replaced_and_never_writes_again_under_its_epoch() {
+    let Some((stage, load)) = staged("paused", LOSSLESS, 2).await else { return };
+    let old = primary(&stage).await;
+    assert!(stage.nodes.order(stage.namespace.name(), &old, Order::Signal(SIGSTOP)));
+    let new = moved_from(&stage, &old).await;
+    load.goes_on("after the failover").await;
+    let record = status(&stage).await["lastFailover"].take();
+    assert_eq!((record["from"].as_str(), record["to"].as_str()), (Some(&*old), Some(&*new)));
+    assert!(stage.nodes.order(stage.namespace.name(), &old, Order::Signal(SIGCONT)));
+    in_sync(&stage, 2).await;
+    stage.ready("kvcluster/a").await;
+    load.goes_on("after the old primary is back").await;
+    let record = status(&stage).await["lastFailover"].take();
+    assert!(record["lostRecords"].is_i64(), "the old primary tells what only it had: {record}");
+    load.check("a primary paused and continued");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_primary_and_a_deleted_one_cost_no_acknowledged_write() {
+    let Some((stage, load)) = staged("killed", LOSSLESS, 2).await else { return };
+    for round in 0..3 {
+        let old = primary(&stage).await;
+        if round == 1 {
+            stage.kubectl(&["delete", "pod", &old, "--wait=false"]).await.expect("it is deleted");
+            moved_from(&stage, &old).await;
+        } else {
+            assert!(stage.nodes.order(stage.namespace.name(), &old, Order::Crash));
+        }
+        load.goes_on("after the primary died").await;
+        in_sync(&stage, 2).await;
+        stage.ready("kvcluster/a").await;
+    }
+    load.check("a primary killed, deleted and killed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_are_restarted_one_by_one_and_the_primary_last() {
+    let Some((stage, load)) = staged("rolled", LOSSLESS, 2).await else { return };
+    let uids = || async {
+        let path = "-o=jsonpath={.items[*].metadata.uid}";
+        let text = stage.kubectl(&["get", "pods", path]).await.unwrap_or_default();
+        text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = uids().await;
+    assert_eq!(before.len(), 3);
+    stage.apply(&cluster(&format!("{{{LOSSLESS}, restart: again}}"))).await;
+    let all_new = poll("every pod is new", LIMIT, || async {
+        let now = uids().await;
+        now.len() == 3 && now.iter().all(|uid| !before.contains(uid))
+    });
+    if let Err(error) = all_new.await {
+        panic!("{error}: {:#}\n{}", status(&stage).await, stage.operator.log_tail());
+    }
+    stage.ready("kvcluster/a").await;
+    in_sync(&stage, 2).await;
+    load.goes_on("after the restarts").await;
+    load.check("three pods restarted one by one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn followers_come_and_go_and_a_primary_beyond_their_number_hands_over() {
+    let Some((stage, load)) = staged("scaled", "followers: 1", 1).await else { return };
+    stage.apply(&cluster("{followers: 2, failover: {primary: a-kv-2}}")).await;
+    let path = ["get", "kvcluster/a", "-o=jsonpath={.status.primary}"];
+    stage.until(&path, |now| now == "a-kv-2").await;
+    stage.apply(&cluster("{followers: 1}")).await;
+    stage.until(&path, |now| now != "a-kv-2").await;
+    let pods = ["get", "pods", "-o=name"];
+    stage.until(&pods, |text| text.lines().count() == 2).await;
+    in_sync(&stage, 1).await;
+    load.goes_on("with one follower").await;
+    load.check("from one follower to two and back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_primary_is_not_replaced_when_that_could_lose_writes() {
+    let Some((stage, load)) = staged("blocked", "followers: 1", 1).await else { return };
+    let old = primary(&stage).await;
+    assert!(stage.nodes.order(stage.namespace.name(), &old, Order::Signal(SIGSTOP)));
+    let reason = "-o=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}";
+    stage.until(&["get", "kvcluster/a", reason], |text| text == "FailoverBlocked").await;
+    let message = "-o=jsonpath={.status.conditions[?(@.type==\"Ready\")].message}";
+    let why = stage.kubectl(&["get", "kvcluster/a", message]).await.expect("a message");
+    assert!(why.contains("AllowLoss") && why.contains("position"), "{why}");
+    stage.apply(&cluster("{followers: 1, failover: {policy: AllowLoss}}")).await;
+    moved_from(&stage, &old).await;
+    load.goes_on("after a failover that may lose").await;
+    assert!(stage.nodes.order(stage.namespace.name(), &old, Order::Signal(SIGCONT)));
+    in_sync(&stage, 1).await;
+    load.stop();
+}
