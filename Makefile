@@ -25,7 +25,7 @@ lint: ## Formatting, clippy, dependency gates, generated files, charts
 	@scripts/lint
 
 .PHONY: generate
-generate: ## Write crds/, the chart's copy and docs/kinds/ from the types
+generate: ## Write crds/, chart files and docs that are made from the code
 	@$(CARGO) xtask generate
 
 .PHONY: conformance-kv

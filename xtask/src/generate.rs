@@ -1,5 +1,5 @@
 //! Committed files that are made from the code: CRDs, the chart's copy of them, the operator's
-//! RBAC rules, the pages of the kinds. `write` makes them, `check` fails when one differs.
+//! RBAC rules, the pages of the kinds, alerts and dashboards. `write` makes them, `check` fails when one differs.
 
 use std::path::Path;
 
@@ -38,6 +38,7 @@ fn files() -> Vec<(String, String)> {
     let mut files: Vec<(String, String)> = crds.iter().map(chart_copy).collect();
     files.extend(crds);
     files.extend(orrery_api::generate::doc_files());
+    files.extend(crate::observe::files());
     files.push(rules("rules.yaml", &operator_rules()));
     files.push(rules("leader-rules.yaml", &leader_rules()));
     files

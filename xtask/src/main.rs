@@ -4,6 +4,7 @@
 mod gates;
 mod generate;
 mod image;
+mod observe;
 #[cfg(feature = "protocol")]
 mod protocol;
 
@@ -14,7 +15,7 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 usage: cargo xtask <chore>
 
-  generate            write crds/, the chart's copy and docs/kinds/ from the types
+  generate            write crds/, chart files and docs that are made from the code
   generate --check    fail when a committed file differs from what the types say
   protocol            regenerate the management protocol (needs --features protocol)
   gates               check the dependency rules (no aws-lc-sys, no openssl, no kube in data planes)

@@ -26,4 +26,5 @@ mod serve;
 mod server;
 
 pub use config::Unusable;
+pub use metrics::metrics_text;
 pub use serve::{ServeArgs, ServeError, run};

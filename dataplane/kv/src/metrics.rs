@@ -2,8 +2,10 @@
 //!
 //! The loop stores whole values now and then; nobody ever waits for it.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use orrery_kit::health::Health;
 use prometheus_client::collector::Collector;
@@ -11,6 +13,8 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+
+use crate::process;
 
 /// One figure.
 #[derive(Debug, Default)]
@@ -53,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) writable: Figure,
     pub(crate) snapshot_position: Figure,
     pub(crate) operations_per_second: Figure,
+    /// 0 when there is no limit.
+    pub(crate) memory_limit_bytes: Figure,
 }
 
 impl Shared {
@@ -92,8 +98,14 @@ impl Shared {
         ]
     }
 
-    fn gauges(&self) -> [(&'static str, &'static str, &Figure); 8] {
+    fn gauges(&self) -> [(&'static str, &'static str, &Figure); 10] {
         [
+            ("writable", "1 while writes are accepted", &self.writable),
+            (
+                "memory_limit_bytes",
+                "Memory keys may take; 0 without a limit",
+                &self.memory_limit_bytes,
+            ),
             ("connected_clients", "Connected clients", &self.connected_clients),
             ("keys", "Keys in all databases", &self.keys),
             ("used_memory_bytes", "Memory of keys and values", &self.used_bytes),
@@ -110,26 +122,65 @@ impl Shared {
     }
 }
 
+/// What is asked for when the figures are: whether clients are served, since when the process
+/// runs, how full its volume is.
 #[derive(Debug)]
-struct Exporter(Arc<Shared>);
+struct Exporter {
+    shared: Arc<Shared>,
+    data: PathBuf,
+    started_seconds: i64,
+}
+
+impl Exporter {
+    fn asked(&self) -> Vec<(&'static str, &'static str, i64)> {
+        let ready = i64::from(self.shared.health.readiness().ready);
+        let mut figures = vec![
+            ("ready", "1 while clients are served", ready),
+            ("start_time_seconds", "Start of the process in Unix time", self.started_seconds),
+        ];
+        if let Some((size, available)) = process::volume_bytes(&self.data) {
+            figures.push(("volume_size_bytes", "Size of the data volume", size as i64));
+            let help = "Free space of the data volume";
+            figures.push(("volume_available_bytes", help, available as i64));
+        }
+        figures
+    }
+}
 
 impl Collector for Exporter {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        for (name, help, figure) in self.0.counters() {
+        for (name, help, figure) in self.shared.counters() {
             let metric = ConstCounter::new(figure.get());
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
         }
-        for (name, help, figure) in self.0.gauges() {
+        for (name, help, figure) in self.shared.gauges() {
             let metric = ConstGauge::new(figure.get() as i64);
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+        }
+        for (name, help, figure) in self.asked() {
+            let metric = ConstGauge::new(figure);
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
         }
         Ok(())
     }
 }
 
-/// A registry with the figures of a shard under `orrery_kv_…`.
-pub(crate) fn registry(shared: Arc<Shared>) -> Arc<Mutex<Registry>> {
+/// A registry with the figures of a shard under `orrery_kv_…`; `data` is the folder on its volume.
+pub(crate) fn registry(shared: Arc<Shared>, data: PathBuf) -> Arc<Mutex<Registry>> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let started_seconds = now.map_or(0, |now| now.as_secs() as i64);
     let mut registry = Registry::with_prefix("orrery_kv");
-    registry.register_collector(Box::new(Exporter(shared)));
+    registry.register_collector(Box::new(Exporter { shared, data, started_seconds }));
     Arc::new(Mutex::new(registry))
+}
+
+/// Every metric of this data plane in the text format, with the values of an idle process: what
+/// `docs/metrics.md` is made from.
+pub fn metrics_text() -> String {
+    let registry = registry(Arc::new(Shared::default()), PathBuf::from("."));
+    let registry = registry.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry)
+        .expect("writing to a String does not fail");
+    text
 }

@@ -1,5 +1,6 @@
 //! What the operating system knows about this process.
 
+use std::path::Path;
 use std::sync::OnceLock;
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -31,6 +32,14 @@ pub(crate) fn resident_bytes() -> u64 {
         .and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok())
         .unwrap_or(0);
     pages * page_bytes()
+}
+
+/// Size and free space, in bytes, of the volume that a folder is on; none when the system does not
+/// say.
+pub(crate) fn volume_bytes(folder: &Path) -> Option<(u64, u64)> {
+    let volume = nix::sys::statvfs::statvfs(folder).ok()?;
+    let block = volume.fragment_size();
+    Some((volume.blocks() * block, volume.blocks_available() * block))
 }
 
 /// Memory of the machine in bytes; 0 when the system does not say.

@@ -79,7 +79,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
             token: secrets.get("management-token")?,
         },
         Arc::new(operand),
-        metrics::registry(Arc::clone(&shared)),
+        metrics::registry(Arc::clone(&shared), args.data.clone()),
         shared.health.clone(),
     )?;
     shared.health.set_not_ready("Recovering", "reading the journal");

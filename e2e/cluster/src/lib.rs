@@ -10,6 +10,7 @@ mod cache;
 mod cluster;
 mod control_plane;
 mod error;
+mod fetched;
 mod go;
 mod kubeconfig;
 mod namespace;
@@ -26,6 +27,7 @@ mod wait;
 pub use cluster::Cluster;
 pub use control_plane::Options;
 pub use error::ClusterError;
+pub use fetched::{debian_program, go_module, go_program};
 pub use namespace::Namespace;
 pub use node::{
     ContainerState, Ended, MarkOnly, Nodes, Order, Phase, PodRunner, PodState, Rule, RuleGuard,

@@ -8,12 +8,16 @@ mod charts;
 mod clients;
 #[path = "e2e/group.rs"]
 mod group;
+#[path = "e2e/judges.rs"]
+mod judges;
 #[path = "e2e/kubernetes.rs"]
 mod kubernetes;
 #[path = "e2e/kv.rs"]
 mod kv;
 #[path = "e2e/lifecycle.rs"]
 mod lifecycle;
+#[path = "e2e/monitoring.rs"]
+mod monitoring;
 #[path = "e2e/not_run.rs"]
 mod not_run;
 #[path = "e2e/refused.rs"]

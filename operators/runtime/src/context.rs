@@ -186,6 +186,7 @@ impl Context {
     /// Forgets what was kept for an object that is gone.
     pub fn forget(&self, owner_uid: &str) {
         self.records.forget(owner_uid);
+        self.metrics.object_gone(owner_uid);
         self.tokens().remove(owner_uid);
         self.board.forget_engine(owner_uid);
         self.pulses.forget(owner_uid);

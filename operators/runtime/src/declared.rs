@@ -18,7 +18,7 @@ use tracing::info;
 use crate::board::Key;
 use crate::context::Context;
 use crate::controller::{Guarded, Next, Reconcile};
-use crate::engine::{Engine, ready_change, tell_malformed};
+use crate::engine::{Engine, count, ready_change, tell_malformed};
 use crate::events::{Events, Notice};
 use crate::observation::Acceptance;
 use crate::status::declared::{DeclaredProgress, summarise};
@@ -70,6 +70,7 @@ impl<D: Declared> DeclaredKind<D> {
         let now = Time::new(jiff::Timestamp::now());
         let common = summarise(generation, before, &progress, now);
         notices.extend(ready_change(before, &common));
+        count(&self.ctx, object, &common);
         let new = D::summary(object, common, answer.as_ref());
         write_status(&self.ctx, &self.statuses, object, stored.as_ref(), new).await?;
         let about = object.object_ref(&());
@@ -185,7 +186,9 @@ impl<D: Declared> DeclaredKind<D> {
         let Some(object) = change.object() else { return };
         if change.new.is_none() {
             self.ctx.board.forget(self.kind, &key_of(&**object));
-            self.statuses.forget(object.meta().uid.as_deref().unwrap_or_default());
+            let uid = object.meta().uid.as_deref().unwrap_or_default();
+            self.statuses.forget(uid);
+            self.ctx.metrics.object_gone(uid);
         }
         self.triggers.push(key_of(&**object));
         let mut engines: Vec<(String, String)> = [&change.old, &change.new]

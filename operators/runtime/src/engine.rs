@@ -226,6 +226,7 @@ impl<S: System> Engine<S> {
         // What keeps a volume from growing is no object of ours that a watch would show.
         let settled = is_settled(&common.conditions) && synced && seen.growing.is_none();
         let change = ready_change(before, &common);
+        count(&self.ctx, object, &common);
         let new = S::summary(object, common, &seen);
         write_status(&self.ctx, &self.statuses, object, stored.as_ref(), new).await?;
         let about = object.object_ref(&());
@@ -343,6 +344,12 @@ async fn replace(
         Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
         Err(source) => Err(GroupError::Replace { name: name.to_owned(), source }),
     }
+}
+
+/// Counts the object under what its status says.
+pub(crate) fn count<K: Object>(ctx: &Context, object: &K, common: &CommonStatus) {
+    let uid = object.meta().uid.as_deref().unwrap_or_default();
+    ctx.metrics.object(&K::kind(&()), uid, &common.conditions);
 }
 
 /// The event that goes with a change of the summary.

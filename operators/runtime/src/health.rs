@@ -41,6 +41,8 @@ impl Health {
 }
 
 async fn metrics(State(health): State<Health>) -> impl IntoResponse {
+    let (heard, deaf, stuck) = health.liveness.counts(health.silence_max);
+    health.metrics.set_watches(heard, deaf, stuck);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], health.metrics.encode())
 }

@@ -84,6 +84,13 @@ impl Liveness {
         })
     }
 
+    /// How many watches heard from the server lately, are deaf, and are stuck as well.
+    pub fn counts(&self, silence_max: Duration) -> (usize, usize, usize) {
+        let all = self.lock().watches.len();
+        let deaf = self.deaf(silence_max).len();
+        (all.saturating_sub(deaf), deaf, self.stuck(silence_max).len())
+    }
+
     fn silent(&self, is_silent: impl Fn(&Signs) -> bool) -> Vec<String> {
         let state = self.lock();
         let silent = state.watches.iter().filter(|(_, signs)| is_silent(signs));
@@ -113,6 +120,7 @@ mod tests {
         }
         assert_eq!(liveness.stuck(SILENCE), ["/services"]);
         assert_eq!(liveness.deaf(SILENCE), ["/services"]);
+        assert_eq!(liveness.counts(SILENCE), (1, 1, 1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,10 +2,13 @@
 //! and alerts work.
 //!
 //! Must not: carry labels from user input. A round is measured by a guard that records when it is
-//! dropped, so a cancelled round counts too.
+//! dropped, so a cancelled round counts too. What a figure means is its help text, from which
+//! `docs/metrics.md` is made.
 //!
 //! kube does not show its queue. `workqueue_depth` is the number of objects that were triggered and
 //! not yet started; timed re-queues appear when they start.
+
+mod objects;
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -19,6 +22,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
+
+use objects::Objects;
 
 /// Seconds: 10 ms to a minute.
 const ROUND_BUCKETS_SECONDS: [f64; 12] =
@@ -53,6 +58,11 @@ struct RequestLabels {
     code: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
 /// All figures of the process; one registry.
 #[derive(Debug)]
 pub struct Metrics {
@@ -68,6 +78,8 @@ pub struct Metrics {
     queue_retries: Family<NameLabel, Counter>,
     leader: Family<NameLabel, Gauge>,
     requests: Family<RequestLabels, Counter>,
+    watches: Family<StateLabel, Gauge>,
+    objects: Objects,
     waiting: Mutex<HashSet<(&'static str, String)>>,
     writes: AtomicU64,
 }
@@ -87,10 +99,13 @@ impl Default for Metrics {
             queue_retries: Family::default(),
             leader: Family::default(),
             requests: Family::default(),
+            watches: Family::default(),
+            objects: Objects::default(),
             waiting: Mutex::default(),
             writes: AtomicU64::new(0),
         };
         metrics.register();
+        metrics.set_leader("orrery", false);
         metrics
     }
 }
@@ -116,7 +131,9 @@ impl Metrics {
             "workqueue_retries", "Rounds repeated after a failure", queue_retries;
             "leader_election_master_status", "1 while this process leads", leader;
             "rest_client_requests", "Calls to the API server by method and code", requests;
+            "orrery_watches", "Watches by state: heard from lately, deaf (not heard from), stuck (not even asking)", watches;
         );
+        self.registry.register_collector(Box::new(self.objects.clone()));
     }
 
     /// Everything in the OpenMetrics text format.
@@ -139,6 +156,23 @@ impl Metrics {
     /// Writes sent to the API server so far, events and status included.
     pub fn writes(&self) -> u64 {
         self.writes.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// How many watches heard from the server lately, did not, and do not even ask any more.
+    pub fn set_watches(&self, heard: usize, deaf: usize, stuck: usize) {
+        for (state, count) in [("heard", heard), ("deaf", deaf), ("stuck", stuck)] {
+            self.watches.get_or_create(&StateLabel { state }).set(count as i64);
+        }
+    }
+
+    /// The conditions of an object as they were written last.
+    pub fn object(&self, kind: &str, uid: &str, conditions: &[orrery_api::Condition]) {
+        self.objects.set(kind, uid, conditions);
+    }
+
+    /// An object is gone.
+    pub fn object_gone(&self, uid: &str) {
+        self.objects.forget(uid);
     }
 
     /// Whether this process leads.
@@ -245,5 +279,11 @@ mod tests {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
         assert_eq!(metrics.writes(), 1);
+    }
+
+    #[test]
+    fn a_process_that_never_led_says_that_it_does_not() {
+        let text = Metrics::default().encode();
+        assert!(text.contains("leader_election_master_status{name=\"orrery\"} 0"), "{text}");
     }
 }

@@ -208,6 +208,7 @@ impl Shard {
         shared.rejected_connections.set(self.stats.connections_rejected);
         shared.keys.set(self.machine.databases().iter().map(|db| db.len() as u64).sum());
         shared.used_bytes.set(self.machine.used_bytes());
+        shared.memory_limit_bytes.set(self.settings.number("maxmemory") as u64);
         shared.resident_bytes.set(process::resident_bytes());
         shared.hits.set(stats.keyspace_hits);
         shared.misses.set(stats.keyspace_misses);
