@@ -37,11 +37,19 @@ pub(crate) struct Committer {
     last: u64,
     /// Whether records were written that no mark vouches for.
     unmarked: bool,
+    /// Epoch of the last record committed. A mark repeats it: one with the epoch of the owner would
+    /// stand in the way of records of an older epoch that a later leader still has to hand over.
+    epoch: u64,
 }
 
 impl Committer {
-    pub(crate) fn new(shared: Arc<Shared>, active: Option<Active>, unmarked: bool) -> Self {
-        Self { shared, active, group: Vec::new(), last: 0, unmarked }
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        active: Option<Active>,
+        unmarked: bool,
+        epoch: u64,
+    ) -> Self {
+        Self { shared, active, group: Vec::new(), last: 0, unmarked, epoch }
     }
 
     /// Commits one group, if any waits.
@@ -103,8 +111,7 @@ impl Committer {
             return;
         }
         let durable = self.shared.durable();
-        let epoch = self.shared.epoch.load(Ordering::Acquire);
-        frame::encode_mark(&mut self.group, durable, epoch);
+        frame::encode_mark(&mut self.group, durable, self.epoch);
         if let Err(error) = self.commit(durable) {
             tracing::warn!(error = %error.chain(), "failed to mark the end of the journal");
         }
@@ -123,7 +130,7 @@ impl Committer {
             segment::begin(&self.shared, watermark + 1, epoch)?
         };
         let active = self.active.insert(active);
-        frame::stamp(&mut self.group, active.seed, watermark);
+        let epoch = frame::stamp(&mut self.group, active.seed, watermark);
         active.write(&mut self.group).map_err(|e| JournalError::io("write", &active.name, e))?;
         active.sync().map_err(|source| JournalError::Io {
             action: "sync",
@@ -131,6 +138,7 @@ impl Committer {
             source: source.into(),
         })?;
         active.offset += bytes as u64;
+        self.epoch = epoch;
         let shared = &self.shared;
         shared.spares.hurry(active.is_half_full(shared.options.segment_bytes));
         Ok(())

@@ -102,6 +102,14 @@ pub enum JournalError {
         /// The version known here.
         known: u32,
     },
+    /// The records asked for were removed after a snapshot; begin with that.
+    #[error("the records behind position {after} were removed: the oldest is {oldest}")]
+    Trimmed {
+        /// Behind which position records were asked for.
+        after: Position,
+        /// The oldest position there is.
+        oldest: Position,
+    },
     /// A snapshot is already being written.
     #[error("failed to begin a snapshot: one is already being written")]
     SnapshotBusy,

@@ -79,17 +79,20 @@ pub(crate) fn encode_mark(into: &mut Vec<u8>, position: u64, epoch: u64) {
 }
 
 /// Completes every frame of a group with its watermark and header CRC. Done when the group is
-/// formed, because only then is it known where it goes and what is durable.
-pub(crate) fn stamp(group: &mut [u8], seed: u32, watermark: u64) {
-    let mut rest = group;
+/// formed, because only then is it known where it goes and what is durable. Gives the epoch of the
+/// last one.
+pub(crate) fn stamp(group: &mut [u8], seed: u32, watermark: u64) -> u64 {
+    let (mut rest, mut epoch) = (group, 0);
     while rest.len() >= FRAME_HEADER_BYTES {
         let bytes = frame_bytes(u32_at(rest, 8) as usize);
         rest[24..32].copy_from_slice(&watermark.to_le_bytes());
         let crc = crc32c::crc32c_append(seed, &rest[4..FRAME_HEADER_BYTES]);
         rest[..4].copy_from_slice(&crc.to_le_bytes());
+        epoch = u64_at(rest, 40);
         rest = &mut rest[bytes..];
     }
     debug_assert!(rest.is_empty(), "a group is a sequence of whole frames");
+    epoch
 }
 
 /// The epoch of the first frame of a group.

@@ -14,8 +14,8 @@ use crate::recovery::{self, Found};
 use crate::shared::Shared;
 use crate::wait::WaitDurable;
 use crate::{
-    Disk, Epoch, JournalError, Options, Position, RECORD_BYTES_MAX, Record, Recovery, Scrubber,
-    SnapshotWriter, epoch, frame, trim,
+    Disk, Epoch, Feed, JournalError, Options, Position, RECORD_BYTES_MAX, Record, Recovery,
+    Scrubber, SnapshotWriter, epoch, frame, trim,
 };
 
 /// Who turns the committer and the preparer.
@@ -35,6 +35,8 @@ pub struct Journal {
     pending: Vec<u8>,
     /// Position of the last record appended.
     last: u64,
+    /// Its epoch, or that of the segment it would lie in.
+    last_epoch: u64,
     epoch: u64,
 }
 
@@ -69,7 +71,7 @@ impl Journal {
             _ => JournalError::io("lock", "the folder", error),
         })?;
         let found = recovery::recover(&disk, &options)?;
-        let Found { files, spares, epoch, snapshot, last, active, marked } = found;
+        let Found { files, spares, epoch, snapshot, last, last_epoch, active, marked } = found;
         let recovery =
             Recovery::new(Arc::clone(&disk), options.shard, snapshot, last, &files.segments);
         let shared = Arc::new(Shared::new(disk, options, lock, files, last, epoch));
@@ -77,21 +79,35 @@ impl Journal {
         if snapshot > 0 {
             trim::run(&shared);
         }
-        let committer = Committer::new(Arc::clone(&shared), active, !marked);
+        let committer = Committer::new(Arc::clone(&shared), active, !marked, last_epoch);
         let preparer = Preparer::new(Arc::clone(&shared));
         let crew = if shared.options.threaded {
             start(&shared, committer, preparer)?
         } else {
             Crew::Inline(Box::new((committer, preparer)))
         };
-        let journal = Self { shared, crew, pending: Vec::new(), last, epoch };
+        let journal = Self { shared, crew, pending: Vec::new(), last, last_epoch, epoch };
         Ok(Opened { journal, recovery })
     }
 
     /// Copies a record into the pending group and gives the position it will have. Durable is it
     /// only once [`durable`](Self::durable) says so. After an error nothing has changed.
     pub fn append(&mut self, record: Record<'_>) -> Result<Position, JournalError> {
+        self.append_under(Epoch(self.epoch), record)
+    }
+
+    /// As [`append`](Self::append), keeping the epoch of the leader whose record this is. It must
+    /// lie between that of the record before and that of this journal, else it is `Fenced`.
+    pub fn append_under(
+        &mut self,
+        epoch: Epoch,
+        record: Record<'_>,
+    ) -> Result<Position, JournalError> {
         self.check_open()?;
+        if epoch.0 < self.last_epoch || epoch.0 > self.epoch {
+            let held = if epoch.0 > self.epoch { self.epoch } else { self.last_epoch };
+            return Err(JournalError::Fenced { held: Epoch(held), asked: epoch });
+        }
         let bytes = record.body.len();
         if bytes > RECORD_BYTES_MAX {
             return Err(JournalError::TooLarge { bytes });
@@ -101,9 +117,10 @@ impl Journal {
         if queued_bytes > 0 && queued_bytes + bytes > self.shared.options.queue_bytes_max {
             return Err(JournalError::QueueFull { queued_bytes });
         }
-        frame::encode(&mut self.pending, self.last + 1, self.epoch, &record);
+        frame::encode(&mut self.pending, self.last + 1, epoch.0, &record);
         self.shared.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
         self.last += 1;
+        self.last_epoch = epoch.0;
         Ok(Position(self.last))
     }
 
@@ -197,6 +214,11 @@ impl Journal {
     /// Checks sealed segments and snapshots while the journal runs.
     pub fn scrubber(&self) -> Scrubber {
         Scrubber { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Reads snapshots and records beside the running journal, from any thread.
+    pub fn feed(&self) -> Feed {
+        Feed { shared: Arc::clone(&self.shared) }
     }
 
     /// One step of the committer or the preparer, for a journal without threads. `false` when there

@@ -32,6 +32,7 @@ mod shared;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod snapshot;
+mod tail;
 mod trim;
 mod wait;
 mod walk;
@@ -42,7 +43,8 @@ pub use journal::{Journal, Opened};
 pub use options::{Options, RECORD_BYTES_MAX};
 pub use replay::{Entry, Recovery};
 pub use scrub::{Damage, Scrubber, scrub};
-pub use snapshot::{SnapshotReader, SnapshotWriter};
+pub use snapshot::{CopyWriter, SnapshotReader, SnapshotWriter};
+pub use tail::{Feed, Tail};
 pub use wait::WaitDurable;
 
 /// The index of a record in its journal. The first record is 1; 0 stands for "nothing yet".

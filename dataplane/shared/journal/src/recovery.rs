@@ -39,6 +39,8 @@ pub(crate) struct Found {
     pub(crate) snapshot: u64,
     /// Position of the last record.
     pub(crate) last: u64,
+    /// No record appended from now on may have a lower epoch.
+    pub(crate) last_epoch: u64,
     /// Where to go on writing; `None` if the last segment ends in a tear.
     pub(crate) active: Option<Active>,
     /// Whether the last record is vouched for by a mark.
@@ -86,11 +88,12 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &Options) -> Result<Found, 
         return Err(JournalError::corrupt(walked.last, EPOCH_FILE, reason));
     }
     Ok(Found {
-        files: Files { segments: listing.segments, snapshots: usable },
+        files: Files { segments: listing.segments, snapshots: usable, ..Files::default() },
         spares: listing.spares,
         epoch,
         snapshot,
         last: walked.last,
+        last_epoch: walked.epoch,
         active: walked.active,
         marked: walked.marked,
     })
@@ -112,14 +115,15 @@ fn create(disk: &dyn Disk, options: &Options, listing: &Listing) -> Result<Found
     if !fresh || !listing.snapshots.is_empty() {
         return Err(JournalError::corrupt(0, EPOCH_FILE, "the epoch is missing"));
     }
-    let active = segment::begin_first(disk, options, 0)?;
+    let active = segment::begin_first(disk, options, 1, 0)?;
     epoch::store(disk, options.shard, 0)?;
     Ok(Found {
-        files: Files { segments: vec![1], snapshots: Vec::new() },
+        files: Files { segments: vec![1], ..Files::default() },
         spares: listing.spares.clone(),
         epoch: 0,
         snapshot: 0,
         last: 0,
+        last_epoch: 0,
         active: Some(active),
         marked: true,
     })

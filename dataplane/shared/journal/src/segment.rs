@@ -85,13 +85,14 @@ pub(crate) fn begin(shared: &Shared, first: u64, epoch: u64) -> Result<Active, J
     Ok(active)
 }
 
-/// Begins the very first segment of a folder.
+/// Begins the very first segment of a folder; its first record will be `first`.
 pub(crate) fn begin_first(
     disk: &dyn Disk,
     options: &Options,
+    first: u64,
     epoch: u64,
 ) -> Result<Active, JournalError> {
-    let header = SegmentHeader { shard: options.shard, epoch, first: 1, salt: disk.nonce() };
+    let header = SegmentHeader { shard: options.shard, epoch, first, salt: disk.nonce() };
     let spare = make_hastily(disk, options, &header)?;
     install(disk, spare, &header, options)
 }

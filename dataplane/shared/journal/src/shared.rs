@@ -2,6 +2,7 @@
 //!
 //! The committer alone moves `durable`; whoever first fails sets `failed`, once.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -20,6 +21,10 @@ pub(crate) struct Files {
     pub(crate) segments: Vec<u64>,
     /// Positions of the snapshots that count.
     pub(crate) snapshots: Vec<u64>,
+    /// Who reads along, by number: the last position each has had.
+    pub(crate) tails: BTreeMap<u64, u64>,
+    /// Number of the next one.
+    pub(crate) next_tail: u64,
 }
 
 pub(crate) struct Shared {

@@ -17,12 +17,15 @@
 //! followed by its content, and the content. The trailer is a length of 0, the CRC32C of the 16
 //! bytes that follow, the number of chunks (8 bytes), and the sum of their lengths (8 bytes).
 
+mod copy;
+mod image;
 mod reader;
 mod writer;
 
 use crate::JournalError;
 use crate::format::{VERSION, u32_at, u64_at};
 
+pub use copy::CopyWriter;
 pub use reader::SnapshotReader;
 pub use writer::SnapshotWriter;
 

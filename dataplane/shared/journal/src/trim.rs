@@ -7,7 +7,12 @@ use crate::format::{Name, segment_name, snapshot_name};
 use crate::prepare::{Spare, remove};
 use crate::shared::{Files, Shared};
 
-/// Forgets superfluous snapshots and segments; gives those segments.
+/// Segments kept for readers below what recovery needs: at the usual size of a segment 1 GiB. Who
+/// is further behind has to begin with a snapshot.
+const HELD_SEGMENTS_MAX: usize = 16;
+
+/// Forgets superfluous snapshots and segments; gives those segments. What a [`Tail`](crate::Tail)
+/// still has to read stays, within a bound.
 ///
 /// The journal keeps the tail of the oldest snapshot kept. While there are fewer snapshots than
 /// are to be kept, the empty state before the first record counts as one.
@@ -18,6 +23,9 @@ fn forget(files: &mut Files, kept: usize) -> (u64, Vec<u64>) {
     let floor = files.snapshots.first().copied().filter(|_| whole).unwrap_or(0);
     // A segment lies wholly at or below the floor if the next one begins at most one above it.
     let gone = files.segments.windows(2).take_while(|pair| pair[1] <= floor + 1).count();
+    let read = files.tails.values().min().copied().unwrap_or(u64::MAX);
+    let unread = files.segments.windows(2).take_while(|pair| pair[1] - 1 <= read).count();
+    let gone = gone.min(unread.max(gone.saturating_sub(HELD_SEGMENTS_MAX)));
     (floor, files.segments.drain(..gone).collect())
 }
 
@@ -76,7 +84,22 @@ mod tests {
     use super::*;
 
     fn files(segments: &[u64], snapshots: &[u64]) -> Files {
-        Files { segments: segments.to_vec(), snapshots: snapshots.to_vec() }
+        Files { segments: segments.to_vec(), snapshots: snapshots.to_vec(), ..Files::default() }
+    }
+
+    #[test]
+    fn what_a_reader_still_needs_stays_within_a_bound() {
+        let mut few = files(&[1, 11, 21, 31], &[40]);
+        few.tails.insert(0, 15);
+        assert_eq!(forget(&mut few, 1), (40, vec![1]));
+        few.tails.insert(0, 20);
+        assert_eq!(forget(&mut few, 1), (40, vec![11]));
+        few.tails.clear();
+        assert_eq!(forget(&mut few, 1), (40, vec![21]));
+        let firsts: Vec<u64> = (0..30).map(|n| 1 + n * 10).collect();
+        let mut many = files(&firsts, &[500]);
+        many.tails.insert(0, 0);
+        assert_eq!(forget(&mut many, 1).1.len(), 29 - HELD_SEGMENTS_MAX);
     }
 
     #[test]

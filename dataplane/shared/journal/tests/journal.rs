@@ -14,3 +14,5 @@ mod real_disk;
 mod rule;
 #[path = "journal/simulation.rs"]
 mod simulation;
+#[path = "journal/tail.rs"]
+mod tail;

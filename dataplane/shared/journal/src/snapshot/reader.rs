@@ -55,6 +55,11 @@ impl SnapshotReader {
         Position(self.at)
     }
 
+    /// Bytes of the whole file: a little more than its content.
+    pub fn file_bytes(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
     /// Loads the next chunk, or finds the trailer.
     fn load(&mut self) -> io::Result<()> {
         let mut header = [0; CHUNK_HEADER_BYTES];
