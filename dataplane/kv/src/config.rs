@@ -30,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) unix_socket: Option<PathBuf>,
     /// Allows the harmless part of `DEBUG`, for test suites.
     pub(crate) debug_commands: bool,
+    /// It is one of several and waits to be told its role.
+    pub(crate) is_grouped: bool,
 }
 
 /// Refused a configuration file.
@@ -86,6 +88,7 @@ impl TryFrom<KvConfig> for Config {
             snapshot_after_bytes: snapshot_after as u64,
             unix_socket: unix_socket.map(PathBuf::from),
             debug_commands: file.debug_commands.unwrap_or(false),
+            is_grouped: file.group.unwrap_or(false),
         })
     }
 }

@@ -5,6 +5,7 @@
 //! | the machine: keys, commands, effects; pure | `machine`, `keyspace`, `commands`, `effects`, `namespaces`, `eviction` |
 //! | the server: sockets, sessions, gating | `server` |
 //! | what survives: journal, snapshots, recovery | `persistence`, `rdb` |
+//! | primary and followers | `replication`, `server::group` |
 //! | the operator's side: management, metrics | `operand`, `metrics`, `config` |
 //!
 //! [`run`] is the whole process.
@@ -22,6 +23,7 @@ mod operand;
 mod persistence;
 mod process;
 pub mod rdb;
+mod replication;
 mod serve;
 mod server;
 

@@ -213,6 +213,11 @@ impl Machine {
         self.pending.durable(position);
     }
 
+    /// Reads wait until everything up to `position` is durable, whatever was said before.
+    pub fn hold_back(&mut self, position: u64) {
+        self.pending.hold_back(position);
+    }
+
     /// The time of the batch, in milliseconds since the epoch.
     pub fn now_ms(&self) -> i64 {
         self.now_ms

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use orrery_kit::health::Health;
+pub(crate) use orrery_kit::health::Readiness;
+use orrery_operand::v1::{Follower, Link};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -30,11 +32,28 @@ impl Figure {
     }
 }
 
+/// What `Report` says about role, epochs and links. The numbers are those of its message.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct View {
+    pub(crate) role: i32,
+    pub(crate) epoch: u64,
+    pub(crate) durable_epoch: u64,
+    pub(crate) completed_epoch: u64,
+    pub(crate) known_epoch: u64,
+    pub(crate) followers: Vec<Follower>,
+    pub(crate) link: Option<Link>,
+    /// Followers that must have a write before it is acknowledged.
+    pub(crate) synchronous: u32,
+    /// Records put aside because their history was not that of the primary.
+    pub(crate) discarded: u64,
+}
+
 /// The figures of one shard.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     pub(crate) health: Health,
     declared_hash: Mutex<String>,
+    view: Mutex<View>,
     pub(crate) connected_clients: Figure,
     pub(crate) commands: Figure,
     pub(crate) input_bytes: Figure,
@@ -59,15 +78,35 @@ pub(crate) struct Shared {
     pub(crate) operations_per_second: Figure,
     /// 0 when there is no limit.
     pub(crate) memory_limit_bytes: Figure,
+    pub(crate) followers: Figure,
+    pub(crate) followers_in_sync: Figure,
+    pub(crate) link_up: Figure,
+    pub(crate) lag_records: Figure,
+    pub(crate) discarded_records: Figure,
 }
 
 impl Shared {
-    pub(crate) fn new(health: Health) -> Self {
-        Self { health, ..Self::default() }
+    /// `view`: what is known before recovery.
+    pub(crate) fn new(health: Health, view: View) -> Self {
+        Self { health, view: Mutex::new(view), ..Self::default() }
     }
 
-    pub(crate) fn set_readiness(&self, ready: bool, reason: &str, message: String, declared: &str) {
-        match (ready, reason) {
+    pub(crate) fn view(&self) -> View {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_view(&self, view: View) {
+        self.followers.set(view.followers.len() as u64);
+        let in_sync = view.followers.iter().filter(|follower| follower.in_sync).count();
+        self.followers_in_sync.set(in_sync as u64);
+        self.link_up.set(u64::from(view.link.as_ref().is_some_and(|link| link.up)));
+        self.discarded_records.set(view.discarded);
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view;
+    }
+
+    pub(crate) fn set_readiness(&self, readiness: Readiness, declared: &str) {
+        let Readiness { ready, reason, message } = readiness;
+        match (ready, reason.as_str()) {
             (true, "") => self.health.set_ready(),
             (true, reason) => self.health.set_degraded(reason, message),
             (false, reason) => self.health.set_not_ready(reason, message),
@@ -98,7 +137,7 @@ impl Shared {
         ]
     }
 
-    fn gauges(&self) -> [(&'static str, &'static str, &Figure); 10] {
+    fn gauges(&self) -> [(&'static str, &'static str, &Figure); 15] {
         [
             ("writable", "1 while writes are accepted", &self.writable),
             (
@@ -117,6 +156,15 @@ impl Shared {
                 "snapshot_position",
                 "Journal position of the newest snapshot",
                 &self.snapshot_position,
+            ),
+            ("followers", "Links of followers", &self.followers),
+            ("followers_in_sync", "Followers that have caught up", &self.followers_in_sync),
+            ("link_up", "1 while the link to the primary is up", &self.link_up),
+            ("lag_records", "Records of the primary not on disk here", &self.lag_records),
+            (
+                "discarded_records",
+                "Records put aside because the primary does not have them",
+                &self.discarded_records,
             ),
         ]
     }

@@ -14,13 +14,16 @@ use orrery_operand::OperandError;
 use orrery_operand::progress::{Finished, ProgressSender};
 use orrery_operand::server::Operand;
 use orrery_operand::v1::{
-    DeclaredSet as HeldSet, FenceResponse, PromoteResponse, ReportResponse, Role, Shard,
-    SyncRequest, SyncResponse,
+    DeclaredSet as HeldSet, FenceResponse, FollowResponse, PromoteResponse, RenewRequest,
+    RenewResponse, ReportResponse, Shard, SyncRequest, SyncResponse,
 };
 use tokio::sync::oneshot;
 
 use crate::metrics::Shared;
 use crate::persistence::declared::{Declared, DeclaredSet};
+use crate::replication::grants::Members;
+use crate::replication::lease::Moments;
+use crate::server::group::roles::Renewal;
 use crate::server::requests::Request;
 
 /// The kind of declared objects this engine takes.
@@ -57,6 +60,8 @@ pub(crate) struct KvOperand {
     config_hash: String,
     /// Set once recovery is over.
     event_loop: Arc<OnceLock<Loop>>,
+    /// Of a process in a group.
+    moments: Option<Moments>,
 }
 
 impl KvOperand {
@@ -64,8 +69,9 @@ impl KvOperand {
         shared: Arc<Shared>,
         config_hash: String,
         event_loop: Arc<OnceLock<Loop>>,
+        moments: Option<Moments>,
     ) -> Self {
-        Self { shared, config_hash, event_loop }
+        Self { shared, config_hash, event_loop, moments }
     }
 
     async fn ask<T>(
@@ -109,8 +115,7 @@ impl Operand for KvOperand {
     async fn report(&self) -> ReportResponse {
         let shared = &self.shared;
         let readiness = shared.health.readiness();
-        let (epoch, fenced_below) = (shared.epoch.get(), shared.fenced_below.get());
-        let role = if epoch < fenced_below { Role::Fenced } else { Role::Primary };
+        let view = shared.view();
         let durable = shared.durable.get();
         let declared_hash = shared.declared_hash();
         let mut declared = vec![];
@@ -121,8 +126,8 @@ impl Operand for KvOperand {
         ReportResponse {
             system: "kv".into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            role: role.into(),
-            epoch,
+            role: view.role,
+            epoch: view.epoch,
             durable_position: durable,
             ready: readiness.ready,
             degraded: readiness.ready && !readiness.reason.is_empty(),
@@ -138,6 +143,8 @@ impl Operand for KvOperand {
                 ("operations_per_second", &shared.operations_per_second),
                 ("journal_position", &shared.appended),
                 ("snapshot_position", &shared.snapshot_position),
+                ("lag_records", &shared.lag_records),
+                ("discarded_records", &shared.discarded_records),
             ]
             .into_iter()
             .map(|(name, figure)| (name.to_owned(), figure.get() as i64))
@@ -146,18 +153,18 @@ impl Operand for KvOperand {
             shards: vec![Shard {
                 id: 0,
                 slots: "0-16383".into(),
-                epoch,
+                epoch: view.epoch,
                 durable_position: durable,
             }],
-            durability: "disk".into(),
-            followers: vec![],
-            link: None,
+            durability: if view.synchronous > 0 { "replicated" } else { "disk" }.into(),
+            followers: view.followers,
+            link: view.link,
             writable: shared.writable.get() != 0,
-            durable_epoch: if durable > 0 { epoch } else { 0 },
-            completed_epoch: 0,
-            known_epoch: epoch.max(fenced_below),
+            durable_epoch: view.durable_epoch,
+            completed_epoch: view.completed_epoch,
+            known_epoch: view.known_epoch,
             // A process that is alone has no lease to renew.
-            said_at: 0,
+            said_at: self.moments.map_or(0, Moments::now),
         }
     }
 
@@ -196,11 +203,31 @@ impl Operand for KvOperand {
         Self::check_shard(shard)?;
         let granted = self.ask(|answer| Request::Fence { epoch, answer }).await?;
         self.durable(granted.wait_for).await?;
-        let (held, fenced_below) = (granted.epoch, self.shared.fenced_below.get());
-        Ok(FenceResponse {
-            epoch: held.max(fenced_below),
-            durable_position: self.shared.durable.get(),
-        })
+        let durable_position = self.shared.durable.get();
+        Ok(FenceResponse { epoch: granted.epoch, durable_position })
+    }
+
+    async fn follow(
+        &self,
+        shard: u32,
+        epoch: u64,
+        address: String,
+    ) -> Result<FollowResponse, OperandError> {
+        Self::check_shard(shard)?;
+        let granted = self.ask(|answer| Request::Follow { epoch, address, answer }).await?;
+        Ok(FollowResponse { epoch: granted.epoch, durable_position: granted.durable })
+    }
+
+    async fn renew(&self, request: RenewRequest) -> Result<RenewResponse, OperandError> {
+        Self::check_shard(request.shard)?;
+        let members = Members {
+            followers: request.followers,
+            synchronous: request.synchronous,
+            lease_milliseconds: request.lease_milliseconds,
+        };
+        let renewal = Renewal { epoch: request.epoch, members, said_at: request.said_at };
+        let epoch = self.ask(|answer| Request::Renew { renewal, answer }).await?;
+        Ok(RenewResponse { epoch })
     }
 
     async fn snapshot(&self, to: String, on: ProgressSender) -> Result<Finished, OperandError> {

@@ -7,27 +7,37 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
+use std::time::Instant;
 
 use orrery_api::kv::KvConfig;
 use orrery_journal::{Journal, Options, RealDisk};
 use orrery_kit::health::Health;
-use orrery_kit::secrets::Secrets;
+use orrery_kit::secrets::{Secret, Secrets};
 use orrery_kit::shutdown::Shutdown;
 use orrery_kit::{EXIT_POISONED, listen, management};
+use orrery_operand::v1::Role;
 
 use crate::config::{Config, Unusable};
 use crate::machine::{Machine, MachineOptions, MemoryPolicy};
-use crate::metrics::{self, Shared};
+use crate::metrics::{self, Shared, View};
 use crate::operand::{KvOperand, Loop};
 use crate::persistence::PersistenceError;
 use crate::persistence::log::Log;
 use crate::persistence::recovery::{self, Recovered};
 use crate::persistence::snapshots::Snapshots;
 use crate::process;
+use crate::replication;
+use crate::replication::copy::CopyError;
+use crate::replication::grants::{Grants, GrantsError};
+use crate::replication::lease::Moments;
+use crate::server::group::{Group, Membership};
 use crate::server::listener::{ListenError, Listener};
 use crate::server::requests::{QUEUE, Request};
 use crate::server::settings::Settings;
-use crate::server::{self, Parts, Shard};
+use crate::server::{self, Left, Parts, Seat, Shard};
+
+/// Environment variable with the name of this process to its group.
+const POD: &str = "ORRERY_POD";
 
 /// What `orrery serve kv` was given.
 #[derive(Debug, Clone)]
@@ -57,6 +67,10 @@ pub enum ServeError {
     Management(#[from] management::ManagementError),
     #[error(transparent)]
     Persistence(#[from] PersistenceError),
+    #[error(transparent)]
+    Grants(#[from] GrantsError),
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     #[error("failed to use the data folder {path}: {source}")]
     Folder { path: PathBuf, source: std::io::Error },
     #[error("failed to start the event loop: {0}")]
@@ -69,9 +83,13 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     let config = Config::try_from(loaded.value)?;
     let secrets = Secrets::new(args.secrets.as_deref());
     let password = secrets.get("password")?;
-    let shared = Arc::new(Shared::new(Health::default()));
+    let membership = membership(&config, args, &secrets)?;
+    let view = initial_view(membership.as_ref());
+    let shared = Arc::new(Shared::new(Health::default(), view));
     let event_loop = Arc::new(OnceLock::new());
-    let operand = KvOperand::new(Arc::clone(&shared), loaded.hash, Arc::clone(&event_loop));
+    let moments = membership.as_ref().map(|membership| membership.moments);
+    let operand =
+        KvOperand::new(Arc::clone(&shared), loaded.hash, Arc::clone(&event_loop), moments);
     let _management = management::start(
         management::Options {
             management: listen::address("management", SocketAddr::from(([127, 0, 0, 1], 9400)))?,
@@ -83,13 +101,91 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         shared.health.clone(),
     )?;
     shared.health.set_not_ready("Recovering", "reading the journal");
-    let (machine, recovered) = recover(&config, args)?;
+    let mut discarded = replication::copy::settle(&args.data)?;
+    let mut recovered = recover(&config, args)?;
 
     let listeners = listeners(&config)?;
     let settings = settings(&config, args, password.as_ref(), &listeners);
     let (requests, received) = mpsc::sync_channel(QUEUE);
     let (poll, waker) = server::poll_and_waker()?;
-    let parts = Parts {
+    let mut group = membership.map(|from| Box::new(Group::new(from, &waker)));
+    let to_loop = Loop { requests, waker: Arc::clone(&waker) };
+    let mut seat = Seat { poll, waker, listeners, requests: received };
+    let run_id = run_id();
+    let mut shutdown = None;
+    loop {
+        if let Some(group) = &mut group {
+            group.settle_epochs(&recovered.1, discarded)?;
+        }
+        let parts = parts(&config, recovered, &settings, password.clone(), group, &run_id, &shared);
+        let shard = Shard::new(seat, parts)?;
+        if shutdown.is_none() {
+            _ = event_loop.set(to_loop.clone());
+            let to_loop = to_loop.clone();
+            shutdown = Some(Shutdown::on_signals(move || {
+                // A loop that is gone has nothing left to drain.
+                _ = to_loop.ask(Request::Shutdown);
+            })?);
+        }
+        let left = match serve(shard, &shared)? {
+            Served::Over(code) => return Ok(code),
+            Served::Again(left) => left,
+        };
+        shared.health.set_not_ready("Recovering", "taking over a copy of the primary's data");
+        let Left { seat: next, log, group: same } = *left;
+        (seat, group) = (next, same);
+        log.close().map_err(PersistenceError::Journal)?;
+        discarded = replication::copy::settle(&args.data)?;
+        recovered = recover(&config, args)?;
+    }
+}
+
+/// What a process of a group knows before it has read its journal.
+fn membership(
+    config: &Config,
+    args: &ServeArgs,
+    secrets: &Secrets,
+) -> Result<Option<Membership>, ServeError> {
+    if !config.is_grouped {
+        return Ok(None);
+    }
+    let folder = &args.data;
+    let made = std::fs::create_dir_all(folder);
+    made.map_err(|source| ServeError::Folder { path: folder.clone(), source })?;
+    Ok(Some(Membership {
+        grants: Grants::load(folder)?,
+        token: secrets.get("management-token")?,
+        name: std::env::var(POD).unwrap_or_default(),
+        moments: Moments::new(Instant::now(), random()),
+        data: folder.clone(),
+    }))
+}
+
+fn initial_view(membership: Option<&Membership>) -> View {
+    let Some(Membership { grants, .. }) = membership else {
+        return View { role: Role::Primary.into(), ..View::default() };
+    };
+    let held = grants.held();
+    View {
+        role: Role::Standby.into(),
+        epoch: held.promoted,
+        known_epoch: held.known,
+        completed_epoch: held.completed,
+        discarded: held.discarded,
+        ..View::default()
+    }
+}
+
+fn parts(
+    config: &Config,
+    (machine, recovered): (Machine, Recovered),
+    settings: &Settings,
+    password: Option<Secret>,
+    group: Option<Box<Group>>,
+    run_id: &str,
+    shared: &Arc<Shared>,
+) -> Parts {
+    Parts {
         id: 0,
         databases: config.databases,
         default_class: config.default_class,
@@ -100,55 +196,60 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
             recovered.bytes_replayed,
             recovered.records_replayed,
         ),
-        log: Log::new(recovered.journal, recovered.fenced_below),
-        listeners,
-        settings,
+        log: Log::new(recovered.journal, recovered.fenced_below, recovered.history),
+        group,
+        settings: settings.clone(),
         password,
-        run_id: run_id(),
+        run_id: run_id.to_owned(),
         debug_enabled: config.debug_commands,
         snapshot_bytes: config.snapshot_after_bytes,
-        requests: received,
-        shared: Arc::clone(&shared),
-    };
-    let shard = Shard::new(poll, Arc::clone(&waker), parts)?;
-    let to_loop = Loop { requests, waker };
-    _ = event_loop.set(to_loop.clone());
-    let _shutdown = Shutdown::on_signals(move || {
-        // A loop that is gone has nothing left to drain.
-        _ = to_loop.ask(Request::Shutdown);
-    })?;
-    serve(shard, &shared)
+        shared: Arc::clone(shared),
+    }
+}
+
+/// How a shard ended.
+enum Served {
+    Over(u8),
+    /// A copy of the primary's data takes the place of its own.
+    Again(Box<Left>),
 }
 
 /// Runs the shard's thread to its end.
-fn serve(shard: Shard, shared: &Shared) -> Result<u8, ServeError> {
-    shared.health.set_ready();
+fn serve(shard: Shard, shared: &Shared) -> Result<Served, ServeError> {
     let thread =
         thread::Builder::new().name("shard-0".into()).spawn(move || shard.serve_until_end())?;
-    let Ok(log) = thread.join() else {
+    let Ok(left) = thread.join() else {
         shared.health.set_dead();
-        return Ok(EXIT_POISONED);
+        return Ok(Served::Over(EXIT_POISONED));
     };
+    if left.group.as_ref().is_some_and(|group| group.has_copy) {
+        return Ok(Served::Again(Box::new(left)));
+    }
+    Ok(Served::Over(end(left.log, shared)))
+}
+
+/// Closes the journal; gives the exit code of the process.
+fn end(log: Log, shared: &Shared) -> u8 {
     if log.is_failed() {
         shared.health.set_dead();
         tracing::error!(reason = log.refusal(), "the journal failed: ending for recovery");
-        return Ok(EXIT_POISONED);
+        return EXIT_POISONED;
     }
     match log.close() {
         Ok(position) => {
             tracing::info!(position, "stopped");
-            Ok(0)
+            0
         }
         Err(error) => {
             tracing::error!(%error, "failed to close the journal");
-            Ok(EXIT_POISONED)
+            EXIT_POISONED
         }
     }
 }
 
 fn recover(config: &Config, args: &ServeArgs) -> Result<(Machine, Recovered), ServeError> {
-    let started = std::time::Instant::now();
-    let folder = args.data.join("shard-0");
+    let started = Instant::now();
+    let folder = args.data.join(replication::copy::SHARD);
     let folder_error = |source| ServeError::Folder { path: folder.clone(), source };
     std::fs::create_dir_all(&folder).map_err(folder_error)?;
     let disk = RealDisk::new(&folder).map_err(folder_error)?;
@@ -188,7 +289,7 @@ fn listeners(config: &Config) -> Result<Vec<Listener>, ServeError> {
 fn settings(
     config: &Config,
     args: &ServeArgs,
-    password: Option<&orrery_kit::secrets::Secret>,
+    password: Option<&Secret>,
     listeners: &[Listener],
 ) -> Settings {
     let mut settings = Settings::default();

@@ -15,6 +15,7 @@ pub(crate) mod commands;
 pub(crate) mod connection;
 pub(crate) mod cron;
 pub(crate) mod dispatch;
+pub(crate) mod group;
 pub(crate) mod limits;
 pub mod listener;
 pub(crate) mod output;
@@ -39,6 +40,7 @@ use self::batch::Batch;
 use self::clients::Clients;
 use self::clock::Clock;
 use self::connection::Connection;
+use self::group::{Bar, Group};
 use self::limits::{CRON_MS, ClientLimits, READ_BYTES};
 use self::listener::Listener;
 use self::requests::Request;
@@ -73,7 +75,7 @@ pub(crate) enum Ending {
     No,
     /// No new connections or commands; what was accepted becomes durable and is answered.
     /// `ends`: the process ends afterwards; else it only reports that it is drained.
-    Draining { until_ms: u64, ends: bool },
+    Draining { began_ms: u64, until_ms: u64, ends: bool },
     /// Drained, and waiting to be ended.
     Drained,
     /// The loop ends after this turn.
@@ -89,14 +91,30 @@ pub(crate) struct Parts {
     pub(crate) log: Log,
     pub(crate) declared: DeclaredSet,
     pub(crate) snapshots: Snapshots,
-    pub(crate) listeners: Vec<Listener>,
+    pub(crate) group: Option<Box<Group>>,
     pub(crate) settings: Settings,
     pub(crate) password: Option<Secret>,
     pub(crate) run_id: String,
     pub(crate) debug_enabled: bool,
     pub(crate) snapshot_bytes: u64,
-    pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) shared: Arc<Shared>,
+}
+
+/// What a shard stands on, and leaves to the next one when it makes way for a copy of the data.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) poll: Poll,
+    pub(crate) waker: Arc<Waker>,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) requests: mpsc::Receiver<Request>,
+}
+
+/// What is left of a shard.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) seat: Seat,
+    pub(crate) log: Log,
+    pub(crate) group: Option<Box<Group>>,
 }
 
 /// One shard and its thread.
@@ -118,8 +136,13 @@ pub(crate) struct Shard {
     pub(crate) debug_enabled: bool,
     pub(crate) active_expire: bool,
     pub(crate) pause: Option<Pause>,
+    /// The group it belongs to, if it does.
+    pub(crate) group: Option<Box<Group>>,
+    /// What its role keeps clients from.
+    pub(crate) bar: Bar,
     pub(crate) ending: Ending,
-    /// Everything up to here is on disk, as last seen.
+    /// Replies that depend on positions up to here may leave: everything there is on disk, and on
+    /// that of as many followers as must have it.
     pub(crate) durable: u64,
     /// Connections whose output waits for the journal, in the order of positions.
     pub(crate) gated: VecDeque<(u64, usize, u64)>,
@@ -160,8 +183,8 @@ pub(crate) fn poll_and_waker() -> io::Result<(Poll, Arc<Waker>)> {
 }
 
 impl Shard {
-    pub(crate) fn new(poll: Poll, waker: Arc<Waker>, parts: Parts) -> io::Result<Self> {
-        let mut listeners = parts.listeners;
+    pub(crate) fn new(seat: Seat, parts: Parts) -> io::Result<Self> {
+        let Seat { poll, waker, mut listeners, requests } = seat;
         for (index, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Token(FIRST_LISTENER + index))?;
         }
@@ -189,6 +212,8 @@ impl Shard {
             debug_enabled: parts.debug_enabled,
             active_expire: true,
             pause: None,
+            group: parts.group,
+            bar: Bar::None,
             ending: Ending::No,
             durable,
             gated: VecDeque::new(),
@@ -206,15 +231,18 @@ impl Shard {
             shared: parts.shared,
             poll,
             listeners,
-            requests: parts.requests,
+            requests,
             cron_due_ms: 0,
         };
         shard.apply_settings();
+        shard.resume_following();
+        shard.set_bar();
+        shard.publish();
         Ok(shard)
     }
 
-    /// Serves until asked to end; gives the journal back to be closed.
-    pub(crate) fn serve_until_end(mut self) -> Log {
+    /// Serves until asked to end, or to make way for a copy; gives the journal back to be closed.
+    pub(crate) fn serve_until_end(mut self) -> Left {
         let mut events = Events::with_capacity(EVENTS);
         while self.ending != Ending::Now {
             let timeout = self.timeout();
@@ -227,11 +255,18 @@ impl Shard {
             self.clock.tick();
             self.turn(&events);
         }
-        self.log
+        self.snapshots.abandon();
+        for listener in &mut self.listeners {
+            if let Err(error) = listener.deregister(self.poll.registry()) {
+                tracing::warn!(%error, "failed to let a listener go");
+            }
+        }
+        let Self { poll, waker, listeners, requests, log, group, .. } = self;
+        Left { seat: Seat { poll, waker, listeners, requests }, log, group }
     }
 
     fn timeout(&self) -> Duration {
-        if !self.ready.is_empty() || self.snapshots.wants_step() {
+        if !self.ready.is_empty() || self.snapshots.wants_step() || self.has_more_records() {
             return Duration::ZERO;
         }
         let mut due_ms = self.cron_due_ms;
@@ -246,7 +281,7 @@ impl Shard {
 
     fn turn(&mut self, events: &Events) {
         self.machine.begin(self.clock.wall_ms(), self.log.next_position());
-        self.machine.hold_expiry(self.pause.is_some());
+        self.machine.hold_expiry(self.pause.is_some() || self.bar.is_set());
         let mut woken = false;
         for event in events {
             match event.token() {
@@ -256,6 +291,9 @@ impl Shard {
                     None => self.accept(token.0 - FIRST_LISTENER),
                 },
             }
+        }
+        if self.group.is_some() {
+            self.look_after_group();
         }
         self.on_progress();
         if woken {
@@ -393,7 +431,7 @@ impl Shard {
 
     /// Looks at the journal: releases replies that are durable now, and notices its failure.
     fn on_progress(&mut self) {
-        let durable = self.log.durable();
+        let durable = self.releasable();
         let moved = durable > self.durable;
         if moved {
             self.durable = durable;
@@ -439,7 +477,7 @@ impl Shard {
 
     pub(crate) fn unpause(&mut self) {
         self.pause = None;
-        self.machine.hold_expiry(false);
+        self.machine.hold_expiry(self.bar.is_set());
         self.release_held();
     }
 

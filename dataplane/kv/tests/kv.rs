@@ -16,6 +16,8 @@ mod pipeline;
 mod poisoned;
 #[path = "kv/process.rs"]
 mod process;
+#[path = "kv/replication.rs"]
+mod replication;
 #[path = "kv/session.rs"]
 mod session;
 #[path = "kv/snapshot.rs"]

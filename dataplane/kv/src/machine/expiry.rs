@@ -93,7 +93,8 @@ impl Machine {
         let (Class::Session, Some(ttl_ms)) = (rules.class, rules.ttl_default_ms) else { return };
         let Some(old) = self.entry(key, place).expire_ms() else { return };
         let new = self.now_ms.saturating_add(ttl_ms);
-        if new.saturating_sub(old) < (ttl_ms / 100).max(1000) || self.replaying {
+        let is_due = new.saturating_sub(old) >= (ttl_ms / 100).max(1000);
+        if !is_due || self.replaying || self.expiry_held {
             return;
         }
         self.put_deadline(key, place, Some(new));

@@ -57,6 +57,11 @@ impl Pending {
         if self.is_empty() { 0 } else { self.latest }
     }
 
+    /// As if everything up to `position` had been changed and nothing of it were durable.
+    pub(super) fn hold_back(&mut self, position: u64) {
+        *self = Self { latest: position, flushed: position, ..Self::default() };
+    }
+
     /// Forgets changes up to this position.
     pub(super) fn durable(&mut self, position: u64) {
         self.durable = self.durable.max(position);
@@ -89,6 +94,17 @@ mod tests {
         assert!(pending.is_empty());
         assert_eq!(pending.gate(7), 0);
         assert!(pending.positions.is_empty() && pending.order.is_empty());
+    }
+
+    #[test]
+    fn what_is_held_back_gates_every_key_until_it_is_durable() {
+        let mut pending = Pending::default();
+        pending.note(1, 3);
+        pending.durable(9);
+        pending.hold_back(9);
+        assert_eq!((pending.gate(1), pending.gate(2), pending.gate_all()), (9, 9, 9));
+        pending.durable(9);
+        assert!(pending.is_empty());
     }
 
     #[test]

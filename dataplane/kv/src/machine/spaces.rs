@@ -35,6 +35,13 @@ impl Machine {
         }
     }
 
+    /// As [`Self::set_namespaces`], as read from the journal: what it changes is written there too.
+    pub fn replay_namespaces(&mut self, default_class: Class, declared: Vec<NamespaceRules>) {
+        self.replaying = true;
+        self.set_namespaces(default_class, declared);
+        self.replaying = false;
+    }
+
     /// Writes a key that became durable to the journal, or deletes it there.
     fn cross(&mut self, key: &Key<'_>, is_durable: bool) {
         if !is_durable {
@@ -46,6 +53,23 @@ impl Machine {
             return;
         };
         self.write_whole(key, &entry);
+    }
+
+    /// Deletes every key that is not journalled. No effect is written. Looks at every key once.
+    pub fn drop_caches(&mut self) {
+        let mut caches = Vec::new();
+        for (db, database) in self.databases.iter().enumerate() {
+            for entry in database.table.iter() {
+                let space = self.namespaces.lookup(db as u16, entry.key());
+                if !self.namespaces.is_durable(space) {
+                    caches.push((db as u16, entry.key().to_vec()));
+                }
+            }
+        }
+        for (db, name) in caches {
+            let key = self.key_in(db, &name);
+            self.delete(&key);
+        }
     }
 
     /// The namespaces with what they use.

@@ -5,9 +5,12 @@ use std::collections::VecDeque;
 
 use orrery_journal::{Epoch, Journal, JournalError, Position, Record};
 
+use crate::replication::history::History;
+
 /// A record that the journal had no room for yet.
 #[derive(Debug)]
 struct Waiting {
+    epoch: u64,
     kind: u8,
     time_us: i64,
     body: Vec<u8>,
@@ -34,11 +37,12 @@ pub(crate) struct Log {
     refusal: String,
     /// Writes under epochs below this one are refused.
     fenced_below: u64,
+    history: History,
 }
 
 impl Log {
-    /// `fenced_below`: what recovery found.
-    pub(crate) fn new(journal: Journal, fenced_below: u64) -> Self {
+    /// `fenced_below` and `history`: what recovery found.
+    pub(crate) fn new(journal: Journal, fenced_below: u64, history: History) -> Self {
         let last = journal.last().0;
         let mut log = Self {
             journal,
@@ -47,6 +51,7 @@ impl Log {
             trouble: None,
             refusal: String::new(),
             fenced_below,
+            history,
         };
         log.refresh();
         log
@@ -90,11 +95,22 @@ impl Log {
         self.fenced_below
     }
 
+    /// Which positions have which epoch.
+    pub(crate) fn history(&self) -> &History {
+        &self.history
+    }
+
     /// Appends a record; it keeps its place even when the journal has no room now.
     pub(crate) fn append(&mut self, kind: u8, time_us: i64, body: &[u8]) -> u64 {
+        self.append_under(self.epoch(), kind, time_us, body)
+    }
+
+    /// As [`Self::append`], with the epoch of the primary that wrote it.
+    pub(crate) fn append_under(&mut self, epoch: u64, kind: u8, time_us: i64, body: &[u8]) -> u64 {
         self.last += 1;
+        self.history.note(self.last, epoch);
         if self.waiting.is_empty() {
-            match self.offer(kind, time_us, body) {
+            match self.offer(epoch, kind, time_us, body) {
                 Ok(position) => {
                     debug_assert_eq!(position, Position(self.last));
                     return self.last;
@@ -102,12 +118,28 @@ impl Log {
                 Err(error) => self.note(&error),
             }
         }
-        self.waiting.push_back(Waiting { kind, time_us, body: body.to_vec() });
+        self.waiting.push_back(Waiting { epoch, kind, time_us, body: body.to_vec() });
         self.last
     }
 
-    fn offer(&mut self, kind: u8, time_us: i64, body: &[u8]) -> Result<Position, JournalError> {
-        self.journal.append(Record { stream: 0, kind, time_us, body })
+    fn offer(
+        &mut self,
+        epoch: u64,
+        kind: u8,
+        time_us: i64,
+        body: &[u8],
+    ) -> Result<Position, JournalError> {
+        self.journal.append_under(Epoch(epoch), Record { stream: 0, kind, time_us, body })
+    }
+
+    /// Whether a record would be taken now rather than wait here.
+    pub(crate) fn takes_more(&self) -> bool {
+        self.waiting.is_empty() && !self.journal.is_full() && !self.is_failed()
+    }
+
+    /// Takes records of `epoch` from now on; durable when this returns.
+    pub(crate) fn raise_epoch(&mut self, epoch: u64) -> Result<(), JournalError> {
+        if epoch > self.epoch() { self.journal.raise_epoch(Epoch(epoch)) } else { Ok(()) }
     }
 
     /// Hands everything appended to the disk.
@@ -120,7 +152,7 @@ impl Log {
     pub(crate) fn refresh(&mut self) {
         self.trouble = None;
         while let Some(record) = self.waiting.pop_front() {
-            match self.offer(record.kind, record.time_us, &record.body) {
+            match self.offer(record.epoch, record.kind, record.time_us, &record.body) {
                 Ok(_) => {}
                 Err(error) => {
                     self.note(&error);

@@ -9,6 +9,7 @@ use super::{PersistenceError, image, kind};
 use crate::machine::Machine;
 use crate::namespaces::Class;
 use crate::rdb::{Item, RdbError, Reader};
+use crate::replication::history::History;
 
 /// A machine as it was, and what else must be known.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub(crate) struct Recovered {
     pub(crate) declared: DeclaredSet,
     /// Writes under lower epochs are refused.
     pub(crate) fenced_below: u64,
+    pub(crate) history: History,
     pub(crate) snapshot_position: u64,
     pub(crate) keys_loaded: u64,
     pub(crate) records_replayed: u64,
@@ -35,6 +37,7 @@ pub(crate) fn recover(
         journal,
         declared: DeclaredSet::default(),
         fenced_below: 0,
+        history: History::default(),
         snapshot_position: recovery.snapshot_position().0,
         keys_loaded: 0,
         records_replayed: 0,
@@ -71,6 +74,12 @@ fn load_image(
                         .and_then(|text| text.parse().ok())
                         .ok_or(RdbError::Malformed("the field orrery-fenced-below"))?;
                 }
+                b"orrery-history" => {
+                    recovered.history = std::str::from_utf8(&value)
+                        .ok()
+                        .and_then(History::from_text)
+                        .ok_or(RdbError::Malformed("the field orrery-history"))?;
+                }
                 _ => {}
             },
             Item::Key { db, key, expires_ms, value } => {
@@ -87,9 +96,13 @@ fn load_image(
 }
 
 /// Puts namespaces in force without journalling what that changes: the journal has it already.
-fn declare(machine: &mut Machine, set: &DeclaredSet, databases: u16, default_class: Class) {
-    machine.set_namespaces(default_class, set.accepted(databases));
-    machine.effects().clear();
+pub(crate) fn declare(
+    machine: &mut Machine,
+    set: &DeclaredSet,
+    databases: u16,
+    default_class: Class,
+) {
+    machine.replay_namespaces(default_class, set.accepted(databases));
 }
 
 fn replay(
@@ -102,6 +115,7 @@ fn replay(
     while let Some(entry) = recovery.next_record()? {
         let position = entry.position.0;
         let failed = |reason: String| PersistenceError::Replay { position, reason };
+        recovered.history.note(position, entry.epoch.0);
         match entry.kind {
             kind::EFFECTS => machine
                 .apply(entry.time_us / 1000, entry.body)

@@ -131,6 +131,8 @@ pub(crate) struct Header<'a> {
     pub(crate) wall_ms: i64,
     pub(crate) declared_json: &'a [u8],
     pub(crate) fenced_below: u64,
+    /// Which positions have which epoch, as text.
+    pub(crate) history: &'a str,
 }
 
 impl Snapshots {
@@ -298,11 +300,12 @@ impl Snapshots {
     }
 
     /// Gives a running snapshot up and waits for its thread.
-    #[cfg(test)]
     pub(crate) fn abandon(&mut self) {
         let Some(Running { writer, thread, .. }) = self.running.take() else { return };
         drop(writer);
-        thread.join().expect("the writing thread does not panic");
+        if thread.join().is_err() {
+            tracing::error!("the thread that writes snapshots panicked");
+        }
     }
 
     fn finish(&mut self, result: Result<String, String>, now_ms: u64, wall_ms: i64) {
@@ -345,6 +348,7 @@ fn begin_stream(pipe: Pipe, position: u64, header: Header<'_>) -> io::Result<rdb
     writer.aux("orrery-ver", env!("CARGO_PKG_VERSION").as_bytes())?;
     writer.aux("orrery-position", position.to_string().as_bytes())?;
     writer.aux("orrery-fenced-below", header.fenced_below.to_string().as_bytes())?;
+    writer.aux("orrery-history", header.history.as_bytes())?;
     writer.aux("orrery-namespaces", header.declared_json)?;
     Ok(writer)
 }

@@ -14,6 +14,7 @@ mod function;
 mod help;
 mod info;
 mod info_sections;
+mod replication;
 mod saving;
 mod transaction;
 
@@ -97,7 +98,9 @@ pub(crate) fn run(
         "quit" => basic::quit(call),
         "reset" => basic::reset(call),
         "time" => basic::time(call),
-        "role" => basic::role(call),
+        "role" => replication::role(call),
+        "replconf" => replication::replconf(call),
+        "psync" => replication::psync(call),
         "debug" => basic::debug(call),
         "auth" => auth::auth(call),
         "hello" => auth::hello(call),

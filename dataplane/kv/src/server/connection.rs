@@ -119,6 +119,10 @@ pub(crate) struct Connection {
     pub(crate) reply_mode: ReplyMode,
     pub(crate) hold: Hold,
     pub(crate) authenticated: bool,
+    /// It logged in as a follower, and may only be one.
+    pub(crate) is_follower: bool,
+    /// The name it gave itself for that.
+    pub(crate) follower_name: String,
     /// The socket may have bytes to read.
     pub(crate) readable: bool,
     /// The socket may take bytes.
@@ -163,6 +167,8 @@ impl Connection {
             reply_mode: ReplyMode::default(),
             hold: Hold::default(),
             authenticated: false,
+            is_follower: false,
+            follower_name: String::new(),
             readable: true,
             writable: true,
             read_closed: false,

@@ -15,12 +15,14 @@ const EXPIRE_KEYS: usize = 200;
 const HOUSEKEEP_PIECES: usize = 64;
 /// How long a process with a failed journal still answers before it ends.
 const FAILED_DRAIN_MS: u64 = 500;
+/// How long a primary that ends waits for followers that are in sync.
+const FAREWELL_MS: u64 = 15_000;
 
 impl Shard {
     /// Work of every turn, in bounded pieces.
     pub(crate) fn background(&mut self) {
         let may_expire = self.active_expire && self.pause.is_none();
-        if may_expire && self.log.is_writable() && !self.log.is_stalled() {
+        if may_expire && self.accepts_writes() && !self.log.is_stalled() {
             self.machine.expire(EXPIRE_KEYS);
         }
         self.machine.housekeep(HOUSEKEEP_PIECES);
@@ -125,10 +127,12 @@ impl Shard {
         self.append_effects();
         self.log.flush();
         let json = serde_json::to_vec(&self.declared).unwrap_or_else(|_| b"{}".to_vec());
+        let history = self.log.history().to_text();
         let header = Header {
             wall_ms: self.clock.wall_ms(),
             declared_json: &json,
             fenced_below: self.log.fenced_below(),
+            history: &history,
         };
         let waker = std::sync::Arc::clone(&self.waker);
         let wake = move || {
@@ -149,7 +153,8 @@ impl Shard {
             self.disown_unknown();
             if self.ending != Ending::Now {
                 let until_ms = self.clock.mono_ms + FAILED_DRAIN_MS;
-                self.ending = Ending::Draining { until_ms, ends: true };
+                let began_ms = self.clock.mono_ms;
+                self.ending = Ending::Draining { began_ms, until_ms, ends: true };
                 self.stop_listening();
             }
         }
@@ -173,7 +178,7 @@ impl Shard {
     }
 
     fn go_on_ending(&mut self) {
-        let Ending::Draining { until_ms, ends } = self.ending else { return };
+        let Ending::Draining { began_ms: drained_ms, until_ms, ends } = self.ending else { return };
         let is_durable = self.machine.effects().is_empty() && self.durable >= self.log.appended();
         let is_late = self.clock.mono_ms >= until_ms;
         if self.log.is_failed() {
@@ -189,7 +194,10 @@ impl Shard {
                 connection.close_after_output();
                 self.settle(slot, connection);
             }
-            if is_late || self.clients.len() == 0 {
+            let farewell_ms = until_ms.min(drained_ms + FAREWELL_MS);
+            if (is_late || self.clients.len() == 0)
+                && (!ends || self.say_goodbye(self.clock.mono_ms, farewell_ms))
+            {
                 self.ending = if ends { Ending::Now } else { Ending::Drained };
             }
         }
@@ -219,17 +227,11 @@ impl Shard {
         shared.epoch.set(self.log.epoch());
         shared.fenced_below.set(self.log.fenced_below());
         shared.snapshot_position.set(self.snapshots.position);
-        let is_writable = self.ending == Ending::No && self.log.is_writable();
+        let is_writable = self.ending == Ending::No && self.accepts_writes();
         shared.writable.set(u64::from(is_writable));
+        shared.lag_records.set(self.lag_records());
+        shared.set_view(self.view());
         shared.operations_per_second.set(self.stats.ops.per_second() as u64);
-        let (ready, reason, message) = match (self.ending, self.log.is_writable()) {
-            (Ending::No, true) => (true, "", String::new()),
-            (Ending::No, false) => {
-                (!self.log.is_fenced(), self.log.reason(), self.log.refusal().to_owned())
-            }
-            _ if self.log.is_failed() => (false, "JournalFailed", self.log.refusal().to_owned()),
-            _ => (false, "Draining", "finishing what was accepted".to_owned()),
-        };
-        shared.set_readiness(ready, reason, message, &self.declared.set_hash);
+        shared.set_readiness(self.readiness(), &self.declared.set_hash);
     }
 }

@@ -51,6 +51,12 @@ impl Shard {
             self.reject(connection, Some(spec), reply, &OUT_OF_MEMORY.0);
             return None;
         }
+        if (connection.is_follower || self.bar.is_set())
+            && let Some(error) = self.barred(connection, spec)
+        {
+            self.reject(connection, Some(spec), reply, error);
+            return None;
+        }
         if spec.is_write()
             && let Some(error) = self.refuse_writes()
         {
@@ -99,7 +105,18 @@ impl Shard {
 
     /// Why no write is accepted now, as an error reply.
     pub(crate) fn refuse_writes(&self) -> Option<&str> {
-        if self.log.is_writable() { None } else { Some(self.log.refusal()) }
+        if self.bar.is_set() {
+            Some(self.bar.text())
+        } else if self.log.is_writable() {
+            None
+        } else {
+            Some(self.log.refusal())
+        }
+    }
+
+    /// Whether keys may be changed now.
+    pub(crate) fn accepts_writes(&self) -> bool {
+        !self.bar.is_set() && self.log.is_writable()
     }
 
     fn refuse_lookup(

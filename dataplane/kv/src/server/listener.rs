@@ -74,6 +74,13 @@ impl Listener {
         }
     }
 
+    pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => listener.deregister(registry),
+            Self::Unix { listener, .. } => listener.deregister(registry),
+        }
+    }
+
     /// Asks to be told again of connections that are waiting.
     pub(crate) fn reregister(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {

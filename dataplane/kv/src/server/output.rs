@@ -23,6 +23,8 @@ pub(crate) struct Output {
     sent: usize,
     /// Ascending in both fields.
     gates: VecDeque<Gate>,
+    /// Something in the buffer waits or waited for the journal.
+    was_gated: bool,
 }
 
 impl Output {
@@ -45,6 +47,11 @@ impl Output {
         !self.gates.is_empty()
     }
 
+    /// Whether something in it says that a write is safe.
+    pub(crate) fn was_gated(&self) -> bool {
+        self.was_gated
+    }
+
     /// Hands the buffer to a reply writer; [`Output::put_back`] returns it.
     pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.buffer)
@@ -58,6 +65,7 @@ impl Output {
 
     /// The bytes from `from` on must wait until `position` is durable.
     pub(crate) fn gate(&mut self, from: usize, position: u64) {
+        self.was_gated = true;
         match self.gates.back() {
             Some(last) if last.position >= position => {}
             Some(last) if last.from == from => {
@@ -84,6 +92,7 @@ impl Output {
         if self.sent == self.buffer.len() {
             self.buffer.clear();
             self.sent = 0;
+            self.was_gated = false;
             debug_assert!(self.gates.is_empty(), "a gate holds at least one byte back");
         } else if self.sent >= COMPACT_BYTES && self.sent * 2 >= self.buffer.len() {
             self.buffer.drain(..self.sent);

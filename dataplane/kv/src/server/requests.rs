@@ -11,6 +11,8 @@ use orrery_operand::progress::{Finished, ProgressSender};
 use orrery_operand::v1::ObjectResult;
 use tokio::sync::oneshot;
 
+use super::group::roles::Renewal;
+use super::group::{Bar, Role};
 use super::{Ending, Shard};
 use crate::persistence::declared::{Declared, DeclaredSet};
 use crate::persistence::kind;
@@ -37,6 +39,15 @@ pub(crate) enum Request {
         epoch: u64,
         answer: Answer<Granted>,
     },
+    Follow {
+        epoch: u64,
+        address: String,
+        answer: Answer<Granted>,
+    },
+    Renew {
+        renewal: Renewal,
+        answer: Answer<u64>,
+    },
     Drain {
         seconds: u32,
         answer: Answer<Finished>,
@@ -55,7 +66,7 @@ pub(crate) enum Request {
     Shutdown,
 }
 
-/// Epoch in force and the position everything up to which is on disk.
+/// Highest epoch known and the position everything up to which is on disk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Granted {
     pub(crate) epoch: u64,
@@ -78,7 +89,11 @@ impl Shard {
             match request {
                 Request::Declare { set, answer } => _ = answer.send(self.declare(set)),
                 Request::Promote { epoch, answer } => _ = answer.send(self.promote(epoch)),
-                Request::Fence { epoch, answer } => _ = answer.send(Ok(self.fence(epoch))),
+                Request::Fence { epoch, answer } => _ = answer.send(self.fence(epoch)),
+                Request::Follow { epoch, address, answer } => {
+                    _ = answer.send(self.follow(epoch, address));
+                }
+                Request::Renew { renewal, answer } => _ = answer.send(self.renew(renewal)),
                 Request::Drain { seconds, answer } => {
                     self.drain(if seconds == 0 { DRAIN_SECONDS } else { seconds }, false);
                     _ = answer.send(Ok(Finished {
@@ -103,7 +118,9 @@ impl Shard {
             Ending::No => {
                 tracing::info!(clients = self.clients.len(), "draining");
                 self.stop_listening();
-                self.ending = Ending::Draining { until_ms, ends };
+                let began_ms = self.clock.mono_ms;
+                self.ending = Ending::Draining { began_ms, until_ms, ends };
+                self.set_bar();
             }
             Ending::Draining { ends: ends_already, .. } => *ends_already |= ends,
             Ending::Drained if ends => self.ending = Ending::Now,
@@ -113,7 +130,10 @@ impl Shard {
 
     fn declare(&mut self, set: DeclaredSet) -> Result<Declaration, OperandError> {
         let rules = set.rules(self.databases);
-        let is_new = set.set_hash != self.declared.set_hash;
+        // A follower gets it as a record of its primary: here it is only judged.
+        let is_own = self.group.as_ref().is_none_or(|group| group.role != Role::Follower);
+        let is_new = is_own && set.set_hash != self.declared.set_hash;
+        let mut objects = vec![];
         if is_new {
             self.check_writable()?;
             let json = serde_json::to_vec(&set).map_err(|error| {
@@ -126,8 +146,11 @@ impl Shard {
             self.machine
                 .set_namespaces(self.default_class, rules.iter().flatten().cloned().collect());
             self.declared = set;
+        } else {
+            objects = set.objects;
         }
-        let results = rules.iter().zip(&self.declared.objects).map(|(rules, object)| {
+        let judged = if is_own { &self.declared.objects } else { &objects };
+        let results = rules.iter().zip(judged).map(|(rules, object)| {
             let (accepted, reason, message) = match rules {
                 Ok(_) => (true, String::new(), String::new()),
                 Err(refused) => (false, refused.reason.to_owned(), refused.message.clone()),
@@ -167,14 +190,19 @@ impl Shard {
         if self.ending != Ending::No {
             return Err(OperandError::Unavailable("draining".into()));
         }
-        if self.log.is_writable() {
-            Ok(())
-        } else {
-            Err(OperandError::Unavailable(self.log.refusal().to_owned()))
+        match self.refuse_writes() {
+            // The set is a record like any other, and that of the operator: it can wait for
+            // followers, unlike clients.
+            None => Ok(()),
+            Some(_) if self.bar == Bar::Replicas && self.log.is_writable() => Ok(()),
+            Some(why) => Err(OperandError::Unavailable(why.to_owned())),
         }
     }
 
     fn promote(&mut self, epoch: u64) -> Result<Granted, OperandError> {
+        if self.group.is_some() {
+            return self.promote_in_group(epoch);
+        }
         if epoch < self.log.fenced_below() || epoch <= self.log.epoch() {
             let holder = self.log.fenced_below().max(self.log.epoch());
             return Err(OperandError::Fenced { holder });
@@ -184,7 +212,10 @@ impl Shard {
         Ok(self.granted())
     }
 
-    fn fence(&mut self, epoch: u64) -> Granted {
+    fn fence(&mut self, epoch: u64) -> Result<Granted, OperandError> {
+        if self.group.is_some() {
+            return self.fence_in_group(epoch);
+        }
         if epoch > self.log.fenced_below() && epoch > self.log.epoch() {
             self.append_effects();
             self.log.append(kind::FENCE, self.clock.wall_us, &epoch.to_le_bytes());
@@ -192,11 +223,13 @@ impl Shard {
             self.log.fence(epoch);
             self.writability_changed();
         }
-        self.granted()
+        Ok(self.granted())
     }
 
-    fn granted(&self) -> Granted {
-        Granted { epoch: self.log.epoch(), durable: self.durable, wait_for: self.log.appended() }
+    pub(crate) fn granted(&self) -> Granted {
+        let alone = || self.log.epoch().max(self.log.fenced_below());
+        let epoch = self.group.as_ref().map_or_else(alone, |group| group.grants.held().known);
+        Granted { epoch, durable: self.log.durable(), wait_for: self.log.appended() }
     }
 
     fn snapshot_to(&mut self, folder: PathBuf, on: ProgressSender, answer: Answer<Finished>) {

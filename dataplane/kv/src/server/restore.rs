@@ -47,8 +47,8 @@ impl Shard {
                 total += 1;
             }
         }
-        if !self.log.is_writable() {
-            return Err(OperandError::Unavailable(self.log.refusal().to_owned()));
+        if let Some(why) = self.refuse_writes() {
+            return Err(OperandError::Unavailable(why.to_owned()));
         }
         self.run_internal(&mut Session::default(), &[b"FLUSHALL"])?;
         let mut done = 0;

@@ -90,6 +90,8 @@ pub(crate) struct Stats {
     pub(crate) writes: u64,
     pub(crate) error_replies: u64,
     pub(crate) output_limit_closed: u64,
+    /// Clients closed because nobody here knows what becomes of their writes.
+    pub(crate) unknown_outcomes: u64,
     pub(crate) query_limit_closed: u64,
     pub(crate) gated_replies: u64,
     pub(crate) ops: Rate,

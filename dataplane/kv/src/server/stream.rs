@@ -50,6 +50,16 @@ impl Stream {
         Ok(())
     }
 
+    /// Whether the peer is a process of this machine that came by TCP.
+    pub(crate) fn is_from_loopback(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => {
+                stream.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
+            }
+            Self::Unix(_) => false,
+        }
+    }
+
     pub(crate) fn is_unix(&self) -> bool {
         matches!(self, Self::Unix(_))
     }

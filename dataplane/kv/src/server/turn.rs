@@ -6,7 +6,7 @@ use orrery_resp::{Decoder, Parsed, Reply, Span};
 
 use super::Shard;
 use super::batch::{BATCH_COMMANDS, Batch};
-use super::connection::{Connection, Hold};
+use super::connection::{Connection, Hold, Queued};
 use super::limits::{
     COMMANDS_PER_TURN, OUTPUT_PAUSE_BYTES, OUTPUT_PAUSE_BYTES_TIGHT, OUTPUT_TOTAL_BYTES,
     READ_BYTES, SPARE_BUFFER_BYTES, SPARE_BUFFERS,
@@ -54,7 +54,7 @@ impl Shard {
         let mut reply = Reply::with_buffer(connection.proto, buffer);
         if let Some(held) = connection.held.take() {
             if connection.hold == Hold::None {
-                self.run_one(connection, held.spec, &held.args(), &mut reply);
+                self.run_held(connection, &held, &mut reply);
             } else {
                 connection.held = Some(held);
             }
@@ -77,8 +77,22 @@ impl Shard {
         }
     }
 
+    /// Runs a command that had to wait. Meanwhile this process may have lost the right to write.
+    fn run_held(&mut self, connection: &mut Connection, held: &Queued, reply: &mut Reply) {
+        let error = self.bar.is_set().then(|| self.barred(connection, held.spec)).flatten();
+        match error {
+            Some(error) => self.reject(connection, Some(held.spec), reply, error),
+            None => self.run_one(connection, held.spec, &held.args(), reply),
+        }
+    }
+
     /// Sends what may be sent now; what the socket does not take waits for the next event.
     pub(crate) fn send(&mut self, connection: &mut Connection) {
+        if self.group.is_some() && connection.output.was_gated() && !self.may_acknowledge() {
+            self.stats.unknown_outcomes += 1;
+            connection.broken = true;
+            return;
+        }
         while connection.writable {
             let sendable = connection.output.sendable(self.durable);
             if sendable.is_empty() {

@@ -61,6 +61,8 @@ pub(crate) enum WaitEnd {
     Timeout,
     /// `CLIENT UNBLOCK … ERROR`.
     Unblocked,
+    /// This process may not write any more.
+    RoleChanged,
 }
 
 impl Shard {
@@ -143,12 +145,24 @@ impl Shard {
                 WaitEnd::Unblocked => {
                     reply.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
                 }
+                WaitEnd::RoleChanged => reply.error(
+                    "UNBLOCKED force unblock from blocking operation, instance state changed \
+                     (master -> replica?)",
+                ),
             }
-            let failed = how == WaitEnd::Unblocked;
+            let failed = how != WaitEnd::Timeout;
             Some(crate::machine::Outcome { gate: 0, failed })
         });
         self.clients.put_back(slot, connection);
         true
+    }
+
+    /// Ends all waits.
+    pub(crate) fn end_all_waits(&mut self, how: WaitEnd) {
+        let ids: Vec<u64> = self.waiting.by_id.keys().copied().collect();
+        for id in ids {
+            self.end_wait(id, how);
+        }
     }
 
     /// Ends the waits that have lasted long enough.

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use orrery_kv::ServeArgs;
@@ -28,23 +29,36 @@ fn serve() {
 pub(crate) struct Engine {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) management: u16,
+    pub(crate) port: u16,
     child: Child,
 }
 
+/// A port below those that the system gives to outgoing connections: one of these would be taken
+/// before the engine listens.
 fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const FIRST: u16 = 20_000;
+    const PORTS: u16 = 12_000;
+    let spread = (std::process::id().wrapping_mul(97) % u32::from(PORTS)) as u16;
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed) % PORTS;
+        let port = FIRST + (spread + number) % PORTS;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Under a shell that ignores XFSZ, so that a limit on file sizes makes writes fail and does not
 /// kill.
-fn spawn(folder: &tempfile::TempDir, management: u16) -> Child {
+fn spawn(folder: &tempfile::TempDir, port: u16, management: u16) -> Child {
     Command::new("sh")
         .args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#])
         .arg(std::env::current_exe().expect("this program"))
         .args(["--exact", "process::serve", "--ignored", "--nocapture"])
         .env(CONFIG, folder.path().join("kv.yaml"))
-        .env("ORRERY_LISTEN_RESP", "127.0.0.1:0")
+        .env("ORRERY_LISTEN_RESP", format!("127.0.0.1:{port}"))
+        .env("ORRERY_POD", format!("pod-{port}"))
         .env("ORRERY_LISTEN_HTTP", "127.0.0.1:0")
         .env("ORRERY_LISTEN_MANAGEMENT", format!("127.0.0.1:{management}"))
         .stdout(Stdio::null())
@@ -86,9 +100,20 @@ impl Engine {
 
     /// The same without waiting until it serves.
     pub(crate) fn begin_in(folder: tempfile::TempDir) -> Self {
-        let management = free_port();
-        let child = spawn(&folder, management);
-        Self { folder, management, child }
+        let (port, management) = (free_port(), free_port());
+        let child = spawn(&folder, port, management);
+        Self { folder, management, port, child }
+    }
+
+    /// Where followers and clients of other machines would connect.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Sends a signal by its name, such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
+        assert!(status.expect("kill is there").success());
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -26,6 +26,12 @@ pub struct Readiness {
     pub message: String,
 }
 
+impl Readiness {
+    pub fn new(ready: bool, reason: &str, message: String) -> Self {
+        Self { ready, reason: reason.to_owned(), message }
+    }
+}
+
 impl Default for Readiness {
     fn default() -> Self {
         Self { ready: false, reason: "Starting".into(), message: "the process is starting".into() }

@@ -66,8 +66,9 @@ impl Engine {
         let mut machine =
             Machine::new(&MachineOptions { databases: DATABASES, ..MachineOptions::default() });
         let recovered = recovery::recover(opened, &mut machine, DATABASES, Class::Store)?;
-        let Recovered { journal, declared, fenced_below, snapshot_position, .. } = recovered;
-        let log = Log::new(journal, fenced_below);
+        let Recovered { journal, declared, fenced_below, history, snapshot_position, .. } =
+            recovered;
+        let log = Log::new(journal, fenced_below, history);
         machine.begin(now_ms, log.next_position());
         Ok(Self {
             machine,
@@ -222,10 +223,12 @@ impl Run {
         self.append_effects(engine);
         engine.log.flush();
         let json = serde_json::to_vec(&engine.declared).expect("it is text");
+        let history = engine.log.history().to_text();
         let header = Header {
             wall_ms: self.now_ms,
             declared_json: &json,
             fenced_below: engine.fenced_below,
+            history: &history,
         };
         let Engine { machine, log, snapshots, .. } = engine;
         snapshots.begin(machine, log, Target::Journal, header, 0, || {})

@@ -5,8 +5,9 @@ use subtle::ConstantTimeEq;
 
 use super::Call;
 use super::client::is_valid_name;
+use crate::replication;
 
-/// The one user there is.
+/// The one user there is for clients.
 const USER: &[u8] = b"default";
 /// Clients decide by this version which commands they may send.
 pub(crate) const REDIS_VERSION: &str = "7.0.15";
@@ -38,12 +39,28 @@ pub(super) fn auth(call: &mut Call<'_>) {
 
 /// Checks the credentials; answers with the error when they are wrong.
 fn log_in(call: &mut Call<'_>, user: &[u8], password: &[u8]) -> bool {
+    if user == replication::USER {
+        return log_in_follower(call, password);
+    }
     let matches = match &call.shard.password {
         None => true,
         Some(expected) => bool::from(password.ct_eq(expected.reveal().as_bytes())),
     };
     if matches && user == USER {
         call.connection.authenticated = true;
+        call.connection.is_follower = false;
+        return true;
+    }
+    call.reply.error(WRONGPASS);
+    false
+}
+
+/// Followers prove by the token of their group that they belong to it.
+fn log_in_follower(call: &mut Call<'_>, password: &[u8]) -> bool {
+    let token = call.shard.group.as_ref().and_then(|group| group.token.as_ref());
+    if token.is_some_and(|token| bool::from(password.ct_eq(token.reveal().as_bytes()))) {
+        call.connection.authenticated = true;
+        call.connection.is_follower = true;
         return true;
     }
     call.reply.error(WRONGPASS);

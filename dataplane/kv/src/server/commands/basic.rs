@@ -1,4 +1,4 @@
-//! PING, SELECT, QUIT, RESET, TIME, ROLE and the harmless part of DEBUG.
+//! PING, SELECT, QUIT, RESET, TIME and the harmless part of DEBUG.
 
 use std::time::Duration;
 
@@ -47,6 +47,7 @@ pub(super) fn reset(call: &mut Call<'_>) {
     connection.durability = Durability::default();
     connection.no_evict = false;
     connection.authenticated = call.shard.password.is_none();
+    connection.is_follower = false;
     call.reply.set_proto(Proto::Resp2);
     call.reply.simple("RESET");
 }
@@ -56,14 +57,6 @@ pub(super) fn time(call: &mut Call<'_>) {
     call.reply.array(2);
     call.reply.bulk_integer(wall_us / 1_000_000);
     call.reply.bulk_integer(wall_us % 1_000_000);
-}
-
-pub(super) fn role(call: &mut Call<'_>) {
-    let position = call.shard.durable;
-    call.reply.array(3);
-    call.reply.bulk(b"master");
-    call.reply.integer(position as i64);
-    call.reply.array(0);
 }
 
 pub(super) fn debug(call: &mut Call<'_>) {

@@ -61,7 +61,7 @@ pub(crate) static CLIENT: [CommandSpec; 2] = [
 ];
 
 /// Commands of their own.
-pub(crate) static COMMANDS: [CommandSpec; 6] = [
+pub(crate) static COMMANDS: [CommandSpec; 8] = [
     CommandSpec {
         complexity: "O(N) where N is the total number of keys in all databases",
         ..spec(2, "save", "save", 1, SNAPSHOT.union(Flags::NO_MULTI), "Write a snapshot and wait")
@@ -97,13 +97,19 @@ pub(crate) static COMMANDS: [CommandSpec; 6] = [
             "Libraries of functions: there are none",
         )
     },
+    spec(8, "replconf", "replconf", -1, FOLLOWERS, "A follower says who it is"),
+    spec(9, "psync", "psync", -3, FOLLOWERS, "A follower asks for records"),
 ];
+
+/// Who may replicate is decided by the commands themselves.
+const FOLLOWERS: Flags =
+    SERVER.union(Flags::NO_MULTI).union(Flags::NO_AUTH).union(Flags::LOADING.union(Flags::STALE));
 
 const LAST_SAVE: Flags = Flags::LOADING.union(Flags::STALE.union(Flags::FAST));
 const DEBUG: Flags = SERVER.union(Flags::LOADING.union(Flags::STALE));
 
 /// Commands and subcommands here.
-pub(crate) const COUNT: usize = 8;
+pub(crate) const COUNT: usize = 10;
 
 /// All commands, this table's too, without their subcommands.
 pub(crate) fn commands() -> impl Iterator<Item = &'static CommandSpec> {

@@ -16,7 +16,7 @@ const SECTIONS: &[(&str, Section, bool)] = &[
     ("persistence", sections::persistence, true),
     ("durability", sections::durability, true),
     ("stats", sections::stats, true),
-    ("replication", sections::replication, true),
+    ("replication", super::replication::info, true),
     ("cpu", sections::cpu, true),
     ("modules", sections::modules, true),
     ("commandstats", sections::commandstats, false),

@@ -158,22 +158,7 @@ pub(super) fn stats(call: &Call<'_>, text: &mut Text) {
     text.field("total_writes_processed", stats.writes);
     text.field("client_output_buffer_limit_disconnections", stats.output_limit_closed);
     text.field("client_query_buffer_limit_disconnections", stats.query_limit_closed);
-}
-
-pub(super) fn replication(call: &Call<'_>, text: &mut Text) {
-    let shard = &*call.shard;
-    text.title("Replication");
-    text.field("role", "master");
-    text.field("connected_slaves", 0);
-    text.field("master_failover_state", "no-failover");
-    text.field("master_replid", &shard.run_id);
-    text.field("master_replid2", "0".repeat(40));
-    text.field("master_repl_offset", shard.durable);
-    text.field("second_repl_offset", -1);
-    text.field("repl_backlog_active", 0);
-    text.field("repl_backlog_size", 0);
-    text.field("repl_backlog_first_byte_offset", 0);
-    text.field("repl_backlog_histlen", 0);
+    text.field("unknown_outcome_disconnections", stats.unknown_outcomes);
 }
 
 pub(super) fn cpu(_: &Call<'_>, text: &mut Text) {

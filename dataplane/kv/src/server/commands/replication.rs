@@ -1,0 +1,201 @@
+//! REPLCONF, PSYNC, ROLE and the replication section of INFO.
+//!
+//! A follower logs in as a user of its own, which may do nothing else. After PSYNC its socket leaves
+//! the event loop for threads that send the journal.
+
+use std::net::TcpStream;
+
+use super::Call;
+use super::info::Text;
+use crate::replication::peers::Asked;
+use crate::replication::wire::CAPABILITY;
+use crate::server::connection::Hold;
+use crate::server::group::Role;
+use crate::server::stream::Stream;
+
+/// Longest name a follower may give itself.
+const NAME_BYTES_MAX: usize = 253;
+
+const NO_PERMISSION: &str = "NOPERM only followers of this group may replicate";
+
+/// Whether the connection may replicate: it logged in for that, or nobody needs to because the engine
+/// has no token and the peer is on this machine.
+fn is_permitted(call: &Call<'_>) -> bool {
+    let Some(group) = &call.shard.group else { return false };
+    call.connection.is_follower
+        || (group.token.is_none() && call.connection.stream.is_from_loopback())
+}
+
+pub(super) fn replconf(call: &mut Call<'_>) {
+    if !is_permitted(call) {
+        call.reply.error(NO_PERMISSION);
+        return;
+    }
+    if call.args.len().is_multiple_of(2) {
+        call.syntax_error();
+        return;
+    }
+    for at in (1..call.args.len()).step_by(2) {
+        if call.is(at, "name") {
+            let name = call.args[at + 1];
+            let is_plain = name.iter().all(u8::is_ascii_graphic);
+            if name.len() > NAME_BYTES_MAX || !is_plain {
+                call.reply.error("ERR that is no name of a follower");
+                return;
+            }
+            call.connection.follower_name = call.text(at + 1);
+        } else if !call.is(at, "capa") && !call.is(at, "listening-port") {
+            let option = call.text(at);
+            call.reply.error(format!("ERR Unrecognized REPLCONF option: {option}"));
+            return;
+        }
+    }
+    call.reply.ok();
+}
+
+/// `<capability>:<epoch it was told to follow>:<epoch of its last record>`.
+fn parse_history(text: &str) -> Option<(u64, u64)> {
+    let (wanted, epoch) = text.strip_prefix(CAPABILITY)?.strip_prefix(':')?.split_once(':')?;
+    Some((wanted.parse().ok()?, epoch.parse().ok()?))
+}
+
+pub(super) fn psync(call: &mut Call<'_>) {
+    if !is_permitted(call) {
+        call.reply.error(NO_PERMISSION);
+        return;
+    }
+    let Some((wanted, epoch)) = parse_history(&call.text(1)) else {
+        call.reply.error(format!("ERR only followers that speak {CAPABILITY} are served"));
+        return;
+    };
+    let Some(position) = call.number(2).and_then(|number| u64::try_from(number).ok()) else {
+        call.not_an_integer();
+        return;
+    };
+    let Some(group) = &call.shard.group else { return };
+    let promoted = group.grants.held().promoted;
+    if wanted > promoted {
+        // Somebody granted a later epoch, to another process or to this one in a moment.
+        if group.role == Role::Primary {
+            call.shard.hear_of(wanted);
+        }
+        call.reply.error(format!("NOTPRIMARY this pod has epoch {promoted}, not {wanted}"));
+        return;
+    }
+    if !matches!(group.role, Role::Primary | Role::Fenced) {
+        call.reply.error("NOTPRIMARY this pod is no primary");
+        return;
+    }
+    let asked = Asked {
+        name: call.connection.follower_name.clone(),
+        address: call.connection.address.clone(),
+        position,
+        epoch,
+    };
+    match hand_over(call, asked) {
+        Ok(()) => {
+            // The socket lives on elsewhere: here it is closed without a word.
+            call.connection.hold = Hold::Closing;
+            call.connection.broken = true;
+        }
+        Err(error) => call.reply.error(format!("ERR failed to serve the follower: {error}")),
+    }
+}
+
+/// Takes the socket out of the event loop.
+fn hand_over(call: &mut Call<'_>, asked: Asked) -> std::io::Result<()> {
+    let registry = call.shard.poll.registry();
+    let Stream::Tcp(stream) = &mut call.connection.stream else {
+        return Err(std::io::Error::other("followers come by TCP"));
+    };
+    let socket = socket2::SockRef::from(&*stream).try_clone()?;
+    // Both descriptors name one socket: the loop would go on hearing of it.
+    mio::event::Source::deregister(stream, registry)?;
+    let Some(group) = &call.shard.group else { return Ok(()) };
+    let log = &call.shard.log;
+    let history = log.history().clone();
+    group.peers().welcome(TcpStream::from(socket), asked, log.journal().feed(), history)
+}
+
+pub(super) fn role(call: &mut Call<'_>) {
+    let link = call.shard.group.as_ref().and_then(|group| group.link.as_ref());
+    let Some(link) = link else {
+        let position = call.shard.durable;
+        let peers = call.shard.group.as_ref().map(|group| group.peers().list());
+        let peers = peers.unwrap_or_default();
+        call.reply.array(3);
+        call.reply.bulk(b"master");
+        call.reply.integer(position as i64);
+        call.reply.array(peers.len());
+        for peer in peers {
+            let (host, port) = split(&peer.address);
+            call.reply.array(3);
+            call.reply.bulk(host.as_bytes());
+            call.reply.bulk(port.as_bytes());
+            call.reply.bulk(peer.confirmed().to_string().as_bytes());
+        }
+        return;
+    };
+    let (host, port) = split(&link.plan.address);
+    let state = match (link.is_up(), link.copy_percent()) {
+        (false, _) => "connect",
+        (true, 100) => "connected",
+        (true, _) => "sync",
+    };
+    let position = call.shard.log.appended();
+    call.reply.array(5);
+    call.reply.bulk(b"slave");
+    call.reply.bulk(host.as_bytes());
+    call.reply.integer(port.parse().unwrap_or(0));
+    call.reply.bulk(state.as_bytes());
+    call.reply.integer(position as i64);
+}
+
+fn split(address: &str) -> (&str, &str) {
+    address.rsplit_once(':').unwrap_or((address, "0"))
+}
+
+pub(super) fn info(call: &Call<'_>, text: &mut Text) {
+    let shard = &*call.shard;
+    let view = shard.view();
+    text.title("Replication");
+    match &view.link {
+        None => text.field("role", "master"),
+        Some(link) => {
+            let (host, port) = split(&link.address);
+            text.field("role", "slave");
+            text.field("master_host", host);
+            text.field("master_port", port);
+            text.field("master_link_status", if link.up { "up" } else { "down" });
+            text.field("master_last_io_seconds_ago", link.silent_milliseconds / 1000);
+            text.field("master_sync_in_progress", i32::from(link.up && link.copy_percent < 100));
+            text.field("slave_read_repl_offset", shard.log.appended());
+            text.field("slave_repl_offset", shard.log.appended());
+            text.field("slave_read_only", 1);
+            text.field("slave_lag_records", shard.lag_records());
+        }
+    }
+    text.field("connected_slaves", view.followers.len());
+    for (number, follower) in view.followers.iter().enumerate() {
+        let (host, port) = split(&follower.address);
+        let state = if follower.in_sync { "online" } else { "wait_bgsave" };
+        let offset = follower.durable_position;
+        text.field(
+            format_args!("slave{number}"),
+            format_args!("ip={host},port={port},state={state},offset={offset},lag=0"),
+        );
+    }
+    text.field("master_failover_state", "no-failover");
+    text.field("master_replid", &shard.run_id);
+    text.field("master_replid2", "0".repeat(40));
+    text.field("master_repl_offset", shard.durable);
+    text.field("second_repl_offset", -1);
+    text.field("repl_backlog_active", 0);
+    text.field("repl_backlog_size", 0);
+    text.field("repl_backlog_first_byte_offset", 0);
+    text.field("repl_backlog_histlen", 0);
+    text.field("orrery_epoch", view.epoch);
+    text.field("orrery_known_epoch", view.known_epoch);
+    text.field("orrery_writable", i32::from(shard.accepts_writes()));
+    text.field("orrery_discarded_records", view.discarded);
+}

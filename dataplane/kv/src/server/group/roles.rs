@@ -1,0 +1,217 @@
+//! Changes of role. Each is on disk before it has any effect.
+
+use std::sync::Arc;
+
+use orrery_operand::OperandError;
+
+use super::{Group, Role};
+use crate::replication::grants::{GrantsError, Held, Members};
+use crate::replication::link::{Link, Plan};
+use crate::server::Shard;
+use crate::server::requests::Granted;
+use crate::server::waiting::WaitEnd;
+
+/// What `Renew` says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Renewal {
+    pub(crate) epoch: u64,
+    pub(crate) members: Members,
+    /// The token of the report it was sent after.
+    pub(crate) said_at: u64,
+}
+
+fn unknown(error: &GrantsError) -> OperandError {
+    OperandError::Unknown(error.to_string())
+}
+
+fn not_in_a_group() -> OperandError {
+    OperandError::Unsupported("this process is in no group: its configuration says so".into())
+}
+
+impl Shard {
+    fn group_mut(&mut self) -> Result<&mut Group, OperandError> {
+        self.group.as_deref_mut().ok_or_else(not_in_a_group)
+    }
+
+    fn change_grants(&mut self, change: impl FnOnce(&mut Held)) -> Result<(), OperandError> {
+        let group = self.group_mut()?;
+        group.grants.change(change).map_err(|error| unknown(&error))?;
+        if let Some(link) = &group.link {
+            link.set_known(group.grants.held().known);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn promote_in_group(&mut self, epoch: u64) -> Result<Granted, OperandError> {
+        let held = self.group_mut()?.grants.held().clone();
+        if epoch < held.known || epoch <= held.promoted || epoch <= held.followed {
+            return Err(OperandError::Fenced { holder: held.known });
+        }
+        self.group_mut()?.link = None;
+        self.append_effects();
+        self.log.promote(epoch).map_err(|error| OperandError::Unknown(error.to_string()))?;
+        self.change_grants(|held| {
+            (held.known, held.promoted, held.given_up) = (epoch, epoch, false);
+        })?;
+        self.become_primary(epoch)?;
+        Ok(self.granted())
+    }
+
+    fn become_primary(&mut self, epoch: u64) -> Result<(), OperandError> {
+        let appended = self.log.appended();
+        let group = self.group_mut()?;
+        tracing::info!(epoch, position = appended, "primary");
+        group.role = Role::Primary;
+        group.link = None;
+        group.peers.begin(epoch);
+        // A promotion says nothing of when it was decided: the first renewal gives the lease.
+        group.lease.revoke();
+        if group.synchronous() > 0 {
+            // What is here may be nowhere else: nobody must see it before enough followers have it.
+            self.durable = 0;
+            self.machine.hold_back(appended);
+        }
+        self.set_bar();
+        self.publish();
+        Ok(())
+    }
+
+    /// Refuses writes under lower epochs.
+    pub(crate) fn fence_in_group(&mut self, epoch: u64) -> Result<Granted, OperandError> {
+        if epoch > self.group_mut()?.grants.held().known {
+            self.change_grants(|held| held.known = epoch)?;
+        }
+        self.step_down();
+        Ok(self.granted())
+    }
+
+    /// A primary that has heard of a later epoch is none any more.
+    fn step_down(&mut self) {
+        let Some(group) = &mut self.group else { return };
+        if group.role != Role::Primary || group.grants.is_holder() {
+            return;
+        }
+        let held = group.grants.held();
+        tracing::warn!(epoch = held.promoted, known = held.known, "fenced");
+        group.role = Role::Fenced;
+        self.append_effects();
+        self.end_all_waits(WaitEnd::RoleChanged);
+        self.set_bar();
+    }
+
+    /// Somebody mentioned a later epoch.
+    pub(crate) fn hear_of(&mut self, epoch: u64) {
+        if let Err(error) = self.fence_in_group(epoch) {
+            // It may not write either way: its disk cannot even take a number.
+            tracing::error!(%error, epoch, "failed to remember an epoch");
+            if let Some(group) = &mut self.group {
+                group.lease.revoke();
+            }
+        }
+    }
+
+    pub(crate) fn follow(&mut self, epoch: u64, address: String) -> Result<Granted, OperandError> {
+        let group = self.group_mut()?;
+        let held = group.grants.held().clone();
+        if epoch < held.known || epoch == held.promoted {
+            return Err(OperandError::Fenced { holder: held.known });
+        }
+        let is_same = |link: &Link| link.plan.address == address && link.plan.epoch == epoch;
+        if group.role == Role::Follower && group.link.as_ref().is_some_and(is_same) {
+            return Ok(self.granted());
+        }
+        self.change_grants(|held| {
+            held.known = held.known.max(epoch);
+            held.followed = held.followed.max(epoch);
+        })?;
+        self.step_down();
+        self.become_follower(epoch, address, None)?;
+        Ok(self.granted())
+    }
+
+    /// Begins to follow. `position_epoch`: what to call the last record instead of its epoch.
+    pub(super) fn become_follower(
+        &mut self,
+        epoch: u64,
+        address: String,
+        position_epoch: Option<u64>,
+    ) -> Result<(), OperandError> {
+        let position = self.log.appended();
+        let position_epoch =
+            position_epoch.unwrap_or_else(|| self.log.history().epoch_at(position));
+        let (durable, waker) = (self.log.durable(), Arc::clone(&self.waker));
+        let databases = self.databases;
+        let was_follower = {
+            let group = self.group_mut()?;
+            let was_follower = group.role == Role::Follower;
+            tracing::info!(epoch, address, position, "follower");
+            group.role = Role::Follower;
+            group.is_complete &= was_follower;
+            group.complete_at = None;
+            group.goodbye = None;
+            group.peers.close();
+            let plan = Plan {
+                address,
+                epoch,
+                name: group.name.clone(),
+                token: group.token.clone(),
+                data: group.data.clone(),
+                databases,
+                position,
+                position_epoch,
+            };
+            let known = group.grants.held().known;
+            group.link = Some(
+                Link::start(plan, known, durable, waker)
+                    .map_err(|error| OperandError::Unavailable(error.to_string()))?,
+            );
+            was_follower
+        };
+        if !was_follower {
+            // Nobody keeps them up to date here, and replies must not show them.
+            self.machine.drop_caches();
+        }
+        self.set_bar();
+        self.publish();
+        Ok(())
+    }
+
+    /// After a copy was taken over: goes on following where it is now.
+    pub(crate) fn resume_following(&mut self) {
+        let Some(group) = &mut self.group else { return };
+        group.has_copy = false;
+        let Some(Plan { epoch, address, .. }) = group.link.take().map(|link| link.plan.clone())
+        else {
+            return;
+        };
+        if let Err(error) = self.become_follower(epoch, address, None) {
+            tracing::error!(%error, "failed to go on following");
+        }
+    }
+
+    pub(crate) fn renew(&mut self, renewal: Renewal) -> Result<u64, OperandError> {
+        let Renewal { epoch, members, said_at } = renewal;
+        self.group_mut()?;
+        self.change_grants(|held| {
+            held.known = held.known.max(epoch);
+            held.members = Some(members);
+        })?;
+        self.step_down();
+        let group = self.group_mut()?;
+        group.apply_members();
+        let known = group.grants.held().known;
+        if epoch == known && group.grants.is_holder() && epoch == group.grants.held().promoted {
+            if group.role == Role::Standby {
+                self.become_primary(epoch)?;
+            }
+            let group = self.group_mut()?;
+            if group.role == Role::Primary
+                && let Some(asked_ms) = group.moments.read(said_at)
+            {
+                group.lease.confirm(asked_ms);
+            }
+        }
+        self.set_bar();
+        Ok(known)
+    }
+}

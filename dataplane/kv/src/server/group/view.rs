@@ -1,0 +1,110 @@
+//! What others may know of the group: `Report`, readiness, and what commands show.
+
+use std::sync::Arc;
+
+use orrery_operand::v1::{Follower, Link as LinkState, Role as ReportedRole};
+
+use super::{Bar, Role};
+use crate::metrics::{Readiness, View};
+use crate::replication::link::Link;
+use crate::replication::peers::Peer;
+use crate::server::{Ending, Shard};
+
+impl Shard {
+    /// What `Report` says about role, epochs and links.
+    pub(crate) fn view(&self) -> View {
+        let durable = self.log.durable();
+        let durable_epoch = self.log.history().epoch_at(durable);
+        let Some(group) = &self.group else {
+            let (epoch, fenced_below) = (self.log.epoch(), self.log.fenced_below());
+            let is_fenced = epoch < fenced_below;
+            let role = if is_fenced { ReportedRole::Fenced } else { ReportedRole::Primary };
+            return View {
+                role: role.into(),
+                epoch,
+                durable_epoch,
+                known_epoch: epoch.max(fenced_below),
+                ..View::default()
+            };
+        };
+        let held = group.grants.held();
+        let now_ms = group.now_ms();
+        let role = match group.role {
+            Role::Standby => ReportedRole::Standby,
+            Role::Primary => ReportedRole::Primary,
+            Role::Fenced => ReportedRole::Fenced,
+            Role::Follower => ReportedRole::Follower,
+        };
+        let is_follower = group.is_follower();
+        let follower = |peer: &Arc<Peer>| Follower {
+            name: peer.name.clone(),
+            address: peer.address.clone(),
+            durable_position: peer.confirmed(),
+            in_sync: peer.is_in_sync(now_ms),
+        };
+        let link = |link: &Link| LinkState {
+            address: link.plan.address.clone(),
+            up: link.is_up(),
+            primary_position: link.primary_position(),
+            copy_percent: link.copy_percent(),
+            silent_milliseconds: link.silent_ms(),
+        };
+        View {
+            role: role.into(),
+            epoch: if is_follower { held.followed } else { held.promoted },
+            durable_epoch,
+            completed_epoch: held.completed,
+            known_epoch: held.known,
+            followers: group.peers().list().iter().map(follower).collect(),
+            link: group.link.as_ref().filter(|_| is_follower).map(link),
+            synchronous: group.synchronous() as u32,
+            discarded: held.discarded,
+        }
+    }
+
+    /// Records that this follower does not have on disk yet.
+    pub(crate) fn lag_records(&self) -> u64 {
+        let link = self.group.as_ref().and_then(|group| group.link.as_ref());
+        link.map_or(0, |link| link.primary_position().saturating_sub(self.log.durable()))
+    }
+
+    /// Whether clients can be served, and what is missing.
+    pub(crate) fn readiness(&self) -> Readiness {
+        let refusal = || self.log.refusal().to_owned();
+        match (self.ending, self.log.is_writable()) {
+            (Ending::No, true) => {}
+            (Ending::No, false) => {
+                return Readiness::new(!self.log.is_fenced(), self.log.reason(), refusal());
+            }
+            _ if self.log.is_failed() => {
+                return Readiness::new(false, "JournalFailed", refusal());
+            }
+            _ => {
+                let message = "finishing what was accepted".to_owned();
+                return Readiness::new(false, "Draining", message);
+            }
+        }
+        let Some(group) = &self.group else { return Readiness::new(true, "", String::new()) };
+        let is_ready = !matches!(self.bar, Bar::Standby | Bar::Copying | Bar::Fenced);
+        if self.bar.is_set() && self.bar != Bar::Follower {
+            let text = self.bar.text();
+            let message = text.split_once(' ').map_or(text, |(_, sentence)| sentence);
+            return Readiness::new(is_ready, self.bar.reason(), message.to_owned());
+        }
+        if group.is_follower() {
+            let is_up = group.link.as_ref().is_some_and(Link::is_up);
+            if !is_up {
+                let message = "the link to the primary is down".to_owned();
+                return Readiness::new(true, "FollowerLagging", message);
+            }
+            return Readiness::new(true, "", String::new());
+        }
+        let wanted = group.members().map_or(0, |members| members.followers as usize);
+        let in_sync = group.peers().in_sync(group.now_ms());
+        if in_sync < wanted {
+            let message = format!("{in_sync} of {wanted} followers are in sync");
+            return Readiness::new(true, "FollowerLagging", message);
+        }
+        Readiness::new(true, "", String::new())
+    }
+}

@@ -1,0 +1,14 @@
+//! Primary and followers as real processes: copies, roles, leases, and what kills do to them.
+
+#[path = "replication/copies.rs"]
+mod copies;
+#[path = "replication/group.rs"]
+mod group;
+#[path = "replication/hostile.rs"]
+mod hostile;
+#[path = "replication/kills.rs"]
+mod kills;
+#[path = "replication/lease.rs"]
+mod lease;
+#[path = "replication/roles.rs"]
+mod roles;
