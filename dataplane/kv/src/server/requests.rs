@@ -123,7 +123,11 @@ impl Shard {
                 self.set_bar();
             }
             Ending::Draining { ends: ends_already, .. } => *ends_already |= ends,
-            Ending::Drained if ends => self.ending = Ending::Now,
+            // Its followers are still to be told.
+            Ending::Drained if ends => {
+                let began_ms = self.clock.mono_ms;
+                self.ending = Ending::Draining { began_ms, until_ms, ends };
+            }
             Ending::Drained | Ending::Now => {}
         }
     }

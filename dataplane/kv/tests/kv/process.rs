@@ -114,6 +114,23 @@ impl Engine {
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
         assert!(status.expect("kill is there").success());
+        if name == "STOP" {
+            let started = Instant::now();
+            while !self.is_stopped() {
+                assert!(started.elapsed() < DEADLINE, "it does not stop");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    /// Whether all its threads stand still.
+    fn is_stopped(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
+        let mut states = tasks.filter_map(|task| {
+            let text = std::fs::read_to_string(task.ok()?.path().join("stat")).ok()?;
+            text.rsplit_once(") ")?.1.chars().next()
+        });
+        states.all(|state| state == 'T')
     }
 
     pub(crate) fn pid(&self) -> u32 {

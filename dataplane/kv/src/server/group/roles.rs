@@ -54,6 +54,7 @@ impl Shard {
             (held.known, held.promoted, held.given_up) = (epoch, epoch, false);
         })?;
         self.become_primary(epoch)?;
+        // Every record here was on the disk of the primary it came from: it is safe to be seen.
         Ok(self.granted())
     }
 
@@ -66,14 +67,18 @@ impl Shard {
         group.peers.begin(epoch);
         // A promotion says nothing of when it was decided: the first renewal gives the lease.
         group.lease.revoke();
-        if group.synchronous() > 0 {
-            // What is here may be nowhere else: nobody must see it before enough followers have it.
-            self.durable = 0;
-            self.machine.hold_back(appended);
-        }
         self.set_bar();
         self.publish();
         Ok(())
+    }
+
+    /// A primary that comes back may have records that it had not sent to anybody: nobody must see
+    /// them before enough followers have them.
+    fn hold_back_unconfirmed(&mut self) {
+        if self.group.as_ref().is_some_and(|group| group.synchronous() > 0) {
+            self.durable = 0;
+            self.machine.hold_back(self.log.appended());
+        }
     }
 
     /// Refuses writes under lower epochs.
@@ -203,6 +208,7 @@ impl Shard {
         if epoch == known && group.grants.is_holder() && epoch == group.grants.held().promoted {
             if group.role == Role::Standby {
                 self.become_primary(epoch)?;
+                self.hold_back_unconfirmed();
             }
             let group = self.group_mut()?;
             if group.role == Role::Primary
