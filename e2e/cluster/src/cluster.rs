@@ -1,5 +1,6 @@
 //! The cluster as tests see it: where its kubeconfig is, clients, namespaces, kubectl.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -13,9 +14,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
-use crate::control_plane::{ControlPlane, Options};
+use crate::control_plane::{ControlPlane, Options, Site};
+use crate::real_nodes::{Ground, RealNodes};
 use crate::run::Run;
 use crate::say::not_run;
+use crate::storage::Disks;
 use crate::wait::poll;
 use crate::{ClusterError, Namespace, Nodes, kubeconfig, storage, tool};
 
@@ -45,7 +48,8 @@ struct Inner {
 #[derive(Debug)]
 struct Own {
     plane: ControlPlane,
-    nodes: Nodes,
+    toys: Nodes,
+    real: Option<RealNodes>,
     run: Arc<Run>,
 }
 
@@ -89,6 +93,26 @@ impl Cluster {
         None
     }
 
+    /// A second cluster of this test process, with two real nodes; it is started by whoever asks
+    /// first and ended at exit. "Not run" where the machine cannot carry them.
+    ///
+    /// # Panics
+    /// As [`Self::shared`].
+    pub async fn shared_with_real_nodes() -> Option<(Self, RealNodes)> {
+        static SHARED: OnceCell<Result<Cluster, ClusterError>> = OnceCell::const_new();
+        match SHARED.get_or_init(|| Self::start(Options::real(2))).await {
+            Ok(cluster) => {
+                if let Some(nodes) = cluster.real_nodes() {
+                    return Some((cluster.clone(), nodes.clone()));
+                }
+                not_run(&format!("real nodes are needed, and {EXISTING} names a cluster"));
+            }
+            Err(ClusterError::Missing(reason)) => not_run(reason),
+            Err(cause) => panic!("{}", with_causes(cause)),
+        }
+        None
+    }
+
     /// Why [`Self::shared`] gives nothing, or nothing when it gives a cluster.
     pub async fn unavailable() -> Option<String> {
         Self::try_shared().await.err().map(|cause| with_causes(cause))
@@ -123,12 +147,25 @@ impl Cluster {
 
     async fn own(options: &Options) -> Result<Self, ClusterError> {
         let run = Run::open()?;
-        let plane = ControlPlane::start(&run, options).await?;
+        let ground = match options.real_nodes {
+            0 => None,
+            count => Some(Ground::prepare(count).await?),
+        };
+        let site = ground.as_ref().map_or(Site::Loopback, Ground::site);
+        let plane = ControlPlane::start(&run, options, site).await?;
         let (kubeconfig, config) = (plane.kubeconfig.clone(), plane.config.clone());
         let client = Client::try_from(config.clone())?;
-        storage::start(client.clone(), &run).await?;
-        let nodes = Nodes::start(client, run.clone(), options.nodes).await?;
-        let own = Some(Own { plane, nodes, run });
+        let real = match ground {
+            Some(ground) => Some(RealNodes::start(ground, &plane, &client, run.clone()).await?),
+            None => None,
+        };
+        let disks = match &real {
+            Some(nodes) => nodes.disks(),
+            None => Disks { seen: run.folder("volumes")?, outside: HashMap::new() },
+        };
+        storage::start(client.clone(), &run, disks).await?;
+        let toys = Nodes::start(client, run.clone(), options.nodes).await?;
+        let own = Some(Own { plane, toys, real, run });
         Ok(Self { inner: Arc::new(Inner { kubeconfig, config, own }) })
     }
 
@@ -152,7 +189,12 @@ impl Cluster {
 
     /// The toy nodes. A cluster that existed before has real ones instead.
     pub fn nodes(&self) -> Option<&Nodes> {
-        self.inner.own.as_ref().map(|own| &own.nodes)
+        self.inner.own.as_ref().map(|own| &own.toys)
+    }
+
+    /// The real nodes, when this is a cluster of our own that was started with some.
+    pub fn real_nodes(&self) -> Option<&RealNodes> {
+        self.inner.own.as_ref()?.real.as_ref()
     }
 
     /// A fresh namespace `<name>-<random>`, ready for pods, removed at drop.

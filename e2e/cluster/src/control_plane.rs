@@ -1,24 +1,25 @@
-//! The four processes of a control plane: etcd, API server, controllers, scheduler. They listen
-//! on a loopback address of their own (see `address`), need no rights, and are started once per
-//! test process.
-//!
-//! A network namespace is not used here: nothing but loopback is spoken to. Nodes with real pods
-//! will need one; then this module gets its address from there and the rest stays.
+//! The four processes of a control plane: etcd, API server, controllers, scheduler. They are
+//! started once per test process at one of two sites: on a loopback address of their own (see
+//! `address`), which needs no rights, or in a network namespace where real nodes reach them.
 
 mod flags;
 
+pub(crate) use flags::ADVERTISED;
+
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::control_plane::flags::Layout;
+use crate::netns::NetNs;
 use crate::pki::Pki;
 use crate::process::Process;
 use crate::run::Run;
 use crate::say::say;
 use crate::wait::poll_for;
-use crate::{ClusterError, address, kubeconfig, tool};
+use crate::{ClusterError, address, kubeconfig, relay, tool};
 
 /// From start to ready. It takes about five seconds; a busy machine may take many times that.
 const START_LIMIT: Duration = Duration::from_mins(2);
@@ -31,12 +32,31 @@ pub struct Options {
     pub node_grace: Duration,
     /// How many toy nodes there are, each in a zone of its own.
     pub nodes: usize,
+    /// How many real nodes there are, each in a zone of its own. They need root.
+    pub real_nodes: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { node_grace: Duration::from_secs(50), nodes: 3 }
+        Self { node_grace: Duration::from_secs(50), nodes: 3, real_nodes: 0 }
     }
+}
+
+impl Options {
+    /// A cluster of `count` real nodes and no toys. A dead node is noticed sooner than in the
+    /// default, because tests wait for it; real nodes report often enough for that.
+    pub fn real(count: usize) -> Self {
+        Self { node_grace: Duration::from_secs(12), nodes: 0, real_nodes: count }
+    }
+}
+
+/// Where a control plane listens.
+#[derive(Debug, Clone)]
+pub(crate) enum Site {
+    /// A loopback address of this machine.
+    Loopback,
+    /// This address in a namespace; from outside there is a relay to the API server.
+    Inside(NetNs, Ipv4Addr),
 }
 
 /// A running control plane.
@@ -45,6 +65,8 @@ pub(crate) struct ControlPlane {
     pub(crate) kubeconfig: PathBuf,
     pub(crate) config: kube::Config,
     layout: Layout,
+    pki: Pki,
+    site: Site,
     binary: PathBuf,
     processes: Vec<Arc<Process>>,
 }
@@ -52,15 +74,20 @@ pub(crate) struct ControlPlane {
 impl ControlPlane {
     /// Builds the binary when needed, starts the parts in their order and waits until the API
     /// server serves and the controllers work.
-    pub(crate) async fn start(run: &Run, options: &Options) -> Result<Self, ClusterError> {
+    pub(crate) async fn start(
+        run: &Run,
+        options: &Options,
+        site: Site,
+    ) -> Result<Self, ClusterError> {
         let binary = tokio::task::spawn_blocking(|| tool("kubernetes"))
             .await
             .map_err(|cause| ClusterError::Missing(format!("the build panicked: {cause}")))??;
         let begun = Instant::now();
-        let layout = Self::lay_out(run, options)?;
+        let (layout, pki) = Self::lay_out(run, options, &site)?;
         let config = kubeconfig::read(&layout.admin).await?;
         let kubeconfig = layout.admin.clone();
-        let mut plane = Self { kubeconfig, config, layout, binary, processes: Vec::new() };
+        let mut plane =
+            Self { kubeconfig, config, layout, pki, site, binary, processes: Vec::new() };
 
         plane.launch(run, "etcd", plane.layout.etcd())?;
         plane.launch(run, "apiserver", plane.layout.apiserver())?;
@@ -74,20 +101,34 @@ impl ControlPlane {
             "control plane {} ready in {:.1} s at {}",
             run.id(),
             begun.elapsed().as_secs_f32(),
-            plane.layout.server()
+            plane.config.cluster_url
         ));
         Ok(plane)
     }
 
     /// Addresses, folders, certificates and kubeconfigs: everything the parts find on disk.
-    fn lay_out(run: &Run, options: &Options) -> Result<Layout, ClusterError> {
-        let address = address::free(&flags::PORTS)?;
+    fn lay_out(run: &Run, options: &Options, site: &Site) -> Result<(Layout, Pki), ClusterError> {
+        let (address, outside) = match site {
+            Site::Loopback => {
+                let address = address::free(&flags::PORTS)?;
+                (address, SocketAddr::from((address, flags::APISERVER)))
+            }
+            Site::Inside(netns, address) => {
+                let target = SocketAddr::from((*address, flags::APISERVER));
+                (*address, relay::start(run, netns.clone(), target)?)
+            }
+        };
         let pki = Pki::new(run.folder("pki")?)?;
         let layout = Layout {
             address,
+            is_reachable: matches!(site, Site::Inside(..)),
             folder: run.folder("control-plane")?,
             authority: pki.authority_files(),
-            server_pair: pki.server(address, flags::FIRST_SERVICE)?,
+            server_pair: pki.server(&[
+                address.into(),
+                outside.ip(),
+                flags::FIRST_SERVICE.into(),
+            ])?,
             token_key: pki.token_key()?,
             admin_pair: pki.client("admin", "orrery-admin", Some("system:masters"))?,
             admin: run.folder("control-plane")?.join("admin.kubeconfig"),
@@ -98,17 +139,21 @@ impl ControlPlane {
             ("scheduler", "system:kube-scheduler"),
         ];
         let authority = &layout.authority.certificate;
-        kubeconfig::write(&layout.admin, &layout.server(), authority, &layout.admin_pair)?;
+        let server = format!("https://{outside}");
+        kubeconfig::write(&layout.admin, &server, authority, &layout.admin_pair)?;
         for (part, user) in parts {
             let pair = pki.client(part, user, None)?;
             kubeconfig::write(&layout.kubeconfig(part), &layout.server(), authority, &pair)?;
         }
-        Ok(layout)
+        Ok((layout, pki))
     }
 
     fn launch(&mut self, run: &Run, part: &str, flags: Vec<String>) -> Result<(), ClusterError> {
         let mut command = Command::new(&self.binary);
         command.arg(part).args(flags).current_dir(&self.layout.folder);
+        if let Site::Inside(netns, _) = &self.site {
+            netns.enter(&mut command);
+        }
         let log = self.log(part);
         self.processes.push(run.start(part, command, log)?);
         Ok(())
@@ -150,6 +195,25 @@ impl ControlPlane {
 
     fn log(&self, part: &str) -> PathBuf {
         log_in(&self.layout.folder, part)
+    }
+
+    /// Writes the kubeconfig of `user`, a member of `group`, for use where the control plane is.
+    pub(crate) fn kubeconfig_for(
+        &self,
+        part: &str,
+        user: &str,
+        group: &str,
+    ) -> Result<PathBuf, ClusterError> {
+        let path = self.layout.kubeconfig(part);
+        let pair = self.pki.client(part, user, Some(group))?;
+        let authority = &self.layout.authority.certificate;
+        kubeconfig::write(&path, &self.layout.server(), authority, &pair)?;
+        Ok(path)
+    }
+
+    /// The certificate of the authority that signed every other.
+    pub(crate) fn authority(&self) -> &Path {
+        &self.layout.authority.certificate
     }
 
     /// The end of every part's log, for a failure whose cause is not known.

@@ -1,7 +1,7 @@
 //! The certificates of one control plane: an authority, the API server's certificate, one client
 //! certificate per user, and the key that signs service account tokens. All die with the run.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
@@ -55,12 +55,8 @@ impl Pki {
         self.pair("ca")
     }
 
-    /// A certificate for the servers of the control plane at `address`.
-    pub(crate) fn server(
-        &self,
-        address: Ipv4Addr,
-        service: Ipv4Addr,
-    ) -> Result<Pair, ClusterError> {
+    /// A certificate for the servers of the control plane, which are dialled at `addresses`.
+    pub(crate) fn server(&self, addresses: &[IpAddr]) -> Result<Pair, ClusterError> {
         let mut params = CertificateParams::new(vec![
             "localhost".to_owned(),
             "kubernetes".to_owned(),
@@ -68,8 +64,8 @@ impl Pki {
             "kubernetes.default.svc".to_owned(),
             "kubernetes.default.svc.cluster.local".to_owned(),
         ])?;
-        for ip in [address, service] {
-            params.subject_alt_names.push(SanType::IpAddress(ip.into()));
+        for address in addresses {
+            params.subject_alt_names.push(SanType::IpAddress(*address));
         }
         params.distinguished_name = name("kube-apiserver", None);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

@@ -1,22 +1,27 @@
 //! Child processes that never outlive the test: each leads a process group of its own, dies with
 //! the process that started it, and writes to a file.
-//!
-//! The kernel's "signal me when my parent dies" follows the *thread* that forked, and test threads
-//! end early. So one thread that lives as long as the process forks all of them.
 #![allow(unsafe_code)] // `pre_exec` and `atexit`, the reasons at each
 
+mod fork;
+mod place;
+
 use std::fs::File;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Sender};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
+pub(crate) use fork::Forker;
+pub(crate) use place::Place;
+
 use crate::ClusterError;
+
+/// Where programs of the system are, for those that an ordinary user's `PATH` leaves out.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How often an ending process is looked at.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -35,7 +40,15 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts `command` with both outputs appended to `log`.
-    pub(crate) fn start(
+    pub(crate) fn start(name: &str, command: Command, log: PathBuf) -> Result<Self, ClusterError> {
+        let here = Forker::here()
+            .map_err(|cause| ClusterError::Start { program: name.to_owned(), cause })?;
+        Self::start_by(here, name, command, log)
+    }
+
+    /// [`Self::start`] where `forker` is.
+    pub(crate) fn start_by(
+        forker: &Forker,
         name: &str,
         mut command: Command,
         log: PathBuf,
@@ -47,7 +60,8 @@ impl Process {
             .map_err(ClusterError::file(&log))?;
         let errors = out.try_clone().map_err(ClusterError::file(&log))?;
         command.stdin(Stdio::null()).stdout(out).stderr(errors);
-        let child = fork(command)
+        let child = forker
+            .spawn(command)
             .map_err(|cause| ClusterError::Start { program: name.to_owned(), cause })?;
         Ok(Self { name: name.to_owned(), pid: child.id(), log, child: Mutex::new(child) })
     }
@@ -162,44 +176,6 @@ pub(crate) fn at_exit(hook: extern "C" fn()) {
 
 fn pid(id: u32) -> Pid {
     Pid::from_raw(id as i32)
-}
-
-type Order = (Command, Sender<std::io::Result<Child>>);
-
-/// Forks on the thread that lives as long as this process.
-fn fork(command: Command) -> std::io::Result<Child> {
-    static FORKER: OnceLock<Sender<Order>> = OnceLock::new();
-    let forker = FORKER.get_or_init(|| {
-        let (orders, inbox) = mpsc::channel::<Order>();
-        std::thread::spawn(move || {
-            for (command, answer) in inbox {
-                let _ = answer.send(fork_here(command));
-            }
-        });
-        orders
-    });
-    let (answer, child) = mpsc::channel();
-    forker.send((command, answer)).map_err(std::io::Error::other)?;
-    child.recv().map_err(std::io::Error::other)?
-}
-
-fn fork_here(mut command: Command) -> std::io::Result<Child> {
-    let parent = std::process::id();
-    command.process_group(0);
-    // SAFETY: between fork and exec only async-signal-safe calls are made: `prctl` and `getppid`;
-    // nothing is allocated and no lock is taken.
-    unsafe {
-        command.pre_exec(move || {
-            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-            // The parent may have died before the line above; then nobody would signal.
-            if nix::unistd::getppid().as_raw() as u32 == parent {
-                Ok(())
-            } else {
-                Err(std::io::Error::from_raw_os_error(libc::ESRCH))
-            }
-        });
-    }
-    command.spawn()
 }
 
 #[cfg(test)]

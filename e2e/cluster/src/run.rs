@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
-use crate::ClusterError;
 use crate::cluster::background;
 use crate::process::{self, Process};
+use crate::{ClusterError, cgroup};
 
 /// Held by a run as long as its process lives; the kernel lets go of it at any kind of death.
 const OWNER: &str = "owner";
@@ -41,9 +41,7 @@ pub(crate) struct Run {
 impl Run {
     /// Removes what dead runs left, then opens a folder for a new one.
     pub(crate) fn open() -> Result<Arc<Self>, ClusterError> {
-        let user = nix::unistd::getuid();
-        let root = std::env::temp_dir().join(format!("orrery-e2e-{user}"));
-        let run = Arc::new(Self::open_in(&root)?);
+        let run = Arc::new(Self::open_in(&root())?);
         let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
         if live.is_empty() {
             process::at_exit(end_all);
@@ -53,10 +51,7 @@ impl Run {
     }
 
     fn open_in(root: &Path) -> Result<Self, ClusterError> {
-        fs::create_dir_all(root).map_err(ClusterError::file(root))?;
-        // One at a time: a folder whose owner has not locked it yet must not look dead.
-        let gate = File::create(root.join("gate")).map_err(ClusterError::file(root))?;
-        gate.lock().map_err(ClusterError::file(root))?;
+        let _gate = gate(root)?;
         sweep(root);
 
         let id = format!("{:08x}", rand::random::<u32>());
@@ -98,7 +93,12 @@ impl Run {
         command: Command,
         log: PathBuf,
     ) -> Result<Arc<Process>, ClusterError> {
-        let process = Arc::new(Process::start(name, command, log)?);
+        self.keep(Process::start(name, command, log)?)
+    }
+
+    /// Sees to it that a process ends with this run at the latest.
+    pub(crate) fn keep(&self, process: Process) -> Result<Arc<Process>, ClusterError> {
+        let process = Arc::new(process);
         if let Some(start) = process::started_at(process.pid()) {
             let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
             writeln!(list, "{} {start}", process.pid())
@@ -127,6 +127,7 @@ impl Run {
         let processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
         let processes: Vec<_> = processes.iter().filter_map(Weak::upgrade).collect();
         Process::stop_all(&processes.iter().map(Arc::as_ref), Duration::ZERO);
+        cgroup::remove(&self.id);
         if std::env::var_os(KEEP).is_none() {
             let _ = fs::remove_dir_all(&self.folder);
         }
@@ -144,6 +145,32 @@ extern "C" fn end_all() {
     live.iter().filter_map(Weak::upgrade).for_each(|run| run.end());
 }
 
+/// Removes what runs left whose process was killed: processes, mounts, network, groups, folders.
+/// Every start does the same; this is for those who start nothing more.
+///
+/// # Errors
+/// When the folder of runs cannot be used.
+pub fn clean() -> Result<(), ClusterError> {
+    let root = root();
+    let _gate = gate(&root)?;
+    sweep(&root);
+    Ok(())
+}
+
+/// The folder of all runs of this user.
+fn root() -> PathBuf {
+    let user = nix::unistd::getuid();
+    std::env::temp_dir().join(format!("orrery-e2e-{user}"))
+}
+
+/// One at a time: a folder whose owner has not locked it yet must not look dead.
+fn gate(root: &Path) -> Result<File, ClusterError> {
+    fs::create_dir_all(root).map_err(ClusterError::file(root))?;
+    let gate = File::create(root.join("gate")).map_err(ClusterError::file(root))?;
+    gate.lock().map_err(ClusterError::file(root))?;
+    Ok(gate)
+}
+
 /// Kills the processes and removes the folders of runs whose owner is gone.
 fn sweep(root: &Path) {
     let Ok(entries) = fs::read_dir(root) else { return };
@@ -158,10 +185,16 @@ fn sweep(root: &Path) {
                 process::kill_leftover(id as u32, start);
             }
         }
+        if let Some(id) = folder.file_name() {
+            cgroup::remove(&id.to_string_lossy());
+        }
         if std::env::var_os(KEEP).is_none() {
             let _ = fs::remove_dir_all(&folder);
         }
     }
+    let left = fs::read_dir(root).into_iter().flatten().filter_map(Result::ok);
+    let runs: Vec<_> = left.map(|run| run.file_name().to_string_lossy().into_owned()).collect();
+    cgroup::remove_abandoned(&runs);
 }
 
 #[cfg(test)]

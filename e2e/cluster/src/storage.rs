@@ -1,8 +1,10 @@
-//! Volumes for toy nodes: a default StorageClass whose claims become folders of the run, offered
-//! as `local` volumes on the node the scheduler chose, as kind's provisioner does. Binding,
-//! protection and reclaiming are the real controllers' work.
+//! Volumes: a default StorageClass whose claims become folders, offered as `local` volumes on the
+//! node the scheduler chose, as kind's provisioner does. Binding, protection and reclaiming are the
+//! real controllers' work, and giving a folder to the group of a pod (`fsGroup`) is the kubelet's.
 
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
@@ -24,8 +26,23 @@ const PROVISIONER: &str = "orrery.dev/e2e-folder";
 /// Set by the scheduler when it has chosen a node for a claim's first pod.
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
+/// Where nodes keep volumes.
+#[derive(Debug)]
+pub(crate) struct Disks {
+    /// The folder as nodes see it.
+    pub(crate) seen: PathBuf,
+    /// The folder of each node for those outside. A node without one keeps volumes in `seen`.
+    pub(crate) outside: HashMap<String, PathBuf>,
+}
+
+impl Disks {
+    fn outside(&self, node: &str) -> &PathBuf {
+        self.outside.get(node).unwrap_or(&self.seen)
+    }
+}
+
 /// Makes the class, then serves claims until the cluster ends.
-pub(crate) async fn start(client: Client, run: &Run) -> Result<(), ClusterError> {
+pub(crate) async fn start(client: Client, run: &Run, disks: Disks) -> Result<(), ClusterError> {
     let class: StorageClass = object(json!({
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
@@ -39,19 +56,20 @@ pub(crate) async fn start(client: Client, run: &Run) -> Result<(), ClusterError>
         "allowVolumeExpansion": true,
     }));
     Api::all(client.clone()).create(&PostParams::default(), &class).await?;
-    run.task(serve_claims(client.clone(), run.folder("volumes")?));
-    run.task(reclaim_volumes(client));
+    let disks = Arc::new(disks);
+    run.task(serve_claims(client.clone(), disks.clone()));
+    run.task(reclaim_volumes(client, disks));
     Ok(())
 }
 
-async fn serve_claims(client: Client, folder: PathBuf) {
+async fn serve_claims(client: Client, disks: Arc<Disks>) {
     let claims = Api::<PersistentVolumeClaim>::all(client.clone());
     let changes = watcher(claims, watcher::Config::default()).default_backoff().applied_objects();
     let served = changes.try_for_each(|claim| {
-        let (client, folder) = (client.clone(), folder.clone());
+        let (client, disks) = (client.clone(), disks.clone());
         async move {
             let name = claim.name_any();
-            if let Err(cause) = serve_claim(&client, &folder, &claim).await {
+            if let Err(cause) = serve_claim(&client, &disks, &claim).await {
                 say(&format!("claim {name}: {cause}"));
             }
             Ok(())
@@ -64,7 +82,7 @@ async fn serve_claims(client: Client, folder: PathBuf) {
 
 async fn serve_claim(
     client: &Client,
-    folder: &Path,
+    disks: &Disks,
     claim: &PersistentVolumeClaim,
 ) -> Result<(), ClusterError> {
     let Some(spec) = &claim.spec else { return Ok(()) };
@@ -77,8 +95,8 @@ async fn serve_claim(
     let Some(node) = claim.annotations().get(SELECTED_NODE) else { return Ok(()) };
     let (Some(uid), Some(size)) = (claim.uid(), requested(claim)) else { return Ok(()) };
     let name = format!("pvc-{uid}");
-    let path = folder.join(&name);
-    std::fs::create_dir_all(&path).map_err(ClusterError::file(&path))?;
+    let folder = disks.outside(node).join(&name);
+    std::fs::create_dir_all(&folder).map_err(ClusterError::file(&folder))?;
     let volume: PersistentVolume = object(json!({
         "apiVersion": "v1",
         "kind": "PersistentVolume",
@@ -92,7 +110,7 @@ async fn serve_claim(
             "storageClassName": CLASS,
             "persistentVolumeReclaimPolicy": "Delete",
             "volumeMode": "Filesystem",
-            "local": { "path": path },
+            "local": { "path": disks.seen.join(&name) },
             "claimRef": {
                 "apiVersion": "v1",
                 "kind": "PersistentVolumeClaim",
@@ -130,15 +148,15 @@ async fn grow(client: &Client, claim: &PersistentVolumeClaim) -> Result<(), Clus
 }
 
 /// Removes folders whose claim is gone and whose policy says so.
-async fn reclaim_volumes(client: Client) {
+async fn reclaim_volumes(client: Client, disks: Arc<Disks>) {
     let volumes = Api::<PersistentVolume>::all(client);
     let changes =
         watcher(volumes.clone(), watcher::Config::default()).default_backoff().applied_objects();
     let served = changes.try_for_each(|volume| {
-        let volumes = volumes.clone();
+        let (volumes, disks) = (volumes.clone(), disks.clone());
         async move {
-            if let Some(path) = released(&volume) {
-                let _ = std::fs::remove_dir_all(path);
+            if let Some(node) = released(&volume) {
+                let _ = std::fs::remove_dir_all(disks.outside(node).join(volume.name_any()));
                 let _ = volumes.delete(&volume.name_any(), &DeleteParams::default()).await;
             }
             Ok(())
@@ -149,14 +167,16 @@ async fn reclaim_volumes(client: Client) {
     }
 }
 
-/// The folder of a volume of ours that nobody claims any more and that is to be deleted.
+/// The node of a volume of ours that nobody claims any more and that is to be deleted.
 fn released(volume: &PersistentVolume) -> Option<&str> {
     let spec = volume.spec.as_ref()?;
     let ours = spec.storage_class_name.as_deref() == Some(CLASS);
     let delete = spec.persistent_volume_reclaim_policy.as_deref() == Some("Delete");
     let phase = volume.status.as_ref()?.phase.as_deref();
     let released = phase == Some("Released") && volume.metadata.deletion_timestamp.is_none();
-    (ours && delete && released).then_some(spec.local.as_ref()?.path.as_str())
+    let terms = &spec.node_affinity.as_ref()?.required.as_ref()?.node_selector_terms;
+    let node = terms.first()?.match_expressions.as_ref()?.first()?.values.as_ref()?.first()?;
+    (ours && delete && released).then_some(node.as_str())
 }
 
 fn requested(claim: &PersistentVolumeClaim) -> Option<String> {
@@ -181,7 +201,9 @@ mod tests {
             "spec": {
                 "storageClassName": CLASS,
                 "persistentVolumeReclaimPolicy": policy,
-                "local": { "path": "/data" },
+                "nodeAffinity": { "required": { "nodeSelectorTerms": [{ "matchExpressions": [
+                    { "key": "kubernetes.io/hostname", "operator": "In", "values": ["toy-1"] },
+                ] }] } },
             },
             "status": { "phase": phase },
         }))
@@ -189,7 +211,7 @@ mod tests {
 
     #[test]
     fn only_a_released_volume_to_be_deleted_is_removed() {
-        assert_eq!(released(&volume("Delete", "Released")), Some("/data"));
+        assert_eq!(released(&volume("Delete", "Released")), Some("toy-1"));
         assert_eq!(released(&volume("Delete", "Bound")), None);
         assert_eq!(released(&volume("Retain", "Released")), None);
     }

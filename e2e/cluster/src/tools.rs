@@ -47,6 +47,16 @@ const TOOLS: &[Tool] = &[
         takes: "1 minute",
     },
     Tool {
+        name: "pause",
+        source: Source::Module { package: "./pause", module: KUBERNETES },
+        takes: "10 seconds",
+    },
+    Tool {
+        name: "toy",
+        source: Source::Module { package: "./toy", module: KUBERNETES },
+        takes: "20 seconds",
+    },
+    Tool {
         name: "helm",
         source: Source::Published { package: "helm.sh/helm/v3/cmd/helm", version: "v3.19.4" },
         takes: "90 seconds",
@@ -54,7 +64,7 @@ const TOOLS: &[Tool] = &[
 ];
 
 /// The path of a program, built first when it is not in the cache: `kubernetes`, `kubectl`,
-/// `coredns` or `helm`. Blocks for as long as that takes.
+/// `coredns`, `helm`, or one for pods of tests: `pause`, `toy`. Blocks for as long as that takes.
 ///
 /// # Errors
 /// [`ClusterError::Missing`] for a name that is not in the table or when there is no compiler,

@@ -3,5 +3,6 @@
 mod cluster {
     mod control_plane;
     mod processes;
+    mod real_nodes;
     mod toy_node;
 }

@@ -8,21 +8,21 @@ use crate::pki::{Pair, TokenKey};
 
 const ETCD_CLIENT: u16 = 2379;
 const ETCD_PEER: u16 = 2380;
-const APISERVER: u16 = 6443;
+pub(super) const APISERVER: u16 = 6443;
 const CONTROLLERS: u16 = 10257;
 const SCHEDULER: u16 = 10259;
 
 /// All that must be free on the address of a control plane.
 pub(super) const PORTS: [u16; 5] = [ETCD_CLIENT, ETCD_PEER, APISERVER, CONTROLLERS, SCHEDULER];
 
-/// Service addresses are given out and answer nowhere: without kube-proxy they are numbers.
+/// Service addresses answer where a kube-proxy runs; without real nodes they are numbers.
 const SERVICES: &str = "10.96.0.0/16";
 
 /// The address that the Service `kubernetes` gets.
 pub(super) const FIRST_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 
-/// Where pods would find the API server. Only a number here, but it must not be loopback.
-const ADVERTISED: &str = "10.88.0.1";
+/// Where pods find the API server; only a number without real nodes. It must not be loopback.
+pub(crate) const ADVERTISED: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 1);
 
 /// Requests a second that a controller may make, far above what tests need: the default of 20
 /// would be measured instead of the product.
@@ -32,6 +32,8 @@ const QPS: u32 = 500;
 #[derive(Debug)]
 pub(super) struct Layout {
     pub(super) address: Ipv4Addr,
+    /// Whether pods can reach `address`, which then is [`ADVERTISED`].
+    pub(super) is_reachable: bool,
     pub(super) folder: PathBuf,
     pub(super) authority: Pair,
     pub(super) server_pair: Pair,
@@ -74,8 +76,6 @@ impl Layout {
             format!("--etcd-servers=http://{}:{ETCD_CLIENT}", self.address),
             format!("--secure-port={APISERVER}"),
             format!("--advertise-address={ADVERTISED}"),
-            // Would write the advertised address into an EndpointSlice that nobody can use.
-            "--endpoint-reconciler-type=none".to_owned(),
             "--authorization-mode=Node,RBAC".to_owned(),
             "--enable-admission-plugins=NodeRestriction".to_owned(),
             "--allow-privileged=true".to_owned(),
@@ -88,6 +88,10 @@ impl Layout {
             format!("--kubelet-client-key={}", self.admin_pair.key.display()),
             "--kubelet-preferred-address-types=InternalIP".to_owned(),
         ];
+        if !self.is_reachable {
+            // Would write the advertised address into an EndpointSlice that nobody can use.
+            flags.push("--endpoint-reconciler-type=none".to_owned());
+        }
         flags.extend(self.serving());
         flags
     }

@@ -228,7 +228,7 @@ async fn a_dead_node_is_seen_and_starts_its_pods_again_when_it_is_back() {
     if Cluster::shared_with_nodes().await.is_none() {
         return;
     }
-    let options = Options { node_grace: Duration::from_secs(10), nodes: 1 };
+    let options = Options { node_grace: Duration::from_secs(10), nodes: 1, ..Options::default() };
     let cluster = Cluster::start(options).await.expect("a cluster of its own");
     let nodes = cluster.nodes().expect("a toy node").clone();
     let namespace = cluster.namespace("death").await.expect("a namespace");
