@@ -8,6 +8,7 @@
 //! | [`wire`] | the messages between the two, byte by byte |
 //! | [`peers`] | the primary's side: one link per follower |
 //! | [`link`] | the follower's side: connecting, receiving, confirming |
+//! | [`replicas`] | a real Redis that follows this engine, in the field's own protocol |
 //! | [`copy`] | a full copy of the primary's data, and putting aside what it replaces |
 //!
 //! Nothing here knows clients or decides about roles: that is `server::group`. `docs/replication.md`
@@ -19,6 +20,7 @@ pub(crate) mod history;
 pub(crate) mod lease;
 pub(crate) mod link;
 pub(crate) mod peers;
+pub(crate) mod replicas;
 pub(crate) mod wire;
 
 /// The user that followers log in as; its password is the management token.

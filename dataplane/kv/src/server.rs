@@ -53,6 +53,7 @@ use crate::namespaces::Class;
 use crate::persistence::declared::DeclaredSet;
 use crate::persistence::log::Log;
 use crate::persistence::snapshots::Snapshots;
+use crate::replication::replicas::Replicas;
 
 const WAKER: Token = Token(0);
 const FIRST_LISTENER: usize = 1;
@@ -138,6 +139,8 @@ pub(crate) struct Shard {
     pub(crate) pause: Option<Pause>,
     /// The group it belongs to, if it does.
     pub(crate) group: Option<Box<Group>>,
+    /// Replicas that are no members of a group.
+    pub(crate) replicas: Arc<Replicas>,
     /// What its role keeps clients from.
     pub(crate) bar: Bar,
     pub(crate) ending: Ending,
@@ -213,6 +216,7 @@ impl Shard {
             active_expire: true,
             pause: None,
             group: parts.group,
+            replicas: Arc::default(),
             bar: Bar::None,
             ending: Ending::No,
             durable,
@@ -256,6 +260,7 @@ impl Shard {
             self.turn(&events);
         }
         self.snapshots.abandon();
+        self.replicas.close();
         for listener in &mut self.listeners {
             if let Err(error) = listener.deregister(self.poll.registry()) {
                 tracing::warn!(%error, "failed to let a listener go");

@@ -16,6 +16,8 @@ mod pipeline;
 mod poisoned;
 #[path = "kv/process.rs"]
 mod process;
+#[path = "kv/replica.rs"]
+mod replica;
 #[path = "kv/replication.rs"]
 mod replication;
 #[path = "kv/session.rs"]

@@ -121,6 +121,8 @@ pub(crate) struct Connection {
     pub(crate) authenticated: bool,
     /// It logged in as a follower, and may only be one.
     pub(crate) is_follower: bool,
+    /// It takes images of unknown length, as replicas of Redis do.
+    pub(crate) takes_streams: bool,
     /// The name it gave itself for that.
     pub(crate) follower_name: String,
     /// The socket may have bytes to read.
@@ -168,6 +170,7 @@ impl Connection {
             hold: Hold::default(),
             authenticated: false,
             is_follower: false,
+            takes_streams: false,
             follower_name: String::new(),
             readable: true,
             writable: true,

@@ -3,7 +3,7 @@
 #[path = "replication/copies.rs"]
 mod copies;
 #[path = "replication/group.rs"]
-mod group;
+pub(crate) mod group;
 #[path = "replication/hostile.rs"]
 mod hostile;
 #[path = "replication/kills.rs"]

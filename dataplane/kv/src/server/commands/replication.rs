@@ -4,6 +4,7 @@
 //! the event loop for threads that send the journal.
 
 use std::net::TcpStream;
+use std::sync::Arc;
 
 use super::Call;
 use super::info::Text;
@@ -26,8 +27,13 @@ fn is_permitted(call: &Call<'_>) -> bool {
         || (group.token.is_none() && call.connection.stream.is_from_loopback())
 }
 
+/// Whether the connection may get all keys: a client that has logged in may read them anyway.
+fn is_client(call: &Call<'_>) -> bool {
+    call.connection.authenticated && !call.connection.is_follower
+}
+
 pub(super) fn replconf(call: &mut Call<'_>) {
-    if !is_permitted(call) {
+    if !is_permitted(call) && !is_client(call) {
         call.reply.error(NO_PERMISSION);
         return;
     }
@@ -44,7 +50,9 @@ pub(super) fn replconf(call: &mut Call<'_>) {
                 return;
             }
             call.connection.follower_name = call.text(at + 1);
-        } else if !call.is(at, "capa") && !call.is(at, "listening-port") {
+        } else if call.is(at, "capa") {
+            call.connection.takes_streams |= call.is(at + 1, "eof");
+        } else if !call.is(at, "listening-port") && !call.is(at, "ip-address") {
             let option = call.text(at);
             call.reply.error(format!("ERR Unrecognized REPLCONF option: {option}"));
             return;
@@ -60,6 +68,10 @@ fn parse_history(text: &str) -> Option<(u64, u64)> {
 }
 
 pub(super) fn psync(call: &mut Call<'_>) {
+    if !call.args[1].starts_with(CAPABILITY.as_bytes()) && is_client(call) {
+        serve_replica(call);
+        return;
+    }
     if !is_permitted(call) {
         call.reply.error(NO_PERMISSION);
         return;
@@ -92,7 +104,31 @@ pub(super) fn psync(call: &mut Call<'_>) {
         position,
         epoch,
     };
-    match hand_over(call, asked) {
+    let (log, group) = (&call.shard.log, &call.shard.group);
+    let (history, feed) = (log.history().clone(), log.journal().feed());
+    let Some(peers) = group.as_ref().map(|group| Arc::clone(group.peers())) else { return };
+    hand_over(call, |socket| peers.welcome(socket, asked, feed, history));
+}
+
+/// A replica that speaks the field's own protocol always gets everything.
+fn serve_replica(call: &mut Call<'_>) {
+    let role = call.shard.group.as_ref().map(|group| group.role);
+    if role.is_some_and(|role| role != Role::Primary) {
+        call.reply.error("NOMASTERLINK this pod is no primary");
+        return;
+    }
+    if !call.connection.takes_streams {
+        call.reply.error("ERR replicas must announce REPLCONF capa eof");
+        return;
+    }
+    let (replicas, address) = (Arc::clone(&call.shard.replicas), call.connection.address.clone());
+    let (id, feed) = (call.shard.run_id.clone(), call.shard.log.journal().feed());
+    hand_over(call, |socket| replicas.welcome(socket, address, id, feed));
+}
+
+/// Takes the socket out of the event loop and gives it away.
+fn hand_over(call: &mut Call<'_>, give: impl FnOnce(TcpStream) -> std::io::Result<()>) {
+    match take_socket(call).and_then(give) {
         Ok(()) => {
             // The socket lives on elsewhere: here it is closed without a word.
             call.connection.hold = Hold::Closing;
@@ -102,8 +138,7 @@ pub(super) fn psync(call: &mut Call<'_>) {
     }
 }
 
-/// Takes the socket out of the event loop.
-fn hand_over(call: &mut Call<'_>, asked: Asked) -> std::io::Result<()> {
+fn take_socket(call: &mut Call<'_>) -> std::io::Result<TcpStream> {
     let registry = call.shard.poll.registry();
     let Stream::Tcp(stream) = &mut call.connection.stream else {
         return Err(std::io::Error::other("followers come by TCP"));
@@ -111,28 +146,24 @@ fn hand_over(call: &mut Call<'_>, asked: Asked) -> std::io::Result<()> {
     let socket = socket2::SockRef::from(&*stream).try_clone()?;
     // Both descriptors name one socket: the loop would go on hearing of it.
     mio::event::Source::deregister(stream, registry)?;
-    let Some(group) = &call.shard.group else { return Ok(()) };
-    let log = &call.shard.log;
-    let history = log.history().clone();
-    group.peers().welcome(TcpStream::from(socket), asked, log.journal().feed(), history)
+    Ok(TcpStream::from(socket))
 }
 
 pub(super) fn role(call: &mut Call<'_>) {
     let link = call.shard.group.as_ref().and_then(|group| group.link.as_ref());
     let Some(link) = link else {
         let position = call.shard.durable;
-        let peers = call.shard.group.as_ref().map(|group| group.peers().list());
-        let peers = peers.unwrap_or_default();
+        let followers = call.shard.view().followers;
         call.reply.array(3);
         call.reply.bulk(b"master");
         call.reply.integer(position as i64);
-        call.reply.array(peers.len());
-        for peer in peers {
-            let (host, port) = split(&peer.address);
+        call.reply.array(followers.len());
+        for follower in followers {
+            let (host, port) = split(&follower.address);
             call.reply.array(3);
             call.reply.bulk(host.as_bytes());
             call.reply.bulk(port.as_bytes());
-            call.reply.bulk(peer.confirmed().to_string().as_bytes());
+            call.reply.bulk(follower.durable_position.to_string().as_bytes());
         }
         return;
     };

@@ -99,6 +99,7 @@ impl Shard {
         let held = group.grants.held();
         tracing::warn!(epoch = held.promoted, known = held.known, "fenced");
         group.role = Role::Fenced;
+        self.replicas.close();
         self.append_effects();
         self.end_all_waits(WaitEnd::RoleChanged);
         self.set_bar();

@@ -8,7 +8,22 @@ use super::{Bar, Role};
 use crate::metrics::{Readiness, View};
 use crate::replication::link::Link;
 use crate::replication::peers::Peer;
+use crate::replication::replicas::Replica;
 use crate::server::{Ending, Shard};
+
+/// A replica that confirms nothing of its disk, and has no name here.
+fn stranger(replica: &Replica) -> Follower {
+    let is_near = replica.lag_bytes() <= NEAR_BYTES;
+    Follower {
+        name: String::new(),
+        address: replica.address.clone(),
+        durable_position: 0,
+        in_sync: is_near && replica.is_in_sync(),
+    }
+}
+
+/// A replica that has executed all but this much has everything but the tail.
+const NEAR_BYTES: u64 = 1 << 20;
 
 impl Shard {
     /// What `Report` says about role, epochs and links.
@@ -24,6 +39,7 @@ impl Shard {
                 epoch,
                 durable_epoch,
                 known_epoch: epoch.max(fenced_below),
+                followers: self.replicas.list().iter().map(|replica| stranger(replica)).collect(),
                 ..View::default()
             };
         };
@@ -55,7 +71,13 @@ impl Shard {
             durable_epoch,
             completed_epoch: held.completed,
             known_epoch: held.known,
-            followers: group.peers().list().iter().map(follower).collect(),
+            followers: group
+                .peers()
+                .list()
+                .iter()
+                .map(follower)
+                .chain(self.replicas.list().iter().map(|replica| stranger(replica)))
+                .collect(),
             link: group.link.as_ref().filter(|_| is_follower).map(link),
             synchronous: group.synchronous() as u32,
             discarded: held.discarded,

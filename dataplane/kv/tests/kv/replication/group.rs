@@ -9,15 +9,15 @@ use orrery_operand::v1::{RenewRequest, ReportResponse, Role};
 
 use crate::process::{Client, Engine, Value};
 
-pub(super) const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
-pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(work)
 }
 
 /// Waits until `check` gives something.
-pub(super) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(found) = check() {
@@ -28,11 +28,11 @@ pub(super) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) ->
     }
 }
 
-pub(super) fn operator(engine: &Engine) -> OperandClient {
+pub(crate) fn operator(engine: &Engine) -> OperandClient {
     OperandClient::new(&format!("127.0.0.1:{}", engine.management), None).expect("an address")
 }
 
-pub(super) fn report(engine: &Engine) -> ReportResponse {
+pub(crate) fn report(engine: &Engine) -> ReportResponse {
     block_on(async {
         let operator = operator(engine);
         let started = Instant::now();
@@ -47,12 +47,12 @@ pub(super) fn report(engine: &Engine) -> ReportResponse {
 }
 
 /// A process that waits to be told its role.
-pub(super) fn standby(config: &str) -> Engine {
+pub(crate) fn standby(config: &str) -> Engine {
     again(Engine::prepare(&format!("group: true\n{config}")))
 }
 
 /// The same on what an earlier one left.
-pub(super) fn again(folder: tempfile::TempDir) -> Engine {
+pub(crate) fn again(folder: tempfile::TempDir) -> Engine {
     let engine = Engine::begin_in(folder);
     eventually("it waits for its role", || {
         let report = report(&engine);
@@ -61,24 +61,24 @@ pub(super) fn again(folder: tempfile::TempDir) -> Engine {
     engine
 }
 
-pub(super) fn promote(engine: &Engine, epoch: u64) -> Result<u64, OperandError> {
+pub(crate) fn promote(engine: &Engine, epoch: u64) -> Result<u64, OperandError> {
     block_on(async { operator(engine).promote(0, epoch).await }).map(|answer| answer.epoch)
 }
 
-pub(super) fn fence(engine: &Engine, epoch: u64) -> u64 {
+pub(crate) fn fence(engine: &Engine, epoch: u64) -> u64 {
     let answer = block_on(async { operator(engine).fence(0, epoch).await });
     answer.expect("it obeys").durable_position
 }
 
-pub(super) fn follow(engine: &Engine, epoch: u64, primary: &Engine) -> Result<(), OperandError> {
+pub(crate) fn follow(engine: &Engine, epoch: u64, primary: &Engine) -> Result<(), OperandError> {
     let address = primary.address();
     block_on(async { operator(engine).follow(0, epoch, address).await }).map(|_| ())
 }
 
 /// How a group is made up: followers, those that must have a write, lease in milliseconds.
-pub(super) type Shape = (u32, u32, u32);
+pub(crate) type Shape = (u32, u32, u32);
 
-pub(super) fn renew(engine: &Engine, epoch: u64, shape: Shape) -> Result<u64, OperandError> {
+pub(crate) fn renew(engine: &Engine, epoch: u64, shape: Shape) -> Result<u64, OperandError> {
     let (followers, synchronous, lease_milliseconds) = shape;
     let said_at = report(engine).said_at;
     let request =
@@ -87,7 +87,7 @@ pub(super) fn renew(engine: &Engine, epoch: u64, shape: Shape) -> Result<u64, Op
 }
 
 /// Makes the first one primary and the others its followers.
-pub(super) fn lead(members: &[&Engine], epoch: u64, shape: Shape) {
+pub(crate) fn lead(members: &[&Engine], epoch: u64, shape: Shape) {
     let (primary, followers) = members.split_first().expect("somebody");
     promote(primary, epoch).expect("it obeys");
     renew(primary, epoch, shape).expect("it listens");
@@ -101,7 +101,7 @@ pub(super) fn lead(members: &[&Engine], epoch: u64, shape: Shape) {
 }
 
 /// Waits until a follower has all its primary has.
-pub(super) fn wait_in_sync(primary: &Engine, follower: &Engine) {
+pub(crate) fn wait_in_sync(primary: &Engine, follower: &Engine) {
     eventually("the follower is in sync", || {
         let (wanted, found) = (report(primary), report(follower));
         let link = found.link.clone()?;
@@ -114,15 +114,19 @@ pub(super) fn wait_in_sync(primary: &Engine, follower: &Engine) {
 }
 
 /// Everything a client can see, with deadlines.
-pub(super) fn content(engine: &Engine) -> BTreeMap<String, String> {
-    let mut client = engine.client();
+pub(crate) fn content(engine: &Engine) -> BTreeMap<String, String> {
+    content_of(&mut engine.client())
+}
+
+/// The same through a client.
+pub(crate) fn content_of(client: &mut Client) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for db in 0..16 {
         client.run(&format!("SELECT {db}"));
         let Value::Array(Some(keys)) = client.run("KEYS *") else { panic!("no keys") };
         for key in keys.iter().map(Value::text) {
             let deadline = client.run(&format!("PEXPIRETIME {key}")).text();
-            let value = value_of(&mut client, &key);
+            let value = value_of(client, &key);
             all.insert(format!("{db} {key}"), format!("{deadline} {value}"));
         }
     }

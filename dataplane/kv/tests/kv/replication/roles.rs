@@ -132,6 +132,6 @@ fn a_process_without_a_group_knows_nothing_of_followers() {
     let refused = |error| matches!(error, OperandError::Unsupported(_));
     assert!(refused(follow(&alone, 1, &other).expect_err("it is alone")));
     assert!(refused(renew(&alone, 1, NO_LEASE).expect_err("it is alone")));
-    let asked = alone.client().run("PSYNC ? -1").text();
+    let asked = alone.client().run("PSYNC orrery-journal-1:1:0 0").text();
     assert!(asked.starts_with("NOPERM "), "{asked}");
 }

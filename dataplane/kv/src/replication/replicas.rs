@@ -1,0 +1,243 @@
+//! Replicas that speak the field's own protocol: a `redis-server` that follows this engine.
+//!
+//! Each gets an image of the keys (an RDB stream that ends in a mark), then commands made from the
+//! records of the journal, from a thread of its own at the pace of its socket. It confirms what it has
+//! executed, not what is on its disk, so it counts for no acknowledgement and no lease. One that comes
+//! back gets an image again.
+
+mod commands;
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use orrery_journal::{Feed, JournalError, Position, SnapshotReader};
+use orrery_resp::{Decoder, Limits, Parsed};
+
+use self::commands::Stream;
+use crate::persistence::kind;
+use crate::rdb;
+
+/// Replicas at the same time.
+const REPLICAS_MAX: usize = 16;
+/// As long as `repl-timeout` of Redis: a replica that loads its image neither reads nor speaks.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Something is sent at least so often.
+const PING: Duration = Duration::from_secs(5);
+/// One that confirmed within this time is in sync.
+const FRESH: Duration = Duration::from_secs(3);
+/// Gathered before it is sent.
+const BATCH_BYTES: usize = 256 << 10;
+/// Requests of a replica are a few dozen bytes.
+const REQUEST_BYTES_MAX: usize = 64 << 10;
+/// A snapshot that is replaced while the copy begins is tried again so often.
+const SNAPSHOT_TRIES: usize = 5;
+
+/// One replica.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    pub(crate) address: String,
+    socket: TcpStream,
+    /// Bytes of the stream of commands, sent and executed.
+    sent: AtomicU64,
+    executed: AtomicU64,
+    heard: Mutex<Option<Instant>>,
+    was_heard: Condvar,
+    gone: AtomicBool,
+}
+
+impl Replica {
+    fn cut(&self) {
+        self.gone.store(true, Ordering::Release);
+        self.was_heard.notify_all();
+        // It may be closed already.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    /// Waits until it says that it has loaded its image. It takes the image for whole when what it
+    /// has read ends in the mark: nothing may follow before that.
+    fn wait_until_loaded(&self) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        while heard.is_none() && !self.gone.load(Ordering::Acquire) {
+            let waited = self.was_heard.wait_timeout(heard, PING);
+            heard = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// It has loaded its image and says regularly how far it is.
+    pub(crate) fn is_in_sync(&self) -> bool {
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.is_some_and(|at| at.elapsed() < FRESH)
+    }
+
+    /// Bytes of the stream that it has not executed yet.
+    pub(crate) fn lag_bytes(&self) -> u64 {
+        let sent = self.sent.load(Ordering::Acquire);
+        sent.saturating_sub(self.executed.load(Ordering::Acquire))
+    }
+}
+
+/// All replicas of an engine.
+#[derive(Debug, Default)]
+pub(crate) struct Replicas(Mutex<Vec<Arc<Replica>>>);
+
+impl Replicas {
+    fn all(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Replica>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn list(&self) -> Vec<Arc<Replica>> {
+        self.all().clone()
+    }
+
+    pub(crate) fn close(&self) {
+        self.all().drain(..).for_each(|replica| replica.cut());
+    }
+
+    /// Begins to serve a replica whose handshake is done. `id`: forty digits that name this stream.
+    pub(crate) fn welcome(
+        self: &Arc<Self>,
+        socket: TcpStream,
+        address: String,
+        id: String,
+        feed: Feed,
+    ) -> io::Result<()> {
+        socket.set_nonblocking(false)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        let replica = Arc::new(Replica {
+            address,
+            socket: socket.try_clone()?,
+            sent: AtomicU64::new(0),
+            executed: AtomicU64::new(0),
+            heard: Mutex::default(),
+            was_heard: Condvar::new(),
+            gone: AtomicBool::new(false),
+        });
+        {
+            let mut all = self.all();
+            if all.len() >= REPLICAS_MAX {
+                return Err(io::Error::other("too many replicas"));
+            }
+            all.push(Arc::clone(&replica));
+        }
+        let (all, sending) = (Arc::clone(self), Arc::clone(&replica));
+        let spawned = thread::Builder::new().name("replica-out".into()).spawn(move || {
+            let ended = serve(&sending, socket, &id, &feed);
+            let reason = ended.map_or_else(|error| error.to_string(), |()| "it was cut".into());
+            tracing::info!(address = sending.address, reason, "a replica is gone");
+            all.leave(&sending);
+        });
+        if let Err(error) = spawned {
+            self.leave(&replica);
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn leave(&self, replica: &Arc<Replica>) {
+        replica.cut();
+        self.all().retain(|other| !Arc::ptr_eq(other, replica));
+    }
+}
+
+/// Why a replica is not served any more.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("failed to send: {0}")]
+    Socket(#[from] io::Error),
+    #[error("failed to read the journal: {0}")]
+    Journal(#[from] JournalError),
+    #[error("failed to read a record: {0}")]
+    Record(#[from] crate::effects::CorruptEffect),
+}
+
+fn serve(
+    replica: &Arc<Replica>,
+    mut socket: TcpStream,
+    id: &str,
+    feed: &Feed,
+) -> Result<(), Ended> {
+    let mut tries = 0;
+    let (mut image, mut tail) = loop {
+        let image = feed.snapshot()?;
+        let at = image.as_ref().map_or(Position(0), SnapshotReader::position);
+        tries += 1;
+        match feed.tail(at) {
+            Err(JournalError::Trimmed { .. }) if tries < SNAPSHOT_TRIES => {}
+            tail => break (image, tail?),
+        }
+    };
+    let mark = mark();
+    write!(socket, "+FULLRESYNC {id} 0\r\n$EOF:{mark}\r\n")?;
+    match &mut image {
+        Some(image) => _ = io::copy(image, &mut socket)?,
+        None => socket.write_all(&rdb::Writer::new(vec![])?.finish()?)?,
+    }
+    socket.write_all(mark.as_bytes())?;
+    let (receiving, from) = (Arc::clone(replica), socket.try_clone()?);
+    thread::Builder::new().name("replica-in".into()).spawn(move || receive(&receiving, from))?;
+    replica.wait_until_loaded();
+    let mut stream = Stream::default();
+    let mut ping_due = Instant::now();
+    while !replica.gone.load(Ordering::Acquire) {
+        match tail.next(ping_due)? {
+            Some(entry) if entry.kind == kind::EFFECTS => stream.put(entry.body)?,
+            Some(_) => {}
+            None => stream.ping(),
+        }
+        let is_last = tail.last() >= feed.durable();
+        if is_last || stream.bytes.len() >= BATCH_BYTES {
+            ping_due = Instant::now() + PING;
+            replica.sent.fetch_add(stream.bytes.len() as u64, Ordering::AcqRel);
+            socket.write_all(&stream.bytes)?;
+            stream.bytes.clear();
+        }
+    }
+    Ok(())
+}
+
+/// Forty digits that nobody can have put into a value.
+fn mark() -> String {
+    // The standard library seeds its hash maps from the system's random source.
+    let random = || RandomState::new().hash_one(0);
+    let digits = format!("{:016x}{:016x}{:016x}", random(), random(), random());
+    digits[..40].to_owned()
+}
+
+/// Takes what the replica says: `REPLCONF ACK <offset>`.
+fn receive(replica: &Replica, mut from: TcpStream) {
+    let (mut buffer, mut spans) = (vec![], vec![]);
+    let mut decoder = Decoder::default();
+    let mut piece = [0; 4096];
+    while let Ok(read @ 1..) = from.read(&mut piece) {
+        buffer.extend_from_slice(&piece[..read]);
+        loop {
+            spans.clear();
+            match decoder.parse(&mut buffer, 0, &Limits::default(), &mut spans) {
+                Parsed::Command { consumed } => {
+                    let args: Vec<&[u8]> = spans.iter().map(|span| span.of(&buffer)).collect();
+                    if let [_, ack, offset, ..] = args.as_slice()
+                        && ack.eq_ignore_ascii_case(b"ack")
+                        && let Some(offset) =
+                            std::str::from_utf8(offset).ok().and_then(|t| t.parse().ok())
+                    {
+                        replica.executed.fetch_max(offset, Ordering::AcqRel);
+                        let mut heard =
+                            replica.heard.lock().unwrap_or_else(PoisonError::into_inner);
+                        *heard = Some(Instant::now());
+                        replica.was_heard.notify_all();
+                    }
+                    buffer.drain(..consumed);
+                }
+                Parsed::Incomplete { .. } if buffer.len() <= REQUEST_BYTES_MAX => break,
+                Parsed::Incomplete { .. } | Parsed::Error(_) => return replica.cut(),
+            }
+        }
+    }
+    replica.cut();
+}
