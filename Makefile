@@ -58,5 +58,5 @@ kind-down: ## Delete the kind cluster
 	@kind delete cluster --name orrery
 
 .PHONY: e2e
-e2e: ## The product on a real control plane with its data planes as processes
+e2e: ## The product on two real nodes and as processes, or in the cluster of KUBECONFIG
 	@scripts/e2e

@@ -1,0 +1,11 @@
+//! The product on nodes that run pods: installed by its charts, used by kubectl and a Redis client,
+//! and losing machines. A binary of its own, because it needs the machine for itself.
+
+#[path = "nodes/faults.rs"]
+mod faults;
+#[path = "nodes/product.rs"]
+mod product;
+#[path = "nodes/time.rs"]
+mod time;
+#[path = "nodes/user.rs"]
+mod user;
