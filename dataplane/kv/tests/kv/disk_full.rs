@@ -14,11 +14,11 @@ const VALUE_BYTES: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A small file system of its own; unmounted when dropped.
-struct SmallDisk(PathBuf);
+pub(crate) struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     /// None where it cannot be had; the reason is printed.
-    fn mount(at: PathBuf) -> Option<Self> {
+    pub(crate) fn mount(at: PathBuf) -> Option<Self> {
         fs::create_dir(&at).expect("writable");
         let size = format!("size={DISK_BYTES}");
         let options = ["-t", "tmpfs", "-o", &size, "tmpfs"];
@@ -32,13 +32,13 @@ impl SmallDisk {
     }
 
     /// Takes all room there is.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let chunk = vec![1; 64 * 1024];
         let mut file = fs::File::create(self.0.join("ballast")).expect("it is created");
         while std::io::Write::write_all(&mut file, &chunk).is_ok() {}
     }
 
-    fn make_room(&self) {
+    pub(crate) fn make_room(&self) {
         fs::remove_file(self.0.join("ballast")).expect("it is there");
     }
 }

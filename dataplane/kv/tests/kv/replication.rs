@@ -12,3 +12,5 @@ mod kills;
 mod lease;
 #[path = "replication/roles.rs"]
 mod roles;
+#[path = "replication/slow.rs"]
+mod slow;
