@@ -9,7 +9,11 @@ import (
 )
 
 var judges = map[string]func(input []byte) (string, error){
-	"dashboard": dashboard,
+	"argo-action": argoAction,
+	"argo-health": argoHealth,
+	"dashboard":   dashboard,
+	"flux":        flux,
+	"kstatus":     kstatus,
 }
 
 func main() {

@@ -6,6 +6,8 @@ mod at_rest;
 mod charts;
 #[path = "e2e/clients.rs"]
 mod clients;
+#[path = "e2e/gitops.rs"]
+mod gitops;
 #[path = "e2e/group.rs"]
 mod group;
 #[path = "e2e/judges.rs"]
