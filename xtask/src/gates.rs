@@ -20,6 +20,8 @@ const TWICE: &[(&str, &str)] = &[
     ("cpufeatures", "sha2 0.10 and newer hashing crates; a leaf without state"),
     ("getrandom", "ring 0.17 stays on 0.2"),
     ("hashbrown", "indexmap and direct users move at different times"),
+    ("rand", "opentelemetry_sdk stays on 0.9"),
+    ("rand_core", "as rand"),
     ("syn", "procedural macros, build time only"),
     ("thiserror", "kube-side crates on 1.x"),
     ("thiserror-impl", "as thiserror"),

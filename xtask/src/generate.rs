@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
 
 pub fn write(root: &Path) -> Result<()> {
@@ -39,9 +40,25 @@ fn files() -> Vec<(String, String)> {
     files.extend(crds);
     files.extend(orrery_api::generate::doc_files());
     files.extend(crate::observe::files());
+    files.push(("charts/orrery/files/kinds.yaml".to_owned(), kinds()));
     files.push(rules("rules.yaml", &operator_rules()));
     files.push(rules("leader-rules.yaml", &leader_rules()));
     files
+}
+
+/// Singular of each kind with its resources, the plural first: what roles for users are made of.
+fn kinds() -> String {
+    let line = |crd: &CustomResourceDefinition| {
+        let names = &crd.spec.names;
+        let (plural, singular) = (&names.plural, names.singular.as_deref().unwrap_or_default());
+        let subresources = crd.spec.versions.first().and_then(|v| v.subresources.as_ref());
+        let mut resources = vec![plural.clone(), format!("{plural}/status")];
+        if subresources.is_some_and(|subresources| subresources.scale.is_some()) {
+            resources.push(format!("{plural}/scale"));
+        }
+        format!("{singular}: {}\n", json!(resources))
+    };
+    orrery_api::generate::crds().iter().map(line).collect()
 }
 
 /// What the operator does in the namespaces it works in: the rules of every system, and events.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use orrery_kv::ServeArgs;
 
 fn main() -> ExitCode {
-    orrery_kit::logs::init_from_environment();
+    orrery_kit::logs::init_from_environment(None);
     let mut args = std::env::args_os().skip(1).map(std::path::PathBuf::from);
     let (Some(config), Some(data)) = (args.next(), args.next()) else {
         eprintln!("usage: serve <config.yaml> <data folder> [secrets folder]");

@@ -24,3 +24,5 @@ mod monitoring;
 mod not_run;
 #[path = "e2e/refused.rs"]
 mod refused;
+#[path = "e2e/traces.rs"]
+mod traces;

@@ -6,10 +6,12 @@ use tokio_stream::StreamExt;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
+use tracing::{Instrument as _, Span};
 
 use crate::error::OperandError;
 use crate::progress::Finished;
 use crate::server::MESSAGE_BYTES_MAX;
+use crate::trace;
 use crate::v1::operand_client;
 use crate::v1::{
     DrainRequest, FenceRequest, FenceResponse, FollowRequest, FollowResponse, Progress,
@@ -30,6 +32,7 @@ const STEP_TIMEOUT: Duration = Duration::from_mins(1);
 pub struct OperandClient {
     inner: operand_client::OperandClient<Channel>,
     token: Option<MetadataValue<Ascii>>,
+    address: String,
 }
 
 impl std::fmt::Debug for OperandClient {
@@ -53,26 +56,27 @@ impl OperandClient {
         let inner = operand_client::OperandClient::new(endpoint.connect_lazy())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(Self { inner, token })
+        Ok(Self { inner, token, address: address.to_owned() })
     }
 
     pub async fn report(&self) -> Result<ReportResponse, OperandError> {
-        let request = self.request(ReportRequest {});
-        within(CALL_TIMEOUT, self.inner.clone().report(request)).await
+        let (span, request) = self.request("Report", ReportRequest {});
+        within(span, CALL_TIMEOUT, self.inner.clone().report(request)).await
     }
 
     pub async fn sync(&self, request: SyncRequest) -> Result<SyncResponse, OperandError> {
-        within(SYNC_TIMEOUT, self.inner.clone().sync(self.request(request))).await
+        let (span, request) = self.request("Sync", request);
+        within(span, SYNC_TIMEOUT, self.inner.clone().sync(request)).await
     }
 
     pub async fn promote(&self, shard: u32, epoch: u64) -> Result<PromoteResponse, OperandError> {
-        let request = self.request(PromoteRequest { shard, epoch });
-        within(CALL_TIMEOUT, self.inner.clone().promote(request)).await
+        let (span, request) = self.request("Promote", PromoteRequest { shard, epoch });
+        within(span, CALL_TIMEOUT, self.inner.clone().promote(request)).await
     }
 
     pub async fn fence(&self, shard: u32, epoch: u64) -> Result<FenceResponse, OperandError> {
-        let request = self.request(FenceRequest { shard, epoch });
-        within(CALL_TIMEOUT, self.inner.clone().fence(request)).await
+        let (span, request) = self.request("Fence", FenceRequest { shard, epoch });
+        within(span, CALL_TIMEOUT, self.inner.clone().fence(request)).await
     }
 
     pub async fn follow(
@@ -81,12 +85,13 @@ impl OperandClient {
         epoch: u64,
         address: String,
     ) -> Result<FollowResponse, OperandError> {
-        let request = self.request(FollowRequest { shard, epoch, address });
-        within(CALL_TIMEOUT, self.inner.clone().follow(request)).await
+        let (span, request) = self.request("Follow", FollowRequest { shard, epoch, address });
+        within(span, CALL_TIMEOUT, self.inner.clone().follow(request)).await
     }
 
     pub async fn renew(&self, request: RenewRequest) -> Result<RenewResponse, OperandError> {
-        within(CALL_TIMEOUT, self.inner.clone().renew(self.request(request))).await
+        let (span, request) = self.request("Renew", request);
+        within(span, CALL_TIMEOUT, self.inner.clone().renew(request)).await
     }
 
     /// Each long call tells `on_step` how far it is and returns when it is done.
@@ -95,8 +100,8 @@ impl OperandClient {
         seconds: u32,
         on_step: impl FnMut(&Progress),
     ) -> Result<Finished, OperandError> {
-        let request = self.request(DrainRequest { timeout_seconds: seconds });
-        let stream = within(CALL_TIMEOUT, self.inner.clone().drain(request)).await?;
+        let (span, request) = self.request("Drain", DrainRequest { timeout_seconds: seconds });
+        let stream = within(span, CALL_TIMEOUT, self.inner.clone().drain(request)).await?;
         follow(stream, on_step).await
     }
 
@@ -105,8 +110,8 @@ impl OperandClient {
         to: &str,
         on_step: impl FnMut(&Progress),
     ) -> Result<Finished, OperandError> {
-        let request = self.request(SnapshotRequest { to: to.to_owned() });
-        let stream = within(CALL_TIMEOUT, self.inner.clone().snapshot(request)).await?;
+        let (span, request) = self.request("Snapshot", SnapshotRequest { to: to.to_owned() });
+        let stream = within(span, CALL_TIMEOUT, self.inner.clone().snapshot(request)).await?;
         follow(stream, on_step).await
     }
 
@@ -115,25 +120,31 @@ impl OperandClient {
         from: &str,
         on_step: impl FnMut(&Progress),
     ) -> Result<Finished, OperandError> {
-        let request = self.request(RestoreRequest { from: from.to_owned() });
-        let stream = within(CALL_TIMEOUT, self.inner.clone().restore(request)).await?;
+        let (span, request) = self.request("Restore", RestoreRequest { from: from.to_owned() });
+        let stream = within(span, CALL_TIMEOUT, self.inner.clone().restore(request)).await?;
         follow(stream, on_step).await
     }
 
-    fn request<M>(&self, message: M) -> Request<M> {
+    /// The request, and the span of its call.
+    fn request<M>(&self, rpc: &'static str, message: M) -> (Span, Request<M>) {
         let mut request = Request::new(message);
+        let span = trace::calling(rpc, &self.address);
+        if let Some(header) = span.in_scope(trace::header) {
+            request.metadata_mut().insert(trace::HEADER, header);
+        }
         if let Some(token) = &self.token {
             request.metadata_mut().insert("authorization", token.clone());
         }
-        request
+        (span, request)
     }
 }
 
 async fn within<T>(
+    span: Span,
     limit: Duration,
     call: impl Future<Output = Result<tonic::Response<T>, Status>>,
 ) -> Result<T, OperandError> {
-    match tokio::time::timeout(limit, call).await {
+    match tokio::time::timeout(limit, call).instrument(span).await {
         Ok(answer) => Ok(answer?.into_inner()),
         Err(_) => Err(OperandError::Unknown(format!("no answer within {} s", limit.as_secs()))),
     }

@@ -14,6 +14,7 @@ pub mod error;
 pub mod progress;
 pub mod server;
 pub mod set_hash;
+pub mod trace;
 
 /// Messages and service as the proto file says them.
 #[allow(clippy::all, clippy::pedantic, unreachable_pub, missing_debug_implementations)]

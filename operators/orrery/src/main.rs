@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod output;
 mod systems;
+mod traces;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -132,12 +132,19 @@ async fn one_round<K: Object, R: Reconcile<K>>(
     let meta = kube::Resource::meta(&*object);
     let key = key_of(&object);
     let span = tracing::info_span!(
+        parent: None,
         "reconcile",
         kind = %K::kind(&()),
         namespace = key.0,
         name = key.1,
         generation = meta.generation,
+        trace_id = tracing::field::Empty,
+        otel.status_code = tracing::field::Empty,
     );
+    // The lines of a round belong together even where no traces are collected.
+    let trace_id = span.in_scope(orrery_operand::trace::trace_id);
+    let trace_id = trace_id.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
+    span.record("trace_id", trace_id);
     let ctx = &shared.ctx;
     let _permit = ctx.permits.acquire().await.expect("the semaphore is never closed");
     let mut measured = ctx.metrics.round(shared.name, &format!("{}/{}", key.0, key.1));
@@ -167,6 +174,7 @@ async fn one_round<K: Object, R: Reconcile<K>>(
                     warn!(error = text, "round failed");
                 }
             });
+            span.record("otel.status_code", "ERROR");
             Err(RoundFailed { text, class })
         }
     }

@@ -89,6 +89,7 @@ pub fn start<T: Operand>(
             }
         };
         let grpc = tonic::transport::Server::builder()
+            .trace_fn(orrery_operand::trace::called)
             .add_service(service(operand, access))
             .serve_with_incoming(TcpListenerStream::new(grpc));
         tokio::select! {

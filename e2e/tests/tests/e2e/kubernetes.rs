@@ -33,13 +33,18 @@ fn start(
     image: &str,
     folder: &Path,
 ) -> Process {
+    let command = command(cluster, namespace, http, image);
+    let log = folder.join("operator.log");
+    Process::start(command, &log, None).expect("the operator starts")
+}
+
+fn command(cluster: &Cluster, namespace: &Namespace, http: u16, image: &str) -> Command {
     let mut command = Command::new(orrery_binary().expect("make test builds it first"));
     command.args(["operator", "--image", image, "--no-lease"]);
     command.args(["--namespaces", namespace.name()]);
     command.args(["--http", &format!("127.0.0.1:{http}")]);
     command.env("KUBECONFIG", cluster.kubeconfig_path()).env("ORRERY_LOG", "text");
-    let log = folder.join("operator.log");
-    Process::start(command, &log, None).expect("the operator starts")
+    command
 }
 
 impl Stage {
@@ -71,6 +76,22 @@ impl Stage {
         self.operator.stop().expect("it ends by itself");
         let folder = self.folder.path();
         self.operator = start(&self.cluster, &self.namespace, self.http, image, folder);
+    }
+
+    /// The operator starts anew, with more in its environment.
+    pub(crate) fn restart_with(&mut self, environment: &[(&str, &str)]) {
+        self.operator.stop().expect("it ends by itself");
+        let folder = self.folder.path();
+        let image = "registry.example/orrery:test";
+        let mut command = command(&self.cluster, &self.namespace, self.http, image);
+        command.envs(environment.iter().copied());
+        self.operator = Process::start(command, &folder.join("operator.log"), None)
+            .expect("the operator starts");
+    }
+
+    /// Everything the operators of this stage wrote.
+    pub(crate) fn operator_log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("operator.log")).expect("there is a log")
     }
 
     /// kubectl in the namespace of the test; its output, or what it complained about.

@@ -7,18 +7,24 @@ use orrery_runtime::lease::LeaseOptions;
 use orrery_runtime::{Connection, Operator, Options};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::traces::Traces;
 use crate::{cli, systems};
 
 pub(crate) fn run(arguments: cli::Operator) -> anyhow::Result<ExitCode> {
-    orrery_kit::logs::init_from_environment();
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
-        tracing::debug!("another provider of cryptography was installed before");
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    runtime.block_on(operate(arguments))?;
+    let traces = {
+        let _inside = runtime.enter();
+        Traces::start()?
+    };
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("another provider of cryptography was installed before");
+    }
+    let ended = runtime.block_on(operate(arguments));
+    traces.end();
+    ended?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -14,7 +14,7 @@ use crate::cli::Serve;
 )]
 pub(crate) fn run(system: Serve) -> anyhow::Result<ExitCode> {
     tether::tether()?;
-    orrery_kit::logs::init_from_environment();
+    orrery_kit::logs::init_from_environment(None);
     match system {
         #[cfg(feature = "kv")]
         Serve::Kv(arguments) => {

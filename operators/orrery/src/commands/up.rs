@@ -17,7 +17,7 @@ pub(crate) fn run(arguments: cli::Up) -> anyhow::Result<ExitCode> {
     if arguments.detach {
         return detach(&arguments);
     }
-    orrery_kit::logs::init(orrery_kit::logs::Format::Text, &level());
+    orrery_kit::logs::init(orrery_kit::logs::Format::Text, &level(), None);
     let data = arguments.data.data;
     let options = Options {
         data: data.clone(),
