@@ -100,6 +100,13 @@ const KV: &[Alert] = &[
         expr: r#"max by (namespace, kvcluster) (orrery_kv_writable{job="orrery-kv"}) == 0"#,
     },
     Alert {
+        name: "OrreryKvFollowersLagging",
+        severity: "warning",
+        lasting: "10m",
+        summary: "Followers of {{ $labels.namespace }}/{{ $labels.pod }} do not keep up",
+        expr: r#"orrery_kv_followers_in_sync{job="orrery-kv"} < orrery_kv_followers{job="orrery-kv"}"#,
+    },
+    Alert {
         name: "OrreryKvVolumeFull",
         severity: "critical",
         lasting: "5m",

@@ -266,6 +266,16 @@ const KV: &[Panel] = &[
         ],
     },
     Panel {
+        title: "Followers",
+        unit: "none",
+        what: "Links of followers at the primary, those in sync, and records a follower is behind.",
+        queries: &[
+            (kv!("orrery_kv_followers"), "{{namespace}}/{{pod}} links"),
+            (kv!("orrery_kv_followers_in_sync"), "{{namespace}}/{{pod}} in sync"),
+            (kv!("orrery_kv_lag_records"), "{{namespace}}/{{pod}} behind"),
+        ],
+    },
+    Panel {
         title: "Volume",
         unit: "percentunit",
         what: "Share of the data volume that is free.",

@@ -166,6 +166,18 @@ const SCENARIOS: &[Scenario] = &[
         firing: &["OrreryKvDown", "OrreryKvNotWritable", "OrreryKvVolumeFull"],
     },
     Scenario {
+        name: "one of two followers does not keep up",
+        series: &[
+            (r#"orrery_kv_followers{job="orrery-kv", namespace="shop", pod="a-kv-0"}"#, "2x90"),
+            (
+                r#"orrery_kv_followers_in_sync{job="orrery-kv", namespace="shop", pod="a-kv-0"}"#,
+                "2x10 1x80",
+            ),
+        ],
+        minutes: 25,
+        firing: &["OrreryKvFollowersLagging"],
+    },
+    Scenario {
         name: "the volume fills within hours",
         series: &[(HEALTHY[15].0, "500000-2500x90")],
         minutes: 80,
