@@ -2,6 +2,8 @@
 //! that is paused, killed, or gone with its node, restarts one by one, fewer followers. Whatever
 //! happens, no acknowledged write is lost and writes go on.
 
+#[path = "group/chaos.rs"]
+mod chaos;
 #[path = "group/load.rs"]
 mod load;
 

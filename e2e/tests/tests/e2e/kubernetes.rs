@@ -71,6 +71,13 @@ impl Stage {
         Some(Self { cluster, namespace, operator, http, nodes, folder })
     }
 
+    /// SIGKILL for the operator, and another one in its place.
+    pub(crate) fn kill_operator(&mut self, image: &str) {
+        self.operator.kill();
+        let folder = self.folder.path();
+        self.operator = start(&self.cluster, &self.namespace, self.http, image, folder);
+    }
+
     /// The operator of another release takes the place of the one that runs.
     pub(crate) fn upgrade(&mut self, image: &str) {
         self.operator.stop().expect("it ends by itself");

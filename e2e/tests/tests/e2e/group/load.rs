@@ -1,8 +1,8 @@
 //! Clients that write all the time, and the book of what was acknowledged to them.
 //!
 //! They connect to whatever pod the Service `-rw` selects, as kube-proxy would let them, and go back
-//! to it after every error. A write whose reply did not come may or may not be there; one that was
-//! acknowledged must be.
+//! to it after every error. Every number is sent once: a write whose reply did not come may or may not
+//! be there, one that was acknowledged must be, and none may be there twice.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -92,9 +92,12 @@ impl Load {
         let total: usize = books.iter().map(|book| book.acknowledged.len()).sum();
         println!("{what}: {total} acknowledged writes, longest gap {} ms", gap.as_millis());
         for book in books {
-            let found = client.call(&["SMEMBERS", &key(book.writer)]).expect("it answers");
-            let found: BTreeSet<u64> =
-                found.items().iter().map(|item| item.text().parse().expect("a number")).collect();
+            let list = client.call(&["LRANGE", &key(book.writer), "0", "-1"]).expect("it answers");
+            let list: Vec<u64> =
+                list.items().iter().map(|item| item.text().parse().expect("a number")).collect();
+            assert!(list.is_sorted(), "{what}: writer {}: out of order", book.writer);
+            let found: BTreeSet<u64> = list.iter().copied().collect();
+            assert_eq!(found.len(), list.len(), "{what}: writer {}: doubled", book.writer);
             let lost: Vec<&u64> = book.acknowledged.difference(&found).take(10).collect();
             assert!(lost.is_empty(), "{what}: writer {} lost {lost:?} …", book.writer);
         }
@@ -144,8 +147,8 @@ fn write(
             continue;
         };
         number += 1;
-        let reply = connection.call(&["SADD", &key(writer), &number.to_string()]);
-        if let Ok(Reply::Integer(1)) = reply {
+        let reply = connection.call(&["RPUSH", &key(writer), &number.to_string()]);
+        if let Ok(Reply::Integer(_)) = reply {
             book.acknowledged.insert(number);
             count.fetch_add(1, Ordering::Relaxed);
             if let Some(before) = last.replace(Instant::now()) {
