@@ -51,13 +51,30 @@ async fn in_sync(stage: &Stage, followers: usize) {
     }
 }
 
+/// Waits until writes are acknowledged again; says how everything is when they are not.
+async fn goes_on(stage: &Stage, load: &Load, what: &str) {
+    let wanted = load.acknowledged() + 200;
+    let more = poll(what, LIMIT, || async { load.acknowledged() >= wanted });
+    let Err(error) = more.await else { return };
+    let namespace = stage.namespace.name();
+    let logs = (0..3).map(|number| {
+        let log = stage.nodes.log(namespace, &format!("a-kv-{number}"), "kv").unwrap_or_default();
+        let last: Vec<&str> = log.lines().rev().take(20).collect();
+        format!("a-kv-{number}, newest first:\n{}\n", last.join("\n"))
+    });
+    let logs: String = logs.collect();
+    let pods = stage.kubectl(&["get", "pods,services", "-o=wide"]).await.unwrap_or_default();
+    let operator = stage.operator.log_tail();
+    panic!("{error}: {:#}\n{pods}\n{operator}\n{logs}", status(stage).await);
+}
+
 async fn staged(name: &str, spec: &str, followers: usize) -> Option<(Stage, Load)> {
     let stage = Stage::new(name).await?;
     stage.apply(&cluster(&format!("{{{spec}}}"))).await;
     stage.ready("kvcluster/a").await;
     in_sync(&stage, followers).await;
     let load = Load::start(&stage.namespace, "a", &stage.password("a").await);
-    load.goes_on("the first writes").await;
+    goes_on(&stage, &load, "the first writes").await;
     Some((stage, load))
 }
 
@@ -70,7 +87,7 @@ async fn the_primary_moves_where_the_spec_says_without_loss() {
         stage.apply(&cluster(&spec)).await;
         let path = ["get", "kvcluster/a", "-o=jsonpath={.status.primary}"];
         stage.until(&path, |now| now == to).await;
-        load.goes_on(to).await;
+        goes_on(&stage, &load, to).await;
         in_sync(&stage, 2).await;
     }
     let history = status(&stage).await;
@@ -84,13 +101,13 @@ async fn a_paused_primary_is_replaced_and_never_writes_again_under_its_epoch() {
     let old = primary(&stage).await;
     assert!(stage.nodes.order(stage.namespace.name(), &old, Order::Signal(SIGSTOP)));
     let new = moved_from(&stage, &old).await;
-    load.goes_on("after the failover").await;
+    goes_on(&stage, &load, "after the failover").await;
     let record = status(&stage).await["lastFailover"].take();
     assert_eq!((record["from"].as_str(), record["to"].as_str()), (Some(&*old), Some(&*new)));
     assert!(stage.nodes.order(stage.namespace.name(), &old, Order::Signal(SIGCONT)));
     in_sync(&stage, 2).await;
     stage.ready("kvcluster/a").await;
-    load.goes_on("after the old primary is back").await;
+    goes_on(&stage, &load, "after the old primary is back").await;
     let record = status(&stage).await["lastFailover"].take();
     assert!(record["lostRecords"].is_i64(), "the old primary tells what only it had: {record}");
     load.check("a primary paused and continued");
@@ -107,7 +124,7 @@ async fn a_killed_primary_and_a_deleted_one_cost_no_acknowledged_write() {
         } else {
             assert!(stage.nodes.order(stage.namespace.name(), &old, Order::Crash));
         }
-        load.goes_on("after the primary died").await;
+        goes_on(&stage, &load, "after the primary died").await;
         in_sync(&stage, 2).await;
         stage.ready("kvcluster/a").await;
     }
@@ -134,7 +151,7 @@ async fn pods_are_restarted_one_by_one_and_the_primary_last() {
     }
     stage.ready("kvcluster/a").await;
     in_sync(&stage, 2).await;
-    load.goes_on("after the restarts").await;
+    goes_on(&stage, &load, "after the restarts").await;
     load.check("three pods restarted one by one");
 }
 
@@ -149,7 +166,7 @@ async fn followers_come_and_go_and_a_primary_beyond_their_number_hands_over() {
     let pods = ["get", "pods", "-o=name"];
     stage.until(&pods, |text| text.lines().count() == 2).await;
     in_sync(&stage, 1).await;
-    load.goes_on("with one follower").await;
+    goes_on(&stage, &load, "with one follower").await;
     load.check("from one follower to two and back");
 }
 
@@ -165,7 +182,7 @@ async fn a_lost_primary_is_not_replaced_when_that_could_lose_writes() {
     assert!(why.contains("AllowLoss") && why.contains("position"), "{why}");
     stage.apply(&cluster("{followers: 1, failover: {policy: AllowLoss}}")).await;
     moved_from(&stage, &old).await;
-    load.goes_on("after a failover that may lose").await;
+    goes_on(&stage, &load, "after a failover that may lose").await;
     assert!(stage.nodes.order(stage.namespace.name(), &old, Order::Signal(SIGCONT)));
     in_sync(&stage, 1).await;
     load.stop();

@@ -218,6 +218,11 @@ fn leading(view: &View<'_>, grant: &Grant, member: &Member, report: &Report) -> 
     if let Some(to) = to {
         return Step::HandOver { from: grant.holder.clone(), to, epoch: view.next_epoch() };
     }
+    if view.others(&grant.holder).any(|(_, other)| other.known_epoch > grant.epoch) {
+        // Followers were fenced because it seemed lost: they follow it again under a higher epoch.
+        let (to, epoch) = (grant.holder.clone(), view.next_epoch());
+        return Step::Grant { to, epoch, failover: false };
+    }
     let address = member.address.as_deref().unwrap_or_default();
     let follows = |other: &Report| {
         let link = other.link.as_ref();

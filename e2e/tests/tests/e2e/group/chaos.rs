@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use orrery_e2e_cluster::Order;
 
-use super::{LOSSLESS, SIGCONT, SIGSTOP, cluster, in_sync, staged};
+use super::{LOSSLESS, SIGCONT, SIGSTOP, cluster, goes_on, in_sync, staged};
 
 /// `ORRERY_CHAOS_SECONDS` makes it longer, `ORRERY_CHAOS_SEED` gives the faults of another run.
 fn setting(name: &str, otherwise: u64) -> u64 {
@@ -78,7 +78,7 @@ async fn random_faults_lose_and_double_nothing() {
     println!("{}", told.join("\n"));
     in_sync(&stage, 2).await;
     stage.ready("kvcluster/a").await;
-    load.goes_on("after the last fault").await;
+    goes_on(&stage, &load, "after the last fault").await;
     println!("chaos: at rest {} ms after the last fault", over.elapsed().as_millis());
     load.check("chaos");
 }

@@ -65,13 +65,6 @@ impl Load {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Waits until more writes are acknowledged than before.
-    pub(super) async fn goes_on(&self, what: &str) {
-        let wanted = self.acknowledged() + 200;
-        let more = || async { self.acknowledged() >= wanted };
-        orrery_e2e_cluster::poll(what, Duration::from_mins(2), more).await.expect("writes go on");
-    }
-
     /// Stops the writers; for tests in which writes may be lost.
     pub(super) fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);

@@ -140,6 +140,14 @@ fn in_peace_only_those_astray_are_told_whom_to_follow() {
 }
 
 #[test]
+fn a_primary_that_came_back_after_its_followers_were_fenced_goes_on_above_the_fence() {
+    let (group, grant) = (group(1, 1, Policy::NoLoss), grant("a-0", 3));
+    let case = Case::of(&group, Some(&grant));
+    let members = [primary("a-0", 3, 9, &[]), fenced(follower("a-1", 3, 9), 4)];
+    assert_eq!(case.decide(&members), granted("a-0", 5, false));
+}
+
+#[test]
 fn a_wish_a_drain_and_a_roll_move_the_primary_to_a_follower_in_sync() {
     let (mut group, grant) = (group(2, 0, Policy::NoLoss), grant("a-0", 3));
     let all = [primary("a-0", 3, 9, &["a-1"]), follower("a-1", 3, 9), follower("a-2", 3, 7)];
