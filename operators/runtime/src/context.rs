@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use crate::backoff::BackoffOptions;
 use crate::board::Board;
 use crate::children::ChildKind;
-use crate::children::store::ChildStore;
+use crate::children::store::{ChildStore, controller_of};
 use crate::group::pulse::Pulses;
 use crate::labels;
 use crate::lease::LeaseOptions;
@@ -171,6 +171,10 @@ impl Context {
             let Some(secret) = api.get_opt(&name).await? else {
                 continue;
             };
+            // A Secret of a later object of the same name opens pods that are not this one's.
+            if controller_of(&secret.metadata).is_none_or(|owner| owner.uid != owner_uid) {
+                continue;
+            }
             let content = secret.data.as_ref().and_then(|d| d.get(labels::MANAGEMENT_TOKEN_KEY));
             if let Some(content) = content {
                 let content = Redacted::new(String::from_utf8_lossy(&content.0).into_owned());

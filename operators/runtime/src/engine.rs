@@ -23,7 +23,7 @@ use crate::observation::Observation;
 use crate::rollout;
 use crate::status::{Facts, Progress, is_settled, summarise};
 use crate::step::report::{DeclaredSource, Reached, StatusMemory, observe, sync, write_status};
-use crate::step::{Class, GroupError, StepError, apply, dereference};
+use crate::step::{ApplyError, Class, GroupError, StepError, apply, dereference};
 use crate::system::{Carrier, Identity, Mode, Object, Refusal, System};
 use crate::triggers::Triggers;
 use crate::volumes;
@@ -90,6 +90,8 @@ impl<S: System> Engine<S> {
         };
         let (carried, failure) = match carried {
             Ok(carried) => (carried, None),
+            // Nothing that was found is about the object that is stored; the watch brings it.
+            Err(error @ StepError::Apply(ApplyError::Outdated)) => return Err(error),
             Err(error) => {
                 let progress = error.progress();
                 let pods = PodsPlan { frozen: true, ..PodsPlan::default() };
@@ -145,7 +147,8 @@ impl<S: System> Engine<S> {
             prepared = prepared.hibernated();
         }
         let desired_hash = prepared.hash();
-        let outcome = Box::pin(apply::apply(&self.ctx, &identity, prepared)).await?;
+        let outcome =
+            Box::pin(apply::apply(&self.ctx, &identity, prepared, self.look(&identity))).await?;
         let progress = match mode {
             Mode::Hibernate => Progress::Hibernated { desired_hash },
             _ => Progress::Applied {
@@ -158,6 +161,13 @@ impl<S: System> Engine<S> {
             _ => PodsPlan { group, frozen: false, asked_hash, volumes },
         };
         Ok(Carried { progress, notices: outcome.notices, pods })
+    }
+
+    /// Looks at the object as it is stored, once it is polled.
+    fn look(&self, identity: &Identity) -> apply::Look<'static> {
+        let api: Api<S::Kind> = Api::namespaced(self.ctx.client.clone(), &identity.namespace);
+        let name = identity.name.clone();
+        async move { Ok(api.get_metadata_opt(&name).await?.map(|live| live.metadata)) }.boxed()
     }
 
     /// While paused nothing changes, but a primary's lease must still be renewed.

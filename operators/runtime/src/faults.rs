@@ -12,6 +12,7 @@
 //! | 403 on a kind | [`Faults::forbid`] until [`Faults::clear`] |
 //! | cut stream | [`Faults::cut_watches`]: every watch that is open ends with an error |
 //! | held stream | [`Faults::hold_watches`]: nothing arrives until it is let go |
+//! | stale list | [`Faults::lists_at`]: lists are answered from an older revision, by the server itself |
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -21,6 +22,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::StreamExt;
+use http::uri::{PathAndQuery, Uri};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyDataStream, BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
@@ -64,6 +66,8 @@ struct State {
     reads: usize,
     crash: Option<(usize, Side)>,
     rules: VecDeque<Rule>,
+    lists_at: Option<String>,
+    stale_lists: usize,
 }
 
 /// Handle of the test; clones share their state.
@@ -78,7 +82,14 @@ pub struct Faults {
 
 impl Default for Faults {
     fn default() -> Self {
-        let state = State { writes: Vec::new(), reads: 0, crash: None, rules: VecDeque::new() };
+        let state = State {
+            writes: Vec::new(),
+            reads: 0,
+            crash: None,
+            rules: VecDeque::new(),
+            lists_at: None,
+            stale_lists: 0,
+        };
         Self {
             state: Arc::new(Mutex::new(state)),
             crashed: Arc::new(watch::channel(false).0),
@@ -133,6 +144,17 @@ impl Faults {
         self.held.send_replace(hold);
     }
 
+    /// Has lists answered from this revision, or from the newest again. A watch that sends the
+    /// initial state itself is no list: turn `streaming_lists` off.
+    pub fn lists_at(&self, revision: Option<&str>) {
+        self.lock().lists_at = revision.map(str::to_owned);
+    }
+
+    /// Number of lists so far that were asked for at an older revision.
+    pub fn stale_lists(&self) -> usize {
+        self.lock().stale_lists
+    }
+
     /// Method and path of each write so far, events and leases left out.
     pub fn writes(&self) -> Vec<String> {
         self.lock().writes.clone()
@@ -145,6 +167,18 @@ impl Faults {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Turns a list into one of the older revision, if there is to be one.
+    fn make_stale(&self, request: &mut Request<Body>) {
+        let mut state = self.lock();
+        let Some(revision) = &state.lists_at else { return };
+        if *request.method() != Method::GET || is_watch(request) {
+            return;
+        }
+        let Some(uri) = list_at(request.uri(), revision) else { return };
+        *request.uri_mut() = uri;
+        state.stale_lists += 1;
     }
 
     /// What is to happen to this call.
@@ -219,7 +253,8 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        self.faults.make_stale(&mut request);
         let plan = self.faults.plan(request.method(), request.uri().path());
         let watch = is_watch(&request);
         self.faults.lock().reads += usize::from(!watch && !is_write(request.method()));
@@ -256,6 +291,33 @@ where
             }
         })
     }
+}
+
+/// The address of the same list at exactly this revision; none for what is not a list, and for the
+/// further pages of one, whose token holds the revision already.
+fn list_at(uri: &Uri, revision: &str) -> Option<Uri> {
+    let mut words = uri.path().trim_start_matches('/').split('/');
+    let before_kind = match words.next()? {
+        "api" => 1,
+        "apis" => 2,
+        _ => return None,
+    };
+    let resource: Vec<&str> = words.skip(before_kind).collect();
+    if !matches!(resource[..], [_] | ["namespaces", _, _]) {
+        return None;
+    }
+    let query = uri.query().unwrap_or("");
+    let mut pairs: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).collect();
+    if pairs.iter().any(|pair| pair.starts_with("continue=")) {
+        return None;
+    }
+    pairs.retain(|pair| !pair.starts_with("resourceVersion"));
+    let (exact, at) = ("resourceVersionMatch=Exact", format!("resourceVersion={revision}"));
+    pairs.extend([exact, &at]);
+    let path_and_query = format!("{}?{}", uri.path(), pairs.join("&"));
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(path_and_query).ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 /// A watch that can be cut and held.
@@ -299,4 +361,34 @@ fn refusal(code: u16) -> Answer {
     let mut response = Response::new(body.boxed_unsync());
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_GATEWAY);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at_7(uri: &str) -> Option<String> {
+        list_at(&uri.parse().expect("an address"), "7").map(|uri| uri.to_string())
+    }
+
+    #[test]
+    fn a_list_is_asked_for_at_the_older_revision() {
+        let exact = "resourceVersionMatch=Exact&resourceVersion=7";
+        assert_eq!(
+            at_7("/api/v1/namespaces/a/secrets?&limit=5&resourceVersion=0"),
+            Some(format!("/api/v1/namespaces/a/secrets?limit=5&{exact}"))
+        );
+        assert_eq!(
+            at_7("/apis/apps/v1/statefulsets"),
+            Some(format!("/apis/apps/v1/statefulsets?{exact}"))
+        );
+    }
+
+    #[test]
+    fn single_objects_and_further_pages_are_left_as_they_are() {
+        assert_eq!(at_7("/api/v1/namespaces/a/secrets/b"), None);
+        assert_eq!(at_7("/api/v1/namespaces/a"), None);
+        assert_eq!(at_7("/api/v1/secrets?continue=abc"), None);
+        assert_eq!(at_7("/version"), None);
+    }
 }

@@ -25,20 +25,23 @@ use crate::step::ApplyError;
 use crate::step::apply::Names;
 use crate::system::Identity;
 
-/// Removes every child of the object that is not among `keep`.
+/// The children of the object that are shown and not among `keep`.
+pub fn of(ctx: &Context, identity: &Identity, keep: &Names) -> Vec<(ChildKind, String)> {
+    let uid = identity.uid.as_deref().unwrap_or_default();
+    let shown = ctx.children.of_owner(uid).into_iter();
+    let staying = shown.filter(|(_, _, child)| !child.terminating);
+    staying.map(|(kind, name, _)| (kind, name)).filter(|child| !keep.contains(child)).collect()
+}
+
+/// Removes orphans as [`of`] named them.
 pub async fn remove(
     ctx: &Context,
     identity: &Identity,
-    keep: &Names,
+    orphans: Vec<(ChildKind, String)>,
 ) -> Result<Vec<Notice>, ApplyError> {
-    let Some(uid) = identity.uid.as_deref() else {
-        return Ok(Vec::new());
-    };
+    let uid = identity.uid.as_deref().unwrap_or_default();
     let mut notices = Vec::new();
-    for (kind, name, child) in ctx.children.of_owner(uid) {
-        if child.terminating || keep.contains(&(kind, name.clone())) {
-            continue;
-        }
+    for (kind, name) in orphans {
         let removed = delete_kind(kind, &ctx.client, &identity.namespace, &name, uid)
             .await
             .map_err(|source| ApplyError::Delete { kind, name: name.clone(), source })?;

@@ -49,6 +49,10 @@ pub enum ApplyError {
     Foreign { kind: ChildKind, name: String },
     #[error("{kind} {name} of an earlier object of this name is still being removed")]
     Leaving { kind: ChildKind, name: String },
+    #[error("failed to read the object itself")]
+    ReadOwner { source: kube::Error },
+    #[error("the object that is stored is newer than the one this round is about")]
+    Outdated,
 }
 
 /// Telling what was found.
@@ -95,7 +99,7 @@ impl StepError {
     pub fn class(&self) -> Class {
         match self {
             Self::Dereference(DereferenceError::Missing { .. })
-            | Self::Apply(ApplyError::Leaving { .. }) => Class::WaitingFor,
+            | Self::Apply(ApplyError::Leaving { .. } | ApplyError::Outdated) => Class::WaitingFor,
             Self::Validate(_)
             | Self::Apply(ApplyError::Foreign { .. })
             | Self::Group(GroupError::Grant(GrantError::Foreign { .. })) => Class::InvalidSpec,
@@ -142,7 +146,7 @@ impl StepError {
             Self::Apply(_) if self.class() == Class::InvalidSpec => {
                 Progress::Refused(Refusal::object(Reason::RefusedByServer, message))
             }
-            Self::Apply(ApplyError::Leaving { .. }) => {
+            Self::Apply(ApplyError::Leaving { .. } | ApplyError::Outdated) => {
                 Progress::Waiting { reason: Reason::Progressing, message }
             }
             _ => Progress::Failed { reason: Reason::ApplyFailed, message },
@@ -163,6 +167,7 @@ impl StepError {
             Self::Dereference(DereferenceError::Read { source, .. })
             | Self::Apply(
                 ApplyError::Read { source, .. }
+                | ApplyError::ReadOwner { source }
                 | ApplyError::Patch { source, .. }
                 | ApplyError::Delete { source, .. },
             )
@@ -216,6 +221,7 @@ mod tests {
             (patch(422, "Invalid"), Class::InvalidSpec),
             (ApplyError::Foreign { kind, name: "a".into() }.into(), Class::InvalidSpec),
             (ApplyError::Leaving { kind, name: "a".into() }.into(), Class::WaitingFor),
+            (ApplyError::Outdated.into(), Class::WaitingFor),
             (
                 DereferenceError::Missing { what: "Secret", name: "s".into() }.into(),
                 Class::WaitingFor,

@@ -13,5 +13,7 @@ mod lease;
 mod rest;
 #[path = "orrery_runtime/stage.rs"]
 mod stage;
+#[path = "orrery_runtime/stale.rs"]
+mod stale;
 #[path = "orrery_runtime/toy.rs"]
 mod toy;

@@ -49,6 +49,12 @@ impl Script {
             self.objects.remove(path);
             return (200, json!({"kind": "Status", "status": "Success"}));
         }
+        let meant = body["metadata"]["uid"].as_str().filter(|_| kind_of(path).is_some());
+        let stored = self.objects.get(path).and_then(|object| object["metadata"]["uid"].as_str());
+        if meant.is_some() && meant != stored {
+            let conflict = json!({"kind": "Status", "code": 409, "reason": "Conflict"});
+            return (409, conflict);
+        }
         self.version += 1;
         let name = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let path = if *method == Method::POST { format!("{path}/{name}") } else { path.to_owned() };
@@ -116,8 +122,20 @@ impl Bench {
         Self { engine, script }
     }
 
+    /// A round of an object that is stored as the caches show it.
+    async fn reconcile(&self, toy: &Toy) -> Result<Next, StepError> {
+        self.store(toy);
+        self.engine.reconcile(toy).await
+    }
+
+    fn store(&self, toy: &Toy) {
+        let path = "/apis/test.orrery.dev/v1alpha1/namespaces/ns/toys/a";
+        let stored = serde_json::to_value(toy).expect("JSON");
+        self.script.lock().expect("no test panics inside").objects.insert(path.into(), stored);
+    }
+
     async fn round(&self, toy: &Toy) -> (Vec<String>, Result<Next, StepError>) {
-        let result = self.engine.reconcile(toy).await;
+        let result = self.reconcile(toy).await;
         (self.script.lock().expect("no test panics inside").happened(), result)
     }
 
@@ -175,6 +193,7 @@ async fn a_new_object_is_applied_in_order_and_its_status_comes_last() {
     assert_eq!(
         requests,
         [
+            "GET toys/a",
             "GET serviceaccounts/a-toy",
             "PATCH serviceaccounts/a-toy",
             "GET secrets/a-toy",
@@ -261,7 +280,7 @@ async fn a_child_that_somebody_edited_is_put_back_and_only_that_one() {
     bench.watched();
     let (requests, result) = bench.round(&bench.shown(&object)).await;
     result.expect("no faults");
-    assert_eq!(requests, ["PATCH configmaps/a-toy"]);
+    assert_eq!(requests, ["GET toys/a", "PATCH configmaps/a-toy"]);
 }
 
 #[tokio::test]
@@ -277,7 +296,7 @@ async fn a_child_that_was_deleted_comes_back() {
     let owner = bench.engine.ctx.children.delete(ChildKind::ConfigMap, &gone.metadata);
     assert_eq!(owner.expect("it has an owner").name, "a");
     let (requests, _) = bench.round(&bench.shown(&object)).await;
-    assert_eq!(requests, ["GET configmaps/a-toy", "PATCH configmaps/a-toy"]);
+    assert_eq!(requests, ["GET toys/a", "GET configmaps/a-toy", "PATCH configmaps/a-toy"]);
 }
 
 #[tokio::test]
@@ -287,7 +306,7 @@ async fn p8_an_orphan_is_looked_at_and_deleted_under_what_was_seen() {
     bench.watched();
     let mut slim = toy(ToySpec::default());
     slim.metadata.generation = Some(2);
-    let result = bench.engine.reconcile(&slim).await;
+    let result = bench.reconcile(&slim).await;
     result.expect("no faults");
     let mut script = bench.script.lock().expect("no test panics inside");
     let delete = script.requests.iter().find(|(request, _)| request.starts_with("DELETE"));
@@ -313,6 +332,46 @@ async fn p6_an_orphan_that_belongs_to_another_object_by_now_is_left_alone() {
     let (requests, result) = bench.round(&toy(ToySpec::default())).await;
     result.expect("no faults");
     assert!(!requests.iter().any(|request| request.starts_with("DELETE")), "{requests:?}");
+}
+
+#[tokio::test]
+async fn p6_nothing_is_written_for_an_object_that_is_not_stored_like_this() {
+    let bench = Bench::new();
+    let shown = toy(with_service());
+    let mut other_life = shown.clone();
+    other_life.metadata.uid = Some("second-life".into());
+    let mut newer_spec = shown.clone();
+    newer_spec.metadata.generation = Some(2);
+    for stored in [other_life, newer_spec] {
+        bench.store(&stored);
+        let error = bench.engine.reconcile(&shown).await.expect_err("the view is of the past");
+        assert_eq!(error.class(), Class::WaitingFor);
+        let requests = bench.script.lock().expect("no test panics inside").happened();
+        assert_eq!(requests, ["GET toys/a"]);
+    }
+}
+
+#[tokio::test]
+async fn p6_a_child_of_a_later_object_of_the_name_is_not_taken_for_ours() {
+    let bench = Bench::new();
+    bench.round(&toy(ToySpec::default())).await.1.expect("no faults");
+    bench.watched();
+    let path = "/api/v1/namespaces/ns/configmaps/a-toy";
+    {
+        let mut script = bench.script.lock().expect("no test panics inside");
+        let map = script.objects.get_mut(path).expect("applied");
+        map["metadata"]["uid"] = json!("made-anew");
+        map["metadata"]["ownerReferences"][0]["uid"] = json!("second-life");
+    }
+    let mut edited = toy(ToySpec { text: "two".into(), ..ToySpec::default() });
+    edited.metadata.generation = Some(2);
+    let (requests, result) = bench.round(&edited).await;
+    assert_eq!(result.expect_err("it is in the way").class(), Class::WaitingFor);
+    let refused = ["GET toys/a", "PATCH configmaps/a-toy", "GET configmaps/a-toy"];
+    assert_eq!(requests[..3], refused);
+    let script = bench.script.lock().expect("no test panics inside");
+    let owner = &script.objects[path]["metadata"]["ownerReferences"][0]["uid"];
+    assert_eq!(owner, "second-life");
 }
 
 #[tokio::test]
@@ -394,7 +453,7 @@ async fn hibernation_asks_for_no_pods_and_keeps_the_rest() {
 #[tokio::test]
 async fn p7_fields_that_are_not_ours_are_not_in_the_patch() {
     let bench = Bench::new();
-    bench.engine.reconcile(&toy(ToySpec::default())).await.expect("no faults");
+    bench.reconcile(&toy(ToySpec::default())).await.expect("no faults");
     let script = bench.script.lock().expect("no test panics inside");
     let patch = script.requests.iter().find(|(request, _)| request.contains("PATCH /apis/apps"));
     let (_, body) = patch.expect("the set is applied");

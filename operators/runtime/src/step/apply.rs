@@ -20,6 +20,8 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
+pub use one::Look;
+
 use crate::children::{Child, ChildKind, is_older};
 use crate::context::Context;
 use crate::events::Notice;
@@ -116,14 +118,16 @@ pub struct Outcome {
     pub notices: Vec<Notice>,
 }
 
-/// Applies everything in the order of the fields, then removes orphans.
+/// Applies everything in the order of the fields, then removes orphans. `owner` looks at the object
+/// as it is stored; it is asked once, before the first write.
 pub async fn apply(
     ctx: &Context,
     identity: &Identity,
     prepared: Resources<Prepared>,
+    owner: Look<'_>,
 ) -> Result<Outcome, ApplyError> {
     let names = prepared.names();
-    let mut one = one::Applier::new(ctx, identity);
+    let mut one = one::Applier::new(ctx, identity, owner);
     // Naming every field makes a forgotten kind a compile error.
     let Resources {
         service_accounts,
@@ -151,8 +155,12 @@ pub async fn apply(
         deployments: one.all(ChildKind::Deployment, deployments).await?,
         stage: std::marker::PhantomData,
     };
+    let orphans = crate::orphans::of(ctx, identity, &names);
+    if !orphans.is_empty() {
+        one.confirm_owner().await?;
+    }
     let mut notices = one.notices;
-    notices.extend(crate::orphans::remove(ctx, identity, &names).await?);
+    notices.extend(crate::orphans::remove(ctx, identity, orphans).await?);
     Ok(Outcome { resources, notices })
 }
 

@@ -14,7 +14,7 @@ use kube::{Api, CustomResourceExt, ResourceExt};
 use orrery_api::kv::{KVCluster, KVClusterSpec, KVNamespace};
 use orrery_e2e_cluster::poll;
 use orrery_runtime::faults::{Faults, Side};
-use orrery_runtime::labels;
+use orrery_runtime::{Options, labels};
 use orrery_systems::kv::{Kv, Namespaces};
 use serde_json::{Value, json};
 
@@ -22,43 +22,47 @@ use crate::stage::{LIMIT, Running, Stage, cleaned, options, stage};
 
 const WRITES_MAX: usize = 40;
 
-type State = BTreeMap<String, Value>;
+pub(crate) type State = BTreeMap<String, Value>;
 
-async fn kv_stage(name: &str) -> Option<Stage> {
+pub(crate) async fn kv_stage(name: &str) -> Option<Stage> {
     let stage = stage(name).await?;
     let definitions = [KVCluster::crd(), KVNamespace::crd()];
     stage.namespace.cluster().install_crds(&definitions).await.expect("valid definitions");
     Some(stage)
 }
 
-fn operator(stage: &Stage, faults: Faults) -> Running {
-    stage.operator_of(options(stage.name()), faults, |operator| {
+pub(crate) fn operator(stage: &Stage, faults: Faults) -> Running {
+    operator_with(stage, options(stage.name()), faults)
+}
+
+pub(crate) fn operator_with(stage: &Stage, options: Options, faults: Faults) -> Running {
+    stage.operator_of(options, faults, |operator| {
         let engine = operator.engine::<Kv>();
         operator.declared::<Namespaces>(&engine);
     })
 }
 
-fn clusters(stage: &Stage) -> Api<KVCluster> {
+pub(crate) fn clusters(stage: &Stage) -> Api<KVCluster> {
     stage.namespace.api()
 }
 
-async fn create(stage: &Stage) {
+pub(crate) async fn create(stage: &Stage) {
     let cluster = KVCluster::new("a", KVClusterSpec::default());
     clusters(stage).create(&PostParams::default(), &cluster).await.expect("a valid object");
 }
 
-async fn change(stage: &Stage) {
+pub(crate) async fn change(stage: &Stage) {
     let patch = Patch::Merge(json!({ "spec": { "memory": { "limit": "1Gi" }, "replicas": 1,
         "resp": { "port": 6380 } } }));
     clusters(stage).patch("a", &PatchParams::default(), &patch).await.expect("a valid change");
 }
 
-async fn delete(stage: &Stage) {
+pub(crate) async fn delete(stage: &Stage) {
     clusters(stage).delete("a", &DeleteParams::default()).await.expect("it is there");
     poll("nothing left", LIMIT, || async { state(stage).await.is_empty() }).await.expect("deleted");
 }
 
-async fn state(stage: &Stage) -> State {
+pub(crate) async fn state(stage: &Stage) -> State {
     let mut state = State::new();
     let selector = labels::managed_by_selector();
     let ours = ListParams::default().labels(&selector);
@@ -77,7 +81,7 @@ async fn state(stage: &Stage) -> State {
 }
 
 /// Waits until the newest spec is applied and its pods run, and returns the state.
-async fn rested(stage: &Stage) -> State {
+pub(crate) async fn rested(stage: &Stage) -> State {
     let done = poll("the object is made", LIMIT, || async {
         let Ok(cluster) = clusters(stage).get("a").await else { return false };
         let text = serde_json::to_value(&cluster).expect("JSON");
@@ -99,7 +103,7 @@ async fn rested(stage: &Stage) -> State {
 }
 
 /// Waits for the expected state and shows the first difference if it does not come.
-async fn reaches(stage: &Stage, expected: &State, when: &str) {
+pub(crate) async fn reaches(stage: &Stage, expected: &State, when: &str) {
     let same = || async { state(stage).await == *expected };
     if poll(when, LIMIT, same).await.is_ok() {
         return;
@@ -168,7 +172,7 @@ async fn a_hundred_kvclusters_at_rest_cost_no_request() {
 }
 
 /// Rounds of the engine kind so far.
-fn rounds(operator: &Running) -> u64 {
+pub(crate) fn rounds(operator: &Running) -> u64 {
     let name = "controller_runtime_reconcile_total{controller=\"kvcluster\"";
     let text = operator.metrics.encode();
     let samples = text.lines().filter(|line| line.starts_with(name));

@@ -1,9 +1,12 @@
 //! One child: look, apply, remember.
 //!
-//! Must not: know an order or a kind in particular.
+//! Must not: know an order or a kind in particular. Must not trust the watch with what a write may
+//! hit: the first write of a round looks at the object itself, and every write names the UID of the
+//! child it is meant for, so that no child of a later object of the same name is taken for ours.
 
 use std::fmt::Debug;
 
+use futures::future::BoxFuture;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, Patch, PatchParams};
@@ -51,16 +54,34 @@ pub(super) enum Live {
     Seen(Option<Box<ObjectMeta>>),
 }
 
+/// Looks at the stored object when it is polled.
+pub type Look<'a> = BoxFuture<'a, kube::Result<Option<ObjectMeta>>>;
+
 /// Applies the children of one object.
 pub(super) struct Applier<'a> {
     pub(super) ctx: &'a Context,
     pub(super) identity: &'a Identity,
     pub(super) notices: Vec<Notice>,
+    /// The object as it is stored; none once it was looked at in this round.
+    owner: Option<Look<'a>>,
 }
 
 impl<'a> Applier<'a> {
-    pub(super) fn new(ctx: &'a Context, identity: &'a Identity) -> Self {
-        Self { ctx, identity, notices: Vec::new() }
+    pub(super) fn new(ctx: &'a Context, identity: &'a Identity, owner: Look<'a>) -> Self {
+        Self { ctx, identity, notices: Vec::new(), owner: Some(owner) }
+    }
+
+    /// Looks at the stored object before the first write of a round. What the watch shows may be of
+    /// the past: an object of another life, one that is being deleted, or an older spec.
+    pub(super) async fn confirm_owner(&mut self) -> Result<(), ApplyError> {
+        let Some(look) = self.owner.take() else { return Ok(()) };
+        let live = look.await.map_err(|source| ApplyError::ReadOwner { source })?;
+        let same = live.is_some_and(|live| {
+            live.uid == self.identity.uid
+                && live.deletion_timestamp.is_none()
+                && live.generation.unwrap_or(0) == self.identity.generation
+        });
+        if same { Ok(()) } else { Err(ApplyError::Outdated) }
     }
 
     pub(super) async fn all<K: Applicable>(
@@ -93,20 +114,28 @@ impl<'a> Applier<'a> {
         if verdict == Verdict::Skip {
             return Ok(desired);
         }
+        self.confirm_owner().await?;
         desired.annotations_mut().insert(labels::CONTENT_HASH.to_owned(), hash.clone());
         let api: Api<K> = Api::namespaced(self.ctx.client.clone(), &self.identity.namespace);
-        self.check_foreign(kind, &name, async {
-            match live {
-                Live::Seen(live) => Ok(live.map(|meta| *meta)),
-                Live::Ask => Ok(api.get_metadata_opt(&name).await?.map(|object| object.metadata)),
-            }
-        })
-        .await?;
+        let shown = match live {
+            Live::Ask => self.shown_as_ours(kind, &name),
+            Live::Seen(_) => None,
+        };
+        // The server refuses the write when the child is another one than the one looked at.
+        desired.meta_mut().uid = match (live, &shown) {
+            (Live::Seen(live), _) => self.uid_of_ours(kind, &name, live.as_deref())?,
+            (Live::Ask, Some(uid)) => Some(uid.clone()),
+            (Live::Ask, None) => self.live_uid(&api, kind, &name).await?,
+        };
         let params = PatchParams::apply(self.ctx.options.field_manager).force();
-        let applied = api
-            .patch(&name, &params, &Patch::Apply(&desired))
-            .await
-            .map_err(|source| ApplyError::Patch { kind, name: name.clone(), source })?;
+        let mut applied = api.patch(&name, &params, &Patch::Apply(&desired)).await;
+        if shown.is_some() && is_conflict(&applied) {
+            self.ctx.records.forget_child(self.owner_uid(), kind, &name);
+            desired.meta_mut().uid = self.live_uid(&api, kind, &name).await?;
+            applied = api.patch(&name, &params, &Patch::Apply(&desired)).await;
+        }
+        let applied =
+            applied.map_err(|source| ApplyError::Patch { kind, name: name.clone(), source })?;
         self.remember(kind, &name, hash, applied.meta(), verdict);
         Ok(applied)
     }
@@ -119,27 +148,34 @@ impl<'a> Applier<'a> {
         verdict(hash, record.as_ref(), shown.as_ref())
     }
 
-    /// Refuses to touch what is not ours. Asks the server only when the watch does not show the
-    /// child as ours.
-    pub(super) async fn check_foreign(
+    /// UID of the child if the watch shows it as ours. It may be one of the past.
+    fn shown_as_ours(&self, kind: ChildKind, name: &str) -> Option<String> {
+        let shown = self.ctx.children.get(kind, &self.identity.namespace, name)?;
+        (shown.owner_uid == self.identity.uid).then_some(shown.uid)
+    }
+
+    /// UID of the child as it is stored; none when there is none.
+    async fn live_uid<K: Applicable>(
+        &mut self,
+        api: &Api<K>,
+        kind: ChildKind,
+        name: &str,
+    ) -> Result<Option<String>, ApplyError> {
+        let live = api.get_metadata_opt(name).await;
+        let live = live.map_err(|source| ApplyError::Read { kind, name: name.into(), source })?;
+        self.uid_of_ours(kind, name, live.as_ref().map(|live| &live.metadata))
+    }
+
+    /// UID of the child that was looked at, unless it is not ours.
+    fn uid_of_ours(
         &self,
         kind: ChildKind,
         name: &str,
-        live: impl Future<Output = kube::Result<Option<ObjectMeta>>>,
-    ) -> Result<(), ApplyError> {
-        let shown = self.ctx.children.get(kind, &self.identity.namespace, name);
-        if shown.is_some_and(|child| child.owner_uid == self.identity.uid) {
-            return Ok(());
-        }
-        let live = live.await.map_err(|source| ApplyError::Read {
-            kind,
-            name: name.to_owned(),
-            source,
-        })?;
-        match live {
-            Some(meta) => self.check_owner(kind, name, &meta),
-            None => Ok(()),
-        }
+        live: Option<&ObjectMeta>,
+    ) -> Result<Option<String>, ApplyError> {
+        let Some(live) = live else { return Ok(None) };
+        self.check_owner(kind, name, live)?;
+        Ok(live.uid.clone())
     }
 
     /// Refuses an object that belongs to someone else, or to nobody.
@@ -198,4 +234,8 @@ impl<'a> Applier<'a> {
     fn owner_uid(&self) -> &str {
         self.identity.uid.as_deref().unwrap_or_default()
     }
+}
+
+fn is_conflict<K>(result: &kube::Result<K>) -> bool {
+    matches!(result, Err(kube::Error::Api(status)) if status.is_conflict())
 }

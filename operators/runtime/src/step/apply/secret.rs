@@ -39,6 +39,7 @@ async fn one(applier: &mut Applier<'_>, wanted: &GeneratedSecret) -> Result<(), 
     if verdict == Verdict::Skip {
         return Ok(());
     }
+    applier.confirm_owner().await?;
     let api: Api<Secret> = Api::namespaced(applier.ctx.client.clone(), &applier.identity.namespace);
     let live = api.get_opt(&name).await.map_err(|source| ApplyError::Read {
         kind: KIND,
