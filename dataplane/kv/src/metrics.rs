@@ -17,6 +17,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::process;
+use crate::server::stream::tls::Tally;
 
 /// One figure.
 #[derive(Debug, Default)]
@@ -52,6 +53,7 @@ pub(crate) struct View {
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     pub(crate) health: Health,
+    pub(crate) tls: Arc<Tally>,
     declared_hash: Mutex<String>,
     view: Mutex<View>,
     pub(crate) connected_clients: Figure,
@@ -170,6 +172,30 @@ impl Shared {
     }
 }
 
+impl Tally {
+    fn counters(&self) -> [(&'static str, &'static str, &AtomicU64); 4] {
+        [
+            ("tls_handshakes", "TLS handshakes that succeeded", &self.completed),
+            ("tls_handshake_failures", "TLS handshakes that did not", &self.failed),
+            ("tls_certificates_loaded", "Certificates taken over", &self.loaded),
+            ("tls_certificates_unusable", "Certificates that could not be used", &self.unusable),
+        ]
+    }
+
+    fn gauges(&self) -> [(&'static str, &'static str, i64); 2] {
+        let in_progress = self.in_progress.load(Ordering::Relaxed) as i64;
+        let expires_s = self.expires_s.load(Ordering::Relaxed);
+        [
+            ("tls_handshakes_in_progress", "TLS handshakes in progress", in_progress),
+            (
+                "tls_certificate_expiry_timestamp_seconds",
+                "End of the certificate in use; 0 without TLS",
+                expires_s,
+            ),
+        ]
+    }
+}
+
 /// What is asked for when the figures are: whether clients are served, since when the process
 /// runs, how full its volume is.
 #[derive(Debug)]
@@ -199,6 +225,14 @@ impl Collector for Exporter {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         for (name, help, figure) in self.shared.counters() {
             let metric = ConstCounter::new(figure.get());
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+        }
+        for (name, help, figure) in self.shared.tls.counters() {
+            let metric = ConstCounter::new(figure.load(Ordering::Relaxed));
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+        }
+        for (name, help, figure) in self.shared.tls.gauges() {
+            let metric = ConstGauge::new(figure);
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
         }
         for (name, help, figure) in self.shared.gauges() {

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use orrery_api::kv::KvConfig;
 use orrery_journal::{Journal, Options, RealDisk};
+use orrery_kit::certificates::{CertificateError, Folder};
 use orrery_kit::health::Health;
 use orrery_kit::secrets::{Secret, Secrets};
 use orrery_kit::shutdown::Shutdown;
@@ -30,6 +31,7 @@ use crate::replication;
 use crate::replication::copy::CopyError;
 use crate::replication::grants::{Grants, GrantsError};
 use crate::replication::lease::Moments;
+use crate::server::certificates::Certificates;
 use crate::server::group::{Group, Membership};
 use crate::server::listener::{ListenError, Listener};
 use crate::server::requests::{QUEUE, Request};
@@ -48,6 +50,8 @@ pub struct ServeArgs {
     pub data: PathBuf,
     /// Folder of secret files: `password`, `management-token`.
     pub secrets: Option<PathBuf>,
+    /// Folder of `tls.crt`, `tls.key` and perhaps `ca.crt`; with it, TCP clients must speak TLS.
+    pub tls: Option<PathBuf>,
 }
 
 /// Failed to start or to end well.
@@ -63,6 +67,8 @@ pub enum ServeError {
     Address(#[from] listen::ListenError),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     #[error(transparent)]
     Management(#[from] management::ManagementError),
     #[error(transparent)]
@@ -104,7 +110,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     let mut discarded = replication::copy::settle(&args.data)?;
     let mut recovered = recover(&config, args)?;
 
-    let listeners = listeners(&config)?;
+    let listeners = listeners(&config, args, &shared)?;
     let settings = settings(&config, args, password.as_ref(), &listeners);
     let (requests, received) = mpsc::sync_channel(QUEUE);
     let (poll, waker) = server::poll_and_waker()?;
@@ -274,9 +280,20 @@ fn recover(config: &Config, args: &ServeArgs) -> Result<(Machine, Recovered), Se
     Ok((machine, recovered))
 }
 
-fn listeners(config: &Config) -> Result<Vec<Listener>, ServeError> {
+fn listeners(
+    config: &Config,
+    args: &ServeArgs,
+    shared: &Shared,
+) -> Result<Vec<Listener>, ServeError> {
     let address = listen::address("resp", SocketAddr::from(([127, 0, 0, 1], 6379)))?;
-    let mut listeners = vec![Listener::tcp(address, false)?];
+    let tcp = match &args.tls {
+        Some(folder) => {
+            let certificates = Certificates::load(Folder::new(folder), Arc::clone(&shared.tls))?;
+            Listener::tls(address, certificates)?
+        }
+        None => Listener::tcp(address, false)?,
+    };
+    let mut listeners = vec![tcp];
     if let Some(path) = &config.unix_socket {
         listeners.push(Listener::unix(path)?);
     }
@@ -296,6 +313,9 @@ fn settings(
     if let Some(address) = listeners[0].local_address() {
         settings.put("port", address.port().to_string());
         settings.put("bind", address.ip().to_string());
+        if args.tls.is_some() {
+            settings.put("tls-port", address.port().to_string());
+        }
     }
     settings.put("databases", config.databases.to_string());
     settings.put("maxclients", process::raise_file_limit(config.clients_max).to_string());

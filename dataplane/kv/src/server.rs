@@ -8,7 +8,9 @@
 //! Invariants: an effect is appended before any reply that depends on it can leave; replies of one
 //! connection leave in the order of its commands; nothing here blocks except the poll.
 
+mod accept;
 pub(crate) mod batch;
+pub(crate) mod certificates;
 pub(crate) mod clients;
 pub(crate) mod clock;
 pub(crate) mod commands;
@@ -39,9 +41,8 @@ use orrery_kit::secrets::Secret;
 use self::batch::Batch;
 use self::clients::Clients;
 use self::clock::Clock;
-use self::connection::Connection;
 use self::group::{Bar, Group};
-use self::limits::{CRON_MS, ClientLimits, READ_BYTES};
+use self::limits::{CRON_MS, ClientLimits, HANDSHAKES_PER_TURN, READ_BYTES};
 use self::listener::Listener;
 use self::requests::Request;
 use self::settings::Settings;
@@ -59,8 +60,6 @@ const WAKER: Token = Token(0);
 const FIRST_LISTENER: usize = 1;
 /// Socket events taken from the kernel at once.
 const EVENTS: usize = 1024;
-/// Connections accepted per turn and listener, so that a storm of them does not stop the others.
-const ACCEPTS_PER_TURN: usize = 256;
 
 /// `CLIENT PAUSE` in force.
 #[derive(Debug, Clone, Copy)]
@@ -159,6 +158,8 @@ pub(crate) struct Shard {
     pub(crate) held: Vec<usize>,
     /// Connections that wait for a list.
     pub(crate) waiting: Waiting,
+    /// TLS handshakes that may still go on in this turn.
+    pub(crate) handshakes_left: usize,
     pub(crate) output_bytes_total: i64,
     pub(crate) snapshot_bytes: u64,
     pub(crate) read_buffer: Vec<u8>,
@@ -226,6 +227,7 @@ impl Shard {
             doomed: vec![],
             held: vec![],
             waiting: Waiting::default(),
+            handshakes_left: 0,
             output_bytes_total: 0,
             snapshot_bytes: parts.snapshot_bytes,
             read_buffer: vec![0; READ_BYTES],
@@ -306,6 +308,7 @@ impl Shard {
         }
         self.serve_waiting();
         self.expire_waits();
+        self.handshakes_left = HANDSHAKES_PER_TURN;
         for _ in 0..self.ready.len() {
             let Some(slot) = self.ready.pop_front() else { break };
             self.serve(slot);
@@ -325,9 +328,10 @@ impl Shard {
         let Some(connection) = self.clients.get_mut(slot) else { return };
         connection.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         connection.read_closed |= event.is_read_closed() || event.is_error();
-        if event.is_writable() && !connection.writable {
+        let owes_bytes = connection.stream.owes_bytes();
+        if event.is_writable() && (!connection.writable || owes_bytes) {
             connection.writable = true;
-            if !connection.output.is_empty() {
+            if !connection.output.is_empty() || owes_bytes {
                 self.flush_list.push(slot);
             }
         }
@@ -340,56 +344,6 @@ impl Shard {
             connection.is_ready = true;
             self.ready.push_back(slot);
         }
-    }
-
-    fn accept(&mut self, index: usize) {
-        for _ in 0..ACCEPTS_PER_TURN {
-            let Some(listener) = self.listeners.get(index) else { return };
-            match listener.accept() {
-                Ok(Some(stream)) => {
-                    let path = listener.unix_path().to_owned();
-                    self.welcome(stream, &path);
-                }
-                Ok(None) => return,
-                Err(error) => {
-                    // Out of files, or a peer that is gone again: the next one may do better.
-                    tracing::warn!(%error, "failed to accept a connection");
-                    break;
-                }
-            }
-        }
-        // The listener is edge-triggered and may have more: ask to be told again.
-        if let Some(listener) = self.listeners.get_mut(index)
-            && let Err(error) =
-                listener.reregister(self.poll.registry(), Token(FIRST_LISTENER + index))
-        {
-            tracing::error!(%error, "failed to listen on");
-        }
-    }
-
-    fn welcome(&mut self, mut stream: stream::Stream, unix_path: &str) {
-        self.stats.connections_received += 1;
-        if self.clients.len() >= self.limits.clients_max || self.ending != Ending::No {
-            self.stats.connections_rejected += 1;
-            // The peer may be gone; it is refused either way.
-            let _ = io::Write::write(&mut stream, b"-ERR max number of clients reached\r\n");
-            return;
-        }
-        let slot = self.clients.vacant();
-        let prepared = stream
-            .set_options(self.settings.number("tcp-keepalive"))
-            .and_then(|()| stream.register(self.poll.registry(), Clients::token(slot)));
-        if let Err(error) = prepared {
-            tracing::warn!(%error, "failed to prepare a connection");
-            return;
-        }
-        let id = self.clients.next_id();
-        let mut connection = Connection::new(id, slot, stream, unix_path, self.clock.mono_ms);
-        connection.authenticated = self.password.is_none();
-        connection.is_ready = true;
-        self.clients.insert(Box::new(connection));
-        self.ready.push_back(slot);
-        self.stats.clients_peak = self.stats.clients_peak.max(self.clients.len() as u64);
     }
 
     /// Appends what the commands of this turn changed, as one record.
@@ -484,11 +438,6 @@ impl Shard {
         self.pause = None;
         self.machine.hold_expiry(self.bar.is_set());
         self.release_held();
-    }
-
-    /// No connection is accepted from now on.
-    pub(crate) fn stop_listening(&mut self) {
-        self.listeners.clear();
     }
 
     pub(crate) fn next_request(&self) -> Option<Request> {

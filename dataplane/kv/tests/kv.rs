@@ -24,5 +24,7 @@ mod replication;
 mod session;
 #[path = "kv/snapshot.rs"]
 mod snapshot;
+#[path = "kv/tls.rs"]
+mod tls;
 #[path = "kv/waiting.rs"]
 mod waiting;

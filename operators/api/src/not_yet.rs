@@ -30,11 +30,7 @@ pub const NOT_YET: &[NotYet] = &[
     cluster("spec.shardsPerPod", "above 1", "use several KVClusters"),
     cluster("spec.journal.backend", "Postgres, ObjectStore, Kafka", "use Local"),
     cluster("spec.defaultClass", "Config, Flag", "use Store, which is as durable"),
-    cluster(
-        "spec.resp.tls",
-        "any",
-        "let a service mesh encrypt, or keep clients in the same namespace",
-    ),
+    cluster("spec.resp.tls", "any with followers", "use TLS without followers"),
     cluster("spec.resp.clusterMode", "Slots", "use Off"),
     cluster("spec.memcached.mode", "On", "use the Redis protocol"),
     cluster("spec.adoptFrom", "any", "copy the keys with DUMP and RESTORE of your client"),

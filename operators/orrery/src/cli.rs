@@ -260,6 +260,9 @@ pub(crate) struct ServeArgs {
     /// Folder with one file per secret.
     #[arg(long, value_hint = ValueHint::DirPath)]
     pub(crate) secrets: Option<PathBuf>,
+    /// Folder of tls.crt, tls.key and, for client certificates, ca.crt: clients must speak TLS.
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub(crate) tls: Option<PathBuf>,
 }
 
 /// Print a completion script.

@@ -6,7 +6,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use jiff::Timestamp;
 use orrery_local::kinds::{KindInfo, Kinds};
-use orrery_local::objects::{Change, Fate};
+use orrery_local::objects::{Change, Fate, Key};
 use orrery_local::snapshot::Snapshot;
 use orrery_local::spec::Problem;
 use orrery_local::table::{self, Shape};
@@ -94,7 +94,8 @@ pub(crate) fn summary(snapshot: &Snapshot, kinds: &Kinds, data: &std::path::Path
     let mut hints = Vec::new();
     for process in snapshot.processes.iter().filter(|process| process.ready) {
         for (name, port) in &process.ports {
-            if let Some(hint) = hint(name, *port) {
+            let speaks_tls = speaks_tls(snapshot, &process.owner);
+            if let Some(hint) = hint(name, *port, speaks_tls) {
                 hints.push(vec![hint, format!("talk to {}", process.name)]);
             }
         }
@@ -115,9 +116,21 @@ pub(crate) fn summary(snapshot: &Snapshot, kinds: &Kinds, data: &std::path::Path
     text + &lines.concat()
 }
 
+/// Whether the clients of an object must speak TLS.
+fn speaks_tls(snapshot: &Snapshot, owner: &Key) -> bool {
+    snapshot.objects.iter().any(|object| {
+        let metadata = &object["metadata"];
+        object["kind"] == owner.kind.as_str()
+            && metadata["namespace"] == owner.namespace.as_str()
+            && metadata["name"] == owner.name.as_str()
+            && !object["spec"]["resp"]["tls"].is_null()
+    })
+}
+
 /// What to type to talk to a port.
-fn hint(port_name: &str, port: u16) -> Option<String> {
+fn hint(port_name: &str, port: u16, speaks_tls: bool) -> Option<String> {
     match port_name {
+        "resp" if speaks_tls => Some(format!("redis-cli --tls --cacert <file> -p {port}")),
         "resp" => Some(format!("redis-cli -p {port}")),
         "http" => Some(format!("curl http://127.0.0.1:{port}/metrics")),
         _ => None,

@@ -9,5 +9,7 @@ mod check;
 mod commands;
 #[path = "orrery/stage.rs"]
 mod stage;
+#[path = "orrery/tls.rs"]
+mod tls;
 #[path = "orrery/up.rs"]
 mod up;

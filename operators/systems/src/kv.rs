@@ -33,8 +33,10 @@ impl System for Kv {
     const NAME: &'static str = "kv";
 
     fn references(object: &KVCluster) -> Vec<Reference> {
-        let auth = object.spec.resp.auth.iter();
-        auth.map(|auth| Reference::Secret(auth.secret_ref.name.clone())).collect()
+        let resp = &object.spec.resp;
+        let auth = resp.auth.iter().map(|auth| &auth.secret_ref);
+        let tls = resp.tls.iter().map(|tls| &tls.secret_ref);
+        auth.chain(tls).map(|secret| Reference::Secret(secret.name.clone())).collect()
     }
 
     fn mode(object: &KVCluster) -> Mode {

@@ -198,7 +198,8 @@ impl Connection {
 
     /// Nothing is left to do before the socket is closed.
     pub(crate) fn is_done(&self) -> bool {
-        self.broken || (self.hold == Hold::Closing && self.output.is_empty())
+        self.broken
+            || (self.hold == Hold::Closing && self.output.is_empty() && !self.stream.owes_bytes())
     }
 
     /// Memory this client holds besides its keys.

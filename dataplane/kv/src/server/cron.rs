@@ -1,7 +1,7 @@
 //! Regular and background work of the loop: expiry, snapshots, idle clients, figures, the end.
 
 use super::connection::{Connection, Hold};
-use super::limits::{QUERY_ROOM_BYTES, STALL_SECONDS};
+use super::limits::{HANDSHAKE_SECONDS, QUERY_ROOM_BYTES, STALL_SECONDS};
 use super::{Ending, Pause, Shard};
 use crate::command_table::CommandSpec;
 use crate::machine::MemoryPolicy;
@@ -41,6 +41,7 @@ impl Shard {
         self.stats.sample(self.clock.mono_ms);
         self.stats.memory_peak = self.stats.memory_peak.max(self.machine.used_bytes());
         self.look_after_clients();
+        self.look_after_listeners();
         let is_due = self.snapshots.bytes_since >= self.snapshot_bytes;
         if is_due
             && !self.snapshots.is_running()
@@ -68,6 +69,12 @@ impl Shard {
             let is_stalled = connection.hold == Hold::Output
                 && !connection.output.is_gated()
                 && now_ms.saturating_sub(connection.sent_ms) > STALL_SECONDS * 1000;
+            let is_late = connection.stream.is_handshaking()
+                && now_ms.saturating_sub(connection.created_ms) > HANDSHAKE_SECONDS * 1000;
+            // A goodbye that nobody takes.
+            let is_left = connection.hold == Hold::Closing
+                && connection.stream.owes_bytes()
+                && now_ms.saturating_sub(connection.sent_ms) > STALL_SECONDS * 1000;
             let idle_ms = now_ms.saturating_sub(connection.active_ms);
             let is_idle = limits.idle_seconds > 0
                 && idle_ms > limits.idle_seconds * 1000
@@ -78,7 +85,7 @@ impl Shard {
             if is_stalled || is_over {
                 self.stats.output_limit_closed += 1;
             }
-            if is_stalled || is_idle || is_over {
+            if is_stalled || is_idle || is_over || is_late || is_left {
                 connection.broken = true;
                 self.doomed.push(slot);
             }

@@ -26,6 +26,15 @@ pub(crate) const QUERY_ROOM_BYTES: usize = 4 * 1024;
 /// Values put aside for a running snapshot. Above this, writes wait until the snapshot has taken
 /// them: it writes at the pace of the disk, and memory must not make up the difference.
 pub(crate) const SNAPSHOT_BACKLOG_BYTES: usize = 32 << 20;
+/// A peer that has not finished its TLS handshake by then is closed.
+pub(crate) const HANDSHAKE_SECONDS: u64 = 10;
+/// Handshakes in progress, at some 20 KiB each; further connections are closed at once.
+pub(crate) const HANDSHAKES_MAX: u64 = 4096;
+/// Handshakes that go on in one turn. A signature can take a millisecond, and nobody else is served
+/// meanwhile; the others go on in the next turn.
+pub(crate) const HANDSHAKES_PER_TURN: usize = 4;
+/// The folder of certificates is looked at this often.
+pub(crate) const CERTIFICATES_LOOK_MS: u64 = 1000;
 /// Regular work runs this often.
 pub(crate) const CRON_MS: u64 = 100;
 

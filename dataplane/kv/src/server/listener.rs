@@ -9,6 +9,7 @@ use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::certificates::Certificates;
 use super::stream::Stream;
 
 /// Pending connections the kernel keeps; the value of Redis' `tcp-backlog`.
@@ -27,6 +28,7 @@ pub enum ListenError {
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(mio::net::TcpListener),
+    Tls { listener: mio::net::TcpListener, certificates: Box<Certificates> },
     Unix { listener: mio::net::UnixListener, path: PathBuf },
 }
 
@@ -34,21 +36,23 @@ impl Listener {
     /// Listens on a TCP address. `shared`: several shards listen on the same address and the
     /// kernel spreads connections over them.
     pub(crate) fn tcp(address: SocketAddr, shared: bool) -> Result<Self, ListenError> {
-        let open = || -> io::Result<mio::net::TcpListener> {
-            let socket = Socket::new(
-                Domain::for_address(address),
-                Type::STREAM.nonblocking().cloexec(),
-                Some(Protocol::TCP),
-            )?;
-            socket.set_reuse_address(true)?;
-            if shared {
-                socket.set_reuse_port(true)?;
-            }
-            socket.bind(&address.into())?;
-            socket.listen(BACKLOG)?;
-            Ok(mio::net::TcpListener::from_std(socket.into()))
-        };
-        open().map(Self::Tcp).map_err(|source| ListenError::Tcp { address, source })
+        open(address, shared).map(Self::Tcp)
+    }
+
+    /// The same, and every connection must speak TLS.
+    pub(crate) fn tls(
+        address: SocketAddr,
+        certificates: Certificates,
+    ) -> Result<Self, ListenError> {
+        let listener = open(address, false)?;
+        Ok(Self::Tls { listener, certificates: Box::new(certificates) })
+    }
+
+    /// Takes new certificates over if there are some.
+    pub(crate) fn look_after(&mut self, now_ms: u64) {
+        if let Self::Tls { certificates, .. } = self {
+            certificates.look(now_ms);
+        }
     }
 
     /// Listens on a Unix socket; a socket file left by a dead process is replaced.
@@ -69,14 +73,16 @@ impl Listener {
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
-            Self::Tcp(listener) => listener.register(registry, token, Interest::READABLE),
+            Self::Tcp(listener) | Self::Tls { listener, .. } => {
+                listener.register(registry, token, Interest::READABLE)
+            }
             Self::Unix { listener, .. } => listener.register(registry, token, Interest::READABLE),
         }
     }
 
     pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         match self {
-            Self::Tcp(listener) => listener.deregister(registry),
+            Self::Tcp(listener) | Self::Tls { listener, .. } => listener.deregister(registry),
             Self::Unix { listener, .. } => listener.deregister(registry),
         }
     }
@@ -84,7 +90,9 @@ impl Listener {
     /// Asks to be told again of connections that are waiting.
     pub(crate) fn reregister(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
-            Self::Tcp(listener) => listener.reregister(registry, token, Interest::READABLE),
+            Self::Tcp(listener) | Self::Tls { listener, .. } => {
+                listener.reregister(registry, token, Interest::READABLE)
+            }
             Self::Unix { listener, .. } => listener.reregister(registry, token, Interest::READABLE),
         }
     }
@@ -93,6 +101,10 @@ impl Listener {
     pub(crate) fn accept(&self) -> io::Result<Option<Stream>> {
         let accepted = match self {
             Self::Tcp(listener) => listener.accept().map(|(stream, _)| Stream::Tcp(stream)),
+            Self::Tls { listener, certificates } => listener
+                .accept()
+                .and_then(|(socket, _)| certificates.accept(socket))
+                .map(|stream| Stream::Tls(Box::new(stream))),
             Self::Unix { listener, .. } => listener.accept().map(|(s, _)| Stream::Unix(s)),
         };
         match accepted {
@@ -105,17 +117,35 @@ impl Listener {
     /// Where clients can reach it, with the port the kernel chose.
     pub(crate) fn local_address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Tcp(listener) | Self::Tls { listener, .. } => listener.local_addr().ok(),
             Self::Unix { .. } => None,
         }
     }
 
     pub(crate) fn unix_path(&self) -> &str {
         match self {
-            Self::Tcp(_) => "",
+            Self::Tcp(_) | Self::Tls { .. } => "",
             Self::Unix { path, .. } => path.to_str().unwrap_or(""),
         }
     }
+}
+
+fn open(address: SocketAddr, shared: bool) -> Result<mio::net::TcpListener, ListenError> {
+    let open = || -> io::Result<mio::net::TcpListener> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM.nonblocking().cloexec(),
+            Some(Protocol::TCP),
+        )?;
+        socket.set_reuse_address(true)?;
+        if shared {
+            socket.set_reuse_port(true)?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(mio::net::TcpListener::from_std(socket.into()))
+    };
+    open().map_err(|source| ListenError::Tcp { address, source })
 }
 
 impl Drop for Listener {

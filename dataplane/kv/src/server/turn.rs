@@ -22,6 +22,14 @@ impl Shard {
     /// Gives the connection in `slot` its turn.
     pub(crate) fn serve(&mut self, slot: usize) {
         let Some(mut connection) = self.clients.take(slot) else { return };
+        if connection.stream.is_handshaking() {
+            if self.handshakes_left == 0 {
+                self.ready.push_back(slot);
+                self.clients.put_back(slot, connection);
+                return;
+            }
+            self.handshakes_left -= 1;
+        }
         connection.is_ready = false;
         self.run(&mut connection);
         self.settle(slot, connection);
@@ -90,6 +98,10 @@ impl Shard {
     pub(crate) fn send(&mut self, connection: &mut Connection) {
         if self.group.is_some() && connection.output.was_gated() && !self.may_acknowledge() {
             self.stats.unknown_outcomes += 1;
+            connection.broken = true;
+            return;
+        }
+        if connection.stream.owes_bytes() && connection.stream.flush().is_err() {
             connection.broken = true;
             return;
         }
@@ -196,7 +208,8 @@ impl Shard {
                 connection.close_after_output();
             }
             Ok(len) => {
-                connection.readable = len == READ_BYTES || connection.read_closed;
+                let is_emptied = connection.stream.is_emptied(len, READ_BYTES);
+                connection.readable = !is_emptied || connection.read_closed;
                 connection.active_ms = self.clock.mono_ms;
                 self.stats.reads += 1;
                 self.stats.input_bytes += len as u64;

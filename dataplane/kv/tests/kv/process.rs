@@ -19,8 +19,12 @@ const DEADLINE: Duration = Duration::from_mins(1);
 fn serve() {
     let config = PathBuf::from(std::env::var_os(CONFIG).expect("the parent sets it"));
     let folder = config.parent().expect("it is in a folder").to_owned();
-    let args =
-        ServeArgs { config, data: folder.join("data"), secrets: Some(folder.join("secrets")) };
+    let args = ServeArgs {
+        config,
+        data: folder.join("data"),
+        secrets: Some(folder.join("secrets")),
+        tls: Some(folder.join("tls")).filter(|folder| folder.exists()),
+    };
     let code = orrery_kv::run(&args).expect("it starts");
     std::process::exit(i32::from(code));
 }
@@ -266,32 +270,7 @@ impl Client {
     }
 
     pub(crate) fn read(&mut self) -> io::Result<Value> {
-        let mut line = String::new();
-        self.reader.read_line(&mut line)?;
-        // The end of a killed process can cut a reply anywhere.
-        if !line.ends_with("\r\n") {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let rest = line[1..].trim_end_matches("\r\n");
-        let number = || rest.parse::<i64>().expect("a length");
-        Ok(match line.as_bytes()[0] {
-            b'+' => Value::Status(rest.to_owned()),
-            b'-' => Value::Error(rest.to_owned()),
-            b':' => Value::Integer(number()),
-            b'$' if number() < 0 => Value::Bulk(None),
-            b'$' => {
-                let mut bytes = vec![0; number() as usize + 2];
-                self.reader.read_exact(&mut bytes)?;
-                bytes.truncate(number() as usize);
-                Value::Bulk(Some(bytes))
-            }
-            b'*' if number() < 0 => Value::Array(None),
-            b'*' => {
-                let all: io::Result<Vec<_>> = (0..number()).map(|_| self.read()).collect();
-                Value::Array(Some(all?))
-            }
-            other => panic!("unexpected reply type {}", other as char),
-        })
+        read_value(&mut self.reader)
     }
 
     /// Everything up to the end of the connection.
@@ -301,6 +280,36 @@ impl Client {
         let _ = self.reader.read_to_end(&mut bytes);
         String::from_utf8_lossy(&bytes).into_owned()
     }
+}
+
+/// Reads one reply.
+pub(crate) fn read_value(reader: &mut impl BufRead) -> io::Result<Value> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    // The end of a killed process can cut a reply anywhere.
+    if !line.ends_with("\r\n") {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let rest = line[1..].trim_end_matches("\r\n");
+    let number = || rest.parse::<i64>().expect("a length");
+    Ok(match line.as_bytes()[0] {
+        b'+' => Value::Status(rest.to_owned()),
+        b'-' => Value::Error(rest.to_owned()),
+        b':' => Value::Integer(number()),
+        b'$' if number() < 0 => Value::Bulk(None),
+        b'$' => {
+            let mut bytes = vec![0; number() as usize + 2];
+            reader.read_exact(&mut bytes)?;
+            bytes.truncate(number() as usize);
+            Value::Bulk(Some(bytes))
+        }
+        b'*' if number() < 0 => Value::Array(None),
+        b'*' => {
+            let all: io::Result<Vec<_>> = (0..number()).map(|_| read_value(reader)).collect();
+            Value::Array(Some(all?))
+        }
+        other => panic!("unexpected reply type {}", other as char),
+    })
 }
 
 pub(crate) fn encode(line: &str) -> Vec<u8> {

@@ -2,6 +2,7 @@
 //!
 //! | module | gives |
 //! |---|---|
+//! | [`certificates`] | a folder with a certificate, its key and perhaps an authority, for TLS |
 //! | [`config`] | one YAML file into a typed struct, with the hash the operator compares |
 //! | [`env`] | the seam for clock and randomness; tests and simulations bring their own |
 //! | [`listen`] | addresses from `ORRERY_LISTEN_<PORT>` |
@@ -13,6 +14,7 @@
 //!
 //! It must not know any system, nor Kubernetes.
 
+pub mod certificates;
 pub mod config;
 pub mod env;
 pub mod health;

@@ -219,7 +219,7 @@ pub struct Resp {
     /// Client connections of each pod at the same time.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_clients: i32,
-    /// Certificate of the listener. Left out: no TLS.
+    /// Certificate of the listener: clients must speak TLS. Left out: no TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
     /// Password of the `default` user. Left out: the operator makes one, under the key `password` of

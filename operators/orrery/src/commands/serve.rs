@@ -22,6 +22,7 @@ pub(crate) fn run(system: Serve) -> anyhow::Result<ExitCode> {
                 config: arguments.config,
                 data: arguments.data,
                 secrets: arguments.secrets,
+                tls: arguments.tls,
             };
             let code = orrery_kv::run(&arguments).context("the key-value process failed")?;
             Ok(ExitCode::from(code))

@@ -5,6 +5,7 @@
 
 mod memory;
 mod not_yet;
+mod tls;
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use orrery_api::Reason;
@@ -81,6 +82,7 @@ pub fn validate(
     windows(spec)?;
     memory::check_amounts(&spec.engine.resources)?;
     check_password(spec, inputs)?;
+    tls::check(spec, inputs)?;
     let validated = Validated {
         config: config(object, memory::limit_bytes(spec)?),
         had_primary: object.status.as_ref().is_some_and(|status| status.primary.is_some()),

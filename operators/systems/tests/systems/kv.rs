@@ -23,8 +23,13 @@ fn fixture(name: &str) -> KVCluster {
 /// Every Secret a fixture may point to.
 fn inputs() -> Referenced {
     let password = BTreeMap::from([("password".to_owned(), b"hunter2".to_vec())]);
+    let pair = [("tls.crt", "BEGIN CERTIFICATE-----"), ("tls.key", "BEGIN PRIVATE KEY-----")];
+    let pair = pair.map(|(key, text)| (key.to_owned(), format!("-----{text}").into_bytes()));
     Referenced {
-        secrets: BTreeMap::from([("shop-password".to_owned(), Redacted::new(password))]),
+        secrets: BTreeMap::from([
+            ("shop-password".to_owned(), Redacted::new(password)),
+            ("shop-tls".to_owned(), Redacted::new(BTreeMap::from(pair))),
+        ]),
         ..Referenced::default()
     }
 }
@@ -43,7 +48,7 @@ fn pod_spec(resources: &Resources<Prepared>) -> k8s_openapi::api::core::v1::PodS
     set.template.spec.clone().unwrap()
 }
 
-const FIXTURES: [&str; 4] = ["minimal", "everything", "own-password", "followers"];
+const FIXTURES: [&str; 5] = ["minimal", "everything", "own-password", "followers", "tls"];
 
 #[test]
 fn fixtures_give_these_objects() {

@@ -16,6 +16,7 @@ const SECTIONS: &[(&str, Section, bool)] = &[
     ("persistence", sections::persistence, true),
     ("durability", sections::durability, true),
     ("stats", sections::stats, true),
+    ("tls", sections::tls, true),
     ("replication", super::replication::info, true),
     ("cpu", sections::cpu, true),
     ("modules", sections::modules, true),

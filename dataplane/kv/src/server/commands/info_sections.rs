@@ -1,6 +1,8 @@
 //! The sections of INFO, with the field names dashboards read from Redis. A field that has no
 //! meaning here is left out unless common tools fail without it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::Call;
 use super::auth::REDIS_VERSION;
 use super::extra;
@@ -122,6 +124,19 @@ pub(super) fn durability(call: &Call<'_>, text: &mut Text) {
         text.field(format_args!("bytes_{name}"), bytes);
     }
     text.field("namespaces", spaces.iter().count() - 1);
+}
+
+pub(super) fn tls(call: &Call<'_>, text: &mut Text) {
+    let tally = &call.shard.shared.tls;
+    let count = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+    text.title("TLS");
+    text.field("tls_enabled", i32::from(count(&tally.loaded) > 0));
+    text.field("tls_handshakes", count(&tally.completed));
+    text.field("tls_handshake_failures", count(&tally.failed));
+    text.field("tls_handshakes_in_progress", count(&tally.in_progress));
+    text.field("tls_certificates_loaded", count(&tally.loaded));
+    text.field("tls_certificates_unusable", count(&tally.unusable));
+    text.field("tls_certificate_expiry", tally.expires_s.load(Ordering::Relaxed));
 }
 
 pub(super) fn stats(call: &Call<'_>, text: &mut Text) {

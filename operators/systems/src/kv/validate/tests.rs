@@ -47,7 +47,7 @@ fn not_yet_specs() -> Vec<(&'static str, Value)> {
         ("spec.shardsPerPod", json!({"shardsPerPod": 2})),
         ("spec.journal.backend", json!({"journal": {"backend": "Postgres", "ref": {"name": "a"}}})),
         ("spec.defaultClass", json!({"defaultClass": "Config"})),
-        ("spec.resp.tls", json!({"resp": {"tls": {"secretRef": {"name": "a"}}}})),
+        ("spec.resp.tls", json!({"followers": 1, "resp": {"tls": {"secretRef": {"name": "a"}}}})),
         ("spec.resp.clusterMode", json!({"resp": {"clusterMode": "Slots"}})),
         ("spec.memcached.mode", json!({"memcached": {"mode": "On"}})),
         ("spec.adoptFrom", json!({"adoptFrom": {"secretRef": {"name": "a"}}})),
@@ -194,13 +194,45 @@ fn a_refusal_never_shows_the_password() {
 }
 
 #[test]
-fn only_the_secret_with_the_password_is_looked_up() {
+fn a_certificate_must_exist_with_its_key_and_look_like_one() {
+    const CHAIN: &[u8] = b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+    const KEY: &[u8] = b"-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n";
+    let spec = json!({"resp": {"tls": {"secretRef": {"name": "mine"}}}});
+    let with = |content: &[(&str, &[u8])]| {
+        let content = content.iter().map(|(key, value)| ((*key).to_owned(), value.to_vec()));
+        let secrets = BTreeMap::from([("mine".to_owned(), Redacted::new(content.collect()))]);
+        let inputs = Referenced { secrets, ..Referenced::default() };
+        validate(&object("default", spec.clone()), &inputs, Carrier::Local).map(|_| ())
+    };
+    assert_eq!(with(&[("tls.crt", CHAIN), ("tls.key", KEY)]), Ok(()));
+    assert_eq!(with(&[("tls.crt", CHAIN), ("tls.key", KEY), ("ca.crt", CHAIN)]), Ok(()));
+    let refused: [&[(&str, &[u8])]; 5] = [
+        &[("tls.crt", CHAIN)],
+        &[("tls.key", KEY)],
+        &[("tls.crt", CHAIN), ("tls.key", b"swordfish")],
+        &[("tls.crt", b""), ("tls.key", KEY)],
+        // An empty authority would let every client in, or none.
+        &[("tls.crt", CHAIN), ("tls.key", KEY), ("ca.crt", b"")],
+    ];
+    for content in refused {
+        let refusal = with(content).unwrap_err();
+        assert_eq!(refusal.reason, Reason::InvalidSpec);
+        assert_eq!(refusal.field.as_deref(), Some("spec.resp.tls.secretRef"));
+        assert!(!refusal.message.contains("swordfish"), "{}", refusal.message);
+    }
+    let missing = check(spec.clone()).unwrap_err();
+    assert_eq!(missing.reason, Reason::RefNotFound);
+}
+
+#[test]
+fn only_the_secrets_that_are_used_are_looked_up() {
     let spec = json!({
         "resp": {"auth": {"secretRef": {"name": "mine"}}, "tls": {"secretRef": {"name": "tls"}}},
         "adoptFrom": {"secretRef": {"name": "old"}},
     });
     let references = Kv::references(&object("default", spec));
-    assert_eq!(references, [orrery_runtime::Reference::Secret("mine".into())]);
+    let secret = |name: &str| orrery_runtime::Reference::Secret(name.into());
+    assert_eq!(references, [secret("mine"), secret("tls")]);
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Container {
         name: SYSTEM.to_owned(),
         image: Some(image.name.clone().unwrap_or_else(|| identity.image.clone())),
         image_pull_policy: image.pull_policy.map(PullPolicy::as_str).map(str::to_owned),
-        args: Some(arguments()),
+        args: Some(arguments(validated)),
         env: Some(environment(identity, &ports)),
         resources: resources(validated),
         security_context: Some(SecurityContext {
@@ -41,17 +41,19 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Container {
         startup_probe: Some(probe("/livez", 2, 300)),
         liveness_probe: Some(probe("/livez", 10, 6)),
         readiness_probe: Some(probe("/readyz", 2, 3)),
-        volume_mounts: Some(volumes::mounts()),
+        volume_mounts: Some(volumes::mounts(validated)),
         ports: Some(ports),
         ..Container::default()
     }
 }
 
-fn arguments() -> Vec<String> {
+fn arguments(validated: &Validated) -> Vec<String> {
     let config = format!("{}/{}", volumes::CONFIG_FOLDER, config_map::FILE);
+    let tls = validated.spec.resp.tls.iter().flat_map(|_| ["--tls", volumes::TLS_FOLDER]);
     ["serve", SYSTEM, "--config", &config, "--data", volumes::DATA_FOLDER, "--secrets"]
         .into_iter()
         .chain([volumes::SECRETS_FOLDER])
+        .chain(tls)
         .map(str::to_owned)
         .collect()
 }

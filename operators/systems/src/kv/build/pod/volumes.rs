@@ -1,4 +1,4 @@
-//! What the container finds on its file system: configuration, secrets, data.
+//! What the container finds on its file system: configuration, secrets, certificates, data.
 
 use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, KeyToPath, ProjectedVolumeSource, SecretProjection, SecretVolumeSource,
@@ -13,11 +13,14 @@ use super::super::super::validate::{PASSWORD_KEY, Validated};
 pub(crate) const DATA: &str = "data";
 const CONFIG: &str = "config";
 const SECRETS: &str = "secrets";
+const TLS: &str = "tls";
 
 /// Folder of the configuration file.
 pub(super) const CONFIG_FOLDER: &str = "/etc/orrery";
 /// Folder of secrets, one file per key.
 pub(super) const SECRETS_FOLDER: &str = "/run/orrery/secrets";
+/// Folder of the certificate of the listener.
+pub(super) const TLS_FOLDER: &str = "/run/orrery/tls";
 /// Folder of journal and snapshots.
 pub(super) const DATA_FOLDER: &str = "/data";
 
@@ -33,7 +36,14 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Volume> {
         }),
         ..Volume::default()
     };
-    vec![config, secrets(validated, identity)]
+    let tls = validated.spec.resp.tls.iter().map(|tls| Volume {
+        name: TLS.to_owned(),
+        // The whole Secret, as the authority in it is optional. A new certificate reaches the
+        // folder, and the process, without a restart.
+        secret: Some(whole(tls.secret_ref.name.clone())),
+        ..Volume::default()
+    });
+    [config, secrets(validated, identity)].into_iter().chain(tls).collect()
 }
 
 /// The generated Secret; with a password of the user's own, both Secrets in one folder.
@@ -84,16 +94,20 @@ fn item(key: &str) -> KeyToPath {
     KeyToPath { key: key.to_owned(), path: key.to_owned(), ..KeyToPath::default() }
 }
 
-pub(super) fn mounts() -> Vec<VolumeMount> {
+pub(super) fn mounts(validated: &Validated) -> Vec<VolumeMount> {
     let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
         name: name.to_owned(),
         mount_path: path.to_owned(),
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
     };
-    vec![
+    let mut mounts = vec![
         mount(CONFIG, CONFIG_FOLDER, true),
         mount(SECRETS, SECRETS_FOLDER, true),
         mount(DATA, DATA_FOLDER, false),
-    ]
+    ];
+    if validated.spec.resp.tls.is_some() {
+        mounts.push(mount(TLS, TLS_FOLDER, true));
+    }
+    mounts
 }
