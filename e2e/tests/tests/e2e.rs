@@ -4,6 +4,8 @@
 mod at_rest;
 #[path = "e2e/charts.rs"]
 mod charts;
+#[path = "e2e/cli.rs"]
+mod cli;
 #[path = "e2e/clients.rs"]
 mod clients;
 #[path = "e2e/gitops.rs"]

@@ -20,6 +20,7 @@ pub(crate) const DATA_DEFAULT: &str = ".orrery";
 Examples:
   orrery up examples/            run what the files declare; Ctrl-C stops, data stays in .orrery/
   orrery get                     see how it is, from another terminal
+  orrery status default          an object of a cluster, down to its pods
   orrery check kv.yaml           see what is wrong with a file and what it would change
   orrery crds | kubectl apply --server-side -f -")]
 pub(crate) struct Cli {
@@ -34,6 +35,32 @@ pub(crate) enum Command {
     Get(Get),
     Describe(Describe),
     Logs(Logs),
+    Status(Status),
+    /// Restart the pods of an object of a cluster, one after the other.
+    ///
+    /// Gives `spec.restart` a new value, so that it happens once.
+    #[command(after_help = "Example:\n  orrery restart default\nNext: orrery status default")]
+    Restart(OnObject),
+    /// Stop the pods of an object of a cluster; volumes and addresses are kept.
+    ///
+    /// Sets `spec.operation` to Hibernate; `orrery resume` undoes it.
+    #[command(
+        after_help = "Example:\n  orrery hibernate default -n shop\nNext: orrery status default"
+    )]
+    Hibernate(OnObject),
+    /// Leave an object of a cluster alone: its pods go on, nothing is changed.
+    ///
+    /// Sets `spec.operation` to Pause; `orrery resume` undoes it.
+    #[command(
+        after_help = "Example:\n  orrery pause kvcluster/default\nNext: orrery status default"
+    )]
+    Pause(OnObject),
+    /// Carry an object of a cluster out again after pause or hibernate.
+    ///
+    /// Sets `spec.operation` to Run.
+    #[command(after_help = "Example:\n  orrery resume default\nNext: orrery status default")]
+    Resume(OnObject),
+    Promote(Promote),
     Check(Check),
     Verify(Verify),
     Crds(Crds),
@@ -151,6 +178,59 @@ pub(crate) struct Logs {
     pub(crate) namespace: Option<String>,
     #[command(flatten)]
     pub(crate) data: DataFolder,
+}
+
+/// Which cluster and namespace.
+#[derive(Debug, Args)]
+pub(crate) struct ClusterChoice {
+    /// Namespace; that of the kubeconfig when left out.
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    /// Context of the kubeconfig.
+    #[arg(long)]
+    pub(crate) context: Option<String>,
+}
+
+/// Show objects of a cluster as trees: children, pods, and why a pod is not ready.
+///
+/// Exit code 1 when one is not ready. Secrets are listed by name; what is in them is never asked for.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery status                       all engines of the namespace
+  orrery status default -n shop
+  kubectl orrery status kvcluster/default
+Next: kubectl describe kvcluster default; kubectl logs default-kv-0")]
+pub(crate) struct Status {
+    /// NAME, KIND NAME or KIND/NAME; all engines when left out.
+    #[arg(num_args = 0..=2, value_names = ["KIND|NAME", "NAME"])]
+    pub(crate) target: Vec<String>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterChoice,
+}
+
+/// An object of a cluster that a command changes.
+#[derive(Debug, Args)]
+pub(crate) struct OnObject {
+    /// NAME, KIND NAME or KIND/NAME.
+    #[arg(num_args = 1..=2, required = true, value_names = ["KIND|NAME", "NAME"])]
+    pub(crate) target: Vec<String>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterChoice,
+}
+
+/// Move the primary of a group to another pod, without loss.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery promote default --to default-kv-1
+Next: orrery status default")]
+pub(crate) struct Promote {
+    #[command(flatten)]
+    pub(crate) on: OnObject,
+    /// The pod that is to be primary; it must follow.
+    #[arg(long)]
+    pub(crate) to: String,
 }
 
 /// Say what is wrong with files, and what they would change.

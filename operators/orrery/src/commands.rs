@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 
 use crate::cli::Command;
 
+mod change;
 mod check;
 mod crds;
 mod describe;
@@ -20,6 +21,7 @@ mod get;
 mod logs;
 mod operator;
 mod serve;
+mod status;
 mod up;
 mod verify;
 
@@ -30,6 +32,14 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Get(arguments) => get::run(&arguments),
         Command::Describe(arguments) => describe::run(&arguments),
         Command::Logs(arguments) => logs::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Restart(on) => change::run(&on, &change::Change::Restart),
+        Command::Hibernate(on) => change::run(&on, &change::Change::Hibernate),
+        Command::Pause(on) => change::run(&on, &change::Change::Pause),
+        Command::Resume(on) => change::run(&on, &change::Change::Resume),
+        Command::Promote(arguments) => {
+            change::run(&arguments.on, &change::Change::Promote(&arguments.to))
+        }
         Command::Check(arguments) => check::run(arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Crds(arguments) => crds::run(&arguments),
@@ -69,6 +79,36 @@ fn open(data: &Path) -> anyhow::Result<Folder> {
     Folder::at(data).with_context(
         || "there is no data folder; start with `orrery up`, or name another folder with --data",
     )
+}
+
+/// An engine in a cluster, as a user names it.
+struct Target {
+    singular: String,
+    name: String,
+    /// Path of the API.
+    path: String,
+}
+
+impl Target {
+    /// `NAME` (of the only kind of engine there is), `KIND NAME` or `KIND/NAME`.
+    fn of(words: &[String], namespace: &str) -> anyhow::Result<Self> {
+        let kinds = crate::systems::kinds();
+        let words: Vec<&str> = words.iter().flat_map(|word| word.split('/')).collect();
+        let (info, name) = match words.as_slice() {
+            [kind, name] => (known(&kinds, kind)?, *name),
+            [name] => match kinds.engines.as_slice() {
+                [only] => (only.info(), *name),
+                _ => bail!("say of which kind {name} is: KIND/NAME"),
+            },
+            _ => bail!("name one object: NAME, KIND NAME or KIND/NAME"),
+        };
+        if kinds.engines.iter().all(|engine| engine.info().kind != info.kind) {
+            bail!("a {} has no pods of its own; name the engine it is bound to", info.kind);
+        }
+        let (version, plural) = (&info.api_version, &info.plural);
+        let path = format!("/apis/{version}/namespaces/{namespace}/{plural}/{name}");
+        Ok(Self { singular: info.singular.clone(), name: name.to_owned(), path })
+    }
 }
 
 /// The kind a user means.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 mod cli;
+mod cluster;
 mod commands;
 mod output;
 mod systems;

@@ -96,6 +96,14 @@ impl Stage {
             .expect("the operator starts");
     }
 
+    pub(crate) fn namespace(&self) -> &str {
+        self.namespace.name()
+    }
+
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        self.cluster.kubeconfig_path()
+    }
+
     /// Everything the operators of this stage wrote.
     pub(crate) fn operator_log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("operator.log")).expect("there is a log")

@@ -1,0 +1,86 @@
+//! The commands against a cluster: by name, and as a plugin of kubectl.
+
+use std::process::Command;
+
+use orrery_e2e_cluster::tool;
+use orrery_e2e_tests::orrery_binary;
+
+use crate::kubernetes::Stage;
+
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn run(stage: &Stage, program: &std::path::Path, args: &[&str]) -> Said {
+    let binary = orrery_binary().expect("make test builds it first");
+    let folder = tempfile::tempdir().expect("a folder");
+    // Installed as a plugin: kubectl finds it by its name.
+    let plugin = folder.path().join("kubectl-orrery");
+    std::os::unix::fs::symlink(binary, plugin).expect("a link");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let output = Command::new(program)
+        .args(args)
+        .args(["-n", stage.namespace()])
+        .env("KUBECONFIG", stage.kubeconfig())
+        .env("PATH", format!("{}:{path}", folder.path().display()))
+        .output()
+        .expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_show_and_change_objects_by_name_and_as_a_plugin() {
+    let Some(stage) = Stage::new("cli").await else { return };
+    let orrery = orrery_binary().expect("make test builds it first");
+    let none = run(&stage, &orrery, &["status"]);
+    assert!(none.code == Some(0) && none.out.starts_with("there is none"), "{}", none.out);
+    stage
+        .apply("apiVersion: orrery.dev/v1alpha1\nkind: KVCluster\nmetadata: {name: a}\nspec: {}\n")
+        .await;
+    stage.ready("kvcluster/a").await;
+
+    let status = run(&stage, &orrery, &["status", "a"]);
+    assert_eq!(status.code, Some(0), "{}", status.err);
+    for line in [
+        &*format!("KVCluster {}/a   ", stage.namespace()),
+        "├─ StatefulSet a-kv ",
+        "│  └─ Pod a-kv-0 ",
+        "1 of 1 pods ready",
+        "Secret a-kv",
+        "port 6379",
+    ] {
+        assert!(status.out.contains(line), "{line} is missing in\n{}", status.out);
+    }
+    assert!(!status.out.contains('\x1b'), "no colours off a terminal");
+    let kubectl = tool("kubectl").expect("it was built with the cluster");
+    let plugin = run(&stage, &kubectl, &["orrery", "status", "kvcluster/a"]);
+    assert_eq!(plugin.out, status.out, "{}", plugin.err);
+
+    let reason = "-o=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}";
+    let slept = run(&stage, &orrery, &["hibernate", "a"]);
+    assert!(slept.out.contains("see how it goes: orrery status a"), "{}{}", slept.out, slept.err);
+    stage.until(&["get", "kvcluster/a", reason], |text| text == "Hibernated").await;
+    let refused = run(&stage, &orrery, &["restart", "a"]);
+    assert!(refused.code == Some(1) && refused.err.contains("orrery resume"), "{}", refused.err);
+    assert_eq!(run(&stage, &kubectl, &["orrery", "resume", "kvcluster", "a"]).code, Some(0));
+    stage.ready("kvcluster/a").await;
+    let uid = ["get", "pod/a-kv-0", "-o=jsonpath={.metadata.uid}"];
+    let before = stage.until(&uid, |uid| !uid.is_empty() && !uid.starts_with("Error")).await;
+    assert_eq!(run(&stage, &orrery, &["restart", "a"]).code, Some(0));
+    stage.until(&uid, |uid| !uid.is_empty() && !uid.starts_with("Error") && uid != before).await;
+    let owned = ["get", "kvcluster/a", "--show-managed-fields", "-o=yaml"];
+    let object = stage.kubectl(&owned).await.expect("it is there");
+    assert!(object.contains("manager: orrery-cli"), "{object}");
+
+    assert_eq!(run(&stage, &orrery, &["pause", "a"]).code, Some(0));
+    stage.until(&["get", "kvcluster/a", reason], |text| text == "Paused").await;
+    let alone = run(&stage, &orrery, &["promote", "a", "--to", "a-kv-1"]);
+    assert!(alone.err.contains("it has no followers"), "{}", alone.err);
+    let missing = run(&stage, &orrery, &["status", "nobody"]);
+    assert!(missing.code == Some(1) && missing.err.contains("not found"), "{}", missing.err);
+    let engine = run(&stage, &orrery, &["restart", "kvnamespace/x"]);
+    assert!(engine.err.contains("name the engine it is bound to"), "{}", engine.err);
+}
