@@ -27,6 +27,9 @@ const TWICE: &[(&str, &str)] = &[
     ("thiserror-impl", "as thiserror"),
     ("windows-sys", "not compiled on Linux"),
     ("windows-targets", "not compiled on Linux"),
+    ("darling", "procedural macros of croner and kube, build time only"),
+    ("darling_core", "as darling"),
+    ("darling_macro", "as darling"),
     ("foldhash", "hashbrown pins its own"),
 ];
 

@@ -28,4 +28,4 @@ pub use reference::LocalRef;
 pub use resources::ResourceRequirements;
 pub use rollout::{Rollout, RolloutStrategy};
 pub use storage::Storage;
-pub use tls::Tls;
+pub use tls::{ClientCertificates, Tls};

@@ -197,20 +197,21 @@ fn a_refusal_never_shows_the_password() {
 fn a_certificate_must_exist_with_its_key_and_look_like_one() {
     const CHAIN: &[u8] = b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
     const KEY: &[u8] = b"-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n";
-    let spec = json!({"resp": {"tls": {"secretRef": {"name": "mine"}}}});
+    let spec = json!({"resp": {"tls":
+        {"secretRef": {"name": "mine"}, "clientCertificates": "Required"}}});
     let with = |content: &[(&str, &[u8])]| {
         let content = content.iter().map(|(key, value)| ((*key).to_owned(), value.to_vec()));
         let secrets = BTreeMap::from([("mine".to_owned(), Redacted::new(content.collect()))]);
         let inputs = Referenced { secrets, ..Referenced::default() };
         validate(&object("default", spec.clone()), &inputs, Carrier::Local).map(|_| ())
     };
-    assert_eq!(with(&[("tls.crt", CHAIN), ("tls.key", KEY)]), Ok(()));
     assert_eq!(with(&[("tls.crt", CHAIN), ("tls.key", KEY), ("ca.crt", CHAIN)]), Ok(()));
-    let refused: [&[(&str, &[u8])]; 5] = [
+    let refused: [&[(&str, &[u8])]; 6] = [
         &[("tls.crt", CHAIN)],
         &[("tls.key", KEY)],
         &[("tls.crt", CHAIN), ("tls.key", b"swordfish")],
         &[("tls.crt", b""), ("tls.key", KEY)],
+        &[("tls.crt", CHAIN), ("tls.key", KEY)],
         // An empty authority would let every client in, or none.
         &[("tls.crt", CHAIN), ("tls.key", KEY), ("ca.crt", b"")],
     ];

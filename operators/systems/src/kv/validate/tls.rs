@@ -5,10 +5,11 @@
 
 use orrery_api::Reason;
 use orrery_api::kv::KVClusterSpec;
+use orrery_api::spec::ClientCertificates;
 use orrery_runtime::{Referenced, Refusal};
 
 const FIELD: &str = "spec.resp.tls.secretRef";
-/// Key of the Secret, the text that must be in it, and whether it may be left out.
+/// Key of the Secret, the text that must be in it, and whether only client certificates need it.
 const KEYS: [(&str, &str, bool); 3] = [
     ("tls.crt", "BEGIN CERTIFICATE-----", false),
     ("tls.key", "PRIVATE KEY-----", false),
@@ -23,9 +24,10 @@ pub(super) fn check(spec: &KVClusterSpec, inputs: &Referenced) -> Result<(), Ref
         let message = format!("there is no Secret {name}");
         return Err(Refusal::field(Reason::RefNotFound, FIELD, message));
     };
-    for (key, mark, is_optional) in KEYS {
+    let is_required = tls.client_certificates == ClientCertificates::Required;
+    for (key, mark, is_authority) in KEYS {
         let why = match found.expose().get(key) {
-            None if is_optional => continue,
+            _ if is_authority && !is_required => continue,
             None => format!("has no key `{key}`"),
             Some(bytes) if contains(bytes, mark) => continue,
             Some(_) => format!("has no PEM text with {mark} under the key `{key}`"),

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, KeyToPath, ProjectedVolumeSource, SecretProjection, SecretVolumeSource,
     Volume, VolumeMount, VolumeProjection,
 };
+use orrery_api::spec::ClientCertificates;
 use orrery_runtime::{Carrier, Identity, labels};
 
 use super::super::super::names;
@@ -38,12 +39,20 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Volume> {
     };
     let tls = validated.spec.resp.tls.iter().map(|tls| Volume {
         name: TLS.to_owned(),
-        // The whole Secret, as the authority in it is optional. A new certificate reaches the
-        // folder, and the process, without a restart.
-        secret: Some(whole(tls.secret_ref.name.clone())),
+        // With the authority in the folder the process asks for client certificates. A new
+        // certificate reaches the folder, and the process, without a restart.
+        secret: Some(SecretVolumeSource {
+            items: Some(certificate_items(tls.client_certificates)),
+            ..whole(tls.secret_ref.name.clone())
+        }),
         ..Volume::default()
     });
     [config, secrets(validated, identity)].into_iter().chain(tls).collect()
+}
+
+fn certificate_items(clients: ClientCertificates) -> Vec<KeyToPath> {
+    let authority = (clients == ClientCertificates::Required).then_some("ca.crt");
+    ["tls.crt", "tls.key"].into_iter().chain(authority).map(item).collect()
 }
 
 /// The generated Secret; with a password of the user's own, both Secrets in one folder.
