@@ -235,7 +235,9 @@ where
 
     fn status(&self, object: &Json, common: CommonStatus, seen: &Observation) -> Json {
         match typed::<S::Kind>(object) {
-            Ok(object) => serde_json::to_value(S::summary(&object, common, seen)),
+            Ok(object) => {
+                serde_json::to_value(S::summary(&object, S::status(&object), common, seen))
+            }
             Err(_) => serde_json::to_value(common),
         }
         .unwrap_or_default()

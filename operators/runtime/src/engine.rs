@@ -237,7 +237,7 @@ impl<S: System> Engine<S> {
         let settled = is_settled(&common.conditions) && synced && seen.growing.is_none();
         let change = ready_change(before, &common);
         count(&self.ctx, object, &common);
-        let new = S::summary(object, common, &seen);
+        let new = S::summary(object, stored.as_ref(), common, &seen);
         write_status(&self.ctx, &self.statuses, object, stored.as_ref(), new).await?;
         let about = object.object_ref(&());
         for notice in notices.into_iter().chain(change) {

@@ -249,7 +249,13 @@ pub trait System: Send + Sync + Sized + 'static {
 
     /// The status to store: the common part as the runtime made it, and typed figures from what was
     /// seen. Figures that change all the time do not belong here.
-    fn summary(object: &Self::Kind, common: CommonStatus, seen: &Observation) -> Self::Status;
+    /// `stored` is the status that was written last; the one in `object` may be older.
+    fn summary(
+        object: &Self::Kind,
+        stored: Option<&Self::Status>,
+        common: CommonStatus,
+        seen: &Observation,
+    ) -> Self::Status;
 }
 
 /// A config kind: an object that an engine carries out as data.

@@ -79,7 +79,12 @@ impl System for Kv {
         &status.common
     }
 
-    fn summary(object: &KVCluster, common: CommonStatus, seen: &Observation) -> KVClusterStatus {
-        status::summary(object, common, seen)
+    fn summary(
+        object: &KVCluster,
+        stored: Option<&KVClusterStatus>,
+        common: CommonStatus,
+        seen: &Observation,
+    ) -> KVClusterStatus {
+        status::summary(object, stored, common, seen)
     }
 }

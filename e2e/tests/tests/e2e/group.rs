@@ -68,19 +68,27 @@ async fn goes_on(stage: &Stage, load: &Load, what: &str) {
     panic!("{error}: {:#}\n{pods}\n{operator}\n{logs}", status(stage).await);
 }
 
-async fn staged(name: &str, spec: &str, followers: usize) -> Option<(Stage, Load)> {
+/// One group at a time: each keeps a core busy with its clients.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+async fn staged(
+    name: &str,
+    spec: &str,
+    followers: usize,
+) -> Option<(Stage, Load, tokio::sync::MutexGuard<'static, ()>)> {
+    let turn = TURN.lock().await;
     let stage = Stage::new(name).await?;
     stage.apply(&cluster(&format!("{{{spec}}}"))).await;
     stage.ready("kvcluster/a").await;
     in_sync(&stage, followers).await;
     let load = Load::start(&stage.namespace, "a", &stage.password("a").await);
     goes_on(&stage, &load, "the first writes").await;
-    Some((stage, load))
+    Some((stage, load, turn))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_primary_moves_where_the_spec_says_without_loss() {
-    let Some((stage, load)) = staged("move", "followers: 2", 2).await else { return };
+    let Some((stage, load, _turn)) = staged("move", "followers: 2", 2).await else { return };
     assert_eq!(primary(&stage).await, "a-kv-0");
     for to in ["a-kv-2", "a-kv-1", "a-kv-0"] {
         let spec = format!("{{followers: 2, failover: {{primary: {to}}}}}");
@@ -97,7 +105,7 @@ async fn the_primary_moves_where_the_spec_says_without_loss() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_primary_is_replaced_and_never_writes_again_under_its_epoch() {
-    let Some((stage, load)) = staged("paused", LOSSLESS, 2).await else { return };
+    let Some((stage, load, _turn)) = staged("paused", LOSSLESS, 2).await else { return };
     let old = primary(&stage).await;
     assert!(stage.nodes.order(stage.namespace.name(), &old, Order::Signal(SIGSTOP)));
     let new = moved_from(&stage, &old).await;
@@ -115,7 +123,7 @@ async fn a_paused_primary_is_replaced_and_never_writes_again_under_its_epoch() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_primary_and_a_deleted_one_cost_no_acknowledged_write() {
-    let Some((stage, load)) = staged("killed", LOSSLESS, 2).await else { return };
+    let Some((stage, load, _turn)) = staged("killed", LOSSLESS, 2).await else { return };
     for round in 0..3 {
         let old = primary(&stage).await;
         if round == 1 {
@@ -133,7 +141,7 @@ async fn a_killed_primary_and_a_deleted_one_cost_no_acknowledged_write() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_are_restarted_one_by_one_and_the_primary_last() {
-    let Some((stage, load)) = staged("rolled", LOSSLESS, 2).await else { return };
+    let Some((stage, load, _turn)) = staged("rolled", LOSSLESS, 2).await else { return };
     let uids = || async {
         let path = "-o=jsonpath={.items[*].metadata.uid}";
         let text = stage.kubectl(&["get", "pods", path]).await.unwrap_or_default();
@@ -157,7 +165,7 @@ async fn pods_are_restarted_one_by_one_and_the_primary_last() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn followers_come_and_go_and_a_primary_beyond_their_number_hands_over() {
-    let Some((stage, load)) = staged("scaled", "followers: 1", 1).await else { return };
+    let Some((stage, load, _turn)) = staged("scaled", "followers: 1", 1).await else { return };
     stage.apply(&cluster("{followers: 2, failover: {primary: a-kv-2}}")).await;
     let path = ["get", "kvcluster/a", "-o=jsonpath={.status.primary}"];
     stage.until(&path, |now| now == "a-kv-2").await;
@@ -172,7 +180,7 @@ async fn followers_come_and_go_and_a_primary_beyond_their_number_hands_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_primary_is_not_replaced_when_that_could_lose_writes() {
-    let Some((stage, load)) = staged("blocked", "followers: 1", 1).await else { return };
+    let Some((stage, load, _turn)) = staged("blocked", "followers: 1", 1).await else { return };
     let old = primary(&stage).await;
     assert!(stage.nodes.order(stage.namespace.name(), &old, Order::Signal(SIGSTOP)));
     let reason = "-o=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}";

@@ -131,7 +131,7 @@ impl System for ToySystem {
         &status.common
     }
 
-    fn summary(_: &Toy, common: CommonStatus, _: &Observation) -> ToyStatus {
+    fn summary(_: &Toy, _: Option<&ToyStatus>, common: CommonStatus, _: &Observation) -> ToyStatus {
         ToyStatus { common }
     }
 }

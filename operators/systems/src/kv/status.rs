@@ -17,8 +17,12 @@ use super::names;
 const SINGLE_VOLUME: &str = "single-volume";
 
 /// The status to store.
-pub fn summary(object: &KVCluster, common: CommonStatus, seen: &Observation) -> KVClusterStatus {
-    let stored = object.status.as_ref();
+pub fn summary(
+    object: &KVCluster,
+    stored: Option<&KVClusterStatus>,
+    common: CommonStatus,
+    seen: &Observation,
+) -> KVClusterStatus {
     let shards =
         shards(seen).or_else(|| stored.map(|status| status.shards.clone())).unwrap_or_default();
     // Nothing is promised before there is a workload that was applied.
@@ -139,6 +143,7 @@ mod tests {
     use super::*;
     use orrery_api::kv::KVClusterSpec;
     use orrery_operand::v1;
+    use orrery_runtime::observation::{Failover, GroupView};
     use orrery_runtime::{PodView, WorkloadView};
 
     fn object() -> KVCluster {
@@ -171,9 +176,9 @@ mod tests {
 
     #[test]
     fn endpoints_and_durability_are_said_once_there_is_a_workload() {
-        let before = summary(&object(), CommonStatus::default(), &Observation::default());
+        let before = summary(&object(), None, CommonStatus::default(), &Observation::default());
         assert_eq!((before.endpoints.len(), before.durability), (0, None));
-        let after = summary(&object(), CommonStatus::default(), &seen(vec![None]));
+        let after = summary(&object(), None, CommonStatus::default(), &seen(vec![None]));
         assert_eq!(after.endpoints[0].address, "default-kv-rw.shop.svc:6379");
         assert_eq!(after.durability.as_deref(), Some("single-volume"));
     }
@@ -181,27 +186,41 @@ mod tests {
     #[test]
     fn a_process_that_gives_less_is_believed() {
         let seen = seen(vec![Some(report(1, "memory"))]);
-        let status = summary(&object(), CommonStatus::default(), &seen);
+        let status = summary(&object(), None, CommonStatus::default(), &seen);
         assert_eq!(status.durability.as_deref(), Some("memory"));
     }
 
     #[test]
     fn a_shard_belongs_to_the_newest_epoch_and_outlives_silence() {
         let seen_both = seen(vec![Some(report(4, "disk")), Some(report(5, "disk"))]);
-        let status = summary(&object(), CommonStatus::default(), &seen_both);
+        let status = summary(&object(), None, CommonStatus::default(), &seen_both);
         assert_eq!(status.shard_count, 1);
         assert_eq!((status.shards[0].owner.as_str(), status.shards[0].epoch), ("default-kv-1", 5));
 
         let mut stored = object();
         stored.status = Some(status.clone());
-        let silent = summary(&stored, CommonStatus::default(), &seen(vec![None]));
+        let silent =
+            summary(&stored, stored.status.as_ref(), CommonStatus::default(), &seen(vec![None]));
         assert_eq!(silent.shards, status.shards);
+    }
+
+    #[test]
+    fn a_failover_is_remembered_from_the_status_written_last() {
+        let failover = Failover { from: "a-0".into(), to: "a-1".into(), epoch: 2, position: 9 };
+        let group = GroupView { failover: Some(failover), ..GroupView::default() };
+        let told = Observation { group: Some(group), ..Observation::default() };
+        let written = summary(&object(), None, CommonStatus::default(), &told);
+        // The object in the cache is older than what was written a moment ago.
+        let calm = Observation { group: Some(GroupView::default()), ..Observation::default() };
+        let next = summary(&object(), Some(&written), CommonStatus::default(), &calm);
+        assert_eq!(next.last_failover, written.last_failover);
+        assert_eq!(next.last_failover.map(|record| record.position), Some(9));
     }
 
     #[test]
     fn the_durable_position_does_not_reach_the_status() {
         let status =
-            summary(&object(), CommonStatus::default(), &seen(vec![Some(report(1, "disk"))]));
+            summary(&object(), None, CommonStatus::default(), &seen(vec![Some(report(1, "disk"))]));
         assert!(!serde_json::to_string(&status).unwrap().contains("99"));
     }
 }
