@@ -89,19 +89,19 @@ struct Wrong {
 const WRONG: &[Wrong] = &[
     Wrong {
         kind: "KVCluster",
-        name: "followed",
-        spec: "{followers: 1, operation: Hibernate}",
+        name: "spread",
+        spec: "{replicas: 2, operation: Hibernate}",
         condition: "Stalled",
         reason: "NotYetSupported",
-        mended: "{followers: 0, operation: Hibernate}",
+        mended: "{replicas: 1, operation: Hibernate}",
     },
     Wrong {
         kind: "KVCluster",
-        name: "gated",
-        spec: "{rollout: {strategy: Gated}, operation: Hibernate}",
+        name: "slotted",
+        spec: "{resp: {clusterMode: Slots}, operation: Hibernate}",
         condition: "Stalled",
         reason: "NotYetSupported",
-        mended: "{rollout: {strategy: Immediate}, operation: Hibernate}",
+        mended: "{resp: {clusterMode: 'Off'}, operation: Hibernate}",
     },
     Wrong {
         kind: "KVCluster",
