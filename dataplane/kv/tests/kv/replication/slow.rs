@@ -47,12 +47,12 @@ fn a_follower_with_a_full_disk_waits_serves_reads_and_goes_on_when_there_is_room
     wait_in_sync(&primary, &follower);
     disk.fill();
     // More than the segments it has made ahead.
-    let mut written = 0;
-    while written < 4000 && report(&follower).reason != "JournalFull" {
+    let (mut written, mut found) = (0, report(&follower));
+    while written < 8000 && found.reason != "JournalFull" {
         write_much(&mut client, 100);
         written += 100;
+        found = report(&follower);
     }
-    let found = report(&follower);
     assert_eq!((found.ready, found.reason.as_str()), (true, "JournalFull"));
     assert!(found.durable_position < report(&primary).durable_position);
     assert_eq!(follower.client().run("GET before").text(), "1");
