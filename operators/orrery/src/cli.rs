@@ -61,6 +61,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  orrery resume default\nNext: orrery status default")]
     Resume(OnObject),
     Promote(Promote),
+    Report(Report),
     Check(Check),
     Verify(Verify),
     Crds(Crds),
@@ -156,13 +157,15 @@ pub(crate) struct Describe {
     pub(crate) data: DataFolder,
 }
 
-/// Print what processes wrote.
+/// Print what processes wrote: those of `orrery up`, or as a kubectl plugin those of the cluster.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   orrery logs default                 the last lines of the processes of a resource
   orrery logs kvcluster default -f    and what comes
-  orrery logs default-kv-0 --lines 1000")]
+  orrery logs default-kv-0 --lines 1000
+  kubectl orrery logs default         the pods of an object of the cluster
+  orrery logs default --cluster -f    the same without kubectl")]
 pub(crate) struct Logs {
     /// A process or a resource, or a kind and a name.
     #[arg(num_args = 1..=2, required = true, value_names = ["KIND|NAME", "NAME"])]
@@ -173,9 +176,11 @@ pub(crate) struct Logs {
     /// How many lines from the end.
     #[arg(long, default_value_t = 50)]
     pub(crate) lines: usize,
-    /// Only this namespace.
-    #[arg(short, long)]
-    pub(crate) namespace: Option<String>,
+    /// Pods of the cluster, not processes of this machine. Set when run as `kubectl orrery`.
+    #[arg(long)]
+    pub(crate) cluster: bool,
+    #[command(flatten)]
+    pub(crate) choice: ClusterChoice,
     #[command(flatten)]
     pub(crate) data: DataFolder,
 }
@@ -231,6 +236,27 @@ pub(crate) struct Promote {
     /// The pod that is to be primary; it must follow.
     #[arg(long)]
     pub(crate) to: String,
+}
+
+/// Collect what somebody else needs to understand a problem, in one file.
+///
+/// Objects, children, pods, events, nodes, and the newest lines of the pods and of the operator.
+/// Secrets are in it by name only. What may not be asked for is listed in left-out.txt.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  orrery report -n shop                       all engines of the namespace
+  orrery report kvcluster/default -o bug.tar.gz
+Next: tar tzf orrery-report-*.tar.gz")]
+pub(crate) struct Report {
+    /// NAME, KIND NAME or KIND/NAME; all engines when left out.
+    #[arg(num_args = 0..=2, value_names = ["KIND|NAME", "NAME"])]
+    pub(crate) target: Vec<String>,
+    /// The file to write; it must not exist. Left out: orrery-report-TIME.tar.gz here.
+    #[arg(short, long, value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterChoice,
 }
 
 /// Say what is wrong with files, and what they would change.

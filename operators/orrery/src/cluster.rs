@@ -3,6 +3,7 @@
 //! Must not: read a Secret. Where Secrets are listed the server is asked for their metadata only.
 
 use anyhow::{Context as _, bail};
+use futures::{AsyncBufReadExt as _, TryStreamExt as _};
 use http::{Method, Request, header};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -71,12 +72,36 @@ impl Cluster {
         self.ask(request, path)
     }
 
+    /// The text at a path, such as a log.
+    pub(crate) fn get_text(&self, path: &str) -> anyhow::Result<String> {
+        let request = Request::get(path).body(Vec::new())?;
+        self.wait(self.client.request_text(request), path)
+    }
+
+    /// Prints the text at a path as it comes, until it ends.
+    pub(crate) fn follow_text(&self, path: &str, mut show: impl FnMut(&str)) -> anyhow::Result<()> {
+        let request = Request::get(path).body(Vec::new())?;
+        let stream = self.wait(self.client.request_stream(request), path)?;
+        self.runtime.block_on(async {
+            let mut lines = stream.lines();
+            while let Some(line) = lines.try_next().await.with_context(|| path.to_owned())? {
+                show(&line);
+            }
+            Ok(())
+        })
+    }
+
     fn ask(&self, request: Request<Vec<u8>>, path: &str) -> anyhow::Result<Json> {
-        let asked = async {
-            // A deadline needs the runtime's clock, which there is only inside of it.
-            tokio::time::timeout(DEADLINE, self.client.request::<Json>(request)).await
-        };
-        match self.runtime.block_on(asked) {
+        self.wait(self.client.request::<Json>(request), path)
+    }
+
+    fn wait<T>(
+        &self,
+        answer: impl Future<Output = Result<T, kube::Error>>,
+        path: &str,
+    ) -> anyhow::Result<T> {
+        // A deadline needs the runtime's clock, which there is only inside of it.
+        match self.runtime.block_on(async { tokio::time::timeout(DEADLINE, answer).await }) {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(kube::Error::Api(status))) => bail!("{}", status.message),
             Ok(Err(error)) => Err(error).with_context(|| format!("failed to ask for {path}")),

@@ -17,9 +17,11 @@ mod check;
 mod crds;
 mod describe;
 mod down;
+mod family;
 mod get;
 mod logs;
 mod operator;
+mod report;
 mod serve;
 mod status;
 mod up;
@@ -33,6 +35,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Describe(arguments) => describe::run(&arguments),
         Command::Logs(arguments) => logs::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Restart(on) => change::run(&on, &change::Change::Restart),
         Command::Hibernate(on) => change::run(&on, &change::Change::Hibernate),
         Command::Pause(on) => change::run(&on, &change::Change::Pause),

@@ -59,6 +59,36 @@ async fn commands_show_and_change_objects_by_name_and_as_a_plugin() {
     let plugin = run(&stage, &kubectl, &["orrery", "status", "kvcluster/a"]);
     assert_eq!(plugin.out, status.out, "{}", plugin.err);
 
+    let bundle = tempfile::tempdir().expect("a folder");
+    let file = bundle.path().join("report.tar.gz");
+    let file = file.to_str().expect("text");
+    let report = run(&stage, &orrery, &["report", "-o", file]);
+    assert_eq!(report.code, Some(0), "{}", report.err);
+    let again = run(&stage, &orrery, &["report", "-o", file]);
+    assert!(again.code == Some(1) && again.err.contains("--output FILE"), "{}", again.err);
+    let listed = Command::new("tar").args(["tzf", file]).output().expect("it runs");
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    for path in [
+        "/report.json",
+        "/kvcluster-a/object.json",
+        "/kvcluster-a/statefulset-a-kv.json",
+        "/kvcluster-a/secret-a-kv",
+        "/kvcluster-a/pod-a-kv-0.json",
+        "/events.json",
+        "/nodes.json",
+        // These nodes keep no logs, and that is said.
+        "/left-out.txt",
+    ] {
+        assert!(listed.contains(path), "{path} is missing in\n{listed}");
+    }
+    let values = "-o=go-template={{range .items}}{{range $k, $v := .data}}{{$v}} {{$v|base64decode}} {{end}}{{end}}";
+    let secrets = stage.kubectl(&["get", "secrets", values]).await.expect("they can be read here");
+    let secrets: Vec<&str> = secrets.split_whitespace().collect();
+    let all = Command::new("tar").args(["xzOf", file]).output().expect("it runs").stdout;
+    let all = String::from_utf8_lossy(&all).into_owned();
+    assert!(!secrets.is_empty(), "there is something that must not be told");
+    assert!(secrets.iter().all(|secret| !all.contains(secret)), "a secret was told");
+
     let reason = "-o=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}";
     let slept = run(&stage, &orrery, &["hibernate", "a"]);
     assert!(slept.out.contains("see how it goes: orrery status a"), "{}{}", slept.out, slept.err);

@@ -89,6 +89,14 @@ impl Product {
         text(&output)
     }
 
+    /// Our own command line on the objects of the test.
+    pub(crate) fn orrery(&self, args: &[&str]) -> String {
+        let mut command = Command::new(orrery_binary().expect("make test builds it first"));
+        command.env("KUBECONFIG", self.namespace.cluster().kubeconfig_path());
+        let output = command.args(args).args(["-n", self.namespace.name()]).output();
+        text(&output.expect("it runs")).expect("it succeeds")
+    }
+
     pub(crate) async fn apply(&self, yaml: &str) {
         self.namespace.apply_yaml(yaml).await.expect("it is applied");
     }

@@ -21,6 +21,9 @@ async fn the_examples_hold_data_through_everything_a_user_does() {
     product.answers("default", &["CONFIG", "GET", "databases"], "databases\n32").await;
     product.answers("default", &["GET", "order:1"], "paid").await;
 
+    let log = product.orrery(&["logs", "default", "--cluster", "--lines=1000"]);
+    assert!(log.contains("\"message\""), "lines of the data plane: {log}");
+
     let uid = ["get", "pod/default-kv-0", "-o=jsonpath={.metadata.uid}"];
     let old = product.kubectl(&uid).await.expect("the pod is there");
     let kill = ["delete", "pod/default-kv-0", "--grace-period=0", "--force"];

@@ -1,4 +1,6 @@
-//! `orrery logs`: reads the files that the supervisor writes.
+//! `orrery logs`: reads the files that the supervisor writes, or asks a cluster.
+
+mod pods;
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -17,6 +19,9 @@ use crate::{cli, output, systems};
 const POLL: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(arguments: &cli::Logs) -> anyhow::Result<ExitCode> {
+    if arguments.cluster || arguments.choice.context.is_some() || is_plugin() {
+        return pods::run(arguments);
+    }
     let snapshot = super::ask(&arguments.data.data, Request::Get)?;
     let processes = processes(&snapshot, arguments)?;
     let several = processes.len() > 1;
@@ -42,6 +47,14 @@ pub(crate) fn run(arguments: &cli::Logs) -> anyhow::Result<ExitCode> {
         followed.iter_mut().for_each(Followed::go_on);
         std::thread::sleep(POLL);
     }
+}
+
+/// Whether kubectl started this as its plugin.
+fn is_plugin() -> bool {
+    let name = std::env::args_os().next().map(PathBuf::from);
+    name.as_deref()
+        .and_then(std::path::Path::file_stem)
+        .is_some_and(|name| name == "kubectl-orrery")
 }
 
 fn show(text: &str, prefix: &str) {
@@ -70,7 +83,7 @@ fn processes<'a>(
         let owned = process.owner.name == *name
             && kind.as_ref().is_none_or(|kind| process.owner.kind == *kind);
         let named = kind.is_none() && process.name == *name;
-        let namespace = arguments.namespace.as_ref();
+        let namespace = arguments.choice.namespace.as_ref();
         (owned || named) && namespace.is_none_or(|namespace| process.namespace == *namespace)
     };
     let found: Vec<&ProcessView> = snapshot.processes.iter().filter(wanted).collect();

@@ -5,14 +5,7 @@ use std::fmt::Write as _;
 use orrery_local::table::align;
 use serde_json::Value as Json;
 
-/// What belongs to an object, as the API server shows it.
-#[derive(Debug, Default)]
-pub(super) struct Family {
-    /// With the word for their kind.
-    pub(super) children: Vec<(&'static str, Json)>,
-    pub(super) pods: Vec<Json>,
-    pub(super) declared: Vec<Json>,
-}
+use crate::commands::family::Family;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Mood {
