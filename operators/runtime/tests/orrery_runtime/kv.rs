@@ -148,7 +148,7 @@ async fn a_hundred_kvclusters_at_rest_cost_no_request() {
             sets.items.iter().filter(|set| ready(set) == Some(1)).count() == MANY
         })
     };
-    poll("all pods run", LIMIT * 4, made).await.expect("the nodes carry them");
+    poll("all pods run", LIMIT * 8, made).await.expect("the nodes carry them");
     let sent = || operator.faults.reads() as u64 + operator.metrics.writes();
     let quiet = || async {
         let before = sent();

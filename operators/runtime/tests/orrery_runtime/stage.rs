@@ -41,7 +41,7 @@ pub async fn stage(name: &str) -> Option<Stage> {
 pub fn options(namespace: &str) -> Options {
     let mut options = Options::new("toy:1", "1.0", "test");
     options.namespaces = vec![namespace.to_owned()];
-    options.deadline = Duration::from_secs(3);
+    options.deadline = Duration::from_secs(8);
     options.poll = Duration::from_millis(200);
     options.poll_max = Duration::from_secs(1);
     options.net = Duration::from_secs(1);
