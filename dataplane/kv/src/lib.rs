@@ -10,7 +10,8 @@
 //!
 //! [`run`] is the whole process.
 
-pub mod command_table;
+pub mod adopt;
+mod command_table;
 pub mod commands;
 mod config;
 pub mod effects;

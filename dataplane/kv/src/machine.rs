@@ -106,6 +106,7 @@ pub struct Machine {
     effects: Vec<u8>,
     replaying: bool,
     expiry_held: bool,
+    deadlines_followed: bool,
     /// Deadline given to a key made by the running command, not yet written as an effect.
     new_deadline_ms: Option<i64>,
     /// Gate of the running command.
@@ -137,6 +138,7 @@ impl Machine {
             effects: Vec::new(),
             replaying: false,
             expiry_held: false,
+            deadlines_followed: false,
             new_deadline_ms: None,
             gate: 0,
             pending: pending::Pending::default(),

@@ -84,6 +84,7 @@ pub(crate) struct Shared {
     pub(crate) followers_in_sync: Figure,
     pub(crate) link_up: Figure,
     pub(crate) lag_records: Figure,
+    pub(crate) source_lag_bytes: Figure,
     pub(crate) discarded_records: Figure,
 }
 

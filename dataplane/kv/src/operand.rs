@@ -144,6 +144,7 @@ impl Operand for KvOperand {
                 ("journal_position", &shared.appended),
                 ("snapshot_position", &shared.snapshot_position),
                 ("lag_records", &shared.lag_records),
+                ("source_lag_bytes", &shared.source_lag_bytes),
                 ("discarded_records", &shared.discarded_records),
             ]
             .into_iter()

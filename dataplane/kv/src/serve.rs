@@ -18,6 +18,7 @@ use orrery_kit::shutdown::Shutdown;
 use orrery_kit::{EXIT_POISONED, listen, management};
 use orrery_operand::v1::Role;
 
+use crate::adopt::{self, Adoption};
 use crate::config::{Config, Unusable};
 use crate::machine::{Machine, MachineOptions, MemoryPolicy};
 use crate::metrics::{self, Shared, View};
@@ -52,6 +53,9 @@ pub struct ServeArgs {
     pub secrets: Option<PathBuf>,
     /// Folder of `tls.crt`, `tls.key` and perhaps `ca.crt`; with it, TCP clients must speak TLS.
     pub tls: Option<PathBuf>,
+    /// Folder of the Secret of a Redis to take over: `address`, `username`, `password`. With it, this
+    /// process follows that Redis and refuses writes of clients.
+    pub adopt: Option<PathBuf>,
 }
 
 /// Failed to start or to end well.
@@ -79,6 +83,13 @@ pub enum ServeError {
     Copy(#[from] CopyError),
     #[error("failed to use the data folder {path}: {source}")]
     Folder { path: PathBuf, source: std::io::Error },
+    #[error(
+        "the data folder holds half of a Redis that was being taken over: set spec.adoptFrom again \
+         and wait until it is complete, or make a new object"
+    )]
+    HalfAdopted,
+    #[error("a group cannot take a Redis over")]
+    AdoptInGroup,
     #[error("failed to start the event loop: {0}")]
     Loop(#[from] std::io::Error),
 }
@@ -108,6 +119,12 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     )?;
     shared.health.set_not_ready("Recovering", "reading the journal");
     let mut discarded = replication::copy::settle(&args.data)?;
+    if args.adopt.is_none() && adopt::is_half_loaded(&args.data) {
+        return Err(ServeError::HalfAdopted);
+    }
+    if args.adopt.is_some() && config.is_grouped {
+        return Err(ServeError::AdoptInGroup);
+    }
     let mut recovered = recover(&config, args)?;
 
     let listeners = listeners(&config, args, &shared)?;
@@ -118,12 +135,20 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     let to_loop = Loop { requests, waker: Arc::clone(&waker) };
     let mut seat = Seat { poll, waker, listeners, requests: received };
     let run_id = run_id();
+    let mut adoption = match &args.adopt {
+        Some(secret) => {
+            Some(Box::new(Adoption::start(secret, &args.data, Arc::clone(&to_loop.waker))?))
+        }
+        None => None,
+    };
     let mut shutdown = None;
     loop {
         if let Some(group) = &mut group {
             group.settle_epochs(&recovered.1, discarded)?;
         }
-        let parts = parts(&config, recovered, &settings, password.clone(), group, &run_id, &shared);
+        let mut parts =
+            parts(&config, recovered, &settings, password.clone(), group, &run_id, &shared);
+        parts.adoption = adoption.take();
         let shard = Shard::new(seat, parts)?;
         if shutdown.is_none() {
             _ = event_loop.set(to_loop.clone());
@@ -204,6 +229,7 @@ fn parts(
         ),
         log: Log::new(recovered.journal, recovered.fenced_below, recovered.history),
         group,
+        adoption: None,
         settings: settings.clone(),
         password,
         run_id: run_id.to_owned(),

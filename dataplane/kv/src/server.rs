@@ -48,6 +48,7 @@ use self::requests::Request;
 use self::settings::Settings;
 use self::stats::Stats;
 use self::waiting::Waiting;
+use crate::adopt::Adoption;
 use crate::machine::Machine;
 use crate::metrics::Shared;
 use crate::namespaces::Class;
@@ -92,6 +93,7 @@ pub(crate) struct Parts {
     pub(crate) declared: DeclaredSet,
     pub(crate) snapshots: Snapshots,
     pub(crate) group: Option<Box<Group>>,
+    pub(crate) adoption: Option<Box<Adoption>>,
     pub(crate) settings: Settings,
     pub(crate) password: Option<Secret>,
     pub(crate) run_id: String,
@@ -138,6 +140,8 @@ pub(crate) struct Shard {
     pub(crate) pause: Option<Pause>,
     /// The group it belongs to, if it does.
     pub(crate) group: Option<Box<Group>>,
+    /// A Redis that is being taken over.
+    pub(crate) adoption: Option<Box<Adoption>>,
     /// Replicas that are no members of a group.
     pub(crate) replicas: Arc<Replicas>,
     /// What its role keeps clients from.
@@ -217,6 +221,7 @@ impl Shard {
             active_expire: true,
             pause: None,
             group: parts.group,
+            adoption: parts.adoption,
             replicas: Arc::default(),
             bar: Bar::None,
             ending: Ending::No,
@@ -273,7 +278,12 @@ impl Shard {
     }
 
     fn timeout(&self) -> Duration {
-        if !self.ready.is_empty() || self.snapshots.wants_step() || self.has_more_records() {
+        let adopts = self.adoption.as_ref().is_some_and(|adoption| adoption.has_more());
+        if !self.ready.is_empty()
+            || self.snapshots.wants_step()
+            || self.has_more_records()
+            || adopts
+        {
             return Duration::ZERO;
         }
         let mut due_ms = self.cron_due_ms;
@@ -302,6 +312,7 @@ impl Shard {
         if self.group.is_some() {
             self.look_after_group();
         }
+        self.look_after_adoption();
         self.on_progress();
         if woken {
             self.answer_requests();

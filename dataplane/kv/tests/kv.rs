@@ -1,5 +1,7 @@
 //! The engine as its clients meet it: real processes, real sockets.
 
+#[path = "kv/adopt.rs"]
+mod adopt;
 #[path = "kv/backlog.rs"]
 mod backlog;
 #[path = "kv/crash.rs"]

@@ -369,6 +369,9 @@ pub(crate) struct ServeArgs {
     /// Folder of tls.crt, tls.key and, for client certificates, ca.crt: clients must speak TLS.
     #[arg(long, value_hint = ValueHint::DirPath)]
     pub(crate) tls: Option<PathBuf>,
+    /// Folder of address, username and password of a Redis to take over: this process follows it.
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub(crate) adopt: Option<PathBuf>,
 }
 
 /// Print a completion script.

@@ -184,7 +184,7 @@ pub fn getex(m: &mut Machine, s: &mut Session, args: &[&[u8]], out: &mut Reply) 
     let Some(place) = m.locate(&key) else { return Ok(()) };
     if let Some((form, value)) = form {
         let at = form.positive(value, m.now_ms(), "getex")?;
-        if form.absolute && at <= m.now_ms() {
+        if form.absolute && m.has_passed(at) {
             m.delete_as_command(&key);
         } else {
             set_deadline(m, &key, place, Some(at))?;

@@ -60,7 +60,7 @@ impl Machine {
         let table = &self.databases[usize::from(key.db)].table;
         let place = table.place(key.hash, key.name)?;
         if let Some(at) = table.at(place).expire_ms()
-            && at <= self.now_ms
+            && self.has_passed(at)
             && !self.replaying
         {
             if !self.expiry_held {

@@ -29,6 +29,18 @@ impl Machine {
         self.expiry_held = on;
     }
 
+    /// While it is on, commands run as they ran elsewhere: no key is gone before a command says so,
+    /// whatever the clock here says.
+    pub(crate) fn follow_deadlines(&mut self, on: bool) {
+        self.deadlines_followed = on;
+    }
+
+    /// Whether a deadline has passed for the running command.
+    #[inline]
+    pub(crate) fn has_passed(&self, at_ms: i64) -> bool {
+        at_ms <= self.now_ms && !self.deadlines_followed
+    }
+
     /// Deletes a key whose deadline has passed.
     pub(super) fn delete_expired(&mut self, key: &Key<'_>) {
         self.stats.expired_keys += 1;

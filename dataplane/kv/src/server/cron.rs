@@ -237,6 +237,8 @@ impl Shard {
         let is_writable = self.ending == Ending::No && self.accepts_writes();
         shared.writable.set(u64::from(is_writable));
         shared.lag_records.set(self.lag_records());
+        let source_lag = self.adoption.as_ref().map_or(0, |adoption| adoption.lag_bytes());
+        shared.source_lag_bytes.set(source_lag);
         shared.set_view(self.view());
         shared.operations_per_second.set(self.stats.ops.per_second() as u64);
         shared.set_readiness(self.readiness(), &self.declared.set_hash);

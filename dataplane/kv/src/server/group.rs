@@ -228,8 +228,12 @@ impl Shard {
 
     /// Finds out what clients may do now; gives up replies that no longer may leave.
     pub(crate) fn set_bar(&mut self) {
-        let Some(group) = &self.group else { return };
-        let bar = group.bar(self.ending != Ending::No);
+        let bar = match (&self.group, &self.adoption) {
+            (Some(group), _) => group.bar(self.ending != Ending::No),
+            (None, Some(adoption)) if adoption.is_complete() => Bar::Follower,
+            (None, Some(_)) => Bar::Copying,
+            (None, None) => return,
+        };
         if bar != self.bar {
             let before = std::mem::replace(&mut self.bar, bar);
             if matches!(bar, Bar::Lease | Bar::Fenced) && before != bar {

@@ -196,9 +196,14 @@ impl Shard {
         }
         match self.refuse_writes() {
             // The set is a record like any other, and that of the operator: it can wait for
-            // followers, unlike clients.
+            // followers, unlike clients. A source that is taken over has none.
             None => Ok(()),
-            Some(_) if self.bar == Bar::Replicas && self.log.is_writable() => Ok(()),
+            Some(_)
+                if (self.bar == Bar::Replicas || self.adoption.is_some())
+                    && self.log.is_writable() =>
+            {
+                Ok(())
+            }
             Some(why) => Err(OperandError::Unavailable(why.to_owned())),
         }
     }

@@ -25,6 +25,15 @@ const ELEMENTS_PER_COMMAND: usize = 1024;
 /// Longest wait for the disk between two records.
 const DISK_SECONDS_MAX: u64 = 60;
 
+fn open(path: &Path) -> Result<Reader<File>, OperandError> {
+    let opened = File::open(path).map_err(RdbError::from).and_then(Reader::new);
+    opened.map_err(|error| unusable(path, &error))
+}
+
+fn unusable(path: &Path, error: &RdbError) -> OperandError {
+    OperandError::Invalid(format!("failed to restore {}: {error}", path.display()))
+}
+
 impl Shard {
     pub(crate) fn restore_from(
         &mut self,
@@ -32,13 +41,20 @@ impl Shard {
         on: &ProgressSender,
     ) -> Result<Finished, OperandError> {
         let path = if folder.is_dir() { folder.join(FILE_NAME) } else { folder.to_owned() };
-        let unusable = |error: RdbError| {
-            OperandError::Invalid(format!("failed to restore {}: {error}", path.display()))
-        };
-        let open = || -> Result<_, RdbError> { Reader::new(File::open(&path)?) };
+        let total = self.check_image(&path)?;
+        if let Some(why) = self.refuse_writes() {
+            return Err(OperandError::Unavailable(why.to_owned()));
+        }
+        let units = self.load_image(&path, &mut |done| on.step("loading keys", done, total))?;
+        let location = path.display().to_string();
+        Ok(Finished { position: self.log.appended(), location, units })
+    }
+
+    /// Reads an image to its end; gives the number of its keys.
+    pub(crate) fn check_image(&self, path: &Path) -> Result<u64, OperandError> {
         let mut total = 0;
-        for item in open().map_err(unusable)? {
-            let item = item.map_err(unusable)?;
+        for item in open(path)? {
+            let item = item.map_err(|error| unusable(path, &error))?;
             if let Item::Key { db, .. } = item {
                 if db >= u32::from(self.databases) {
                     let text = format!("the image has database {db}, there are {}", self.databases);
@@ -47,24 +63,29 @@ impl Shard {
                 total += 1;
             }
         }
-        if let Some(why) = self.refuse_writes() {
-            return Err(OperandError::Unavailable(why.to_owned()));
-        }
+        Ok(total)
+    }
+
+    /// Puts the keys of an image that was checked in the place of all others, on disk when this
+    /// returns; gives their number.
+    pub(crate) fn load_image(
+        &mut self,
+        path: &Path,
+        step: &mut dyn FnMut(u64),
+    ) -> Result<u64, OperandError> {
         self.run_internal(&mut Session::default(), &[b"FLUSHALL"])?;
         let mut done = 0;
-        for item in open().map_err(unusable)? {
-            let Item::Key { db, key, expires_ms, value } = item.map_err(unusable)? else {
-                continue;
-            };
+        for item in open(path)? {
+            let item = item.map_err(|error| unusable(path, &error))?;
+            let Item::Key { db, key, expires_ms, value } = item else { continue };
             self.restore_key(db as u16, &key, expires_ms, &value)?;
             done += 1;
             if done % 1000 == 0 {
-                on.step("loading keys", done, total);
+                step(done);
             }
         }
         self.append_and_wait()?;
-        let location = path.display().to_string();
-        Ok(Finished { position: self.log.appended(), location, units: done })
+        Ok(done)
     }
 
     fn restore_key(

@@ -24,6 +24,7 @@ fn serve() {
         data: folder.join("data"),
         secrets: Some(folder.join("secrets")),
         tls: Some(folder.join("tls")).filter(|folder| folder.exists()),
+        adopt: Some(folder.join("adopt")).filter(|folder| folder.exists()),
     };
     let code = orrery_kv::run(&args).expect("it starts");
     std::process::exit(i32::from(code));
@@ -39,7 +40,7 @@ pub(crate) struct Engine {
 
 /// A port below those that the system gives to outgoing connections: one of these would be taken
 /// before the engine listens.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const FIRST: u16 = 20_000;
     const PORTS: u16 = 12_000;

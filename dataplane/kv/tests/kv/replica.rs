@@ -1,4 +1,4 @@
-//! A real `redis-server` that follows this engine: the same keys, whatever is done to them.
+//! A real `redis-server`, and how it follows this engine: the same keys, whatever is done to them.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -6,33 +6,44 @@ use std::process::{Child, Command, Stdio};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::process::{Client, Engine, Value, ok};
+use crate::process::{Client, Engine, Value, free_port, ok};
 use crate::replication::group::{content, content_of, eventually};
 
 /// A `redis-server` on a Unix socket; ended when dropped.
-struct Redis {
+pub(crate) struct Redis {
     folder: tempfile::TempDir,
     child: Child,
+    port: u16,
 }
 
 impl Redis {
     /// `None` where none is installed.
     fn follow(engine: &Engine, more: &[&str]) -> Option<Self> {
+        let port = engine.port.to_string();
+        let mut args = vec!["--replicaof", "127.0.0.1", &port];
+        args.extend(more);
+        Self::start(0, &args)
+    }
+
+    /// One that others can follow; `None` where none is installed.
+    pub(crate) fn serve(more: &[&str]) -> Option<Self> {
+        Self::start(free_port(), more)
+    }
+
+    fn start(port: u16, more: &[&str]) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let socket = folder.path().join("redis.sock");
-        let port = engine.port.to_string();
         let child = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--unixsocket"])
+            .args(["--port", &port.to_string(), "--save", "", "--unixsocket"])
             .arg(&socket)
             .arg("--dir")
             .arg(folder.path())
-            .args(["--replicaof", "127.0.0.1", &port])
             .args(more)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
         match child {
-            Ok(child) => Some(Self { folder, child }),
+            Ok(child) => Some(Self { folder, child, port }),
             Err(error) => {
                 println!("not run: no redis-server: {error}");
                 None
@@ -40,7 +51,11 @@ impl Redis {
         }
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn client(&self) -> Client {
         let socket: PathBuf = self.folder.path().join("redis.sock");
         Client::connect(&socket)
     }
@@ -108,7 +123,7 @@ fn command(random: &mut StdRng) -> String {
 }
 
 /// Runs commands at random, some of them in transactions.
-fn run_some(client: &mut Client, random: &mut StdRng, count: usize) {
+pub(crate) fn run_some(client: &mut Client, random: &mut StdRng, count: usize) {
     for _ in 0..count {
         let size = if random.random_ratio(1, 8) { 5 } else { 1 };
         let lines: Vec<String> = (0..size).map(|_| command(random)).collect();

@@ -74,7 +74,7 @@ fn set(
         out.integer(0);
         return Ok(());
     }
-    if at <= m.now_ms() {
+    if m.has_passed(at) {
         m.delete_as_command(&key);
     } else {
         set_deadline(m, &key, place, Some(at))?;

@@ -150,10 +150,10 @@ fn take_socket(call: &mut Call<'_>) -> std::io::Result<TcpStream> {
 }
 
 pub(super) fn role(call: &mut Call<'_>) {
-    let link = call.shard.group.as_ref().and_then(|group| group.link.as_ref());
-    let Some(link) = link else {
+    let view = call.shard.view();
+    let Some(link) = view.link else {
         let position = call.shard.durable;
-        let followers = call.shard.view().followers;
+        let followers = view.followers;
         call.reply.array(3);
         call.reply.bulk(b"master");
         call.reply.integer(position as i64);
@@ -167,8 +167,8 @@ pub(super) fn role(call: &mut Call<'_>) {
         }
         return;
     };
-    let (host, port) = split(&link.plan.address);
-    let state = match (link.is_up(), link.copy_percent()) {
+    let (host, port) = split(&link.address);
+    let state = match (link.up, link.copy_percent) {
         (false, _) => "connect",
         (true, 100) => "connected",
         (true, _) => "sync",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use orrery_operand::v1::{Follower, Link as LinkState, Role as ReportedRole};
 
 use super::{Bar, Role};
+use crate::adopt::Adoption;
 use crate::metrics::{Readiness, View};
 use crate::replication::link::Link;
 use crate::replication::peers::Peer;
@@ -25,6 +26,20 @@ fn stranger(replica: &Replica) -> Follower {
 /// A replica that has executed all but this much has everything but the tail.
 const NEAR_BYTES: u64 = 1 << 20;
 
+/// Reads are served once the first image is here, and go on when the source does not.
+fn of_adoption(adoption: &Adoption) -> Readiness {
+    let (trouble, link) = (adoption.trouble(), adoption.link());
+    let is_complete = adoption.is_complete();
+    if !trouble.is_empty() {
+        return Readiness::new(is_complete, "AdoptionFailing", trouble);
+    }
+    if is_complete {
+        return Readiness::new(true, "", String::new());
+    }
+    let message = format!("{} % of the keys of {} were read", link.copy_percent, link.address);
+    Readiness::new(false, "Adopting", message)
+}
+
 impl Shard {
     /// What `Report` says about role, epochs and links.
     pub(crate) fn view(&self) -> View {
@@ -33,13 +48,18 @@ impl Shard {
         let Some(group) = &self.group else {
             let (epoch, fenced_below) = (self.log.epoch(), self.log.fenced_below());
             let is_fenced = epoch < fenced_below;
-            let role = if is_fenced { ReportedRole::Fenced } else { ReportedRole::Primary };
+            let role = match &self.adoption {
+                Some(_) => ReportedRole::Follower,
+                None if is_fenced => ReportedRole::Fenced,
+                None => ReportedRole::Primary,
+            };
             return View {
                 role: role.into(),
                 epoch,
                 durable_epoch,
                 known_epoch: epoch.max(fenced_below),
                 followers: self.replicas.list().iter().map(|replica| stranger(replica)).collect(),
+                link: self.adoption.as_ref().map(|adoption| adoption.link()),
                 ..View::default()
             };
         };
@@ -105,6 +125,9 @@ impl Shard {
                 let message = "finishing what was accepted".to_owned();
                 return Readiness::new(false, "Draining", message);
             }
+        }
+        if let Some(adoption) = &self.adoption {
+            return of_adoption(adoption);
         }
         let Some(group) = &self.group else { return Readiness::new(true, "", String::new()) };
         let is_ready = !matches!(self.bar, Bar::Standby | Bar::Copying | Bar::Fenced);
