@@ -95,6 +95,7 @@ pub struct Stats {
 
 /// All databases of one shard.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about how commands run")]
 pub struct Machine {
     databases: Vec<Database>,
     building: Building,

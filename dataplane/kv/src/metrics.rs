@@ -140,7 +140,7 @@ impl Shared {
         ]
     }
 
-    fn gauges(&self) -> [(&'static str, &'static str, &Figure); 15] {
+    fn gauges(&self) -> [(&'static str, &'static str, &Figure); 16] {
         [
             ("writable", "1 while writes are accepted", &self.writable),
             (
@@ -164,6 +164,11 @@ impl Shared {
             ("followers_in_sync", "Followers that have caught up", &self.followers_in_sync),
             ("link_up", "1 while the link to the primary is up", &self.link_up),
             ("lag_records", "Records of the primary not on disk here", &self.lag_records),
+            (
+                "source_lag_bytes",
+                "Bytes of a Redis that is taken over not on disk here",
+                &self.source_lag_bytes,
+            ),
             (
                 "discarded_records",
                 "Records put aside because the primary does not have them",

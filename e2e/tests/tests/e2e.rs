@@ -1,5 +1,7 @@
 //! The product as a user meets it: real binaries, real clients, real disks, a real API server.
 
+#[path = "e2e/adopt.rs"]
+mod adopt;
 #[path = "e2e/at_rest.rs"]
 mod at_rest;
 #[path = "e2e/charts.rs"]

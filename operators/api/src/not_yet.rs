@@ -33,7 +33,11 @@ pub const NOT_YET: &[NotYet] = &[
     cluster("spec.resp.tls", "any with followers", "use TLS without followers"),
     cluster("spec.resp.clusterMode", "Slots", "use Off"),
     cluster("spec.memcached.mode", "On", "use the Redis protocol"),
-    cluster("spec.adoptFrom", "any", "copy the keys with DUMP and RESTORE of your client"),
+    cluster(
+        "spec.adoptFrom",
+        "together with followers",
+        "take over without followers, then add them",
+    ),
     cluster("spec.deletionPolicy", "Snapshot", "use Retain and copy the volume"),
     namespace("spec.match.user", "any", "match by prefix or database"),
     namespace("spec.class", "Config, Flag", "use Store, which is as durable"),

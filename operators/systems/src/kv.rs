@@ -36,7 +36,8 @@ impl System for Kv {
         let resp = &object.spec.resp;
         let auth = resp.auth.iter().map(|auth| &auth.secret_ref);
         let tls = resp.tls.iter().map(|tls| &tls.secret_ref);
-        auth.chain(tls).map(|secret| Reference::Secret(secret.name.clone())).collect()
+        let adopt = object.spec.adopt_from.iter().map(|adopt| &adopt.secret_ref);
+        auth.chain(tls).chain(adopt).map(|secret| Reference::Secret(secret.name.clone())).collect()
     }
 
     fn mode(object: &KVCluster) -> Mode {

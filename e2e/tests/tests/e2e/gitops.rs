@@ -52,7 +52,7 @@ async fn argo_kstatus_and_flux_understand_every_state() {
     let verdicts = ["Healthy", "Current", "Current"];
     seen.push(Seen { state: "ready", object: get(&stage, "kvcluster/a").await, verdicts });
 
-    stage.apply(&cluster("wrong", "{adoptFrom: {secretRef: {name: x}}}")).await;
+    stage.apply(&cluster("wrong", "{defaultClass: Config}")).await;
     let stalled = "-o=jsonpath={.status.conditions[?(@.type==\"Stalled\")].status}";
     stage.until(&["get", "kvcluster/wrong", stalled], |text| text == "True").await;
     let verdicts = ["Degraded", "Failed", "Failed"];

@@ -114,7 +114,9 @@ pub struct KVClusterSpec {
     pub synchronous_followers: i32,
     /// What happens when the primary of a cluster with followers is lost.
     pub failover: Failover,
-    /// A Redis to take over: the service becomes its replica and is promoted on request.
+    /// A Redis to take over: the service follows it and refuses writes of its own clients. Once
+    /// `status.adopt` says Following with a lag of 0 and nothing writes to that Redis any more, remove
+    /// this field: the service goes on alone. All keys that were in the service before are replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopt_from: Option<Adopt>,
     /// Fields every engine has.
@@ -326,7 +328,8 @@ pub enum FailoverPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Adopt {
-    /// Secret with the keys `address`, `username` and `password` of the Redis to follow.
+    /// Secret with the key `address` (`host:port`) of the Redis to follow, and where it asks for them
+    /// `username` and `password`.
     pub secret_ref: LocalRef,
 }
 
@@ -447,7 +450,7 @@ pub struct FailoverRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AdoptState {
-    /// What is under way.
+    /// Copying, Following, Failing (the condition Degraded says why) or Disconnected.
     #[schemars(length(max = 63))]
     pub state: String,
     /// How far behind the service is, rounded up to a power of two bytes.

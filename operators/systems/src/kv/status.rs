@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use orrery_api::CommonStatus;
 use orrery_api::kv::{
-    Endpoint, FailoverRecord, FollowerState, JournalBackend, KVCluster, KVClusterStatus, Shard,
+    AdoptState, Endpoint, FailoverRecord, FollowerState, JournalBackend, KVCluster,
+    KVClusterStatus, Shard,
 };
 use orrery_runtime::Observation;
 use orrery_runtime::observation::{FollowerView, Report, Role};
@@ -36,7 +37,7 @@ pub fn summary(
         primary: primary(seen, stored),
         followers: followers(seen),
         last_failover: last_failover(seen, stored),
-        adopt: None,
+        adopt: object.spec.adopt_from.as_ref().and_then(|_| adopt(seen, stored)),
     }
 }
 
@@ -90,6 +91,30 @@ fn last_failover(seen: &Observation, stored: Option<&KVClusterStatus>) -> Option
         record.lost_records = Some(report.figures.get(DISCARDED).copied().unwrap_or(0));
     }
     Some(record)
+}
+
+/// The figure of a process that takes a Redis over.
+const SOURCE_LAG: &str = "source_lag_bytes";
+/// Why such a process does not go on.
+const ADOPTION_FAILING: &str = "AdoptionFailing";
+
+/// How far a take-over is; kept while nothing was seen. Lag is rounded up to a power of two, or it
+/// would move all the time.
+fn adopt(seen: &Observation, stored: Option<&KVClusterStatus>) -> Option<AdoptState> {
+    let Some((_, report)) = seen.reports().next() else {
+        return stored.and_then(|status| status.adopt.clone());
+    };
+    let link = report.link.as_ref();
+    let state = match link {
+        _ if report.reason == ADOPTION_FAILING => "Failing",
+        Some(link) if link.copy_percent < 100 => "Copying",
+        Some(link) if link.up => "Following",
+        _ => "Disconnected",
+    };
+    let lag = report.figures.get(SOURCE_LAG).copied().unwrap_or(0).max(0) as u64;
+    let lag = if lag == 0 { 0 } else { lag.checked_next_power_of_two().unwrap_or(lag) };
+    let lag_bytes = (state == "Following").then(|| i64::try_from(lag).unwrap_or(i64::MAX));
+    Some(AdoptState { state: state.to_owned(), lag_bytes })
 }
 
 fn endpoints(object: &KVCluster) -> Vec<Endpoint> {
@@ -188,6 +213,31 @@ mod tests {
         let seen = seen(vec![Some(report(1, "memory"))]);
         let status = summary(&object(), None, CommonStatus::default(), &seen);
         assert_eq!(status.durability.as_deref(), Some("memory"));
+    }
+
+    #[test]
+    fn a_take_over_says_how_far_it_is_and_only_while_it_is_asked_for() {
+        let of = |reason: &str, up: bool, copy_percent: u32, lag: i64| {
+            let link = v1::Link { up, copy_percent, ..v1::Link::default() };
+            let figures = [(SOURCE_LAG.to_owned(), lag)].into();
+            let report =
+                Report { link: Some(link), reason: reason.into(), figures, ..Report::default() };
+            let mut object = object();
+            object.spec.adopt_from = Some(orrery_api::kv::Adopt {
+                secret_ref: orrery_api::spec::LocalRef { name: "old".into() },
+            });
+            let seen = seen(vec![Some(report)]);
+            let state = summary(&object, None, CommonStatus::default(), &seen).adopt;
+            object.spec.adopt_from = None;
+            assert_eq!(summary(&object, None, CommonStatus::default(), &seen).adopt, None);
+            state.map(|state| (state.state, state.lag_bytes))
+        };
+        let is = |state: &str, lag| Some((state.to_owned(), lag));
+        assert_eq!(of("Adopting", true, 40, 9), is("Copying", None));
+        assert_eq!(of("", true, 100, 0), is("Following", Some(0)));
+        assert_eq!(of("", true, 100, 1000), is("Following", Some(1024)));
+        assert_eq!(of("", false, 100, 0), is("Disconnected", None));
+        assert_eq!(of(ADOPTION_FAILING, true, 100, 0), is("Failing", None));
     }
 
     #[test]

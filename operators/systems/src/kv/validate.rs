@@ -3,6 +3,7 @@
 //! Must not: let anything through that `build` does not carry out. What is part of the API and not
 //! done yet is refused by name; `orrery_api::not_yet` lists the same fields for the documentation.
 
+mod adopt;
 mod memory;
 mod not_yet;
 mod tls;
@@ -36,6 +37,8 @@ pub struct Validated {
     pub(crate) config: KvConfig,
     /// Whether a primary was chosen before.
     pub(crate) had_primary: bool,
+    /// Port of the Redis that is taken over.
+    pub(crate) adopt_port: Option<u16>,
     /// The user's changes to the pods.
     pub(crate) pod_template: Option<PodTemplateSpec>,
 }
@@ -83,10 +86,12 @@ pub fn validate(
     memory::check_amounts(&spec.engine.resources)?;
     check_password(spec, inputs)?;
     tls::check(spec, inputs)?;
+    let adopt_port = adopt::port(spec, inputs)?;
     let validated = Validated {
         config: config(object, memory::limit_bytes(spec)?),
         had_primary: object.status.as_ref().is_some_and(|status| status.primary.is_some()),
         pod_template: pod_template::parse(spec.engine.pod_template.as_ref())?,
+        adopt_port,
         spec: spec.clone(),
     };
     check_pod(object, &validated, carrier)?;

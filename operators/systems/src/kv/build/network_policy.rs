@@ -6,7 +6,8 @@
 //! | management | pods of the operator, in whatever namespace they run; a token is needed as well |
 //! | http | pods of all namespaces: metrics show figures, never keys or values |
 //!
-//! Nothing goes out but from follower to primary: a cluster with a local journal needs no one. The node's own probes are not
+//! Nothing goes out but from follower to primary, and to a Redis that is taken over and the name
+//! service it is found by: a cluster with a local journal needs no one. The node's own probes are not
 //! subject to policies.
 
 use std::collections::BTreeMap;
@@ -43,8 +44,36 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> NetworkPolicy
             }),
             policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
             ingress: Some(ingress),
-            egress: (validated.spec.followers > 0).then(|| vec![to_the_others(identity)]),
+            egress: egress(validated, identity),
         }),
+    }
+}
+
+fn egress(validated: &Validated, identity: &Identity) -> Option<Vec<NetworkPolicyEgressRule>> {
+    let others = (validated.spec.followers > 0).then(|| to_the_others(identity));
+    let source = validated.adopt_port.into_iter().flat_map(|port| [to_source(port), to_names()]);
+    let rules: Vec<_> = others.into_iter().chain(source).collect();
+    (!rules.is_empty()).then_some(rules)
+}
+
+/// The Redis that is taken over may be anywhere; its port is known.
+fn to_source(port: u16) -> NetworkPolicyEgressRule {
+    NetworkPolicyEgressRule { ports: Some(vec![numbered(port, "TCP")]), to: None }
+}
+
+/// Its name is looked up.
+fn to_names() -> NetworkPolicyEgressRule {
+    NetworkPolicyEgressRule {
+        ports: Some(vec![numbered(53, "UDP"), numbered(53, "TCP")]),
+        to: None,
+    }
+}
+
+fn numbered(port: u16, protocol: &str) -> NetworkPolicyPort {
+    NetworkPolicyPort {
+        port: Some(IntOrString::Int(i32::from(port))),
+        protocol: Some(protocol.to_owned()),
+        ..NetworkPolicyPort::default()
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn check(spec: &KVClusterSpec) -> Result<(), Refusal> {
         ("spec.resp.tls", spec.resp.tls.is_some() && spec.followers > 0),
         ("spec.resp.clusterMode", spec.resp.cluster_mode != ClusterMode::Off),
         ("spec.memcached.mode", spec.memcached.mode != MemcachedMode::Off),
-        ("spec.adoptFrom", spec.adopt_from.is_some()),
+        ("spec.adoptFrom", spec.adopt_from.is_some() && spec.followers > 0),
         ("spec.deletionPolicy", engine.deletion_policy == DeletionPolicy::Snapshot),
     ];
     refuse("KVCluster", &asked)

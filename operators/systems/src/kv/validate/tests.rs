@@ -50,7 +50,7 @@ fn not_yet_specs() -> Vec<(&'static str, Value)> {
         ("spec.resp.tls", json!({"followers": 1, "resp": {"tls": {"secretRef": {"name": "a"}}}})),
         ("spec.resp.clusterMode", json!({"resp": {"clusterMode": "Slots"}})),
         ("spec.memcached.mode", json!({"memcached": {"mode": "On"}})),
-        ("spec.adoptFrom", json!({"adoptFrom": {"secretRef": {"name": "a"}}})),
+        ("spec.adoptFrom", json!({"followers": 1, "adoptFrom": {"secretRef": {"name": "a"}}})),
         ("spec.deletionPolicy", json!({"deletionPolicy": "Snapshot"})),
     ]
 }
@@ -226,6 +226,24 @@ fn a_certificate_must_exist_with_its_key_and_look_like_one() {
 }
 
 #[test]
+fn a_redis_to_take_over_must_have_an_address() {
+    let spec = json!({"adoptFrom": {"secretRef": {"name": "old"}}});
+    let with = |address: Option<&str>| {
+        let content = address.map(|text| ("address".to_owned(), text.as_bytes().to_vec()));
+        let secrets = [("old".to_owned(), Redacted::new(content.into_iter().collect()))];
+        let inputs = Referenced { secrets: secrets.into(), ..Referenced::default() };
+        validate(&object("default", spec.clone()), &inputs, Carrier::Cluster)
+    };
+    assert_eq!(with(Some("redis.old.svc:6380\n")).unwrap().adopt_port, Some(6380));
+    for wrong in [None, Some(""), Some("redis"), Some("redis:0"), Some(":6379"), Some("a:b")] {
+        let refusal = with(wrong).expect_err("it is refused");
+        assert_eq!(refusal.field.as_deref(), Some("spec.adoptFrom.secretRef"), "{wrong:?}");
+        assert_eq!(refusal.reason, Reason::InvalidSpec);
+    }
+    assert_eq!(check(spec.clone()).unwrap_err().reason, Reason::RefNotFound);
+}
+
+#[test]
 fn only_the_secrets_that_are_used_are_looked_up() {
     let spec = json!({
         "resp": {"auth": {"secretRef": {"name": "mine"}}, "tls": {"secretRef": {"name": "tls"}}},
@@ -233,7 +251,7 @@ fn only_the_secrets_that_are_used_are_looked_up() {
     });
     let references = Kv::references(&object("default", spec));
     let secret = |name: &str| orrery_runtime::Reference::Secret(name.into());
-    assert_eq!(references, [secret("mine"), secret("tls")]);
+    assert_eq!(references, [secret("mine"), secret("tls"), secret("old")]);
 }
 
 #[test]

@@ -50,10 +50,13 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Container {
 fn arguments(validated: &Validated) -> Vec<String> {
     let config = format!("{}/{}", volumes::CONFIG_FOLDER, config_map::FILE);
     let tls = validated.spec.resp.tls.iter().flat_map(|_| ["--tls", volumes::TLS_FOLDER]);
+    let adopt = validated.spec.adopt_from.iter();
+    let adopt = adopt.flat_map(|_| ["--adopt", volumes::ADOPT_FOLDER]);
     ["serve", SYSTEM, "--config", &config, "--data", volumes::DATA_FOLDER, "--secrets"]
         .into_iter()
         .chain([volumes::SECRETS_FOLDER])
         .chain(tls)
+        .chain(adopt)
         .map(str::to_owned)
         .collect()
 }

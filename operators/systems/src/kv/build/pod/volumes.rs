@@ -15,6 +15,7 @@ pub(crate) const DATA: &str = "data";
 const CONFIG: &str = "config";
 const SECRETS: &str = "secrets";
 const TLS: &str = "tls";
+const ADOPT: &str = "adopt";
 
 /// Folder of the configuration file.
 pub(super) const CONFIG_FOLDER: &str = "/etc/orrery";
@@ -22,6 +23,8 @@ pub(super) const CONFIG_FOLDER: &str = "/etc/orrery";
 pub(super) const SECRETS_FOLDER: &str = "/run/orrery/secrets";
 /// Folder of the certificate of the listener.
 pub(super) const TLS_FOLDER: &str = "/run/orrery/tls";
+/// Folder of the Redis to take over.
+pub(super) const ADOPT_FOLDER: &str = "/run/orrery/adopt";
 /// Folder of journal and snapshots.
 pub(super) const DATA_FOLDER: &str = "/data";
 
@@ -47,7 +50,13 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Volume> {
         }),
         ..Volume::default()
     });
-    [config, secrets(validated, identity)].into_iter().chain(tls).collect()
+    // Read at every attempt to connect, so a new password needs no restart.
+    let adopt = validated.spec.adopt_from.iter().map(|adopt| Volume {
+        name: ADOPT.to_owned(),
+        secret: Some(whole(adopt.secret_ref.name.clone())),
+        ..Volume::default()
+    });
+    [config, secrets(validated, identity)].into_iter().chain(tls).chain(adopt).collect()
 }
 
 fn certificate_items(clients: ClientCertificates) -> Vec<KeyToPath> {
@@ -117,6 +126,9 @@ pub(super) fn mounts(validated: &Validated) -> Vec<VolumeMount> {
     ];
     if validated.spec.resp.tls.is_some() {
         mounts.push(mount(TLS, TLS_FOLDER, true));
+    }
+    if validated.spec.adopt_from.is_some() {
+        mounts.push(mount(ADOPT, ADOPT_FOLDER, true));
     }
     mounts
 }
