@@ -1,0 +1,180 @@
+//! Whole objects below one address.
+
+use std::fmt;
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+
+use crate::{Address, BlobError, DEADLINE, LISTED_MAX, OBJECT_BYTES_MAX, s3};
+
+/// One object of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name below the address of the store.
+    pub name: String,
+    pub bytes: u64,
+}
+
+/// How [`Store::put_new`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    Created,
+    /// An object of this name is there already, and was left as it is.
+    Exists,
+}
+
+/// Objects below one address. Clones are the same store.
+#[derive(Clone)]
+pub struct Store {
+    objects: Arc<dyn ObjectStore>,
+    prefix: Path,
+    address: String,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens an address. A folder must be there: one that is missing is mostly a volume that is not
+    /// mounted. `secret`: the folder of the mounted Secret, which a bucket needs.
+    pub fn open(address: &Address, secret: Option<&FilePath>) -> Result<Self, BlobError> {
+        let text = address.to_string();
+        match address {
+            Address::Folder(folder) => {
+                if !folder.is_dir() {
+                    return Err(BlobError::NotFound { name: text });
+                }
+                Self::folder(folder, text)
+            }
+            Address::Bucket { bucket, prefix } => {
+                let objects = Arc::new(s3::open(&text, bucket, secret)?);
+                Ok(Self { objects, prefix: Path::from(prefix.as_str()), address: text })
+            }
+        }
+    }
+
+    /// As [`open`](Self::open), and makes the folder if its parents are there or can be made.
+    pub fn create(address: &Address, secret: Option<&FilePath>) -> Result<Self, BlobError> {
+        if let Address::Folder(folder) = address {
+            std::fs::create_dir_all(folder).map_err(|source| BlobError::Unusable {
+                address: address.to_string(),
+                source: Box::new(source),
+            })?;
+        }
+        Self::open(address, secret)
+    }
+
+    /// A store that lives as long as its last clone, for tests of what is built on stores.
+    pub fn memory() -> Self {
+        let objects = Arc::new(InMemory::new());
+        Self { objects, prefix: Path::default(), address: "memory://".to_owned() }
+    }
+
+    fn folder(folder: &FilePath, address: String) -> Result<Self, BlobError> {
+        let opened = LocalFileSystem::new_with_prefix(folder);
+        let unusable =
+            |source| BlobError::Unusable { address: address.clone(), source: Box::new(source) };
+        let objects = Arc::new(opened.map_err(unusable)?.with_fsync(true));
+        Ok(Self { objects, prefix: Path::default(), address })
+    }
+
+    /// The address, as it was given.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn path(&self, name: &str) -> Path {
+        let parts = name.split('/').filter(|part| !part.is_empty());
+        self.prefix.parts().chain(parts.map(Into::into)).collect()
+    }
+
+    /// Puts an object, in place of one of the same name if there is one.
+    pub async fn put(&self, name: &str, content: Bytes) -> Result<(), BlobError> {
+        self.write(name, content, PutMode::Overwrite).await
+    }
+
+    /// Puts an object unless there is one of this name. After an error it may be there: a caller
+    /// asks again, and compares if it then [`Put::Exists`].
+    pub async fn put_new(&self, name: &str, content: Bytes) -> Result<Put, BlobError> {
+        match self.write(name, content, PutMode::Create).await {
+            Ok(()) => Ok(Put::Created),
+            Err(BlobError::Exists { .. }) => Ok(Put::Exists),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn write(&self, name: &str, content: Bytes, mode: PutMode) -> Result<(), BlobError> {
+        check_size(name, content.len() as u64)?;
+        let path = self.path(name);
+        let options = PutOptions { mode, ..PutOptions::default() };
+        let put = self.objects.put_opts(&path, content.into(), options);
+        within("write", name, put).await.map(|_| ())
+    }
+
+    /// The content of an object.
+    pub async fn get(&self, name: &str) -> Result<Bytes, BlobError> {
+        let path = self.path(name);
+        let found = within("read", name, self.objects.get(&path)).await?;
+        check_size(name, found.meta.size)?;
+        within("read", name, found.bytes()).await
+    }
+
+    /// Objects whose names begin with the folder `folder`, sorted by name.
+    pub async fn list(&self, folder: &str) -> Result<Vec<Entry>, BlobError> {
+        let path = self.path(folder);
+        let skipped = self.prefix.parts().count();
+        let mut found = self.objects.list(Some(&path));
+        let mut entries = vec![];
+        loop {
+            let next = async { found.next().await.transpose() };
+            let Some(object) = within("list", folder, next).await? else { break };
+            if entries.len() == LISTED_MAX {
+                let name = folder.to_owned();
+                return Err(BlobError::TooMany { name, max: LISTED_MAX });
+            }
+            let parts = object.location.parts().skip(skipped);
+            let parts: Vec<String> = parts.map(|part| part.as_ref().to_owned()).collect();
+            entries.push(Entry { name: parts.join("/"), bytes: object.size });
+        }
+        entries.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(entries)
+    }
+
+    /// Removes an object; one that is not there is no error.
+    pub async fn delete(&self, name: &str) -> Result<(), BlobError> {
+        let path = self.path(name);
+        match within("delete", name, self.objects.delete(&path)).await {
+            Err(error) if error.is_not_found() => Ok(()),
+            result => result,
+        }
+    }
+}
+
+fn check_size(name: &str, bytes: u64) -> Result<(), BlobError> {
+    if bytes <= OBJECT_BYTES_MAX {
+        return Ok(());
+    }
+    Err(BlobError::TooLarge { name: name.to_owned(), bytes, max: OBJECT_BYTES_MAX })
+}
+
+async fn within<T>(
+    action: &'static str,
+    name: &str,
+    work: impl Future<Output = object_store::Result<T>>,
+) -> Result<T, BlobError> {
+    match tokio::time::timeout(DEADLINE, work).await {
+        Ok(result) => result.map_err(|cause| BlobError::of(action, name, cause)),
+        Err(_) => {
+            Err(BlobError::Deadline { action, name: name.to_owned(), seconds: DEADLINE.as_secs() })
+        }
+    }
+}
