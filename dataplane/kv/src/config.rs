@@ -10,7 +10,9 @@ use orrery_api::kv::config::{
     UNIX_SOCKET_BYTES_MAX,
 };
 use orrery_api::kv::{Class, JournalBackend, KvConfig};
+use orrery_blob::BlobError;
 
+use crate::archive::config::{ArchiveConfig, RecoveryConfig};
 use crate::namespaces::NotYet;
 
 /// A configuration that can be carried out.
@@ -30,12 +32,16 @@ pub(crate) struct Config {
     pub(crate) unix_socket: Option<PathBuf>,
     /// Allows the harmless part of `DEBUG`, for test suites.
     pub(crate) debug_commands: bool,
+    /// Where the journal is archived.
+    pub(crate) archive: Option<ArchiveConfig>,
+    /// What an empty data folder is filled from.
+    pub(crate) recovery: Option<RecoveryConfig>,
     /// It is one of several and waits to be told its role.
     pub(crate) is_grouped: bool,
 }
 
 /// Refused a configuration file.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     #[error("{field} is {value}, allowed is {low} to {high}")]
     OutOfRange { field: &'static str, value: i64, low: i64, high: i64 },
@@ -43,12 +49,25 @@ pub enum Unusable {
     Journal(&'static str),
     #[error("defaultClass: {0}")]
     Class(#[from] NotYet),
+    #[error("{field}: {source}")]
+    Store { field: &'static str, source: BlobError },
+    #[error("{field} is no http:// or https:// address of a server")]
+    Endpoint { field: &'static str },
+    #[error("recovery has both targetTimeUs and targetPosition: one of them is possible")]
+    TwoTargets,
+    #[error("archive and recovery are not supported yet by processes of a group")]
+    ArchiveOfGroup,
     #[error("unixSocket has {bytes} bytes, at most {UNIX_SOCKET_BYTES_MAX} are possible")]
     SocketPath { bytes: usize },
 }
 
 /// `value` if it is within its bounds.
-fn within(field: &'static str, value: i64, low: i64, high: i64) -> Result<i64, Unusable> {
+pub(crate) fn within(
+    field: &'static str,
+    value: i64,
+    low: i64,
+    high: i64,
+) -> Result<i64, Unusable> {
     if (low..=high).contains(&value) {
         return Ok(value);
     }
@@ -80,7 +99,17 @@ impl TryFrom<KvConfig> for Config {
             }
             _ => {}
         }
+        let is_grouped = file.group.unwrap_or(false);
+        if is_grouped && (file.archive.is_some() || file.recovery.is_some()) {
+            return Err(Unusable::ArchiveOfGroup);
+        }
+        let object = format!("{}/{}", file.object.namespace, file.object.name);
         Ok(Self {
+            archive: file
+                .archive
+                .map(|archive| ArchiveConfig::of(archive, object, snapshot_after as u64))
+                .transpose()?,
+            recovery: file.recovery.map(RecoveryConfig::of).transpose()?,
             databases: databases as u16,
             default_class: NotYet::check(file.default_class)?,
             memory_limit_bytes: memory as u64,
@@ -88,13 +117,15 @@ impl TryFrom<KvConfig> for Config {
             snapshot_after_bytes: snapshot_after as u64,
             unix_socket: unix_socket.map(PathBuf::from),
             debug_commands: file.debug_commands.unwrap_or(false),
-            is_grouped: file.group.unwrap_or(false),
+            is_grouped,
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use orrery_api::kv::config::ArchiveFile;
+
     use super::*;
 
     fn refusal(file: KvConfig) -> String {
@@ -130,5 +161,8 @@ mod tests {
         let kafka = KvConfig { journal: JournalBackend::Kafka, ..base() };
         assert!(refusal(kafka).contains("journal Kafka"));
         assert!(refusal(KvConfig { default_class: Class::Flag, ..base() }).contains("Flag"));
+        let archive = Some(ArchiveFile { to: "file:///archive".into(), ..ArchiveFile::default() });
+        let of_group = KvConfig { group: Some(true), archive, ..base() };
+        assert!(refusal(of_group).contains("of a group"));
     }
 }

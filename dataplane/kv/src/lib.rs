@@ -11,6 +11,7 @@
 //! [`run`] is the whole process.
 
 pub mod adopt;
+mod archive;
 mod command_table;
 pub mod commands;
 mod config;

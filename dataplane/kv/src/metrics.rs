@@ -19,6 +19,9 @@ use prometheus_client::registry::Registry;
 use crate::process;
 use crate::server::stream::tls::Tally;
 
+/// Longest message about the archive: servers answer at length.
+const TROUBLE_CHARACTERS_MAX: usize = 500;
+
 /// One figure.
 #[derive(Debug, Default)]
 pub(crate) struct Figure(AtomicU64);
@@ -56,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) tls: Arc<Tally>,
     declared_hash: Mutex<String>,
     view: Mutex<View>,
+    archive_trouble: Mutex<String>,
     pub(crate) connected_clients: Figure,
     pub(crate) commands: Figure,
     pub(crate) input_bytes: Figure,
@@ -86,6 +90,16 @@ pub(crate) struct Shared {
     pub(crate) lag_records: Figure,
     pub(crate) source_lag_bytes: Figure,
     pub(crate) discarded_records: Figure,
+    /// Everything up to here is in the archive.
+    pub(crate) archived_position: Figure,
+    /// Durable records that are not in the archive.
+    pub(crate) archive_lag_records: Figure,
+    /// Position of the newest snapshot there.
+    pub(crate) archive_snapshot_position: Figure,
+    /// How much of the one that is being put is there; for who waits for it.
+    pub(crate) archive_copy_percent: Figure,
+    /// Where a recovery from an archive ended; 0 when there was none.
+    pub(crate) recovered_position: Figure,
 }
 
 impl Shared {
@@ -109,7 +123,11 @@ impl Shared {
 
     pub(crate) fn set_readiness(&self, readiness: Readiness, declared: &str) {
         let Readiness { ready, reason, message } = readiness;
+        let trouble = self.archive_trouble();
         match (ready, reason.as_str()) {
+            (true, "") if !trouble.is_empty() => {
+                self.health.set_degraded("ArchiveFailing", trouble);
+            }
             (true, "") => self.health.set_ready(),
             (true, reason) => self.health.set_degraded(reason, message),
             (false, reason) => self.health.set_not_ready(reason, message),
@@ -117,6 +135,21 @@ impl Shared {
         let mut hash = self.declared_hash.lock().unwrap_or_else(PoisonError::into_inner);
         if *hash != declared {
             declared.clone_into(&mut hash);
+        }
+    }
+
+    /// Why the archive cannot be written now; empty when it can.
+    pub(crate) fn archive_trouble(&self) -> String {
+        self.archive_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_archive_trouble(&self, trouble: &str) {
+        let end =
+            trouble.char_indices().nth(TROUBLE_CHARACTERS_MAX).map_or(trouble.len(), |at| at.0);
+        let trouble = &trouble[..end];
+        let mut held = self.archive_trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if *held != trouble {
+            trouble.clone_into(&mut held);
         }
     }
 
@@ -140,7 +173,7 @@ impl Shared {
         ]
     }
 
-    fn gauges(&self) -> [(&'static str, &'static str, &Figure); 16] {
+    fn gauges(&self) -> [(&'static str, &'static str, &Figure); 20] {
         [
             ("writable", "1 while writes are accepted", &self.writable),
             (
@@ -162,6 +195,22 @@ impl Shared {
             ),
             ("followers", "Links of followers", &self.followers),
             ("followers_in_sync", "Followers that have caught up", &self.followers_in_sync),
+            ("archived_position", "Last journal position in the archive", &self.archived_position),
+            (
+                "archive_lag_records",
+                "Records on disk that are not in the archive",
+                &self.archive_lag_records,
+            ),
+            (
+                "archive_snapshot_position",
+                "Journal position of the newest snapshot in the archive",
+                &self.archive_snapshot_position,
+            ),
+            (
+                "recovered_position",
+                "Last journal position recovered from an archive; 0 without a recovery",
+                &self.recovered_position,
+            ),
             ("link_up", "1 while the link to the primary is up", &self.link_up),
             ("lag_records", "Records of the primary not on disk here", &self.lag_records),
             (

@@ -19,12 +19,14 @@ use orrery_operand::v1::{
 };
 use tokio::sync::oneshot;
 
+use crate::archive::writer::Wishes;
 use crate::metrics::Shared;
 use crate::persistence::declared::{Declared, DeclaredSet};
+use crate::persistence::snapshots::Target;
 use crate::replication::grants::Members;
 use crate::replication::lease::Moments;
 use crate::server::group::roles::Renewal;
-use crate::server::requests::Request;
+use crate::server::requests::{Hearer, Request};
 
 /// The kind of declared objects this engine takes.
 const KIND: &str = "KVNamespace";
@@ -32,6 +34,12 @@ const KIND: &str = "KVNamespace";
 const DURABLE_POLL: Duration = Duration::from_millis(1);
 /// Longest wait for the disk.
 const DURABLE_WAIT: Duration = Duration::from_secs(10);
+/// The address of the configured archive in calls.
+const ARCHIVE: &str = "archive:";
+/// How often the archive is looked at while a call waits for it.
+const ARCHIVE_POLL: Duration = Duration::from_millis(50);
+/// Longest wait for another snapshot to end.
+const BUSY_WAIT: Duration = Duration::from_mins(1);
 /// Client operations per second that are called full load of one shard.
 const FULL_LOAD_OPERATIONS: u64 = 400_000;
 
@@ -53,6 +61,14 @@ impl Loop {
     }
 }
 
+/// The archive of this process, for calls.
+#[derive(Debug)]
+pub(crate) struct Archiving {
+    /// Where it is, as it was configured.
+    pub(crate) to: String,
+    pub(crate) wishes: Arc<Wishes>,
+}
+
 /// One engine process.
 #[derive(Debug)]
 pub(crate) struct KvOperand {
@@ -62,6 +78,7 @@ pub(crate) struct KvOperand {
     event_loop: Arc<OnceLock<Loop>>,
     /// Of a process in a group.
     moments: Option<Moments>,
+    archive: Option<Archiving>,
 }
 
 impl KvOperand {
@@ -70,8 +87,9 @@ impl KvOperand {
         config_hash: String,
         event_loop: Arc<OnceLock<Loop>>,
         moments: Option<Moments>,
+        archive: Option<Archiving>,
     ) -> Self {
-        Self { shared, config_hash, event_loop, moments }
+        Self { shared, config_hash, event_loop, moments, archive }
     }
 
     async fn ask<T>(
@@ -100,6 +118,49 @@ impl KvOperand {
         tokio::time::timeout(DURABLE_WAIT, wait)
             .await
             .map_err(|_| OperandError::Unknown("the journal did not confirm in time".into()))
+    }
+
+    /// A new snapshot in the archive, with every record up to it.
+    async fn snapshot_into_archive(&self, on: &ProgressSender) -> Result<Finished, OperandError> {
+        let Some(archive) = &self.archive else {
+            return Err(OperandError::Precondition("no archive is configured".into()));
+        };
+        let made = self.snapshot_of_journal(on).await?;
+        if made.position == 0 {
+            return Err(OperandError::Precondition("there is nothing to archive yet".into()));
+        }
+        archive.wishes.want_snapshot(made.position);
+        let shared = &self.shared;
+        while shared.archive_snapshot_position.get() < made.position {
+            let trouble = shared.archive_trouble();
+            if !trouble.is_empty() {
+                return Err(OperandError::Unavailable(format!("failed to archive to {trouble}")));
+            }
+            if on.is_abandoned() {
+                return Err(OperandError::Unavailable("nobody waits any more".into()));
+            }
+            on.step("archiving", 50 + shared.archive_copy_percent.get() / 2, 100);
+            tokio::time::sleep(ARCHIVE_POLL).await;
+        }
+        // A later snapshot may have come first: the way to this position is there all the same.
+        Ok(Finished { location: archive.to.clone(), ..made })
+    }
+
+    /// A snapshot where the journal keeps them. One that runs already is waited for.
+    async fn snapshot_of_journal(&self, on: &ProgressSender) -> Result<Finished, OperandError> {
+        let until = tokio::time::Instant::now() + BUSY_WAIT;
+        loop {
+            let hearer = Hearer::Half(on.clone());
+            let ask = |answer| Request::Snapshot { target: Target::Journal, on: hearer, answer };
+            match self.ask(ask).await {
+                Err(OperandError::Unavailable(_))
+                    if tokio::time::Instant::now() < until && !on.is_abandoned() =>
+                {
+                    tokio::time::sleep(ARCHIVE_POLL).await;
+                }
+                result => return result,
+            }
+        }
     }
 
     fn check_shard(shard: u32) -> Result<(), OperandError> {
@@ -145,6 +206,10 @@ impl Operand for KvOperand {
                 ("snapshot_position", &shared.snapshot_position),
                 ("lag_records", &shared.lag_records),
                 ("source_lag_bytes", &shared.source_lag_bytes),
+                ("archived_position", &shared.archived_position),
+                ("archive_lag_records", &shared.archive_lag_records),
+                ("archive_snapshot_position", &shared.archive_snapshot_position),
+                ("recovered_position", &shared.recovered_position),
                 ("discarded_records", &shared.discarded_records),
             ]
             .into_iter()
@@ -232,8 +297,12 @@ impl Operand for KvOperand {
     }
 
     async fn snapshot(&self, to: String, on: ProgressSender) -> Result<Finished, OperandError> {
-        let folder = folder_of(&to)?;
-        self.ask(|answer| Request::Snapshot { folder, on, answer }).await
+        if to == ARCHIVE {
+            return self.snapshot_into_archive(&on).await;
+        }
+        let target = Target::Folder(folder_of(&to)?);
+        let on = Hearer::Whole(on);
+        self.ask(|answer| Request::Snapshot { target, on, answer }).await
     }
 
     async fn restore(&self, from: String, on: ProgressSender) -> Result<Finished, OperandError> {
@@ -247,6 +316,6 @@ fn folder_of(address: &str) -> Result<PathBuf, OperandError> {
     match address.strip_prefix("file://") {
         Some(path) if path.starts_with('/') => Ok(PathBuf::from(path)),
         Some(_) => Err(OperandError::Invalid(format!("{address} is no absolute path"))),
-        None => Err(OperandError::Unsupported(format!("{address}: only file:// addresses"))),
+        None => Err(OperandError::Unsupported(format!("{address}: only file:// and archive:"))),
     }
 }

@@ -19,10 +19,13 @@ use orrery_kit::{EXIT_POISONED, listen, management};
 use orrery_operand::v1::Role;
 
 use crate::adopt::{self, Adoption};
+use crate::archive;
+use crate::archive::recover::RecoverError;
+use crate::archive::writer::{Archiver, Wishes};
 use crate::config::{Config, Unusable};
 use crate::machine::{Machine, MachineOptions, MemoryPolicy};
 use crate::metrics::{self, Shared, View};
-use crate::operand::{KvOperand, Loop};
+use crate::operand::{Archiving, KvOperand, Loop};
 use crate::persistence::PersistenceError;
 use crate::persistence::log::Log;
 use crate::persistence::recovery::{self, Recovered};
@@ -81,6 +84,8 @@ pub enum ServeError {
     Grants(#[from] GrantsError),
     #[error(transparent)]
     Copy(#[from] CopyError),
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
     #[error("failed to use the data folder {path}: {source}")]
     Folder { path: PathBuf, source: std::io::Error },
     #[error(
@@ -105,8 +110,18 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     let shared = Arc::new(Shared::new(Health::default(), view));
     let event_loop = Arc::new(OnceLock::new());
     let moments = membership.as_ref().map(|membership| membership.moments);
-    let operand =
-        KvOperand::new(Arc::clone(&shared), loaded.hash, Arc::clone(&event_loop), moments);
+    let wishes = Arc::new(Wishes::default());
+    let archiving = config
+        .archive
+        .as_ref()
+        .map(|archive| Archiving { to: archive.to.to_string(), wishes: Arc::clone(&wishes) });
+    let operand = KvOperand::new(
+        Arc::clone(&shared),
+        loaded.hash,
+        Arc::clone(&event_loop),
+        moments,
+        archiving,
+    );
     let _management = management::start(
         management::Options {
             management: listen::address("management", SocketAddr::from(([127, 0, 0, 1], 9400)))?,
@@ -125,7 +140,22 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     if args.adopt.is_some() && config.is_grouped {
         return Err(ServeError::AdoptInGroup);
     }
+    if let Some(from) = &config.recovery {
+        archive::recover::recover(from, &args.data, &shared)?;
+        shared.health.set_not_ready("Recovering", "reading the journal");
+    }
     let mut recovered = recover(&config, args)?;
+    let mut archiver = match config.archive.clone() {
+        Some(to) => Some(Archiver::start(
+            to,
+            &args.data,
+            &recovered.1.journal,
+            Arc::clone(&shared),
+            wishes,
+            Arc::clone(&event_loop),
+        )?),
+        None => None,
+    };
 
     let listeners = listeners(&config, args, &shared)?;
     let settings = settings(&config, args, password.as_ref(), &listeners);
@@ -158,7 +188,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
                 _ = to_loop.ask(Request::Shutdown);
             })?);
         }
-        let left = match serve(shard, &shared)? {
+        let left = match serve(shard, &shared, &mut archiver)? {
             Served::Over(code) => return Ok(code),
             Served::Again(left) => left,
         };
@@ -247,7 +277,11 @@ enum Served {
 }
 
 /// Runs the shard's thread to its end.
-fn serve(shard: Shard, shared: &Shared) -> Result<Served, ServeError> {
+fn serve(
+    shard: Shard,
+    shared: &Shared,
+    archiver: &mut Option<Archiver>,
+) -> Result<Served, ServeError> {
     let thread =
         thread::Builder::new().name("shard-0".into()).spawn(move || shard.serve_until_end())?;
     let Ok(left) = thread.join() else {
@@ -256,6 +290,9 @@ fn serve(shard: Shard, shared: &Shared) -> Result<Served, ServeError> {
     };
     if left.group.as_ref().is_some_and(|group| group.has_copy) {
         return Ok(Served::Again(Box::new(left)));
+    }
+    if let Some(archiver) = archiver.take() {
+        archiver.finish(left.log.appended());
     }
     Ok(Served::Over(end(left.log, shared)))
 }

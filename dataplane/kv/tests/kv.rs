@@ -2,6 +2,8 @@
 
 #[path = "kv/adopt.rs"]
 mod adopt;
+#[path = "kv/archive.rs"]
+mod archive;
 #[path = "kv/backlog.rs"]
 mod backlog;
 #[path = "kv/crash.rs"]

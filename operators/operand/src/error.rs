@@ -2,8 +2,8 @@
 
 use tonic::{Code, Status};
 
-/// Refusal or failure of a management call. `Fenced`, `Invalid` and `Unsupported` are final for
-/// the same request; `Unavailable` and `Unknown` may be tried again.
+/// Refusal or failure of a management call. `Fenced`, `Invalid`, `Precondition` and `Unsupported` are
+/// final for the same request to a process as it is configured; `Unavailable` and `Unknown` may be tried again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OperandError {
     /// A higher or equal epoch is already known.
@@ -15,6 +15,9 @@ pub enum OperandError {
     /// The request makes no sense; it will never be carried out as it is.
     #[error("{0}")]
     Invalid(String),
+    /// The process is not set up for it, such as a snapshot into an archive that it does not have.
+    #[error("{0}")]
+    Precondition(String),
     /// This system or version does not do that.
     #[error("not supported: {0}")]
     Unsupported(String),
@@ -42,6 +45,7 @@ impl From<OperandError> for Status {
                 status
             }
             OperandError::Invalid(_) => Status::invalid_argument(message),
+            OperandError::Precondition(_) => Status::failed_precondition(message),
             OperandError::Unsupported(what) => Status::unimplemented(what),
             OperandError::Unavailable(_) => Status::unavailable(message),
             OperandError::Unauthenticated => Status::unauthenticated(message),
@@ -56,7 +60,7 @@ impl From<Status> for OperandError {
         match status.code() {
             Code::FailedPrecondition => match holder(&status) {
                 Some(holder) => Self::Fenced { holder },
-                None => Self::Invalid(message),
+                None => Self::Precondition(message),
             },
             Code::InvalidArgument | Code::NotFound | Code::OutOfRange | Code::AlreadyExists => {
                 Self::Invalid(message)
@@ -82,6 +86,7 @@ mod tests {
         for error in [
             OperandError::Fenced { holder: 7 },
             OperandError::Invalid("no such shard".into()),
+            OperandError::Precondition("no archive is configured".into()),
             OperandError::Unsupported("Restore".into()),
             OperandError::Unavailable("draining".into()),
             OperandError::Unauthenticated,

@@ -22,6 +22,29 @@ use crate::persistence::snapshots::{Event, Target};
 pub(crate) const QUEUE: usize = 64;
 const DRAIN_SECONDS: u32 = 30;
 
+/// Who hears how far a snapshot is.
+#[derive(Debug)]
+pub(crate) enum Hearer {
+    Nobody,
+    /// To whom it is all of the work.
+    Whole(ProgressSender),
+    /// To whom it is the first half.
+    Half(ProgressSender),
+}
+
+impl Hearer {
+    fn step(&self, done: u64, total: u64) {
+        match self {
+            Self::Nobody => {}
+            Self::Whole(on) => on.step("writing keys", done, total),
+            Self::Half(on) => {
+                let percent = (done * 100).checked_div(total).unwrap_or(100).min(100);
+                on.step("writing keys", percent / 2, 100);
+            }
+        }
+    }
+}
+
 type Answer<T> = oneshot::Sender<Result<T, OperandError>>;
 
 /// One request.
@@ -53,8 +76,8 @@ pub(crate) enum Request {
         answer: Answer<Finished>,
     },
     Snapshot {
-        folder: PathBuf,
-        on: ProgressSender,
+        target: Target,
+        on: Hearer,
         answer: Answer<Finished>,
     },
     Restore {
@@ -101,7 +124,7 @@ impl Shard {
                         ..Finished::default()
                     }));
                 }
-                Request::Snapshot { folder, on, answer } => self.snapshot_to(folder, on, answer),
+                Request::Snapshot { target, on, answer } => self.snapshot_to(target, on, answer),
                 Request::Restore { folder, on, answer } => {
                     _ = answer.send(self.restore_from(&folder, &on));
                 }
@@ -241,15 +264,15 @@ impl Shard {
         Granted { epoch, durable: self.log.durable(), wait_for: self.log.appended() }
     }
 
-    fn snapshot_to(&mut self, folder: PathBuf, on: ProgressSender, answer: Answer<Finished>) {
-        let started = self.begin_snapshot_to(Target::Folder(folder));
+    fn snapshot_to(&mut self, target: Target, on: Hearer, answer: Answer<Finished>) {
+        let started = self.begin_snapshot_to(target);
         if let Err(error) = started {
             _ = answer.send(Err(OperandError::Unavailable(error.to_string())));
             return;
         }
         let answer = std::sync::Mutex::new(Some(answer));
         self.snapshots.watch(Box::new(move |event| match event {
-            Event::Progress { done, total } => on.step("writing keys", done, total),
+            Event::Progress { done, total } => on.step(done, total),
             Event::Done(result) => {
                 let taken = answer.lock().ok().and_then(|mut answer| answer.take());
                 let result = result.map_err(OperandError::Unavailable).map(|done| Finished {

@@ -64,6 +64,8 @@ fn spawn(folder: &tempfile::TempDir, port: u16, management: u16) -> Child {
         .env(CONFIG, folder.path().join("kv.yaml"))
         .env("ORRERY_LISTEN_RESP", format!("127.0.0.1:{port}"))
         .env("ORRERY_POD", format!("pod-{port}"))
+        .env("ORRERY_ARCHIVE_SECRET", folder.path().join("archive-secret"))
+        .env("ORRERY_RECOVERY_SECRET", folder.path().join("recovery-secret"))
         .env("ORRERY_LISTEN_HTTP", "127.0.0.1:0")
         .env("ORRERY_LISTEN_MANAGEMENT", format!("127.0.0.1:{management}"))
         .stdout(Stdio::null())

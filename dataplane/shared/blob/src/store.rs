@@ -11,7 +11,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
-use crate::{Address, BlobError, DEADLINE, LISTED_MAX, OBJECT_BYTES_MAX, s3};
+use crate::{Access, Address, BlobError, LISTED_MAX, OBJECT_BYTES_MAX, deadline, s3};
 
 /// One object of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +45,8 @@ impl fmt::Debug for Store {
 
 impl Store {
     /// Opens an address. A folder must be there: one that is missing is mostly a volume that is not
-    /// mounted. `secret`: the folder of the mounted Secret, which a bucket needs.
-    pub fn open(address: &Address, secret: Option<&FilePath>) -> Result<Self, BlobError> {
+    /// mounted. A bucket is not asked for anything yet.
+    pub fn open(address: &Address, access: &Access) -> Result<Self, BlobError> {
         let text = address.to_string();
         match address {
             Address::Folder(folder) => {
@@ -56,21 +56,21 @@ impl Store {
                 Self::folder(folder, text)
             }
             Address::Bucket { bucket, prefix } => {
-                let objects = Arc::new(s3::open(&text, bucket, secret)?);
+                let objects = Arc::new(s3::open(&text, bucket, access)?);
                 Ok(Self { objects, prefix: Path::from(prefix.as_str()), address: text })
             }
         }
     }
 
     /// As [`open`](Self::open), and makes the folder if its parents are there or can be made.
-    pub fn create(address: &Address, secret: Option<&FilePath>) -> Result<Self, BlobError> {
+    pub fn create(address: &Address, access: &Access) -> Result<Self, BlobError> {
         if let Address::Folder(folder) = address {
             std::fs::create_dir_all(folder).map_err(|source| BlobError::Unusable {
                 address: address.to_string(),
                 source: Box::new(source),
             })?;
         }
-        Self::open(address, secret)
+        Self::open(address, access)
     }
 
     /// A store that lives as long as its last clone, for tests of what is built on stores.
@@ -116,43 +116,59 @@ impl Store {
         check_size(name, content.len() as u64)?;
         let path = self.path(name);
         let options = PutOptions { mode, ..PutOptions::default() };
+        let bytes = content.len() as u64;
         let put = self.objects.put_opts(&path, content.into(), options);
-        within("write", name, put).await.map(|_| ())
+        within("write", name, bytes, put).await.map(|_| ())
     }
 
     /// The content of an object.
     pub async fn get(&self, name: &str) -> Result<Bytes, BlobError> {
         let path = self.path(name);
-        let found = within("read", name, self.objects.get(&path)).await?;
-        check_size(name, found.meta.size)?;
-        within("read", name, found.bytes()).await
+        let found = within("read", name, 0, self.objects.get(&path)).await?;
+        let bytes = found.meta.size;
+        check_size(name, bytes)?;
+        within("read", name, bytes, found.bytes()).await
     }
 
     /// Objects whose names begin with the folder `folder`, sorted by name.
     pub async fn list(&self, folder: &str) -> Result<Vec<Entry>, BlobError> {
+        let mut entries = self.pick(folder, "", Some).await?;
+        entries.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(entries)
+    }
+
+    /// What `pick` takes of the objects of a folder whose names sort behind `after`, in no order.
+    pub async fn pick<T>(
+        &self,
+        folder: &str,
+        after: &str,
+        mut pick: impl FnMut(Entry) -> Option<T>,
+    ) -> Result<Vec<T>, BlobError> {
         let path = self.path(folder);
         let skipped = self.prefix.parts().count();
-        let mut found = self.objects.list(Some(&path));
-        let mut entries = vec![];
+        let mut found = match after {
+            "" => self.objects.list(Some(&path)),
+            after => self.objects.list_with_offset(Some(&path), &self.path(after)),
+        };
+        let mut picked = vec![];
         loop {
             let next = async { found.next().await.transpose() };
-            let Some(object) = within("list", folder, next).await? else { break };
-            if entries.len() == LISTED_MAX {
+            let Some(object) = within("list", folder, 0, next).await? else { break };
+            let parts = object.location.parts().skip(skipped);
+            let parts: Vec<String> = parts.map(|part| part.as_ref().to_owned()).collect();
+            picked.extend(pick(Entry { name: parts.join("/"), bytes: object.size }));
+            if picked.len() > LISTED_MAX {
                 let name = folder.to_owned();
                 return Err(BlobError::TooMany { name, max: LISTED_MAX });
             }
-            let parts = object.location.parts().skip(skipped);
-            let parts: Vec<String> = parts.map(|part| part.as_ref().to_owned()).collect();
-            entries.push(Entry { name: parts.join("/"), bytes: object.size });
         }
-        entries.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(entries)
+        Ok(picked)
     }
 
     /// Removes an object; one that is not there is no error.
     pub async fn delete(&self, name: &str) -> Result<(), BlobError> {
         let path = self.path(name);
-        match within("delete", name, self.objects.delete(&path)).await {
+        match within("delete", name, 0, self.objects.delete(&path)).await {
             Err(error) if error.is_not_found() => Ok(()),
             result => result,
         }
@@ -169,12 +185,14 @@ fn check_size(name: &str, bytes: u64) -> Result<(), BlobError> {
 async fn within<T>(
     action: &'static str,
     name: &str,
+    bytes: u64,
     work: impl Future<Output = object_store::Result<T>>,
 ) -> Result<T, BlobError> {
-    match tokio::time::timeout(DEADLINE, work).await {
+    let limit = deadline(bytes);
+    match tokio::time::timeout(limit, work).await {
         Ok(result) => result.map_err(|cause| BlobError::of(action, name, cause)),
         Err(_) => {
-            Err(BlobError::Deadline { action, name: name.to_owned(), seconds: DEADLINE.as_secs() })
+            Err(BlobError::Deadline { action, name: name.to_owned(), seconds: limit.as_secs() })
         }
     }
 }

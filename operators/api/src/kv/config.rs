@@ -22,6 +22,18 @@ pub const SNAPSHOT_AFTER_BYTES_MAX: i64 = 1 << 40;
 /// Longest path of a Unix socket in bytes; the system's own bound, without its closing zero.
 pub const UNIX_SOCKET_BYTES_MAX: usize = 107;
 
+/// Environment variable: folder of the Secret for the archive.
+pub const ARCHIVE_SECRET: &str = "ORRERY_ARCHIVE_SECRET";
+/// Environment variable: folder of the Secret for the recovery.
+pub const RECOVERY_SECRET: &str = "ORRERY_RECOVERY_SECRET";
+/// Seconds a record waits at most before it is archived unless told otherwise: what is lost when
+/// the data folder is.
+pub const ARCHIVE_INTERVAL_SECONDS_DEFAULT: i64 = 10;
+/// The most such seconds.
+pub const ARCHIVE_INTERVAL_SECONDS_MAX: i64 = 3600;
+/// The most seconds an archive is kept for: a hundred years.
+pub const ARCHIVE_RETENTION_SECONDS_MAX: i64 = 100 * 365 * 86_400;
+
 /// What a key-value process does. Every field may be left out; an unknown field is an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -52,9 +64,60 @@ pub struct KvConfig {
     /// out or empty: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unix_socket: Option<String>,
+    /// Where the journal is archived; left out: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archive: Option<ArchiveFile>,
+    /// What an empty data folder is filled from; left out: it stays empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<RecoveryFile>,
     /// Allows the harmless part of `DEBUG`, which test suites need; left out: refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub debug_commands: Option<bool>,
+}
+
+/// Where a journal is archived. Credentials of buckets come from a folder that the environment
+/// names, see [`ARCHIVE_SECRET`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ArchiveFile {
+    /// `file:///folder` or `s3://bucket/prefix`; belongs to this object alone.
+    pub to: String,
+    /// Longest time a record waits before it is put, 1 to [`ARCHIVE_INTERVAL_SECONDS_MAX`]; left
+    /// out: [`ARCHIVE_INTERVAL_SECONDS_DEFAULT`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval_seconds: Option<i64>,
+    /// Every moment of the last so many seconds can be recovered, older ones are removed, 1 to
+    /// [`ARCHIVE_RETENTION_SECONDS_MAX`]; left out: all are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_seconds: Option<i64>,
+    /// `http://…` or `https://…` of a server that speaks S3; left out: as the Secret says
+    /// (`AWS_ENDPOINT_URL`), or Amazon.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Region of the bucket; left out: as the Secret says (`AWS_REGION`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+}
+
+/// What an empty data folder is filled from. Credentials as with [`ArchiveFile`], see
+/// [`RECOVERY_SECRET`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RecoveryFile {
+    /// The archive to read, `file:///folder` or `s3://bucket/prefix`.
+    pub from: String,
+    /// The moment to reach, in microseconds since the Unix epoch; left out: the newest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_time_us: Option<i64>,
+    /// The record to reach, exactly; not together with a moment. Left out: the newest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_position: Option<u64>,
+    /// As [`ArchiveFile::endpoint`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// As [`ArchiveFile::region`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
 }
 
 /// Namespace and name of an object.
@@ -80,6 +143,8 @@ impl Default for KvConfig {
             group: None,
             snapshot_after_bytes: None,
             unix_socket: None,
+            archive: None,
+            recovery: None,
             debug_commands: None,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use orrery_blob::{Address, BlobError, Put, Store};
+use orrery_blob::{Access, Address, BlobError, Put, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -54,12 +54,16 @@ fn secret(folder: &Path, url: &str) {
     std::fs::write(folder.join("AWS_ENDPOINT_URL"), url).unwrap();
 }
 
+fn access(folder: &Path) -> Access {
+    Access { secret: Some(folder.to_owned()), ..Access::default() }
+}
+
 async fn put_new(statuses: &'static [u16]) -> (Result<Put, BlobError>, usize) {
     let (url, count) = bucket(statuses).await;
     let folder = tempfile::tempdir().unwrap();
     secret(folder.path(), &url);
     let address: Address = "s3://backups/kv".parse().unwrap();
-    let store = Store::open(&address, Some(folder.path())).unwrap();
+    let store = Store::open(&address, &access(folder.path())).unwrap();
     assert!(!format!("{store:?}").contains(SECRET_KEY));
     let put = store.put_new("a", Bytes::from_static(b"content")).await;
     (put, count.load(Ordering::Acquire))
@@ -93,14 +97,28 @@ async fn a_bucket_that_stays_broken_fails_after_bounded_retries() {
     assert_eq!(requests, 5);
 }
 
+#[tokio::test]
+async fn an_endpoint_that_is_named_goes_before_that_of_the_secret() {
+    let (url, count) = bucket(&[200]).await;
+    let folder = tempfile::tempdir().unwrap();
+    secret(folder.path(), "http://127.0.0.1:1");
+    std::fs::remove_file(folder.path().join("AWS_ACCESS_KEY_ID")).unwrap();
+    std::fs::write(folder.path().join("ACCESS_KEY_ID"), "id").unwrap();
+    let access = Access { endpoint: Some(url), ..access(folder.path()) };
+    let store = Store::open(&"s3://backups".parse().unwrap(), &access).unwrap();
+    let put = store.put_new("a", Bytes::from_static(b"content")).await;
+    assert_eq!(put.expect("the named one answers"), Put::Created);
+    assert_eq!(count.load(Ordering::Acquire), 1);
+}
+
 #[test]
 fn a_secret_without_a_key_names_the_file_that_is_missing() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("AWS_ACCESS_KEY_ID"), "id").unwrap();
     let address: Address = "s3://backups".parse().unwrap();
-    let error = Store::open(&address, Some(folder.path())).expect_err("half a Secret");
-    assert!(error.to_string().contains("AWS_SECRET_ACCESS_KEY"), "{error}");
+    let error = Store::open(&address, &access(folder.path())).expect_err("half a Secret");
+    assert!(error.to_string().contains("SECRET_ACCESS_KEY"), "{error}");
     std::fs::write(folder.path().join("AWS_SECRET_ACCESS_KEY"), "\n").unwrap();
-    let error = Store::open(&address, Some(folder.path())).expect_err("an empty file");
+    let error = Store::open(&address, &access(folder.path())).expect_err("an empty file");
     assert!(matches!(error, BlobError::Credential { .. }), "{error}");
 }

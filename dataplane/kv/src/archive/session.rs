@@ -1,0 +1,372 @@
+//! One connection to an archive: where it ends, what goes there next, what may go away.
+//!
+//! A session ends with its first failure, and the next one begins with a listing, so it keeps
+//! nothing that would have to survive. Records go on while an image is copied. What was trimmed
+//! before it was archived is a gap, and is closed by the journal's newest snapshot.
+
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
+
+use orrery_archive::group::{Builder, Record};
+use orrery_archive::{Archive, GroupName, SnapshotName, Target, base};
+use orrery_blob::Store;
+use orrery_journal::{Feed, JournalError, Position, SnapshotReader, Tail};
+use orrery_kit::env::{Env, SystemEnv};
+
+use super::writer::Source;
+use super::{WriteError, identity};
+
+/// Bytes of records after which a group is put at once.
+const GROUP_BYTES: usize = 8 << 20;
+/// How long a turn waits for a record.
+const LOOK: Duration = Duration::from_millis(100);
+/// Read of a snapshot at once.
+const PIECE_BYTES: usize = 1 << 20;
+/// The newest snapshot is at most so old while there are records behind it: so a way back stays
+/// short on a service that writes little.
+const SNAPSHOT_AGE: Duration = Duration::from_hours(24);
+/// With a retention it is at most this part of it old, so that what is over can go away.
+const RETENTION_PART: u32 = 4;
+/// Pause between two calls for a snapshot that did not come.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// Objects removed per turn: records must not wait for long.
+const REMOVED_PER_TURN: usize = 10;
+/// Pause after a removal that failed.
+const REMOVE_AGAIN: Duration = Duration::from_mins(1);
+
+pub(super) struct Session<'a> {
+    source: &'a Source,
+    archive: Archive,
+    tail: Tail,
+    builder: Builder,
+    /// When the oldest record at hand has waited long enough.
+    due: Option<Instant>,
+    /// Everything up to here is in the archive.
+    archived: u64,
+    /// What is before `archived` leads there without a gap.
+    is_whole: bool,
+    /// A group was put, or there was nothing to put.
+    is_proven: bool,
+    snapshots: Vec<SnapshotName>,
+    /// Size of the newest image there.
+    image_bytes: u64,
+    /// Bytes of records behind it.
+    bytes_behind: u64,
+    /// The time of the oldest record behind it, or of itself.
+    since_us: i64,
+    /// When a snapshot was asked for last.
+    asked: Option<Instant>,
+    /// Nothing before this position is wanted.
+    begins: u64,
+    /// What is to be removed, the next one last.
+    doomed: Vec<String>,
+    remove_from: Instant,
+}
+
+impl<'a> Session<'a> {
+    /// Connects, and finds where the archive ends.
+    pub(super) async fn begin(source: &'a Source) -> Result<Session<'a>, WriteError> {
+        let (config, feed) = (&source.config, &source.feed);
+        let store = Store::create(&config.to, &config.access)?;
+        let owner = identity::of(&source.data, &config.object).map_err(WriteError::Identity)?;
+        let archive = Archive::claim(store, &owner).await?;
+        let snapshots = archive.snapshots().await?;
+        let newest = snapshots.last().copied();
+        let base = newest.map_or(0, |snapshot| snapshot.position);
+        let groups = archive.groups_behind(base).await?;
+        let image_bytes = match newest {
+            Some(newest) => archive.manifest(newest).await?.bytes(),
+            None => 0,
+        };
+        if let Some((last, _)) = groups.iter().max_by_key(|(name, _)| name.last) {
+            same_history(&archive, *last, feed).await?;
+        }
+        let archived = reached(base, &groups);
+        let (tail, archived, missing) = match feed.tail(Position(archived)) {
+            Err(JournalError::Trimmed { .. }) => {
+                let none = || WriteError::Snapshot(io::ErrorKind::NotFound.into());
+                let reader = feed.snapshot()?.ok_or_else(none)?;
+                let at = reader.position();
+                (feed.tail(at)?, at.0, Some(reader))
+            }
+            tail => (tail?, archived, None),
+        };
+        let earliest_us = groups.iter().map(|(name, _)| name.earliest_us).min();
+        let now = Instant::now();
+        let mut session = Self {
+            source,
+            archive,
+            tail,
+            builder: Builder::default(),
+            due: None,
+            archived,
+            is_whole: missing.is_none(),
+            is_proven: archived >= feed.durable().0,
+            snapshots,
+            image_bytes,
+            bytes_behind: groups.iter().map(|(_, bytes)| bytes).sum(),
+            since_us: newest.map(|newest| newest.time_us).or(earliest_us).unwrap_or_else(now_us),
+            asked: None,
+            begins: 0,
+            doomed: vec![],
+            remove_from: now,
+        };
+        session.publish();
+        if let Some(reader) = missing {
+            session.copy_snapshot(reader).await?;
+        }
+        session.publish();
+        Ok(session)
+    }
+
+    pub(super) fn archived(&self) -> u64 {
+        self.archived
+    }
+
+    /// Waits for a record for a moment, and does what is due.
+    pub(super) async fn turn(&mut self) -> Result<(), WriteError> {
+        let is_at_end = !self.read(Instant::now() + LOOK)?;
+        self.put_if_due(is_at_end).await?;
+        self.publish();
+        if self.source.wishes.is_ending() {
+            return Ok(());
+        }
+        self.look_after_snapshots().await?;
+        self.remove_some().await;
+        if self.is_proven {
+            self.source.shared.set_archive_trouble("");
+        }
+        Ok(())
+    }
+
+    /// Takes the next record if there is one by `deadline`.
+    fn read(&mut self, deadline: Instant) -> Result<bool, WriteError> {
+        let Some(entry) = self.tail.next(deadline)? else { return Ok(false) };
+        let record = Record {
+            position: entry.position.0,
+            epoch: entry.epoch.0,
+            time_us: entry.time_us,
+            stream: entry.stream,
+            kind: entry.kind,
+            body: entry.body,
+        };
+        let taken = self.builder.push(&record);
+        debug_assert!(taken, "a tail gives one position after the other");
+        Ok(true)
+    }
+
+    async fn put_if_due(&mut self, is_at_end: bool) -> Result<(), WriteError> {
+        let Some(last) = self.builder.last() else { return Ok(()) };
+        let now = Instant::now();
+        let due = *self.due.get_or_insert(now + self.source.config.interval);
+        let wished = self.source.wishes.records();
+        let is_wished = wished > self.archived && (is_at_end || last >= wished);
+        let is_full = self.builder.is_full() || self.builder.bytes() >= GROUP_BYTES;
+        if !(is_full || is_wished || now >= due) {
+            return Ok(());
+        }
+        if let Some((name, object)) = self.builder.take() {
+            let bytes = object.len() as u64;
+            self.archive.put_group(name, object).await?;
+            (self.archived, self.due, self.is_proven) = (name.last, None, true);
+            self.bytes_behind += bytes;
+            self.publish();
+        }
+        Ok(())
+    }
+
+    fn publish(&self) {
+        let shared = &self.source.shared;
+        if self.is_whole {
+            shared.archived_position.set(self.archived);
+            let snapshot = self.snapshots.last().map_or(0, |newest| newest.position);
+            shared.archive_snapshot_position.set(snapshot);
+        }
+        let archived = shared.archived_position.get();
+        shared.archive_lag_records.set(self.source.feed.durable().0.saturating_sub(archived));
+    }
+
+    /// Puts the journal's newest snapshot when that is worth its room, and asks for one when the
+    /// archive has waited for too long.
+    async fn look_after_snapshots(&mut self) -> Result<(), WriteError> {
+        let there = self.snapshots.last().map_or(0, |newest| newest.position);
+        if self.archived <= there {
+            return Ok(());
+        }
+        let config = &self.source.config;
+        let of_retention = config.retention.map(|retention| retention / RETENTION_PART);
+        let age = of_retention.map_or(SNAPSHOT_AGE, |part| part.min(SNAPSHOT_AGE));
+        let is_old = now_us().saturating_sub(self.since_us) > age.as_micros() as i64;
+        let worth = config.snapshot_after_bytes.max(self.image_bytes);
+        let is_wished = self.source.wishes.snapshot() > there;
+        let newest = self.source.shared.snapshot_position.get();
+        if newest > there && newest <= self.archived {
+            if is_old || is_wished || self.bytes_behind >= worth {
+                return self.put_snapshot(there).await;
+            }
+        } else if is_old && newest <= there && self.asked.is_none_or(|at| at.elapsed() > ASK_AGAIN)
+        {
+            self.asked = Some(Instant::now());
+            self.source.ask_for_snapshot();
+        }
+        Ok(())
+    }
+
+    async fn put_snapshot(&mut self, there: u64) -> Result<(), WriteError> {
+        let Some(reader) = self.source.feed.snapshot()? else { return Ok(()) };
+        let position = reader.position().0;
+        if position <= there || position > self.archived {
+            return Ok(());
+        }
+        self.copy_snapshot(reader).await
+    }
+
+    /// Copies an image, and archives the records that come meanwhile.
+    async fn copy_snapshot(&mut self, mut from: SnapshotReader) -> Result<(), WriteError> {
+        let position = from.position().0;
+        let (time_us, epoch) = self.bounds(position)?;
+        let name = SnapshotName { position, time_us };
+        let shared = &self.source.shared;
+        let total = from.file_bytes().map_err(WriteError::Snapshot)?.max(1);
+        let mut to = self.archive.begin_snapshot(name, epoch);
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut done = 0;
+        self.bytes_behind = 0;
+        loop {
+            let read = from.read(&mut piece).map_err(WriteError::Snapshot)?;
+            if read == 0 {
+                break;
+            }
+            to.write(&piece[..read]).await?;
+            done += read as u64;
+            shared.archive_copy_percent.set((done * 100 / total).min(99));
+            self.pass_on().await?;
+            if self.source.wishes.is_ending() {
+                return Ok(());
+            }
+        }
+        let manifest = to.finish().await?;
+        self.image_bytes = manifest.bytes();
+        self.snapshots.push(name);
+        (self.since_us, self.asked, self.is_whole) = (time_us, None, true);
+        self.publish();
+        tracing::info!(position, bytes = self.image_bytes, "snapshot archived");
+        Ok(())
+    }
+
+    /// Archives what has become durable meanwhile, up to a group of it.
+    async fn pass_on(&mut self) -> Result<(), WriteError> {
+        let mut bytes = 0;
+        while bytes < GROUP_BYTES {
+            let before = self.builder.bytes();
+            let is_at_end = !self.read(Instant::now())?;
+            bytes += self.builder.bytes() - before;
+            self.put_if_due(is_at_end).await?;
+            if is_at_end {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Time and epoch of the record behind `position`: no later one has a lower epoch, and what is
+    /// before it is not younger. Without such a record, now and the epoch in force.
+    fn bounds(&self, position: u64) -> Result<(i64, u64), WriteError> {
+        if self.source.feed.durable().0 > position {
+            let mut tail = self.source.feed.tail(Position(position))?;
+            if let Some(entry) = tail.next(Instant::now() + LOOK)? {
+                return Ok((entry.time_us, entry.epoch.0));
+            }
+        }
+        Ok((now_us(), self.source.epoch()))
+    }
+
+    /// Removes what no moment within the retention needs. A failure costs room and nothing else.
+    async fn remove_some(&mut self) {
+        let Some(retention) = self.source.config.retention else { return };
+        if Instant::now() < self.remove_from {
+            return;
+        }
+        if let Err(error) = self.try_remove(retention).await {
+            tracing::warn!(%error, "failed to remove what is over from the archive");
+            self.remove_from = Instant::now() + REMOVE_AGAIN;
+        }
+    }
+
+    async fn try_remove(&mut self, retention: Duration) -> Result<(), WriteError> {
+        if self.doomed.is_empty() {
+            let oldest_us = now_us().saturating_sub(retention.as_micros() as i64);
+            let base = base(&self.snapshots, Target::Time(oldest_us));
+            let begins = base.map_or(0, |base| base.position);
+            if begins <= self.begins {
+                return Ok(());
+            }
+            self.doomed = self.archive.needless_before(begins).await?;
+            self.doomed.reverse();
+            self.begins = begins;
+            self.snapshots.retain(|snapshot| snapshot.position >= begins);
+            if !self.doomed.is_empty() {
+                tracing::info!(objects = self.doomed.len(), begins, "the archive begins later");
+            }
+        }
+        for _ in 0..REMOVED_PER_TURN {
+            let Some(name) = self.doomed.last() else { break };
+            self.archive.remove(name).await?;
+            self.doomed.pop();
+        }
+        Ok(())
+    }
+}
+
+fn now_us() -> i64 {
+    SystemEnv::default().wall_us()
+}
+
+/// The end of what follows on `base` without a gap.
+fn reached(base: u64, groups: &[(GroupName, u64)]) -> u64 {
+    let next = |reached: u64, (name, _): &(GroupName, u64)| {
+        if name.first <= reached + 1 { reached.max(name.last) } else { reached }
+    };
+    groups.iter().fold(base, next)
+}
+
+/// Whether the archive's last record is one of this journal, as far as that is still there.
+async fn same_history(archive: &Archive, last: GroupName, feed: &Feed) -> Result<(), WriteError> {
+    let durable = feed.durable().0;
+    if last.last > durable {
+        return Err(WriteError::Ahead { archived: last.last, durable });
+    }
+    let mut tail = match feed.tail(Position(last.last - 1)) {
+        Err(JournalError::Trimmed { .. }) => return Ok(()),
+        tail => tail?,
+    };
+    let group = archive.group(last).await?;
+    let theirs = group.records().last();
+    let Some(entry) = tail.next(Instant::now() + LOOK)? else { return Ok(()) };
+    let ours = Record {
+        position: entry.position.0,
+        epoch: entry.epoch.0,
+        time_us: entry.time_us,
+        stream: entry.stream,
+        kind: entry.kind,
+        body: entry.body,
+    };
+    if theirs != Some(ours) {
+        return Err(WriteError::Diverged { position: last.last });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_ends_before_its_first_gap() {
+        let group = |first, last| (GroupName { first, last, earliest_us: 0, latest_us: 0 }, 1);
+        assert_eq!(reached(7, &[]), 7);
+        assert_eq!(reached(0, &[group(1, 10), group(8, 9), group(11, 20)]), 20);
+        assert_eq!(reached(15, &[group(11, 20), group(31, 40)]), 20);
+        assert_eq!(reached(15, &[group(17, 20)]), 15);
+    }
+}

@@ -1,0 +1,29 @@
+//! Snapshots and journal records in a store, and the way back to any second of them.
+//!
+//! An archive belongs to one journal, and holds below its address:
+//!
+//! | object | content |
+//! |---|---|
+//! | `owner` | which journal it is of; put once |
+//! | `journal/<first>-<last>-<earliest>-<latest>.rec` | records of these positions and times, see [`group`] |
+//! | `images/<position>-<time>/<number>.part` | a piece of an image, as the engine wrote it |
+//! | `snapshots/<position>-<time>.json` | its manifest, put last: without it there is no snapshot |
+//!
+//! Positions have 20 digits, so names sort as positions do and a listing is the index. Objects are
+//! put once and never changed, so a writer that died in the middle is continued by listing; what no
+//! wanted moment needs is removed, oldest first.
+//!
+//! It must not interpret records or images, read a clock, or decide when something is written.
+
+mod archive;
+mod error;
+pub mod group;
+mod name;
+mod plan;
+mod snapshot;
+
+pub use archive::Archive;
+pub use error::ArchiveError;
+pub use name::{GroupName, SnapshotName};
+pub use plan::{Plan, Target, base, plan};
+pub use snapshot::{Manifest, Part, PartWriter};
