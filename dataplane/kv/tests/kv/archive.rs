@@ -1,6 +1,8 @@
 //! Archive, loss of everything, and the way back to any moment, compared with a book of what was
 //! acknowledged.
 
+#[path = "archive/bucket.rs"]
+mod bucket;
 #[path = "archive/demand.rs"]
 mod demand;
 #[path = "archive/refusals.rs"]
