@@ -131,6 +131,7 @@ impl KvOperand {
         }
         archive.wishes.want_snapshot(made.position);
         let shared = &self.shared;
+        let mut percent = 50;
         while shared.archive_snapshot_position.get() < made.position {
             let trouble = shared.archive_trouble();
             if !trouble.is_empty() {
@@ -139,7 +140,9 @@ impl KvOperand {
             if on.is_abandoned() {
                 return Err(OperandError::Unavailable("nobody waits any more".into()));
             }
-            on.step("archiving", 50 + shared.archive_copy_percent.get() / 2, 100);
+            // A copy may begin again: progress does not fall.
+            percent = percent.max(50 + shared.archive_copy_percent.get() / 2);
+            on.step("archiving", percent, 100);
             tokio::time::sleep(ARCHIVE_POLL).await;
         }
         // A later snapshot may have come first: the way to this position is there all the same.

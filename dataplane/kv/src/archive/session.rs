@@ -73,7 +73,8 @@ impl<'a> Session<'a> {
         let snapshots = archive.snapshots().await?;
         let newest = snapshots.last().copied();
         let base = newest.map_or(0, |snapshot| snapshot.position);
-        let groups = archive.groups_behind(base).await?;
+        // The one that ends with it as well: its last record proves whose history this is.
+        let groups = archive.groups_behind(base.saturating_sub(1)).await?;
         let image_bytes = match newest {
             Some(newest) => archive.manifest(newest).await?.bytes(),
             None => 0,
@@ -81,7 +82,11 @@ impl<'a> Session<'a> {
         if let Some((last, _)) = groups.iter().max_by_key(|(name, _)| name.last) {
             same_history(&archive, *last, feed).await?;
         }
-        let archived = reached(base, &groups);
+        let (archived, durable) = (reached(base, &groups), feed.durable().0);
+        if archived > durable {
+            return Err(WriteError::Ahead { archived, durable });
+        }
+        source.shared.archive_copy_percent.set(0);
         let (tail, archived, missing) = match feed.tail(Position(archived)) {
             Err(JournalError::Trimmed { .. }) => {
                 let none = || WriteError::Snapshot(io::ErrorKind::NotFound.into());
@@ -101,7 +106,7 @@ impl<'a> Session<'a> {
             due: None,
             archived,
             is_whole: missing.is_none(),
-            is_proven: archived >= feed.durable().0,
+            is_proven: archived >= durable,
             snapshots,
             image_bytes,
             bytes_behind: groups.iter().map(|(_, bytes)| bytes).sum(),
@@ -249,6 +254,7 @@ impl<'a> Session<'a> {
         self.image_bytes = manifest.bytes();
         self.snapshots.push(name);
         (self.since_us, self.asked, self.is_whole) = (time_us, None, true);
+        shared.archive_copy_percent.set(0);
         self.publish();
         tracing::info!(position, bytes = self.image_bytes, "snapshot archived");
         Ok(())

@@ -137,6 +137,24 @@ fn a_hole_in_the_archive_is_filled_while_the_journal_has_the_records() {
 }
 
 #[test]
+fn a_journal_that_is_behind_the_newest_snapshot_is_not_mixed_in() {
+    let (folder, archive) =
+        (tempfile::tempdir().expect("room"), tempfile::tempdir().expect("room"));
+    let mut first = journal(folder.path());
+    append(&mut first, 100, 1);
+    snapshot(&mut first, b"the image");
+    // All records are trimmed: the snapshot is everything that is archived.
+    run(archive_all(&source(folder.path(), archive.path(), &first))).expect("it is archived");
+    assert_eq!(run(there(archive.path())), (vec![100], vec![]));
+    first.close().expect("it closes");
+    std::fs::remove_dir_all(folder.path().join("shard-0")).expect("writable");
+    let mut second = journal(folder.path());
+    append(&mut second, 10, 2);
+    let behind = run(archive_all(&source(folder.path(), archive.path(), &second)));
+    assert!(matches!(behind, Err(WriteError::Ahead { archived: 100, durable: 10 })), "{behind:?}");
+}
+
+#[test]
 fn another_history_and_one_that_is_behind_are_not_mixed_in() {
     let (folder, archive) =
         (tempfile::tempdir().expect("room"), tempfile::tempdir().expect("room"));
