@@ -69,7 +69,7 @@ pub use node::{
     Seat, Step,
 };
 pub use processes::Processes;
-pub use real_nodes::{CONTROL_PLANE, Fault, LogsIfFailed, RealNodes, Turn};
+pub use real_nodes::{CONTROL_PLANE, Dialer, Fault, LogsIfFailed, RealNodes, Turn};
 pub use run::clean;
 pub use say::not_run;
 pub use tools::tool;

@@ -69,7 +69,16 @@ impl NetNs {
 
     /// A connection to an address inside.
     pub(crate) fn connect(&self, address: SocketAddr) -> std::io::Result<TcpStream> {
-        self.within(move || TcpStream::connect_timeout(&address, CONNECT_LIMIT))
+        self.connect_within(address, CONNECT_LIMIT)
+    }
+
+    /// [`Self::connect`] with a limit of the caller's.
+    pub(crate) fn connect_within(
+        &self,
+        address: SocketAddr,
+        limit: Duration,
+    ) -> std::io::Result<TcpStream> {
+        self.within(move || TcpStream::connect_timeout(&address, limit))
     }
 
     /// Sets a value below `/proc/sys/net`, which every namespace has for itself.

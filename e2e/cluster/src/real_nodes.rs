@@ -104,6 +104,22 @@ pub struct Turn {
     _held: OwnedMutexGuard<()>,
 }
 
+/// See [`RealNodes::dialer`].
+#[derive(Debug, Clone)]
+pub struct Dialer {
+    netns: NetNs,
+}
+
+impl Dialer {
+    /// Connects; blocks for `limit` at most.
+    ///
+    /// # Errors
+    /// As for any connection.
+    pub fn dial(&self, address: SocketAddr, limit: Duration) -> std::io::Result<TcpStream> {
+        self.netns.connect_within(address, limit)
+    }
+}
+
 impl RealNodes {
     pub(crate) async fn start(
         ground: Ground,
@@ -193,6 +209,15 @@ impl RealNodes {
     pub async fn run_on(&self, node: &str, command: Command) -> Result<Output, ClusterError> {
         let life = self.node(node)?.life()?;
         blocking(move || life.output(command)).await
+    }
+
+    /// Makes connections from a node, as programs there do: Services answer. It may be kept by
+    /// threads, and ends with the node's life.
+    ///
+    /// # Errors
+    /// When the node is dead.
+    pub fn dialer(&self, node: &str) -> Result<Dialer, ClusterError> {
+        Ok(Dialer { netns: self.life(node)?.sandbox.netns.clone() })
     }
 
     /// A connection from where the control plane is to an address inside.

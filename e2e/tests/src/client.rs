@@ -61,7 +61,11 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Client {
     pub fn connect(address: SocketAddr) -> std::io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+        Self::over(TcpStream::connect_timeout(&address, Duration::from_secs(5))?)
+    }
+
+    /// A client over a connection that somebody made.
+    pub fn over(stream: TcpStream) -> std::io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(READ_TIMEOUT))?;
         stream.set_write_timeout(Some(READ_TIMEOUT))?;

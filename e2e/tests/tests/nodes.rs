@@ -3,6 +3,8 @@
 
 #[path = "nodes/faults.rs"]
 mod faults;
+#[path = "nodes/group.rs"]
+mod group;
 #[path = "nodes/product.rs"]
 mod product;
 #[path = "nodes/time.rs"]

@@ -327,13 +327,13 @@ pub(crate) struct Operator {
     #[arg(long, default_value = "orrery-operator")]
     pub(crate) lease_name: String,
     /// How long others wait after the last renewal.
-    #[arg(long, default_value = "15s", value_parser = duration)]
+    #[arg(long, default_value = "5s", value_parser = duration)]
     pub(crate) lease_duration: Duration,
     /// When this process gives up if it could not renew.
-    #[arg(long, default_value = "10s", value_parser = duration)]
+    #[arg(long, default_value = "4s", value_parser = duration)]
     pub(crate) lease_renew_deadline: Duration,
     /// Pause between attempts.
-    #[arg(long, default_value = "2s", value_parser = duration)]
+    #[arg(long, default_value = "1s", value_parser = duration)]
     pub(crate) lease_retry_period: Duration,
     /// Objects whose pods a new release of the operator may replace at the same time.
     #[arg(long, default_value = "4", value_parser = clap::value_parser!(u16).range(1..))]
@@ -434,9 +434,9 @@ mod tests {
             "--http=0.0.0.0:8080",
             "--lease-namespace=orrery",
             "--lease-name=orrery",
-            "--lease-duration=15s",
-            "--lease-renew-deadline=10s",
-            "--lease-retry-period=2s",
+            "--lease-duration=5s",
+            "--lease-renew-deadline=4s",
+            "--lease-retry-period=1s",
             "--namespaces=a,b",
         ])
         .expect("the chart starts the operator like this");

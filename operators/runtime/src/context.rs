@@ -16,7 +16,7 @@ use crate::children::ChildKind;
 use crate::children::store::{ChildStore, controller_of};
 use crate::group::pulse::Pulses;
 use crate::labels;
-use crate::lease::LeaseOptions;
+use crate::lease::{Gate, LeaseOptions};
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
 use crate::redacted::Redacted;
@@ -101,6 +101,8 @@ impl Options {
 /// Shared by all controllers of a process.
 pub struct Context {
     pub client: Client,
+    /// Whether this process leads; the client looks at it by itself.
+    pub gate: Arc<Gate>,
     pub options: Options,
     pub children: Arc<ChildStore>,
     pub records: Records,
@@ -130,6 +132,7 @@ impl std::fmt::Debug for Context {
 impl Context {
     pub fn new(
         client: Client,
+        gate: Arc<Gate>,
         options: Options,
         metrics: Arc<Metrics>,
         liveness: Arc<Liveness>,
@@ -138,6 +141,7 @@ impl Context {
         let turns = Turns::new(options.rollouts_at_once);
         Self {
             client,
+            gate,
             options,
             children: Arc::default(),
             records: Records::default(),

@@ -195,7 +195,7 @@ impl<S: System> Engine<S> {
         let grant = grant::read(&self.ctx.client, identity, S::NAME).await;
         let grant = grant.map_err(GroupError::from)?;
         let was_granted = S::status(object).is_some_and(S::was_granted);
-        Ok(Some(Plan { group, grant, was_granted, leave_primary: false }))
+        Ok(Some(Plan { group, grant, was_granted, leave_primary: false, replaced: None }))
     }
 
     /// Step 5.
@@ -270,6 +270,9 @@ impl<S: System> Engine<S> {
         let (mut again, mut notices, mut calm) = (false, Vec::new(), true);
         if let Some(plan) = &mut pods.group {
             plan.leave_primary = next == rollout::Next::LeavePrimary;
+            if let rollout::Next::Replace { name, .. } = &next {
+                plan.replaced = Some(name.clone());
+            }
             let (ctx, triggers) = (&*self.ctx, &self.triggers);
             let carrier = GroupCarrier { ctx, identity, system: S::NAME, triggers, reached };
             carrier.watch(plan).await?;

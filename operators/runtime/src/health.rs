@@ -2,7 +2,7 @@
 //!
 //! Must not: ask the API server. Both answers come from what the watches showed lately.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -24,7 +24,24 @@ pub struct Health {
     pub silence_max: Duration,
 }
 
-impl Health {
+/// The health that is served: another one when an operator begins anew in the same process.
+#[derive(Debug, Clone)]
+pub struct Shown(Arc<Mutex<Health>>);
+
+impl Shown {
+    pub fn new(health: Health) -> Self {
+        Self(Arc::new(Mutex::new(health)))
+    }
+
+    /// Serves `health` from now on, on open connections as well.
+    pub fn show(&self, health: Health) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = health;
+    }
+
+    fn now(&self) -> Health {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The routes; the caller binds them where it likes.
     pub fn router(self) -> Router {
         Router::new()
@@ -40,18 +57,21 @@ impl Health {
     }
 }
 
-async fn metrics(State(health): State<Health>) -> impl IntoResponse {
+async fn metrics(State(shown): State<Shown>) -> impl IntoResponse {
+    let health = shown.now();
     let (heard, deaf, stuck) = health.liveness.counts(health.silence_max);
     health.metrics.set_watches(heard, deaf, stuck);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], health.metrics.encode())
 }
 
-async fn healthz(State(health): State<Health>) -> impl IntoResponse {
+async fn healthz(State(shown): State<Shown>) -> impl IntoResponse {
+    let health = shown.now();
     answer("stuck", &health.liveness.stuck(health.silence_max))
 }
 
-async fn readyz(State(health): State<Health>) -> impl IntoResponse {
+async fn readyz(State(shown): State<Shown>) -> impl IntoResponse {
+    let health = shown.now();
     answer("silent", &health.liveness.deaf(health.silence_max))
 }
 
@@ -77,7 +97,12 @@ mod tests {
         let health = Health { liveness, metrics: Arc::default(), silence_max };
         let ask = async |path: &str| {
             let request = Request::get(path).body(Body::empty()).expect("a valid request");
-            health.clone().router().oneshot(request).await.expect("never fails").status()
+            Shown::new(health.clone())
+                .router()
+                .oneshot(request)
+                .await
+                .expect("never fails")
+                .status()
         };
         assert_eq!(ask("/metrics").await, 200);
         assert_eq!((ask("/healthz").await.as_u16(), ask("/readyz").await.as_u16()), (200, 503));

@@ -147,6 +147,7 @@ impl Operator {
     pub fn new(connection: Connection, options: Options) -> Self {
         let ctx = Context::new(
             connection.client.clone(),
+            Arc::clone(&connection.gate),
             options,
             Arc::clone(&connection.metrics),
             Arc::clone(&connection.liveness),
@@ -320,7 +321,8 @@ impl Operator {
             watches.spawn(future);
         });
         let pulses = Arc::clone(&self.ctx.pulses);
-        watches.spawn(pulses.run(Arc::clone(&self.ctx.children)));
+        let gate = Arc::clone(&self.connection.gate);
+        watches.spawn(pulses.run(Arc::clone(&self.ctx.children), gate));
         for start in self.starts {
             let mut futures = start(stopped.clone()).into_iter();
             futures.next().map(|watching| watches.spawn(watching));
@@ -380,7 +382,7 @@ fn controller_name<K: Object>() -> &'static str {
     leaked(K::kind(&()).to_lowercase())
 }
 
-/// Names live as long as the process; there is one per kind.
+/// Names live as long as the process; there is one per kind and candidacy.
 fn leaked(name: String) -> &'static str {
     Box::leak(name.into_boxed_str())
 }

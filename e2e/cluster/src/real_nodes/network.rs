@@ -5,11 +5,16 @@ use super::sandbox::Sandbox;
 use crate::ClusterError;
 use crate::netns::NetNs;
 
+/// Link address of the bridge; one of those that belong to nobody.
+const BRIDGE_MAC: &str = "02:00:0a:58:00:01";
+
 /// A namespace with the bridge and the routes to the pods of `plans`.
 pub(super) fn open(plans: &[Plan]) -> Result<NetNs, ClusterError> {
     let netns = NetNs::fresh()?;
     netns.run("ip link set lo up")?;
-    netns.run("ip link add br0 type bridge")?;
+    // With an address of its own: otherwise it is that of one of its ports, and when that node dies
+    // the others do not find the control plane for the half minute that they remember the old one.
+    netns.run(&format!("ip link add br0 address {BRIDGE_MAC} type bridge"))?;
     netns.run(&format!("ip address add {BRIDGE_ADDRESS}/24 dev br0"))?;
     netns.run("ip link set br0 up")?;
     for plan in plans {

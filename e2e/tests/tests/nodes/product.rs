@@ -9,10 +9,13 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use kube::Api;
+use kube::core::{ApiResource, DynamicObject};
 use orrery_e2e_cluster::{
     Cluster, LogsIfFailed, Namespace, RealNodes, Turn, not_run, poll_for, tool, write_image,
 };
 use orrery_e2e_tests::{orrery_binary, program};
+use serde_json::Value;
 use tokio::sync::OnceCell;
 
 /// Longest wait for something that takes seconds.
@@ -115,19 +118,40 @@ impl Product {
         held.unwrap_or_else(|error| panic!("{error}\nlast: {}", seen.lock().expect("as above")))
     }
 
+    /// An object of ours such as `kvcluster/a`, or what stood in the way. It is looked at often, and
+    /// a kubectl for every look would take the machine from the product.
+    pub(crate) async fn object(&self, object: &str) -> Result<Value, String> {
+        let (kind, name) = object.split_once('/').ok_or("kind/name")?;
+        let resource = ApiResource {
+            group: "orrery.dev".to_owned(),
+            version: "v1alpha1".to_owned(),
+            api_version: "orrery.dev/v1alpha1".to_owned(),
+            kind: kind.to_owned(),
+            plural: format!("{kind}s"),
+        };
+        let client = self.namespace.client();
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(client, self.namespace.name(), &resource);
+        let found = api.get(name).await.map_err(|error| error.to_string())?;
+        serde_json::to_value(found).map_err(|error| error.to_string())
+    }
+
     /// Waits until the operator says of the newest spec that it is ready.
     pub(crate) async fn ready(&self, object: &str) {
-        let asked = [
-            "get",
-            object,
-            "-o=go-template={{.metadata.generation}}{{range \
-            .status.conditions}}{{if eq .type \"Ready\"}} {{.observedGeneration}} {{.status}}{{end}}{{end}}",
-        ];
-        let ready = |text: &str| {
-            let words: Vec<&str> = text.split(' ').collect();
-            matches!(words[..], [generation, seen, "True"] if generation == seen)
-        };
-        self.until(&asked, ready).await;
+        let seen = Mutex::new(String::new());
+        let held = poll_for(object, LIMIT, || async {
+            let found = self.object(object).await.unwrap_or_else(Value::from);
+            let conditions = found["status"]["conditions"].as_array().into_iter().flatten();
+            let ready = conditions.into_iter().any(|condition| {
+                condition["type"] == "Ready"
+                    && condition["status"] == "True"
+                    && condition["observedGeneration"] == found["metadata"]["generation"]
+            });
+            *seen.lock().expect("nobody panics with it") = format!("{found:#}");
+            ready.then_some(())
+        });
+        let held = held.await;
+        held.unwrap_or_else(|error| panic!("{error}\nlast: {}", seen.lock().expect("as above")));
     }
 
     /// What a Redis client prints that dials the Service for reads and writes by its name.

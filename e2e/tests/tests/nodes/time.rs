@@ -17,7 +17,7 @@ async fn a_service_becomes_ready() {
         let begun = Instant::now();
         let yaml = format!(
             "{{apiVersion: orrery.dev/v1alpha1, kind: KVCluster, metadata: {{name: a{round}}}, \
-             spec: {{deletionPolicy: Delete}}}}"
+             spec: {{}}}}"
         );
         product.apply(&yaml).await;
         let object = format!("kvcluster/a{round}");

@@ -50,8 +50,13 @@ impl Bench {
         let client = Client::new(service, "ns");
         let (liveness, metrics) = (Arc::<Liveness>::default(), Arc::default());
         let options = Options::new("image", "1.0", "me");
-        let ctx =
-            Arc::new(Context::new(client.clone(), options, Arc::clone(&metrics), liveness.clone()));
+        let ctx = Arc::new(Context::new(
+            client.clone(),
+            Arc::new(crate::lease::Gate::open()),
+            options,
+            Arc::clone(&metrics),
+            liveness.clone(),
+        ));
         let ((toy_reader, mut toys), (item_reader, mut items)) =
             (reflector::store(), reflector::store());
         toys.apply_watcher_event(&Event::Init);

@@ -110,7 +110,13 @@ impl Bench {
         let options = Options::new("image", "1.0", "me");
         let liveness = Arc::<Liveness>::default();
         let metrics = Arc::default();
-        let ctx = Context::new(client.clone(), options, Arc::clone(&metrics), liveness.clone());
+        let ctx = Context::new(
+            client.clone(),
+            Arc::new(crate::lease::Gate::open()),
+            options,
+            Arc::clone(&metrics),
+            liveness.clone(),
+        );
         let engine = Engine {
             ctx: Arc::new(ctx),
             events: Events::new(client, "toy", "me", liveness),

@@ -10,9 +10,9 @@ use orrery_operand::OperandError;
 use orrery_operand::v1::Role;
 use tracing::{info, warn};
 
-use super::decide::{Kind, Member, Step, View, decide, is_in_sync};
+use super::decide::{Kind, Member, Step, Transition, View, decide, is_in_sync};
 use super::pulse::{Watched, renewal};
-use super::{Grant, Group, grant};
+use super::{Grant, Group, LEASE, grant};
 use crate::context::Context;
 use crate::events::Notice;
 use crate::observation::{Failover, FollowerView, GroupView, Observation};
@@ -30,6 +30,8 @@ pub struct Plan {
     pub was_granted: bool,
     /// See [`View::leave_primary`].
     pub leave_primary: bool,
+    /// See [`View::replaced`].
+    pub replaced: Option<String>,
 }
 
 /// What a step did.
@@ -94,6 +96,7 @@ impl Carrier<'_> {
             members: &members,
             transition: transition.as_ref(),
             leave_primary: plan.leave_primary,
+            replaced: plan.replaced.as_deref(),
         });
         let mut done = Done::default();
         match step {
@@ -125,8 +128,13 @@ impl Carrier<'_> {
                 done.again = true;
             }
             Step::Wait { reason, why } => {
-                // Lag is measured in milliseconds here; the beats of the pulse are too far apart.
-                done.again = reason == Reason::SwitchingOver;
+                // Lag and what is left of a lease are measured in milliseconds here; the beats of
+                // the pulse are too far apart.
+                let runs_out = |change: &Transition| {
+                    matches!(change.kind, Kind::Failover { .. }) && change.waited < LEASE
+                };
+                done.again =
+                    reason == Reason::SwitchingOver || transition.is_some_and(|t| runs_out(&t));
                 done.view.trouble = Some((reason, why));
             }
             Step::Blocked { why } => {
@@ -261,7 +269,10 @@ impl Carrier<'_> {
         match reached.client.promote(0, epoch).await {
             Ok(_) => {
                 // A promotion gives no lease: without this the first write would wait for a beat.
-                if let Ok(report) = reached.client.report().await {
+                if let Ok(report) = reached.client.report().await
+                    && self.ctx.gate.writes_until().is_some()
+                {
+                    self.ctx.pulses.heard(self.uid(), pod);
                     let renewal = renewal(group, epoch, report.said_at);
                     _ = reached.client.renew(renewal).await;
                 }

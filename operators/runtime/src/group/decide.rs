@@ -13,6 +13,9 @@ use crate::observation::{Report, Role};
 
 /// A primary that has not answered for this long is called lost.
 pub const SILENT_MAX: Duration = Duration::from_millis(2500);
+/// How much longer than a lease everybody must have been silent for the lease to be over: clocks do
+/// not run equally fast.
+const DRIFT: Duration = Duration::from_millis(100);
 /// A planned hand-over that takes longer is given up: the old primary goes on.
 pub const HAND_OVER_MAX: Duration = Duration::from_secs(20);
 
@@ -25,7 +28,7 @@ pub struct Member {
     pub terminating: bool,
     /// What it said in this round; none when it does not answer.
     pub report: Option<Report>,
-    /// How long it has not answered.
+    /// How long it has not answered this operator; no operator before renewed it later than that.
     pub silent: Duration,
 }
 
@@ -59,6 +62,8 @@ pub struct View<'a> {
     pub transition: Option<&'a Transition>,
     /// Whether the primary's pod is to be replaced and every other pod is as it should be.
     pub leave_primary: bool,
+    /// The pod that is replaced next: made primary before that, it would have to hand over at once.
+    pub replaced: Option<&'a str>,
 }
 
 /// What to do now.
@@ -199,6 +204,7 @@ fn leading(view: &View<'_>, grant: &Grant, member: &Member, report: &Report) -> 
         other.is_some_and(|(_, other)| is_in_sync(pod, other, grant.epoch, report))
     };
     let wished = view.group.wished.as_deref().filter(|wished| *wished != grant.holder);
+    let wished = wished.filter(|wished| view.replaced != Some(*wished));
     let best = || {
         let stays = |pod: &String| view.group.pods.contains(pod);
         let others = view.others(&grant.holder);
@@ -280,7 +286,7 @@ fn absent(view: &View<'_>, grant: &Grant) -> Step {
         return Step::Grant { to: to.clone(), epoch: *epoch, failover: false };
     }
     let silent = view.member(holder).map_or(SILENT_MAX, |member| member.silent);
-    if silent < SILENT_MAX {
+    if silent < SILENT_MAX && !is_unheard(view, grant) {
         let why = format!("{holder} has not answered for {} ms", silent.as_millis());
         return Step::Wait { reason: Reason::NoPrimary, why };
     }
@@ -345,7 +351,7 @@ fn lost(view: &View<'_>, grant: &Grant, how: &str) -> Step {
     };
     match fenced {
         Some((epoch, still, waited)) if still.len() >= needed => {
-            if waited < LEASE {
+            if waited < LEASE && !lease_is_over(view, grant, &still) {
                 let why = format!("{holder} {how}; its lease runs out before {best} takes over");
                 return Step::Wait { reason: Reason::NoPrimary, why };
             }
@@ -358,6 +364,30 @@ fn lost(view: &View<'_>, grant: &Grant, how: &str) -> Step {
             epoch: view.next_epoch(),
         },
     }
+}
+
+/// Whether the followers say that the primary is lost: an operator that has just begun to lead knows
+/// nothing of the time before, and need not wait to learn it again.
+fn is_unheard(view: &View<'_>, grant: &Grant) -> bool {
+    let followers = view.others(&grant.holder).filter(|(_, report)| report.epoch == grant.epoch);
+    let silent = followers.filter_map(|(_, report)| report.link.as_ref());
+    let silent: Vec<u64> = silent.map(|link| link.silent_milliseconds).collect();
+    let is_lost = |silent: &u64| Duration::from_millis(*silent) >= SILENT_MAX;
+    silent.len() >= view.group.fences_needed(false) && silent.iter().all(is_lost)
+}
+
+/// Whether nobody can have confirmed the lost primary within a lease. A lease runs from a moment at
+/// which the primary was heard: by an operator, or by more than half of its followers, one of which
+/// is among these fenced ones.
+fn lease_is_over(view: &View<'_>, grant: &Grant, fenced: &[&String]) -> bool {
+    let over = LEASE + DRIFT;
+    let last_heard = |pod: &String| {
+        let (_, report) = view.answering(pod)?;
+        let link = report.link.as_ref().filter(|_| report.epoch == grant.epoch)?;
+        Some(Duration::from_millis(link.silent_milliseconds))
+    };
+    view.member(&grant.holder).is_some_and(|holder| holder.silent >= over)
+        && fenced.iter().all(|pod| last_heard(pod).is_some_and(|silent| silent >= over))
 }
 
 #[cfg(test)]

@@ -3,20 +3,23 @@
 //!
 //! Must not: decide. It renews what the grant says, remembers who answered when, and calls the
 //! controller when something changed that a round must look at.
+//!
+//! Invariant: whether this process still leads is looked at between the report that a renewal goes
+//! back to and the renewal. So no renewal reaches further than a lease beyond the operator's own.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use orrery_operand::OperandError;
 use orrery_operand::client::OperandClient;
 use orrery_operand::v1::{RenewRequest, ReportResponse as Report, Role};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::decide::{Kind, SILENT_MAX, Transition};
 use super::{Group, LEASE};
 use crate::children::store::{CachedPod, ChildStore};
+use crate::lease::Gate;
 use crate::redacted::Redacted;
 use crate::triggers::Triggers;
 
@@ -24,6 +27,10 @@ use crate::triggers::Triggers;
 pub const BEAT: Duration = Duration::from_secs(1);
 /// How long a process may take to answer a beat.
 pub const ANSWER: Duration = Duration::from_millis(1500);
+/// The same in a beat for one that did not answer before: the others' beats must not be late.
+const ANSWER_BEAT_LOST: Duration = Duration::from_millis(900);
+/// The same in a round.
+const ANSWER_LOST: Duration = Duration::from_millis(500);
 /// Processes that are asked at once.
 const AT_ONCE: usize = 256;
 
@@ -45,7 +52,9 @@ pub struct Watched {
 #[derive(Debug)]
 struct Memory {
     watched: Watched,
-    /// When each pod answered last, by its name; a pod never heard counts from its first beat.
+    /// Since when there is this memory: nobody is known to have been silent before.
+    since: Instant,
+    /// When each pod answered last, by its name.
     heard: BTreeMap<String, Instant>,
     /// What a round would see, as far as it matters to one.
     said: BTreeMap<String, Option<Report>>,
@@ -89,8 +98,8 @@ impl Pulses {
             memory.watched = watched;
             return;
         }
-        let (heard, said) = (BTreeMap::new(), BTreeMap::new());
-        groups.insert(uid.to_owned(), Memory { watched, heard, said, transition: None });
+        let (since, heard, said) = (Instant::now(), BTreeMap::new(), BTreeMap::new());
+        groups.insert(uid.to_owned(), Memory { watched, since, heard, said, transition: None });
     }
 
     /// Stops the pulse of a group that is gone, asleep or without followers.
@@ -98,11 +107,24 @@ impl Pulses {
         self.lock().remove(uid);
     }
 
-    /// How long a pod has not answered; as if lost when it was never asked.
+    /// How long a pod has not answered this operator, and so for how long none of its renewals can
+    /// have given it a lease.
     pub fn silent(&self, uid: &str, pod: &str) -> Duration {
         let groups = self.lock();
+        let Some(memory) = groups.get(uid) else { return Duration::ZERO };
+        memory.heard.get(pod).unwrap_or(&memory.since).elapsed()
+    }
+
+    /// How long a round waits for a pod: one that has not answered for long, or never yet, is given
+    /// a moment only, so that it does not hold up what is done about it. The beats hear of it.
+    pub fn patience(&self, uid: &str, pod: &str) -> Duration {
+        if self.answers(uid, pod) { ANSWER } else { ANSWER_LOST }
+    }
+
+    fn answers(&self, uid: &str, pod: &str) -> bool {
+        let groups = self.lock();
         let heard = groups.get(uid).and_then(|memory| memory.heard.get(pod));
-        heard.map_or(SILENT_MAX, Instant::elapsed)
+        heard.is_some_and(|heard| heard.elapsed() < SILENT_MAX)
     }
 
     /// A pod answered outside a beat.
@@ -126,14 +148,15 @@ impl Pulses {
         }
     }
 
-    /// Runs the beats; never ends.
-    pub async fn run(self: Arc<Self>, children: Arc<ChildStore>) {
+    /// Runs the beats; never ends. Nothing is renewed while `gate` is closed.
+    pub async fn run(self: Arc<Self>, children: Arc<ChildStore>, gate: Arc<Gate>) {
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             beat.tick().await;
             let asked = self.questions(&children);
-            let answers = futures::stream::iter(asked.into_iter().map(Question::ask));
+            let answers =
+                futures::stream::iter(asked.into_iter().map(|question| question.ask(&gate)));
             let mut answers = answers.buffer_unordered(AT_ONCE);
             while let Some((question, answer)) = answers.next().await {
                 self.note(&question, answer.as_ref());
@@ -151,7 +174,8 @@ impl Pulses {
                 let client = self.client(&pod, watched.token.as_ref());
                 let (address, watched) = (pod.management_address(), watched.clone());
                 let (uid, pod) = (uid.clone(), pod.view.name);
-                questions.push(Question { uid, pod, address, watched, client });
+                let limit = if self.answers(&uid, &pod) { ANSWER } else { ANSWER_BEAT_LOST };
+                questions.push(Question { uid, pod, address, watched, client, limit });
             }
         }
         questions
@@ -196,9 +220,8 @@ impl Pulses {
         }
         let mut groups = self.lock();
         let Some(memory) = groups.get_mut(&question.uid) else { return };
-        let heard = memory.heard.entry(question.pod.clone()).or_insert_with(Instant::now);
         if answer.is_some() {
-            *heard = Instant::now();
+            memory.heard.insert(question.pod.clone(), Instant::now());
         }
         let is_holder = question.pod == memory.watched.holder;
         let leads = answer.is_some_and(|report| report.role() == Role::Primary);
@@ -226,22 +249,20 @@ struct Question {
     address: Option<String>,
     watched: Watched,
     client: Option<OperandClient>,
+    limit: Duration,
 }
 
 impl Question {
-    async fn ask(self) -> (Self, Option<Report>) {
+    async fn ask(self, gate: &Gate) -> (Self, Option<Report>) {
         let Some(client) = self.client.clone() else { return (self, None) };
         let (group, epoch) = (&self.watched.group, self.watched.epoch);
-        let asked = async {
-            let report = client.report().await?;
-            if epoch > 0 {
-                client.renew(renewal(group, epoch, report.said_at)).await?;
-            }
-            Ok::<_, OperandError>(report)
-        };
-        let answer = tokio::time::timeout(ANSWER, asked).await;
-        let report = answer.ok().and_then(Result::ok);
-        (self, report)
+        let until = Instant::now() + self.limit;
+        let Ok(Ok(report)) = timeout_at(until, client.report()).await else { return (self, None) };
+        if epoch > 0 && gate.writes_until().is_some() {
+            // A renewal without an answer may have been taken: the process counts as heard.
+            _ = timeout_at(until, client.renew(renewal(group, epoch, report.said_at))).await;
+        }
+        (self, Some(report))
     }
 }
 

@@ -25,7 +25,6 @@ use crate::board::{Key, SetAnswer};
 use crate::children::store::CachedPod;
 use crate::children::{Child, ChildKind};
 use crate::context::Context;
-use crate::group::pulse::ANSWER;
 use crate::observation::{Acceptance, Observation};
 use crate::redacted::Redacted;
 use crate::step::ReportError;
@@ -79,8 +78,14 @@ pub async fn observe(
     } else {
         None
     };
-    let asked =
-        futures::stream::iter(pods.into_iter().map(|pod| ask(pod, token.clone(), is_group)));
+    let patience = |pod: &CachedPod| {
+        if is_group { ctx.pulses.patience(uid, &pod.view.name) } else { ANSWER_ALONE }
+    };
+    let asked = pods.into_iter().map(|pod| {
+        let patience = patience(&pod);
+        ask(pod, token.clone(), is_group, patience)
+    });
+    let asked = futures::stream::iter(asked);
     let mut answers: Vec<_> = asked.buffer_unordered(PODS_AT_ONCE).collect().await;
     answers.sort_by(|a, b| a.0.view.name.cmp(&b.0.view.name));
     let (pods, reached): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
@@ -102,6 +107,7 @@ async fn ask(
     mut pod: CachedPod,
     token: Option<Redacted<String>>,
     is_group: bool,
+    patience: Duration,
 ) -> (CachedPod, Option<Reached>) {
     let Some(address) = pod.management_address() else { return (pod, None) };
     // A primary that is about to end is still asked, so that it can hand over.
@@ -115,7 +121,6 @@ async fn ask(
             return (pod, None);
         }
     };
-    let patience = if is_group { ANSWER } else { ANSWER_ALONE };
     let answer = tokio::time::timeout(patience, client.report()).await;
     let silence = || OperandError::Unknown(format!("no answer within {} ms", patience.as_millis()));
     match answer.unwrap_or_else(|_| Err(silence())) {

@@ -94,17 +94,19 @@ struct Case<'a> {
     was_granted: bool,
     transition: Option<&'a Transition>,
     leave_primary: bool,
+    replaced: Option<&'a str>,
 }
 
 impl<'a> Case<'a> {
     fn of(group: &'a Group, grant: Option<&'a Grant>) -> Self {
         let was_granted = grant.is_some();
-        Self { group, grant, was_granted, transition: None, leave_primary: false }
+        let (leave_primary, replaced) = (false, None);
+        Self { group, grant, was_granted, transition: None, leave_primary, replaced }
     }
 
     fn decide(&self, members: &[Member]) -> Step {
-        let Case { group, grant, was_granted, transition, leave_primary } = *self;
-        decide(&View { group, grant, was_granted, members, transition, leave_primary })
+        let Case { group, grant, was_granted, transition, leave_primary, replaced } = *self;
+        decide(&View { group, grant, was_granted, members, transition, leave_primary, replaced })
     }
 }
 
@@ -159,6 +161,9 @@ fn a_wish_a_drain_and_a_roll_move_the_primary_to_a_follower_in_sync() {
     assert_eq!(Case::of(&group, Some(&grant)).decide(&drained), hand_over);
     group.wished = Some("a-1".into());
     assert_eq!(Case::of(&group, Some(&grant)).decide(&all), hand_over);
+    let replaced = Case { replaced: Some("a-1"), ..Case::of(&group, Some(&grant)) };
+    let stays = Step::Steady { follow: vec![] };
+    assert_eq!(replaced.decide(&all), stays, "it would have to hand over again at once");
     group.wished = Some("a-2".into());
     let waits = Case::of(&group, Some(&grant)).decide(&all);
     assert_eq!(waits, Step::Steady { follow: vec![] }, "a-2 is not in sync yet");
@@ -226,6 +231,30 @@ fn a_lost_primary_is_replaced_as_the_policy_says() {
 }
 
 #[test]
+fn the_lease_is_waited_out_from_when_the_primary_was_last_heard() {
+    let (group, grant) = (group(2, 1, Policy::NoLoss), grant("a-0", 3));
+    let kind = Kind::Failover { fenced: vec!["a-1".into(), "a-2".into()] };
+    let change = Transition { epoch: 4, kind, waited: Duration::ZERO };
+    let case = Case { transition: Some(&change), ..Case::of(&group, Some(&grant)) };
+    let decide = |operator: u64, followers: [u64; 2]| {
+        let follower = |(pod, silent)| {
+            let mut member = cut(fenced(follower(pod, 3, 9), 4));
+            let link = member.report.as_mut().and_then(|report| report.link.as_mut());
+            link.unwrap().silent_milliseconds = silent;
+            member
+        };
+        let [one, two] = [("a-1", followers[0]), ("a-2", followers[1])].map(follower);
+        case.decide(&[silent("a-0", operator), one, two])
+    };
+    let is_granted = |step: Step| matches!(step, Step::Grant { failover: true, .. });
+    assert!(is_granted(decide(3100, [3100, 3100])), "nobody can have confirmed it");
+    for (operator, followers) in [(3000, [9000, 9000]), (9000, [9000, 3000]), (9000, [10, 9000])] {
+        let step = decide(operator, followers);
+        assert!(matches!(step, Step::Wait { reason: Reason::NoPrimary, .. }), "{step:?}");
+    }
+}
+
+#[test]
 fn a_primary_that_followers_hear_or_that_is_silent_for_a_moment_is_not_lost() {
     let (group, grant) = (group(1, 0, Policy::AllowLoss), grant("a-0", 3));
     let case = Case::of(&group, Some(&grant));
@@ -233,6 +262,10 @@ fn a_primary_that_followers_hear_or_that_is_silent_for_a_moment_is_not_lost() {
     assert!(matches!(heard, Step::Wait { reason: Reason::Unreachable, .. }), "{heard:?}");
     let moment = case.decide(&[silent("a-0", 300), cut(follower("a-1", 3, 9))]);
     assert!(matches!(moment, Step::Wait { reason: Reason::NoPrimary, .. }), "{moment:?}");
+    let mut unheard = cut(follower("a-1", 3, 9));
+    unheard.report.as_mut().unwrap().link.as_mut().unwrap().silent_milliseconds = 2500;
+    let lost = case.decide(&[silent("a-0", 300), unheard]);
+    assert!(matches!(lost, Step::FenceFollowers { .. }), "its followers know: {lost:?}");
 }
 
 #[test]

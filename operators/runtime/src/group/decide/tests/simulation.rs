@@ -208,6 +208,7 @@ impl World {
             members: &members,
             transition: transition.as_ref(),
             leave_primary: self.dice.one_in(40),
+            replaced: None,
         });
         let number = |name: &str| name[2..].parse::<usize>().unwrap();
         // Any call may be lost, and the operator may die between any two.
@@ -244,7 +245,9 @@ impl World {
             Step::Wait { .. } | Step::Blocked { .. } => {}
         }
         if self.dice.one_in(30) {
+            // Another operator, which remembers nothing.
             self.transition = None;
+            self.heard.fill(self.now);
         }
     }
 

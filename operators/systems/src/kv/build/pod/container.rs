@@ -37,8 +37,9 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Container {
             ..SecurityContext::default()
         }),
         // A long journal is replayed before the first reply: ten minutes are allowed for the
-        // process to listen at all, and readiness says when it serves.
-        startup_probe: Some(probe("/livez", 2, 300)),
+        // process to listen at all, and readiness says when it serves. The shortest period there
+        // is: nobody looks in between, so a start takes half of it longer on average.
+        startup_probe: Some(probe("/livez", 1, 600)),
         liveness_probe: Some(probe("/livez", 10, 6)),
         readiness_probe: Some(probe("/readyz", 2, 3)),
         volume_mounts: Some(volumes::mounts(validated)),
