@@ -1,6 +1,6 @@
 //! Conditions in the shape of metav1, and the set that is written into a status.
 //!
-//! The five types and their polarity are one contract for all kinds:
+//! The types and their polarity are one contract for all kinds:
 //!
 //! | type | polarity | meaning |
 //! |---|---|---|
@@ -9,6 +9,12 @@
 //! | `Stalled` | abnormal-true | no progress without a human |
 //! | `Available` | normal-true | clients are served, perhaps by an older generation |
 //! | `Degraded` | abnormal-true | serving, but with less than asked |
+//!
+//! Objects that are done once, such as a Backup, have a sixth, and their Ready follows it:
+//!
+//! | type | polarity | meaning |
+//! |---|---|---|
+//! | `Succeeded` | normal-true | Unknown while under way, then True or False for good |
 //!
 //! Must not: read a clock. The time of a transition is an argument, and it is used only where a
 //! status really changed, so that writing the same set again changes nothing.
@@ -29,7 +35,7 @@ const MESSAGE_BYTES_MAX: usize = 32_768;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// Type of the condition: Ready, Reconciling, Stalled, Available or Degraded.
+    /// Type of the condition: Ready, Reconciling, Stalled, Available, Degraded or Succeeded.
     #[serde(rename = "type")]
     #[schemars(length(max = 316))]
     pub type_: String,
@@ -67,7 +73,7 @@ impl From<bool> for ConditionStatus {
     }
 }
 
-/// The types of condition every kind uses.
+/// The types of condition our kinds use; Succeeded only those that are done once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConditionType {
     Ready,
@@ -75,12 +81,19 @@ pub enum ConditionType {
     Stalled,
     Available,
     Degraded,
+    Succeeded,
 }
 
 impl ConditionType {
     /// All of them, in the order they are written.
-    pub const ALL: [Self; 5] =
-        [Self::Ready, Self::Reconciling, Self::Stalled, Self::Available, Self::Degraded];
+    pub const ALL: [Self; 6] = [
+        Self::Ready,
+        Self::Reconciling,
+        Self::Stalled,
+        Self::Available,
+        Self::Degraded,
+        Self::Succeeded,
+    ];
 
     /// The word as it stands in `type`.
     pub const fn as_str(self) -> &'static str {
@@ -90,6 +103,7 @@ impl ConditionType {
             Self::Stalled => "Stalled",
             Self::Available => "Available",
             Self::Degraded => "Degraded",
+            Self::Succeeded => "Succeeded",
         }
     }
 }

@@ -10,6 +10,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::Value;
 
+use crate::backup::{Backup, BackupSchedule};
 use crate::kv::{KVCluster, KVNamespace};
 
 pub use fields::{Field, fields};
@@ -19,7 +20,7 @@ const HEADER: &str = "# Made from the types by `make generate`; edit those.\n";
 
 /// The definitions of all kinds, engines before what is declared on them.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![KVCluster::crd(), KVNamespace::crd()]
+    vec![KVCluster::crd(), KVNamespace::crd(), Backup::crd(), BackupSchedule::crd()]
 }
 
 /// `crds/<plural>.yaml` for every kind: relative path and content.

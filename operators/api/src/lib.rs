@@ -10,6 +10,7 @@
     reason = "each printer column repeats the names of its parts"
 )]
 
+pub mod backup;
 mod cel;
 pub mod condition;
 pub mod durability;

@@ -38,6 +38,8 @@ pub const NOT_YET: &[NotYet] = &[
         "together with followers",
         "take over without followers, then add them",
     ),
+    cluster("spec.archive", "any", "copy the volume"),
+    cluster("spec.bootstrap.recovery", "any", "copy the volume"),
     cluster("spec.deletionPolicy", "Snapshot", "use Retain and copy the volume"),
     namespace("spec.match.user", "any", "match by prefix or database"),
     namespace("spec.class", "Config, Flag", "use Store, which is as durable"),

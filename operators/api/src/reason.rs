@@ -110,6 +110,35 @@ reasons! {
     GrowingVolume,
     /// A volume cannot grow; the message is the storage driver's or the API server's own.
     VolumeNotGrown,
+    /// The archive cannot be written; clients are served, and the message says why. What was changed
+    /// since stays on the volume alone until it can be written again.
+    ArchiveFailing,
+    /// The data is being recovered from an archive; clients are served when it is there.
+    Recovering,
+    /// The data cannot be recovered from the archive; the message says why. It is tried again.
+    RecoveryFailed,
+    /// The object has no `spec.archive` for a snapshot to go into.
+    NoArchive,
+    /// A snapshot is being taken into the archive.
+    TakingSnapshot,
+    /// A snapshot could not be taken; it is tried again. The message says why.
+    SnapshotFailed,
+    /// The snapshot is in the archive.
+    SnapshotTaken,
+    /// It was not done within its deadline, and is not tried any more.
+    DeadlineExceeded,
+    /// The Backup to recover from has not succeeded yet; it is waited for.
+    BackupUnfinished,
+    /// The Backup has failed: nothing can be recovered from it.
+    BackupFailed,
+    /// Backups are made at the times of the schedule.
+    Scheduled,
+    /// `spec.suspend` is true: no Backups are made.
+    Suspended,
+    /// A Backup was made because its time had come.
+    BackupCreated,
+    /// A Backup object was deleted because newer ones are kept; the archive keeps its data.
+    BackupRemoved,
     /// A namespace is at its quota; its writes get a typed error.
     QuotaExceeded,
     /// Fewer pods are ready than asked for.

@@ -4,10 +4,12 @@
 //! default in the schema wherever a field may be left out; a description on every field, because
 //! that is what `kubectl explain` shows.
 
+pub mod archive;
 pub mod engine;
 pub mod image;
 pub mod maintenance;
 pub mod metadata;
+pub mod moment;
 pub mod network;
 pub mod operation;
 pub mod quantity;
@@ -17,10 +19,14 @@ pub mod rollout;
 pub mod storage;
 pub mod tls;
 
+pub use archive::{
+    Archive, ArchiveOf, Bootstrap, Bucket, Folder, ObjectRef, RecoveredFrom, Recovery,
+};
 pub use engine::EngineSpec;
 pub use image::{Image, PullPolicy};
 pub use maintenance::MaintenanceWindow;
 pub use metadata::ExtraMetadata;
+pub use moment::Moment;
 pub use network::{Clients, Network};
 pub use operation::{DeletionPolicy, Operation};
 pub use quantity::{Quantity, QuantityError};

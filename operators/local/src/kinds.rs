@@ -129,6 +129,16 @@ pub struct Release {
 pub struct Kinds {
     pub engines: Vec<Box<dyn EngineKind>>,
     pub declared: Vec<Box<dyn DeclaredKind>>,
+    /// Kinds that are read and checked, and carried out by a cluster alone.
+    pub elsewhere: Vec<Elsewhere>,
+}
+
+/// A kind that one machine does not carry out.
+#[derive(Debug)]
+pub struct Elsewhere {
+    pub info: KindInfo,
+    /// Why, and what to do here.
+    pub why: &'static str,
 }
 
 impl Kinds {
@@ -154,10 +164,18 @@ impl Kinds {
         self
     }
 
+    /// Adds a kind that is checked here and carried out by a cluster alone.
+    #[must_use]
+    pub fn elsewhere<K: CustomResourceExt>(mut self, why: &'static str) -> Self {
+        self.elsewhere.push(Elsewhere { info: KindInfo::of::<K>(), why });
+        self
+    }
+
     /// Every kind, engines first.
     pub fn all(&self) -> impl Iterator<Item = &KindInfo> {
         let engines = self.engines.iter().map(|kind| kind.info());
-        engines.chain(self.declared.iter().map(|kind| kind.info()))
+        let elsewhere = self.elsewhere.iter().map(|kind| &kind.info);
+        engines.chain(self.declared.iter().map(|kind| kind.info())).chain(elsewhere)
     }
 
     /// The kind a user means.
@@ -167,6 +185,10 @@ impl Kinds {
 
     pub fn engine_of(&self, kind: &str) -> Option<&dyn EngineKind> {
         self.engines.iter().find(|engine| engine.info().kind == kind).map(Box::as_ref)
+    }
+
+    pub fn elsewhere_of(&self, kind: &str) -> Option<&Elsewhere> {
+        self.elsewhere.iter().find(|elsewhere| elsewhere.info.kind == kind)
     }
 
     pub fn declared_of(&self, kind: &str) -> Option<&dyn DeclaredKind> {

@@ -131,6 +131,7 @@ impl Pod {
             uid: String::new(),
             revision: None,
             asked_hash: None,
+            archive_hash: None,
             ip: Some("127.0.0.1".to_owned()),
             ready: running && said.report.as_ref().is_some_and(|report| report.ready),
             terminating: matches!(life.phase, Phase::Stopping | Phase::Stopped),

@@ -141,6 +141,9 @@ impl World {
         for stored in self.of(|kinds, key| kinds.declared_of(&key.kind).is_some()) {
             self.report_declared(&stored, now);
         }
+        for stored in self.of(|kinds, key| kinds.elsewhere_of(&key.kind).is_some()) {
+            self.report_elsewhere(&stored, now);
+        }
         self.tell_states(now);
         self.events.iter().filter(|event| event.number > before).cloned().collect()
     }

@@ -1,9 +1,15 @@
 //! The systems of this program: the one place that names them.
 
+use orrery_api::backup::{Backup, BackupSchedule};
 use orrery_local::{Kinds, Release};
 
 /// Version of this program and of the data planes in it.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What a user of one machine does instead of a Backup.
+const BACKUP: &str = "Backups are taken by the operator in a cluster; on one machine `spec.archive` \
+                      of the KVCluster keeps every change, and `spec.bootstrap.recovery.archive` of \
+                      another brings them back";
 
 /// Every kind, engines first.
 pub(crate) fn kinds() -> Kinds {
@@ -11,7 +17,7 @@ pub(crate) fn kinds() -> Kinds {
     #[cfg(feature = "kv")]
     let kinds =
         kinds.engine::<orrery_systems::kv::Kv>().declared::<orrery_systems::kv::Namespaces>();
-    kinds
+    kinds.elsewhere::<Backup>(BACKUP).elsewhere::<BackupSchedule>(BACKUP)
 }
 
 /// Adds every kind to an operator.
@@ -20,6 +26,7 @@ pub(crate) fn add_to(operator: &mut orrery_runtime::Operator) {
     {
         let engine = operator.engine::<orrery_systems::kv::Kv>();
         operator.declared::<orrery_systems::kv::Namespaces>(&engine);
+        operator.backups(&engine);
     }
     #[cfg(not(feature = "kv"))]
     let _ = operator;

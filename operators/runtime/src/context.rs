@@ -11,6 +11,7 @@ use kube::{Api, Client};
 use tokio::sync::Semaphore;
 
 use crate::backoff::BackoffOptions;
+use crate::backup::snapshots::Snapshots;
 use crate::board::Board;
 use crate::children::ChildKind;
 use crate::children::store::{ChildStore, controller_of};
@@ -112,6 +113,7 @@ pub struct Context {
     pub permits: Semaphore,
     pub pulses: Arc<Pulses>,
     pub turns: Turns,
+    pub snapshots: Snapshots,
     /// By UID of the object.
     tokens: Mutex<HashMap<String, Token>>,
 }
@@ -151,6 +153,7 @@ impl Context {
             permits,
             pulses: Arc::default(),
             turns,
+            snapshots: Snapshots::default(),
             tokens: Mutex::default(),
         }
     }

@@ -37,6 +37,8 @@ pub enum Next {
     AtRest,
     /// Something is under way; look again soon, less often the longer it takes.
     Soon,
+    /// All is done for this long; the net is below it as well.
+    Within(Duration),
     /// Nothing happens until something changes.
     OnChange,
 }
@@ -186,6 +188,7 @@ fn pause<R>(shared: &Shared<R>, key: Key, next: Next) -> Option<Duration> {
     }
     match next {
         Next::AtRest => Some(jittered(shared.ctx.options.net, rand::random())),
+        Next::Within(time) => Some(jittered(shared.ctx.options.net, rand::random()).min(time)),
         Next::Soon => Some(shared.polls.failed(key)),
         Next::OnChange => None,
     }

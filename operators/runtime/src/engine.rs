@@ -3,6 +3,8 @@
 //! Must not: know a system. The first, fourth and fifth step hold a client; the second and third
 //! are the system's own pure functions.
 
+pub mod farewell;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
@@ -11,6 +13,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Resource;
 use kube::api::{Api, DeleteParams, Preconditions};
 use kube::runtime::reflector::Store;
+use orrery_api::spec::RecoveredFrom;
 use orrery_api::{CommonStatus, ConditionType, Reason, Time, condition};
 use tracing::{info, warn};
 
@@ -49,6 +52,7 @@ struct Carried {
     progress: Progress,
     notices: Vec<Notice>,
     pods: PodsPlan,
+    recovered_from: Option<RecoveredFrom>,
 }
 
 /// What is to become of the pods in the rest of the round.
@@ -80,8 +84,7 @@ impl<S: System> Engine<S> {
         let options = &ctx.options;
         let identity = Identity::of(object, &options.image, &options.version, Carrier::Cluster);
         if object.meta().deletion_timestamp.is_some() {
-            // Owner references take the children away; volumes follow the retention policy.
-            return Ok(Next::OnChange);
+            return self.farewell(object, &identity).await;
         }
         let mode = S::mode(object);
         let carried = match mode {
@@ -95,7 +98,8 @@ impl<S: System> Engine<S> {
             Err(error) => {
                 let progress = error.progress();
                 let pods = PodsPlan { frozen: true, ..PodsPlan::default() };
-                (Carried { progress, notices: Vec::new(), pods }, Some(error))
+                let notices = Vec::new();
+                (Carried { progress, notices, pods, recovered_from: None }, Some(error))
             }
         };
         let reported = self.report(object, &identity, mode, carried).await;
@@ -135,6 +139,7 @@ impl<S: System> Engine<S> {
         mode: Mode,
     ) -> Result<Carried, StepError> {
         let validated = self.prepare(object, identity).await?;
+        self.hold(object, identity).await?;
         let group = self.group(object, identity, &validated).await?;
         let mut identity = identity.clone();
         let grant = group.as_ref().and_then(|plan| plan.grant.as_ref());
@@ -160,7 +165,8 @@ impl<S: System> Engine<S> {
             Mode::Hibernate => PodsPlan { frozen: true, ..PodsPlan::default() },
             _ => PodsPlan { group, frozen: false, asked_hash, volumes },
         };
-        Ok(Carried { progress, notices: outcome.notices, pods })
+        let recovered_from = S::recovered_from(&validated).cloned();
+        Ok(Carried { progress, notices: outcome.notices, pods, recovered_from })
     }
 
     /// Looks at the object as it is stored, once it is polled.
@@ -178,7 +184,7 @@ impl<S: System> Engine<S> {
         };
         let group = group.await.unwrap_or_default();
         let pods = PodsPlan { group, frozen: true, ..PodsPlan::default() };
-        Carried { progress: Progress::Paused, notices: Vec::new(), pods }
+        Carried { progress: Progress::Paused, notices: Vec::new(), pods, recovered_from: None }
     }
 
     /// The group of an object with followers, and who has the grant.
@@ -206,9 +212,10 @@ impl<S: System> Engine<S> {
         mode: Mode,
         carried: Carried,
     ) -> Result<Next, StepError> {
-        let Carried { progress, mut notices, mut pods } = carried;
+        let Carried { progress, mut notices, mut pods, recovered_from } = carried;
         let is_group = pods.group.is_some();
         let (mut seen, reached) = observe(&self.ctx, identity, S::NAME, is_group).await?;
+        seen.recovered_from = recovered_from;
         let looked_after = self.look_after(object, identity, &mut pods, &mut seen, &reached).await;
         let (again, failure) = match looked_after {
             Ok((again, more)) => {

@@ -32,6 +32,10 @@ pub const CONFIG_HASH: &str = "orrery.dev/config-hash";
 /// release. Pods whose template differs in nothing else are replaced because of a new release, not
 /// because the spec asks for it.
 pub const ASKED_HASH: &str = "orrery.dev/asked-hash";
+/// Annotation on pod templates of objects with an archive: which archive it is.
+pub const ARCHIVE_HASH: &str = "orrery.dev/archive-hash";
+/// Label on Backups that a schedule made: its name.
+pub const SCHEDULE: &str = "orrery.dev/schedule";
 /// Label a StatefulSet puts on its pods: their name.
 pub const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 /// Name of the container port of the management protocol.
@@ -40,6 +44,11 @@ pub const MANAGEMENT_PORT_NAME: &str = "management";
 pub const MANAGEMENT_PORT: u16 = 9400;
 /// Key of the generated Secret that holds the bearer token of the management protocol.
 pub const MANAGEMENT_TOKEN_KEY: &str = "management-token";
+
+/// Value of [`ARCHIVE_HASH`] for an archive.
+pub fn archive_hash(archive: &orrery_api::spec::ArchiveOf) -> String {
+    crate::resources::content_hash(archive)
+}
 
 /// Label selector of everything the operator made.
 pub fn managed_by_selector() -> String {

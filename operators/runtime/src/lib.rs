@@ -21,6 +21,7 @@ extern crate self as orrery_runtime;
 mod toy;
 
 pub mod backoff;
+pub mod backup;
 pub mod board;
 pub mod children;
 pub mod client;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use orrery_api::Reason;
+use orrery_api::spec::RecoveredFrom;
 pub use orrery_operand::v1::{ReportResponse as Report, Role};
 
 /// Everything seen of one engine object in one round.
@@ -18,6 +19,8 @@ pub struct Observation {
     pub group: Option<GroupView>,
     /// Why pods of an older template are not replaced yet.
     pub held: Option<(Reason, String)>,
+    /// What the object is recovered from, once that was carried out.
+    pub recovered_from: Option<RecoveredFrom>,
     /// Why volumes are not as large as asked for yet.
     pub growing: Option<(Reason, String)>,
 }
@@ -89,6 +92,8 @@ pub struct PodView {
     pub revision: Option<String>,
     /// Hash of what its template says by the spec alone; see [`crate::labels::ASKED_HASH`].
     pub asked_hash: Option<String>,
+    /// Which archive it was started with; see [`crate::labels::ARCHIVE_HASH`].
+    pub archive_hash: Option<String>,
     /// Address other pods reach it at.
     pub ip: Option<String>,
     /// Whether its readiness probe passes.

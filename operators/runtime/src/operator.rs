@@ -14,10 +14,13 @@ use futures::{FutureExt, StreamExt};
 use kube::client::ClientBuilder;
 use kube::runtime::reflector::{self, Store, store::Writer};
 use kube::{Client, Resource};
+use orrery_api::backup::{Backup, BackupSchedule};
 use tokio::sync::watch as signal;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use crate::backup::once::Backups;
+use crate::backup::schedule::Schedules;
 use crate::children::watch::{ChildWatches, Routes};
 use crate::client::Outlet;
 use crate::context::{Context, Options};
@@ -232,6 +235,42 @@ impl Operator {
         engine.followers.lock().unwrap_or_else(PoisonError::into_inner).push(follow);
         let told = Arc::clone(&kind);
         self.add(name, reader, writer, triggers, kind, move |change| {
+            told.changed(change);
+        });
+    }
+
+    /// Adds Backups and BackupSchedules of an engine kind.
+    pub fn backups<S: System>(&mut self, engine: &EngineHandle<S>) {
+        let (reader, writer) = store::<Backup>();
+        let schedules_name = controller_name::<BackupSchedule>();
+        let schedules = Arc::new(Schedules {
+            ctx: Arc::clone(&self.ctx),
+            events: self.events(schedules_name),
+            backups: reader.clone(),
+            triggers: Triggers::new(schedules_name, Arc::clone(&self.ctx.metrics)),
+            statuses: StatusMemory::default(),
+        });
+        let name = controller_name::<Backup>();
+        let backups = Arc::new(Backups::<S> {
+            ctx: Arc::clone(&self.ctx),
+            events: self.events(name),
+            reader: reader.clone(),
+            triggers: Triggers::new(name, Arc::clone(&self.ctx.metrics)),
+            engine: Arc::clone(&engine.engine),
+            statuses: StatusMemory::default(),
+        });
+        let follower = Arc::clone(&backups);
+        let follow: Follower = Arc::new(move |ns, name| follower.engine_changed(ns, name));
+        engine.followers.lock().unwrap_or_else(PoisonError::into_inner).push(follow);
+        let (told, also) = (Arc::clone(&backups), Arc::clone(&schedules));
+        let triggers = Arc::clone(&backups.triggers);
+        self.add(name, reader, writer, triggers, backups, move |change| {
+            told.changed(change);
+            also.backup_changed(change);
+        });
+        let (reader, writer) = store::<BackupSchedule>();
+        let (told, triggers) = (Arc::clone(&schedules), Arc::clone(&schedules.triggers));
+        self.add(schedules_name, reader, writer, triggers, schedules, move |change| {
             told.changed(change);
         });
     }

@@ -8,6 +8,7 @@ pub mod dereference;
 pub mod report;
 
 use orrery_api::Reason;
+use orrery_operand::OperandError;
 
 use crate::children::ChildKind;
 use crate::group::grant::GrantError;
@@ -32,6 +33,8 @@ pub enum Class {
 pub enum DereferenceError {
     #[error("{what} {name} does not exist")]
     Missing { what: &'static str, name: String },
+    #[error("Backup {name} has not succeeded yet")]
+    Unfinished { name: String },
     #[error("failed to read {what} {name}")]
     Read { what: &'static str, name: String, source: kube::Error },
 }
@@ -79,6 +82,31 @@ pub enum GroupError {
     Replace { name: String, source: kube::Error },
 }
 
+/// Taking a snapshot into the archive.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to take a snapshot: {0}")]
+pub struct SnapshotError(pub OperandError);
+
+/// Letting an object go after its last snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum DeletionError {
+    #[error("failed to read {name}")]
+    Read { name: String, source: kube::Error },
+    #[error("failed to let the volumes of {name} go with it")]
+    GiveAway { name: String, source: kube::Error },
+    #[error("failed to write the finalizer")]
+    Finalizer { source: kube::Error },
+}
+
+/// Making and dropping the Backups of a schedule.
+#[derive(Debug, thiserror::Error)]
+pub enum ScheduleError {
+    #[error("failed to create Backup {name}")]
+    Create { name: String, source: kube::Error },
+    #[error("failed to delete Backup {name}")]
+    Delete { name: String, source: kube::Error },
+}
+
 /// Any step.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
@@ -92,13 +120,21 @@ pub enum StepError {
     Report(#[from] ReportError),
     #[error("group: {0}")]
     Group(#[from] GroupError),
+    #[error("snapshot: {0}")]
+    Snapshot(#[from] SnapshotError),
+    #[error("deletion: {0}")]
+    Deletion(#[from] DeletionError),
+    #[error("schedule: {0}")]
+    Schedule(#[from] ScheduleError),
 }
 
 impl StepError {
     /// The class of the error.
     pub fn class(&self) -> Class {
         match self {
-            Self::Dereference(DereferenceError::Missing { .. })
+            Self::Dereference(
+                DereferenceError::Missing { .. } | DereferenceError::Unfinished { .. },
+            )
             | Self::Apply(ApplyError::Leaving { .. } | ApplyError::Outdated) => Class::WaitingFor,
             Self::Validate(_)
             | Self::Apply(ApplyError::Foreign { .. })
@@ -108,6 +144,8 @@ impl StepError {
             {
                 Class::InvalidSpec
             }
+            // The engine or its archive has a trouble of its own, which may pass.
+            Self::Snapshot(_) => Class::Transient,
             other => other.kube().map_or(Class::Bug, kube_class),
         }
     }
@@ -126,6 +164,11 @@ impl StepError {
             (Self::Group(_), Class::Bug) => "GroupBug",
             (Self::Group(_), Class::InvalidSpec) => "GroupInvalidSpec",
             (Self::Group(_), _) => "GroupTransient",
+            (Self::Snapshot(_), _) => "SnapshotTransient",
+            (Self::Deletion(_), Class::Bug) => "DeletionBug",
+            (Self::Deletion(_), _) => "DeletionTransient",
+            (Self::Schedule(_), Class::Bug) => "ScheduleBug",
+            (Self::Schedule(_), _) => "ScheduleTransient",
             (Self::Report(_), Class::Bug) => "ReportBug",
             (Self::Report(_), _) => "ReportTransient",
         }
@@ -138,6 +181,9 @@ impl StepError {
             Self::Validate(refusal) => Progress::Refused(refusal.clone()),
             Self::Dereference(DereferenceError::Missing { .. }) => {
                 Progress::Waiting { reason: Reason::RefNotFound, message }
+            }
+            Self::Dereference(DereferenceError::Unfinished { .. }) => {
+                Progress::Waiting { reason: Reason::BackupUnfinished, message }
             }
             Self::Apply(ApplyError::Foreign { .. })
             | Self::Group(GroupError::Grant(GrantError::Foreign { .. })) => {
@@ -183,6 +229,14 @@ impl StepError {
                 )
                 | GroupError::Grow { source, .. }
                 | GroupError::Replace { source, .. },
+            )
+            | Self::Deletion(
+                DeletionError::Read { source, .. }
+                | DeletionError::GiveAway { source, .. }
+                | DeletionError::Finalizer { source },
+            )
+            | Self::Schedule(
+                ScheduleError::Create { source, .. } | ScheduleError::Delete { source, .. },
             ) => Some(source),
             _ => None,
         }

@@ -9,7 +9,8 @@ use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use orrery_api::spec::EngineSpec;
+use orrery_api::backup::BackupStatus;
+use orrery_api::spec::{ArchiveOf, EngineSpec, RecoveredFrom};
 use orrery_api::{CommonStatus, Reason};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -183,6 +184,8 @@ pub enum Reference {
     Secret(String),
     /// A ConfigMap of the user.
     ConfigMap(String),
+    /// A Backup, which is waited for until it has succeeded or failed.
+    Backup(String),
 }
 
 /// What was found behind the references of an object.
@@ -192,6 +195,8 @@ pub struct Referenced {
     pub secrets: BTreeMap<String, Redacted<BTreeMap<String, Vec<u8>>>>,
     /// Content of ConfigMaps by name and key.
     pub config_maps: BTreeMap<String, BTreeMap<String, String>>,
+    /// What is said of Backups that are over, by name.
+    pub backups: BTreeMap<String, BackupStatus>,
 }
 
 /// An engine kind: an object that becomes running processes.
@@ -228,6 +233,16 @@ pub trait System: Send + Sync + Sized + 'static {
 
     /// The primary and its followers; none for kinds and specs without followers.
     fn group(_validated: &Self::Validated, _identity: &Identity) -> Option<Group> {
+        None
+    }
+
+    /// The archive of the object; none when it has none.
+    fn archive(_object: &Self::Kind) -> Option<ArchiveOf> {
+        None
+    }
+
+    /// What the object is recovered from, if it is.
+    fn recovered_from(_validated: &Self::Validated) -> Option<&RecoveredFrom> {
         None
     }
 

@@ -1,6 +1,8 @@
 //! The operator against a real API server, through the fault layer. One server serves all tests, a
 //! namespace and an operator restricted to it each. Without a server the tests say "not run".
 
+#[path = "orrery_runtime/backup.rs"]
+mod backup;
 #[path = "orrery_runtime/crash.rs"]
 mod crash;
 #[path = "orrery_runtime/faults.rs"]

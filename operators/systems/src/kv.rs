@@ -9,7 +9,7 @@ pub mod validate;
 
 use orrery_api::CommonStatus;
 use orrery_api::kv::{KVCluster, KVClusterStatus};
-use orrery_api::spec::{EngineSpec, Operation};
+use orrery_api::spec::{ArchiveOf, EngineSpec, Operation, RecoveredFrom};
 use orrery_runtime::group::Group;
 use orrery_runtime::{
     Carrier, Identity, Mode, Observation, Prepared, Reference, Referenced, Refusal, Resources,
@@ -37,7 +37,9 @@ impl System for Kv {
         let auth = resp.auth.iter().map(|auth| &auth.secret_ref);
         let tls = resp.tls.iter().map(|tls| &tls.secret_ref);
         let adopt = object.spec.adopt_from.iter().map(|adopt| &adopt.secret_ref);
-        auth.chain(tls).chain(adopt).map(|secret| Reference::Secret(secret.name.clone())).collect()
+        let secrets = auth.chain(tls).chain(adopt);
+        let secrets = secrets.map(|secret| Reference::Secret(secret.name.clone()));
+        secrets.chain(validate::store_references(object)).collect()
     }
 
     fn mode(object: &KVCluster) -> Mode {
@@ -62,6 +64,16 @@ impl System for Kv {
 
     fn group(validated: &Validated, identity: &Identity) -> Option<Group> {
         validated.group(&identity.name)
+    }
+
+    fn archive(object: &KVCluster) -> Option<ArchiveOf> {
+        let meta = &object.metadata;
+        let archive = object.spec.archive.as_ref()?;
+        Some(archive.of(meta.namespace.as_deref()?, meta.name.as_deref()?))
+    }
+
+    fn recovered_from(validated: &Validated) -> Option<&RecoveredFrom> {
+        validated.stores.recovery.as_ref()
     }
 
     fn engine_spec(object: &KVCluster) -> Option<&EngineSpec> {

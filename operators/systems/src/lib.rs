@@ -3,6 +3,7 @@
 //! Everything here is pure: objects in, objects or a typed refusal out. Clients, clocks and random
 //! sources belong to `orrery-runtime` and `orrery-local`, which call it.
 
+pub mod archive;
 pub mod kv;
 pub mod labels;
 pub mod pod_template;

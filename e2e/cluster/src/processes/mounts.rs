@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Container;
 
+/// Begin of the address of a folder in a configuration file.
+const ADDRESS: &str = "file://";
+
 /// Mount paths of one container, the longest first, each with its folder on this machine.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Mounts(Vec<(String, String)>);
@@ -21,6 +24,25 @@ impl Mounts {
         let mut mounts: Vec<_> = mounted.collect();
         mounts.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
         Self(mounts)
+    }
+
+    /// The file with the addresses of mounted folders in it replaced: `file://` before a mount path.
+    pub(super) fn replace_addresses(&self, content: &[u8]) -> Vec<u8> {
+        let Ok(text) = std::str::from_utf8(content) else { return content.to_vec() };
+        let mut pieces = text.split(ADDRESS);
+        let mut replaced = pieces.next().unwrap_or_default().to_owned();
+        for piece in pieces {
+            let found = self.0.iter().find(|(path, _)| leads(piece, path));
+            replaced.push_str(ADDRESS);
+            match found {
+                Some((path, folder)) => {
+                    replaced.push_str(folder);
+                    replaced.push_str(&piece[path.len()..]);
+                }
+                None => replaced.push_str(piece),
+            }
+        }
+        replaced.into_bytes()
     }
 
     /// `text` with every mount path in it replaced. A path counts only as a whole: at the start or
@@ -87,6 +109,15 @@ mod tests {
         ] {
             assert_eq!(mounts().replace(text), wanted, "{text}");
         }
+    }
+
+    #[test]
+    fn addresses_of_mounted_folders_are_replaced_in_files() {
+        let file = "to: \"file:///data/a\"\nfrom: \"file:///data\"\nother: \"file:///database\"\n";
+        let wanted = "to: \"file:///real/data/a\"\nfrom: \"file:///real/data\"\nother: \"file:///database\"\n";
+        let replaced = mounts().replace_addresses(file.as_bytes());
+        assert_eq!(String::from_utf8(replaced).expect("text"), wanted);
+        assert_eq!(mounts().replace_addresses(b"\xff/data"), b"\xff/data");
     }
 
     #[test]

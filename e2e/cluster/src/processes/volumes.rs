@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::{
 use kube::{Api, Client, ResourceExt};
 
 use crate::processes::environment::{self, Contents, Sources};
+use crate::processes::mounts::Mounts;
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -70,12 +71,23 @@ pub(super) async fn fill(
         } else {
             own
         };
-        let unusable = |cause: io::Error| format!("failed to use {}: {cause}", path.display());
-        fs::create_dir_all(&path).map_err(unusable)?;
-        if let Some(files) = files(pod, volume, sources)? {
-            write(&path, &files).map_err(unusable)?;
-        }
         folders.insert(volume.name.clone(), path);
+    }
+    // A configuration file may name a folder by its address.
+    let container = pod.spec.as_ref().and_then(|spec| spec.containers.first());
+    let mounts = container.map(|container| Mounts::of(container, &folders)).unwrap_or_default();
+    for volume in volumes {
+        let path = &folders[&volume.name];
+        let unusable = |cause: io::Error| format!("failed to use {}: {cause}", path.display());
+        fs::create_dir_all(path).map_err(unusable)?;
+        if let Some(mut files) = files(pod, volume, sources)? {
+            if volume.config_map.is_some() {
+                for file in files.values_mut() {
+                    *file = mounts.replace_addresses(file);
+                }
+            }
+            write(path, &files).map_err(unusable)?;
+        }
     }
     Ok(folders)
 }

@@ -95,6 +95,25 @@ async fn argo_kstatus_and_flux_understand_every_state() {
     let verdicts = ["Progressing", "InProgress", "InProgress"];
     seen.push(Seen { state: "namespace without engine", object, verdicts });
 
+    stage
+        .apply(
+            "apiVersion: orrery.dev/v1alpha1\nkind: Backup\nmetadata: {name: b}\n\
+             spec: {cluster: {name: a}}\n---\n\
+             apiVersion: orrery.dev/v1alpha1\nkind: Backup\nmetadata: {name: early}\n\
+             spec: {cluster: {name: nowhere}}\n---\n\
+             apiVersion: orrery.dev/v1alpha1\nkind: BackupSchedule\nmetadata: {name: nightly}\n\
+             spec: {cluster: {name: a}, schedule: '0 2 * * *', suspend: true}\n",
+        )
+        .await;
+    for (target, wanted, verdicts) in [
+        ("backup/b", "NoArchive", ["Degraded", "Failed", "Failed"]),
+        ("backup/early", "RefNotFound", ["Progressing", "InProgress", "InProgress"]),
+        ("backupschedule/nightly", "Suspended", ["Suspended", "Current", "Current"]),
+    ] {
+        stage.until(&["get", target, reason], |text| text == wanted).await;
+        seen.push(Seen { state: target, object: get(&stage, target).await, verdicts });
+    }
+
     let wrong: Vec<String> = seen
         .iter()
         .filter_map(|Seen { state, object, verdicts }| {

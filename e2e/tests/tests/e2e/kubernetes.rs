@@ -167,7 +167,7 @@ impl Stage {
     }
 
     /// A connection to the pod, with the password of the generated Secret.
-    async fn connect(&self, name: &str) -> Client {
+    pub(crate) async fn connect(&self, name: &str) -> Client {
         let secret = format!("secret/{name}-kv");
         let path = "-o=go-template={{.data.password|base64decode}}";
         let password = self.kubectl(&["get", &secret, path]).await.expect("the Secret is there");

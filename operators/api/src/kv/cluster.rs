@@ -7,7 +7,9 @@ use super::Class;
 use super::config::{DATABASES_DEFAULT, MAX_CLIENTS_DEFAULT};
 use crate::CommonStatus;
 use crate::cel::rules;
-use crate::spec::{EngineSpec, LocalRef, Quantity, Storage, Tls};
+use crate::spec::{
+    Archive, Bootstrap, EngineSpec, LocalRef, Quantity, RecoveredFrom, Storage, Tls,
+};
 
 /// A key-value service for everything that speaks the Redis protocol. `spec: {}` gives one pod
 /// whose acknowledged writes are on disk.
@@ -82,6 +84,14 @@ use crate::spec::{EngineSpec, LocalRef, Quantity, Storage, Tls};
         "self.synchronousFollowers <= self.followers",
         "synchronousFollowers cannot be more than followers",
     ),
+    (
+        "self.deletionPolicy != 'Snapshot' || has(self.archive)",
+        "deletionPolicy Snapshot needs archive: the last snapshot goes there",
+    ),
+    (
+        "!has(self.bootstrap) || (has(oldSelf.bootstrap) && self.bootstrap == oldSelf.bootstrap)",
+        "bootstrap is for new objects: it can be removed later, and not be added or changed",
+    ),
 ])))]
 pub struct KVClusterSpec {
     /// Number of pods; the slots are spread over them.
@@ -119,6 +129,13 @@ pub struct KVClusterSpec {
     /// this field: the service goes on alone. All keys that were in the service before are replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopt_from: Option<Adopt>,
+    /// Where every change is copied to beside the volume: for Backups, and for recovery to any moment.
+    /// Left out: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archive: Option<Archive>,
+    /// Where a new object takes its data from. Left out: it starts empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<Bootstrap>,
     /// Fields every engine has.
     #[serde(flatten)]
     pub engine: EngineSpec,
@@ -139,6 +156,8 @@ impl Default for KVClusterSpec {
             synchronous_followers: 0,
             failover: Failover::default(),
             adopt_from: None,
+            archive: None,
+            bootstrap: None,
             engine: EngineSpec::default(),
         }
     }
@@ -379,6 +398,9 @@ pub struct KVClusterStatus {
     /// How far a take-over is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopt: Option<AdoptState>,
+    /// What `spec.bootstrap.recovery` was found to be. It is kept, so that the Backup may go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovered_from: Option<RecoveredFrom>,
 }
 
 /// An address clients connect to.

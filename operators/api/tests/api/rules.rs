@@ -96,7 +96,8 @@ fn every_rule_has_a_case_that_breaks_it() {
     for table in tables() {
         let schema = schema_of(&table.kind);
         let mut messages = Vec::new();
-        collect_messages(&schema, &mut messages);
+        // A status is written by the operator alone.
+        collect_messages(&schema["properties"]["spec"], &mut messages);
         for message in messages {
             let broken = table
                 .cases

@@ -148,6 +148,12 @@ fn kinds_carry_what_the_conventions_ask_for() {
                 assert!(subresources.scale.is_some());
             }
             "KVNamespace" => assert_eq!(columns, ["Ready", "Class", "Match", "Cluster", "Age"]),
+            "Backup" => {
+                assert_eq!(columns, ["Cluster", "Succeeded", "Progress", "Position", "Age"]);
+            }
+            "BackupSchedule" => {
+                assert_eq!(columns, ["Cluster", "Schedule", "Ready", "Last", "Next", "Age"]);
+            }
             other => panic!("no expectation for kind {other}"),
         }
     }

@@ -74,7 +74,8 @@ pub fn read_document(file: &Path, node: Node, kinds: &Kinds) -> Result<Document,
     let (name, namespace) = metadata(file, &node)?;
     let key = Key { kind, namespace, name };
     let content = match (api_version.as_str(), key.kind.as_str()) {
-        ("v1", "Namespace") => Content::Nothing,
+        // A claim that is named by a spec is a folder, which is made when it is used.
+        ("v1", "Namespace" | "PersistentVolumeClaim") => Content::Nothing,
         ("v1", "Secret") => secret(&node).map_err(|message| say("", message))?,
         ("v1", "ConfigMap") => config_map(&node).map_err(|message| say("", message))?,
         (_, kind) => {

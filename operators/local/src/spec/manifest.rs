@@ -57,6 +57,7 @@ impl References {
                     let secret = secret.ok_or_else(|| format!("Secret {name}"))?;
                     found.secrets.insert(name.clone(), secret.clone());
                 }
+                Reference::Backup(name) => return Err(format!("Backup {name}")),
                 Reference::ConfigMap(name) => {
                     let map = self.config_maps.get(&(namespace.to_owned(), name.clone()));
                     let map = map.ok_or_else(|| format!("ConfigMap {name}"))?;

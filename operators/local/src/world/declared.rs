@@ -7,7 +7,7 @@ use orrery_api::{CommonStatus, Reason, Time};
 use orrery_operand::set_hash::sync_request;
 use orrery_operand::v1::{DeclaredObject, SyncRequest};
 use orrery_runtime::status::declared::{self, DeclaredProgress};
-use orrery_runtime::{Acceptance, Mode};
+use orrery_runtime::{Acceptance, Mode, Refusal};
 use serde_json::Value as Json;
 
 use super::{Carried, World};
@@ -74,6 +74,19 @@ impl World {
         let before = self.statuses.get(key).map_or(&none, |(common, _)| common);
         let common = declared::summarise(stored.generation(), before, &progress, Time::new(now));
         let status = kind.status(&self.with_status(stored), common.clone(), said.as_ref());
+        self.store(key, common, status, now);
+    }
+
+    /// An object that only a cluster carries out says so.
+    pub(super) fn report_elsewhere(&mut self, stored: &Stored, now: Timestamp) {
+        let key = &stored.key;
+        let Some(elsewhere) = self.kinds.elsewhere_of(&key.kind) else { return };
+        let refusal = Refusal::object(Reason::NotOnThisCarrier, elsewhere.why);
+        let progress = DeclaredProgress::Refused(refusal);
+        let none = CommonStatus::default();
+        let before = self.statuses.get(key).map_or(&none, |(common, _)| common);
+        let common = declared::summarise(stored.generation(), before, &progress, Time::new(now));
+        let status = serde_json::to_value(&common).unwrap_or_default();
         self.store(key, common, status, now);
     }
 

@@ -104,7 +104,9 @@ fn definitions_completions_and_the_version_are_printed() {
     let stage = Stage::new(SPEC);
     let crds = text(&stage.run(&["crds"]));
     assert!(crds.contains("name: kvclusters.orrery.dev"), "{crds}");
-    assert!(crds.contains("name: kvnamespaces.orrery.dev"), "{crds}");
+    for plural in ["kvnamespaces", "backups", "backupschedules"] {
+        assert!(crds.contains(&format!("name: {plural}.orrery.dev")), "{crds}");
+    }
     for shell in ["bash", "zsh", "fish"] {
         let script = text(&stage.run(&["completion", shell]));
         assert!(script.contains("orrery") && script.contains("describe"), "{shell}");

@@ -328,6 +328,7 @@ fn cached_pod(pod: &Pod) -> CachedPod {
             uid: pod.metadata.uid.clone().unwrap_or_default(),
             revision: pod.metadata.labels.as_ref().and_then(|l| l.get(REVISION)).cloned(),
             asked_hash: annotation(pod, labels::ASKED_HASH),
+            archive_hash: annotation(pod, labels::ARCHIVE_HASH),
             ip: status.and_then(|status| status.pod_ip.clone()),
             ready,
             terminating: pod.metadata.deletion_timestamp.is_some(),

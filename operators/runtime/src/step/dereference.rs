@@ -5,7 +5,9 @@
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
+use orrery_api::backup::Backup;
 
+use crate::backup;
 use crate::context::Context;
 use crate::redacted::Redacted;
 use crate::step::DereferenceError;
@@ -31,6 +33,15 @@ pub async fn dereference(
                 let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), namespace);
                 let map = existing("ConfigMap", name, api.get_opt(name).await)?;
                 found.config_maps.insert(name.clone(), map.data.unwrap_or_default());
+            }
+            Reference::Backup(name) => {
+                let api: Api<Backup> = Api::namespaced(ctx.client.clone(), namespace);
+                let backup = existing("Backup", name, api.get_opt(name).await)?;
+                let status = backup.status.unwrap_or_default();
+                if !backup::is_over(&status) {
+                    return Err(DereferenceError::Unfinished { name: name.clone() });
+                }
+                found.backups.insert(name.clone(), status);
             }
         }
     }

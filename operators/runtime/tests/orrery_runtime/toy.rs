@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::CustomResource;
+use orrery_api::spec::{ArchiveOf, Folder, ObjectRef};
 use orrery_api::{CommonStatus, Reason};
 use orrery_runtime::{
     Acceptance, Carrier, Declared, GeneratedKey, GeneratedSecret, Identity, Mode, Observation,
@@ -38,6 +39,8 @@ pub struct ToySpec {
     pub operation: String,
     /// A Secret that must exist.
     pub secret_ref: Option<String>,
+    /// Whether it is archived.
+    pub archive: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -107,7 +110,11 @@ impl System for ToySystem {
             data: Some(BTreeMap::from([("text".to_owned(), spec.text.clone())])),
             ..ConfigMap::default()
         });
-        let set = stateful_set(spec, metadata(), &labels, &selector, &name);
+        let mut set = stateful_set(spec, metadata(), &labels, &selector, &name);
+        if spec.archive {
+            let archive = archive_of(Some(&identity.namespace), Some(&identity.name));
+            annotate(&mut set, labels::ARCHIVE_HASH, &labels::archive_hash(&archive));
+        }
         resources.stateful_sets.push(set);
         if spec.service {
             resources.services.push(Service {
@@ -123,6 +130,11 @@ impl System for ToySystem {
         resources
     }
 
+    fn archive(toy: &Toy) -> Option<ArchiveOf> {
+        let meta = &toy.metadata;
+        toy.spec.archive.then(|| archive_of(meta.namespace.as_deref(), meta.name.as_deref()))
+    }
+
     fn status(toy: &Toy) -> Option<&ToyStatus> {
         toy.status.as_ref()
     }
@@ -136,6 +148,23 @@ impl System for ToySystem {
     }
 }
 
+fn annotate(set: &mut StatefulSet, key: &str, value: &str) {
+    let template = set.spec.as_mut().and_then(|spec| spec.template.metadata.as_mut());
+    let annotations = template.and_then(|metadata| metadata.annotations.as_mut());
+    if let Some(annotations) = annotations {
+        annotations.insert(key.to_owned(), value.to_owned());
+    }
+}
+
+fn archive_of(namespace: Option<&str>, name: Option<&str>) -> ArchiveOf {
+    let folder = Folder { claim_name: "backups".into(), path: None };
+    let object = ObjectRef {
+        namespace: namespace.unwrap_or_default().into(),
+        name: name.unwrap_or_default().into(),
+    };
+    ArchiveOf { folder: Some(folder), bucket: None, object }
+}
+
 fn stateful_set(
     spec: &ToySpec,
     metadata: ObjectMeta,
@@ -147,7 +176,11 @@ fn stateful_set(
         name: "toy".into(),
         image: Some("toy:1".into()),
         env: None,
-        ports: Some(vec![ContainerPort { container_port: 80, ..Default::default() }]),
+        ports: Some(vec![ContainerPort {
+            name: spec.archive.then(|| labels::MANAGEMENT_PORT_NAME.into()),
+            container_port: if spec.archive { i32::from(labels::MANAGEMENT_PORT) } else { 80 },
+            ..Default::default()
+        }]),
         ..Default::default()
     };
     StatefulSet {

@@ -6,9 +6,14 @@ use k8s_openapi::api::rbac::v1::PolicyRule;
 pub fn operator_rules() -> Vec<PolicyRule> {
     let children = &["get", "list", "watch", "create", "patch", "delete"];
     vec![
-        rule("orrery.dev", &["kvclusters"], &["get", "list", "watch", "create"]),
+        // Patched are finalizers alone.
+        rule("orrery.dev", &["kvclusters"], &["get", "list", "watch", "create", "patch"]),
         rule("orrery.dev", &["kvnamespaces"], &["get", "list", "watch"]),
         rule("orrery.dev", &["kvclusters/status", "kvnamespaces/status"], &["patch"]),
+        rule("orrery.dev", &["backups"], &["get", "list", "watch", "create", "delete"]),
+        rule("orrery.dev", &["backupschedules"], &["get", "list", "watch"]),
+        rule("orrery.dev", &["backups/status", "backupschedules/status"], &["patch"]),
+        rule("orrery.dev", &["backupschedules/finalizers"], &["update"]),
         // Owner references that block deletion need it where that admission plugin is on.
         rule("orrery.dev", &["kvclusters/finalizers"], &["update"]),
         rule("", &["serviceaccounts", "secrets", "configmaps", "services"], children),

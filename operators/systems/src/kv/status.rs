@@ -9,6 +9,7 @@ use orrery_api::kv::{
     AdoptState, Endpoint, FailoverRecord, FollowerState, JournalBackend, KVCluster,
     KVClusterStatus, Shard,
 };
+use orrery_api::spec::RecoveredFrom;
 use orrery_runtime::Observation;
 use orrery_runtime::observation::{FollowerView, Report, Role};
 
@@ -38,7 +39,19 @@ pub fn summary(
         followers: followers(seen),
         last_failover: last_failover(seen, stored),
         adopt: object.spec.adopt_from.as_ref().and_then(|_| adopt(seen, stored)),
+        recovered_from: recovered_from(object, stored, seen),
     }
+}
+
+/// What the recovery was found to be when it was first carried out; nothing without a recovery.
+fn recovered_from(
+    object: &KVCluster,
+    stored: Option<&KVClusterStatus>,
+    seen: &Observation,
+) -> Option<RecoveredFrom> {
+    object.spec.bootstrap.as_ref()?.recovery.as_ref()?;
+    let stored = stored.and_then(|status| status.recovered_from.clone());
+    stored.or_else(|| seen.recovered_from.clone())
 }
 
 /// The pod that takes writes; kept while nothing was seen, since it stays so until another is

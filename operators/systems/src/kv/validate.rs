@@ -4,6 +4,7 @@
 //! done yet is refused by name; `orrery_api::not_yet` lists the same fields for the documentation.
 
 mod adopt;
+mod archive;
 mod memory;
 mod not_yet;
 mod tls;
@@ -12,7 +13,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use orrery_api::Reason;
 use orrery_api::kv::config::{KvConfig, ObjectName};
 use orrery_api::kv::{FailoverPolicy, KVCluster, KVClusterSpec};
-use orrery_api::spec::RolloutStrategy;
+use orrery_api::spec::{DeletionPolicy, RolloutStrategy};
 use orrery_runtime::group::{Group, Policy};
 use orrery_runtime::rollout::window;
 use orrery_runtime::{Carrier, Identity, Referenced, Refusal};
@@ -21,6 +22,7 @@ use super::build::pod;
 use super::names;
 use crate::{labels, pod_template, policy};
 
+pub(crate) use archive::{Stores, references as store_references};
 pub(crate) use not_yet::refuse as refuse_not_yet;
 
 /// Key of the password in Secrets, and name of its file in the pod.
@@ -39,6 +41,8 @@ pub struct Validated {
     pub(crate) had_primary: bool,
     /// Port of the Redis that is taken over.
     pub(crate) adopt_port: Option<u16>,
+    /// Where it is archived and recovered from.
+    pub(crate) stores: Stores,
     /// The user's changes to the pods.
     pub(crate) pod_template: Option<PodTemplateSpec>,
 }
@@ -87,8 +91,10 @@ pub fn validate(
     check_password(spec, inputs)?;
     tls::check(spec, inputs)?;
     let adopt_port = adopt::port(spec, inputs)?;
+    let stores = archive::check(object, inputs)?;
     let validated = Validated {
-        config: config(object, memory::limit_bytes(spec)?),
+        config: config(object, memory::limit_bytes(spec)?, &stores),
+        stores,
         had_primary: object.status.as_ref().is_some_and(|status| status.primary.is_some()),
         pod_template: pod_template::parse(spec.engine.pod_template.as_ref())?,
         adopt_port,
@@ -98,7 +104,7 @@ pub fn validate(
     Ok(validated)
 }
 
-fn config(object: &KVCluster, memory_limit_bytes: i64) -> KvConfig {
+fn config(object: &KVCluster, memory_limit_bytes: i64, stores: &Stores) -> KvConfig {
     let spec = &object.spec;
     KvConfig {
         object: ObjectName {
@@ -112,6 +118,8 @@ fn config(object: &KVCluster, memory_limit_bytes: i64) -> KvConfig {
         journal: spec.journal.backend,
         max_clients: spec.resp.max_clients,
         group: (spec.followers > 0).then_some(true),
+        archive: stores.archive_file(object),
+        recovery: stores.recovery_file(),
         ..KvConfig::default()
     }
 }
@@ -145,6 +153,11 @@ fn check_group(object: &KVCluster, carrier: Carrier) -> Result<(), Refusal> {
             "spec.maintenanceWindows",
             !spec.engine.maintenance_windows.is_empty(),
             "on one machine nothing restarts unasked; leave it out",
+        ),
+        (
+            "spec.deletionPolicy",
+            spec.engine.deletion_policy == DeletionPolicy::Snapshot,
+            "on one machine the archive has everything when the process ends; use Delete",
         ),
     ];
     if carrier == Carrier::Local

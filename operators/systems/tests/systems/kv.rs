@@ -25,10 +25,13 @@ fn inputs() -> Referenced {
     let password = BTreeMap::from([("password".to_owned(), b"hunter2".to_vec())]);
     let pair = [("tls.crt", "BEGIN CERTIFICATE-----"), ("tls.key", "BEGIN PRIVATE KEY-----")];
     let pair = pair.map(|(key, text)| (key.to_owned(), format!("-----{text}").into_bytes()));
+    let keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+    let keys = keys.map(|key| (key.to_owned(), b"x".to_vec()));
     Referenced {
         secrets: BTreeMap::from([
             ("shop-password".to_owned(), Redacted::new(password)),
             ("shop-tls".to_owned(), Redacted::new(BTreeMap::from(pair))),
+            ("shop-s3".to_owned(), Redacted::new(BTreeMap::from(keys))),
         ]),
         ..Referenced::default()
     }

@@ -7,6 +7,9 @@ use k8s_openapi::api::core::v1::{Container, KeyToPath, Volume};
 
 use super::{PlanError, Pod, below, cannot};
 
+/// Begin of the address of a folder in a configuration file.
+const ADDRESS: &str = "file://";
+
 /// The folders and files of one container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mounts {
@@ -34,10 +37,37 @@ impl Mounts {
         text.to_owned()
     }
 
+    /// The address of a mounted folder in a configuration file, as a folder of this machine.
+    fn replace_addresses(&self, content: &[u8]) -> Vec<u8> {
+        let Ok(text) = std::str::from_utf8(content) else { return content.to_vec() };
+        let mut pieces = text.split(ADDRESS);
+        let mut replaced = pieces.next().unwrap_or_default().to_owned();
+        for piece in pieces {
+            let found = self.paths.iter().find(|(mount, _)| {
+                let behind = piece.strip_prefix(mount.as_str());
+                behind.is_some_and(|behind| !behind.starts_with(is_of_a_name))
+            });
+            replaced.push_str(ADDRESS);
+            match found {
+                Some((mount, folder)) => {
+                    replaced.push_str(&folder.display().to_string());
+                    replaced.push_str(&piece[mount.len()..]);
+                }
+                None => replaced.push_str(piece),
+            }
+        }
+        replaced.into_bytes()
+    }
+
     fn add(&mut self, mount: &str, folder: PathBuf) {
         self.paths.push((mount.trim_end_matches('/').to_owned(), folder));
         self.paths.sort_by_key(|(mount, _)| std::cmp::Reverse(mount.len()));
     }
+}
+
+/// What goes on with the name of a folder.
+fn is_of_a_name(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
 impl Pod<'_> {
@@ -48,6 +78,7 @@ impl Pod<'_> {
         volumes: &[&Volume],
     ) -> Result<Mounts, PlanError> {
         let mut mounts = Mounts::default();
+        let mut configured = Vec::new();
         for mount in container.volume_mounts.iter().flatten() {
             let folder = if self.claims.contains(&mount.name.as_str()) {
                 self.claim_folder(&mount.name)
@@ -55,12 +86,22 @@ impl Pod<'_> {
                 let Some(volume) = volumes.iter().find(|volume| volume.name == mount.name) else {
                     return Err(cannot(format!("the unknown volume {}", mount.name)));
                 };
-                let folder = self.mount_folder(&volume.name);
-                self.fill(volume, &folder, &mut mounts.files)?;
-                if volume.empty_dir.is_none() {
-                    mounts.emptied.push(folder.clone());
+                if let Some(claim) = &volume.persistent_volume_claim {
+                    // Somebody named it: it belongs to no pod, and stays.
+                    self.folder.volume(self.namespace, &claim.claim_name)
+                } else {
+                    let folder = self.mount_folder(&volume.name);
+                    let mut files = BTreeMap::new();
+                    self.fill(volume, &folder, &mut files)?;
+                    if volume.config_map.is_some() {
+                        configured.extend(files.keys().cloned());
+                    }
+                    mounts.files.append(&mut files);
+                    if volume.empty_dir.is_none() {
+                        mounts.emptied.push(folder.clone());
+                    }
+                    folder
                 }
-                folder
             };
             mounts.folders.push(folder.clone());
             let target = match mount.sub_path.as_deref() {
@@ -70,6 +111,10 @@ impl Pod<'_> {
                 }
             };
             mounts.add(&mount.mount_path, target);
+        }
+        for path in configured {
+            let replaced = mounts.files.get(&path).map(|file| mounts.replace_addresses(file));
+            mounts.files.extend(replaced.map(|file| (path, file)));
         }
         Ok(mounts)
     }

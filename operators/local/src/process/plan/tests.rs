@@ -117,6 +117,32 @@ fn mount_paths_become_folders_of_each_pod() {
 }
 
 #[test]
+fn a_claim_that_is_named_is_one_folder_for_all_and_its_address_is_that_folder() {
+    let mut container = container();
+    let mounts = container["volumeMounts"].as_array_mut().unwrap();
+    mounts.push(json!({"name": "archive", "mountPath": "/archive"}));
+    let mut resources = resources(&container);
+    let data = resources.config_maps[0].data.as_mut().unwrap();
+    let file = "to: \"file:///archive/shop/a\"\nother: \"file:///archives\"\n";
+    data.insert("kv.yaml".into(), file.into());
+    let spec = resources.stateful_sets[0].spec.as_mut().unwrap().template.spec.as_mut().unwrap();
+    let volume = json!({"name": "archive", "persistentVolumeClaim": {"claimName": "backups"}});
+    spec.volumes.as_mut().unwrap().push(serde_json::from_value(volume).unwrap());
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = Folder::create(temporary.path()).unwrap();
+    let plans = plan(&resources, &found(), &folder).unwrap();
+    let shared = folder.volume("shop", "backups");
+    for plan in &plans {
+        assert!(plan.folders.contains(&shared) && !plan.emptied.contains(&shared));
+        let written = plan.files.iter().find(|(path, _)| path.ends_with("kv.yaml")).unwrap().1;
+        let wanted = file.replace("file:///archive/", &format!("file://{}/", shared.display()));
+        assert_eq!(String::from_utf8_lossy(written), wanted);
+    }
+    let kept = volumes(&resources.stateful_sets[0], &folder);
+    assert!(!kept.contains(&shared), "it goes with no object");
+}
+
+#[test]
 fn variables_are_filled_in() {
     let environment = planned(&container()).unwrap().remove(0).environment;
     let get = |name: &str| environment.get(name).map(String::as_str);

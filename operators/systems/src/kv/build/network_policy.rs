@@ -49,15 +49,19 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> NetworkPolicy
     }
 }
 
+/// Nothing but the other pods, the Redis that is taken over, and the object stores of archive and
+/// recovery.
 fn egress(validated: &Validated, identity: &Identity) -> Option<Vec<NetworkPolicyEgressRule>> {
     let others = (validated.spec.followers > 0).then(|| to_the_others(identity));
-    let source = validated.adopt_port.into_iter().flat_map(|port| [to_source(port), to_names()]);
-    let rules: Vec<_> = others.into_iter().chain(source).collect();
+    let ports = validated.adopt_port.iter().chain(&validated.stores.ports);
+    let outside = ports.map(|port| to_port(*port)).collect::<Vec<_>>();
+    let names = (!outside.is_empty()).then(to_names);
+    let rules: Vec<_> = others.into_iter().chain(outside).chain(names).collect();
     (!rules.is_empty()).then_some(rules)
 }
 
-/// The Redis that is taken over may be anywhere; its port is known.
-fn to_source(port: u16) -> NetworkPolicyEgressRule {
+/// A server outside may be anywhere; its port is known.
+fn to_port(port: u16) -> NetworkPolicyEgressRule {
     NetworkPolicyEgressRule { ports: Some(vec![numbered(port, "TCP")]), to: None }
 }
 

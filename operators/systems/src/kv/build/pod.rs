@@ -46,6 +46,9 @@ fn template_metadata(validated: &Validated, identity: &Identity) -> ObjectMeta {
     let engine = &validated.spec.engine;
     let mut own =
         BTreeMap::from([(labels::CONFIG_HASH.to_owned(), config_map::hash(&validated.config))]);
+    if let Some(archive) = &validated.stores.archive {
+        own.insert(labels::ARCHIVE_HASH.to_owned(), labels::archive_hash(archive));
+    }
     if let Some(restart) = &engine.restart {
         own.insert(RESTART.to_owned(), restart.clone());
     }

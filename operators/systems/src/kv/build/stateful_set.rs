@@ -25,7 +25,7 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> StatefulSet {
     let spec = &validated.spec;
     let when_deleted = match spec.engine.deletion_policy {
         DeletionPolicy::Delete => "Delete",
-        // `Snapshot` is refused by validate; keeping the volumes is the safe reading of it.
+        // With `Snapshot` they are kept until the operator has seen the last snapshot.
         DeletionPolicy::Retain | DeletionPolicy::Snapshot => "Retain",
     };
     StatefulSet {

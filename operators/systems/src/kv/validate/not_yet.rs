@@ -7,7 +7,7 @@ use orrery_runtime::Refusal;
 
 /// Refuses the first field that asks for something not done yet.
 pub(super) fn check(spec: &KVClusterSpec) -> Result<(), Refusal> {
-    let engine = &spec.engine;
+    let recovers = spec.bootstrap.as_ref().is_some_and(|bootstrap| bootstrap.recovery.is_some());
     let asked = [
         ("spec.replicas", spec.replicas > 1),
         ("spec.shardsPerPod", spec.shards_per_pod > 1),
@@ -21,7 +21,9 @@ pub(super) fn check(spec: &KVClusterSpec) -> Result<(), Refusal> {
         ("spec.resp.clusterMode", spec.resp.cluster_mode != ClusterMode::Off),
         ("spec.memcached.mode", spec.memcached.mode != MemcachedMode::Off),
         ("spec.adoptFrom", spec.adopt_from.is_some() && spec.followers > 0),
-        ("spec.deletionPolicy", engine.deletion_policy == DeletionPolicy::Snapshot),
+        ("spec.archive", spec.archive.is_some()),
+        ("spec.bootstrap.recovery", recovers),
+        ("spec.deletionPolicy", spec.engine.deletion_policy == DeletionPolicy::Snapshot),
     ];
     refuse("KVCluster", &asked)
 }

@@ -51,6 +51,11 @@ fn not_yet_specs() -> Vec<(&'static str, Value)> {
         ("spec.resp.clusterMode", json!({"resp": {"clusterMode": "Slots"}})),
         ("spec.memcached.mode", json!({"memcached": {"mode": "On"}})),
         ("spec.adoptFrom", json!({"followers": 1, "adoptFrom": {"secretRef": {"name": "a"}}})),
+        ("spec.archive", json!({"followers": 1, "archive": {"folder": {"claimName": "a"}}})),
+        (
+            "spec.bootstrap.recovery",
+            json!({"followers": 1, "bootstrap": {"recovery": {"backup": {"name": "a"}}}}),
+        ),
         ("spec.deletionPolicy", json!({"deletionPolicy": "Snapshot"})),
     ]
 }

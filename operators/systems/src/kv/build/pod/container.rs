@@ -23,7 +23,7 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Container {
         image: Some(image.name.clone().unwrap_or_else(|| identity.image.clone())),
         image_pull_policy: image.pull_policy.map(PullPolicy::as_str).map(str::to_owned),
         args: Some(arguments(validated)),
-        env: Some(environment(identity, &ports)),
+        env: Some(environment(validated, identity, &ports)),
         resources: resources(validated),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
@@ -79,13 +79,14 @@ fn ports(resp: i32) -> Vec<ContainerPort> {
 }
 
 /// Who the process is, and where it listens: `ORRERY_LISTEN_<PORT NAME>`.
-fn environment(identity: &Identity, ports: &[ContainerPort]) -> Vec<EnvVar> {
+fn environment(validated: &Validated, identity: &Identity, ports: &[ContainerPort]) -> Vec<EnvVar> {
     let mut variables = vec![
         of_pod("ORRERY_POD", "metadata.name"),
         of_pod("ORRERY_NAMESPACE", "metadata.namespace"),
         text("ORRERY_OBJECT", identity.name.clone()),
         text("ORRERY_LOG", "json".to_owned()),
     ];
+    variables.extend(volumes::store_variables(validated));
     for port in ports {
         let name = port.name.as_deref().unwrap_or_default().to_uppercase();
         let address = format!("0.0.0.0:{}", port.container_port);

@@ -1,14 +1,16 @@
 //! What the container finds on its file system: configuration, secrets, certificates, data.
 
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, KeyToPath, ProjectedVolumeSource, SecretProjection, SecretVolumeSource,
-    Volume, VolumeMount, VolumeProjection,
+    ConfigMapVolumeSource, EnvVar, KeyToPath, ProjectedVolumeSource, SecretProjection,
+    SecretVolumeSource, Volume, VolumeMount, VolumeProjection,
 };
+use orrery_api::kv::config::{ARCHIVE_SECRET, RECOVERY_SECRET};
 use orrery_api::spec::ClientCertificates;
 use orrery_runtime::{Carrier, Identity, labels};
 
 use super::super::super::names;
 use super::super::super::validate::{PASSWORD_KEY, Validated};
+use crate::archive::{Mounted, Use};
 
 /// Name of the claim template and of its mount.
 pub(crate) const DATA: &str = "data";
@@ -56,7 +58,26 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Volume> {
         secret: Some(whole(adopt.secret_ref.name.clone())),
         ..Volume::default()
     });
-    [config, secrets(validated, identity)].into_iter().chain(tls).chain(adopt).collect()
+    let stores = stores(validated).into_iter().filter_map(|store| store.volume());
+    let own = [config, secrets(validated, identity)];
+    own.into_iter().chain(tls).chain(adopt).chain(stores).collect()
+}
+
+/// The archive and what is recovered from.
+fn stores(validated: &Validated) -> Vec<Mounted> {
+    let stores = &validated.stores;
+    let archive = stores.archive.iter().map(|archive| Mounted::new(Use::Archive, archive));
+    let recovery = stores.recovery.iter().map(|from| Mounted::new(Use::Recovery, &from.archive));
+    archive.chain(recovery).collect()
+}
+
+/// Variables that name the folders of the Secrets of buckets.
+pub(super) fn store_variables(validated: &Validated) -> Vec<EnvVar> {
+    let name = |store: &Mounted| match store.purpose() {
+        Use::Archive => ARCHIVE_SECRET,
+        Use::Recovery => RECOVERY_SECRET,
+    };
+    stores(validated).iter().filter_map(|store| store.variable(name(store))).collect()
 }
 
 fn certificate_items(clients: ClientCertificates) -> Vec<KeyToPath> {
@@ -130,5 +151,6 @@ pub(super) fn mounts(validated: &Validated) -> Vec<VolumeMount> {
     if validated.spec.adopt_from.is_some() {
         mounts.push(mount(ADOPT, ADOPT_FOLDER, true));
     }
+    mounts.extend(stores(validated).iter().filter_map(Mounted::mount));
     mounts
 }
