@@ -4,6 +4,8 @@
 mod adopt;
 #[path = "e2e/at_rest.rs"]
 mod at_rest;
+#[path = "e2e/backup.rs"]
+mod backup;
 #[path = "e2e/charts.rs"]
 mod charts;
 #[path = "e2e/cli.rs"]

@@ -49,7 +49,7 @@ fn the_example_of_kv_is_carried_out_whole() {
         of("KVCluster").into_iter().map(|json| serde_json::from_value(json).unwrap()).collect();
     let namespaces: Vec<KVNamespace> =
         of("KVNamespace").into_iter().map(|json| serde_json::from_value(json).unwrap()).collect();
-    assert_eq!((clusters.len(), namespaces.len()), (1, 3));
+    assert_eq!((clusters.len(), namespaces.len()), (2, 3));
     for carrier in [Carrier::Cluster, Carrier::Local] {
         for cluster in &clusters {
             let validated = Kv::validate(cluster, &Referenced::default(), carrier).unwrap();

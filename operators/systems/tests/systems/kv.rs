@@ -51,7 +51,8 @@ fn pod_spec(resources: &Resources<Prepared>) -> k8s_openapi::api::core::v1::PodS
     set.template.spec.clone().unwrap()
 }
 
-const FIXTURES: [&str; 5] = ["minimal", "everything", "own-password", "followers", "tls"];
+const FIXTURES: [&str; 7] =
+    ["minimal", "everything", "own-password", "followers", "tls", "archive-folder", "recovered"];
 
 #[test]
 fn fixtures_give_these_objects() {

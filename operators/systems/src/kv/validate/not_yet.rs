@@ -1,7 +1,6 @@
 //! Fields whose work comes later: refused by name.
 
 use orrery_api::kv::{Class, ClusterMode, JournalBackend, KVClusterSpec, MemcachedMode};
-use orrery_api::spec::DeletionPolicy;
 use orrery_api::{Reason, not_yet};
 use orrery_runtime::Refusal;
 
@@ -21,9 +20,8 @@ pub(super) fn check(spec: &KVClusterSpec) -> Result<(), Refusal> {
         ("spec.resp.clusterMode", spec.resp.cluster_mode != ClusterMode::Off),
         ("spec.memcached.mode", spec.memcached.mode != MemcachedMode::Off),
         ("spec.adoptFrom", spec.adopt_from.is_some() && spec.followers > 0),
-        ("spec.archive", spec.archive.is_some()),
-        ("spec.bootstrap.recovery", recovers),
-        ("spec.deletionPolicy", spec.engine.deletion_policy == DeletionPolicy::Snapshot),
+        ("spec.archive", spec.archive.is_some() && spec.followers > 0),
+        ("spec.bootstrap.recovery", recovers && spec.followers > 0),
     ];
     refuse("KVCluster", &asked)
 }

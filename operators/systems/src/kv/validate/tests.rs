@@ -56,7 +56,6 @@ fn not_yet_specs() -> Vec<(&'static str, Value)> {
             "spec.bootstrap.recovery",
             json!({"followers": 1, "bootstrap": {"recovery": {"backup": {"name": "a"}}}}),
         ),
-        ("spec.deletionPolicy", json!({"deletionPolicy": "Snapshot"})),
     ]
 }
 
@@ -269,4 +268,80 @@ fn a_sidecar_is_for_clusters_only() {
     assert!(check_on(sidecar.clone(), Carrier::Cluster).is_ok());
     let refusal = check_on(sidecar, Carrier::Local).unwrap_err();
     assert_eq!(refusal.reason, Reason::NotOnThisCarrier);
+}
+
+fn backup(succeeded: bool) -> orrery_api::backup::BackupStatus {
+    let reason = if succeeded { "SnapshotTaken" } else { "DeadlineExceeded" };
+    let status = if succeeded { "True" } else { "False" };
+    let condition = json!({"type": "Succeeded", "status": status, "reason": reason, "message": "",
+        "lastTransitionTime": "2026-11-26T01:00:00Z"});
+    let archive = json!({"folder": {"claimName": "backups", "path": "kv"},
+        "object": {"namespace": "shop", "name": "orders"}});
+    serde_json::from_value(json!({"conditions": [condition], "position": 77, "archive": archive}))
+        .unwrap()
+}
+
+fn with_backup(succeeded: bool) -> Referenced {
+    let backups = BTreeMap::from([("b".to_owned(), backup(succeeded))]);
+    Referenced { backups, ..Referenced::default() }
+}
+
+#[test]
+fn a_backup_stands_for_its_archive_up_to_its_position_or_to_a_moment() {
+    let check = |recovery: Value, inputs: &Referenced| {
+        let object = object("copy", json!({"bootstrap": {"recovery": recovery}}));
+        validate(&object, inputs, Carrier::Cluster)
+    };
+    let whole = check(json!({"backup": {"name": "b"}}), &with_backup(true)).unwrap();
+    let file = whole.config().recovery.clone().unwrap();
+    assert_eq!(file.from, "file:///recovery/kv/shop/orders");
+    assert_eq!((file.target_position, file.target_time_us), (Some(77), None));
+    let moment = json!({"backup": {"name": "b"}, "targetTime": "1970-01-01T00:00:01.5Z"});
+    let file = check(moment, &with_backup(true)).unwrap().config().recovery.clone().unwrap();
+    assert_eq!((file.target_position, file.target_time_us), (None, Some(1_500_000)));
+    let failed = check(json!({"backup": {"name": "b"}}), &with_backup(false)).unwrap_err();
+    assert_eq!(failed.reason, Reason::BackupFailed);
+}
+
+#[test]
+fn what_was_recovered_from_is_kept_when_the_backup_is_gone() {
+    let mut object = object("copy", json!({"bootstrap": {"recovery": {"backup": {"name": "b"}}}}));
+    assert_eq!(Kv::references(&object), [orrery_runtime::Reference::Backup("b".into())]);
+    let found = validate(&object, &with_backup(true), Carrier::Cluster).unwrap();
+    object.status = Some(orrery_api::kv::KVClusterStatus {
+        recovered_from: Kv::recovered_from(&found).cloned(),
+        ..orrery_api::kv::KVClusterStatus::default()
+    });
+    assert_eq!(Kv::references(&object), []);
+    let later = validate(&object, &Referenced::default(), Carrier::Cluster).unwrap();
+    assert_eq!(later.config(), found.config());
+}
+
+#[test]
+fn an_object_is_not_archived_where_it_is_recovered_from() {
+    let archive = json!({"folder": {"claimName": "backups", "path": "kv"}});
+    let recovery = json!({"folder": {"claimName": "backups", "path": "kv"},
+        "object": {"namespace": "shop", "name": "orders"}});
+    let spec = json!({"archive": archive, "bootstrap": {"recovery": {"archive": recovery}}});
+    let check = |name: &str| {
+        validate(&object(name, spec.clone()), &Referenced::default(), Carrier::Cluster)
+    };
+    let refusal = check("orders").unwrap_err();
+    assert_eq!(refusal.field.as_deref(), Some("spec.archive"));
+    assert!(check("orders-2").is_ok());
+}
+
+#[test]
+fn a_secret_of_a_bucket_must_have_its_keys_with_or_without_their_prefix() {
+    let spec = json!({"archive": {"bucket": {"name": "abc", "secretRef": {"name": "s"}}}});
+    let check = |keys: &[&str]| {
+        let content = keys.iter().map(|key| ((*key).to_owned(), b"x".to_vec())).collect();
+        let secrets = BTreeMap::from([("s".to_owned(), Redacted::new(content))]);
+        let inputs = Referenced { secrets, ..Referenced::default() };
+        validate(&object("a", spec.clone()), &inputs, Carrier::Cluster)
+    };
+    assert!(check(&["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]).is_ok());
+    assert!(check(&["ACCESS_KEY_ID", "SECRET_ACCESS_KEY"]).is_ok());
+    let message = check(&["AWS_ACCESS_KEY_ID"]).unwrap_err().message;
+    assert!(message.contains("AWS_SECRET_ACCESS_KEY"), "{message}");
 }
