@@ -25,10 +25,12 @@ fn inputs() -> Referenced {
     let password = BTreeMap::from([("password".to_owned(), b"hunter2".to_vec())]);
     let pair = [("tls.crt", "BEGIN CERTIFICATE-----"), ("tls.key", "BEGIN PRIVATE KEY-----")];
     let pair = pair.map(|(key, text)| (key.to_owned(), format!("-----{text}").into_bytes()));
+    let source = BTreeMap::from([("address".to_owned(), b"redis.old.svc:6390".to_vec())]);
     Referenced {
         secrets: BTreeMap::from([
             ("shop-password".to_owned(), Redacted::new(password)),
             ("shop-tls".to_owned(), Redacted::new(BTreeMap::from(pair))),
+            ("old-redis".to_owned(), Redacted::new(source)),
         ]),
         ..Referenced::default()
     }
@@ -39,7 +41,7 @@ fn build_on(object: &KVCluster, carrier: Carrier) -> Resources<Prepared> {
     Kv::build(&validated, &Identity::of(object, "orrery:1.2.3", "1.2.3", carrier))
 }
 
-fn build(object: &KVCluster) -> Resources<Prepared> {
+pub(crate) fn build(object: &KVCluster) -> Resources<Prepared> {
     build_on(object, Carrier::Cluster)
 }
 
