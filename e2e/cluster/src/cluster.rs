@@ -286,6 +286,32 @@ impl Cluster {
         }
     }
 
+    /// Stops the API server where it stands: connections stay open and nothing is answered. For a
+    /// cluster of one's own alone.
+    pub fn freeze_api_server(&self) {
+        if let Some(own) = &self.inner.own {
+            own.plane.freeze_api_server();
+        }
+    }
+
+    /// Kills the API server, frozen or not: connections break and new ones are refused.
+    pub async fn kill_api_server(&self) {
+        if let Some(own) = &self.inner.own {
+            own.plane.kill_api_server().await;
+        }
+    }
+
+    /// Starts the API server that was killed, at the same address, and waits until it serves.
+    ///
+    /// # Errors
+    /// When it does not start in time.
+    pub async fn start_api_server(&self) -> Result<(), ClusterError> {
+        match &self.inner.own {
+            Some(own) => own.plane.start_api_server(&own.run).await,
+            None => Err(ClusterError::Missing("this cluster is not ours".to_owned())),
+        }
+    }
+
     /// The end of the logs of every part, for a failure whose cause is not known. Empty for a
     /// cluster that is not ours.
     pub fn logs(&self) -> String {

@@ -9,8 +9,10 @@ pub(crate) use flags::ADVERTISED;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
 
 use crate::control_plane::flags::Layout;
 use crate::netns::NetNs;
@@ -68,7 +70,7 @@ pub(crate) struct ControlPlane {
     pki: Pki,
     site: Site,
     binary: PathBuf,
-    processes: Vec<Arc<Process>>,
+    processes: Mutex<Vec<Arc<Process>>>,
 }
 
 impl ControlPlane {
@@ -86,8 +88,8 @@ impl ControlPlane {
         let (layout, pki) = Self::lay_out(run, options, &site)?;
         let config = kubeconfig::read(&layout.admin).await?;
         let kubeconfig = layout.admin.clone();
-        let mut plane =
-            Self { kubeconfig, config, layout, pki, site, binary, processes: Vec::new() };
+        let processes = Mutex::default();
+        let plane = Self { kubeconfig, config, layout, pki, site, binary, processes };
 
         plane.launch(run, "etcd", plane.layout.etcd())?;
         plane.launch(run, "apiserver", plane.layout.apiserver())?;
@@ -148,15 +150,46 @@ impl ControlPlane {
         Ok((layout, pki))
     }
 
-    fn launch(&mut self, run: &Run, part: &str, flags: Vec<String>) -> Result<(), ClusterError> {
+    fn launch(&self, run: &Run, part: &str, flags: Vec<String>) -> Result<(), ClusterError> {
         let mut command = Command::new(&self.binary);
         command.arg(part).args(flags).current_dir(&self.layout.folder);
         if let Site::Inside(netns, _) = &self.site {
             netns.enter(&mut command);
         }
         let log = self.log(part);
-        self.processes.push(run.start(part, command, log)?);
+        let process = run.start(part, command, log)?;
+        self.processes().push(process);
         Ok(())
+    }
+
+    /// Stops the API server where it stands: connections stay open and nothing is answered.
+    pub(crate) fn freeze_api_server(&self) {
+        if let Some(process) = self.part("apiserver") {
+            process.signal(Signal::SIGSTOP);
+        }
+    }
+
+    /// Kills the API server: connections break and new ones are refused.
+    pub(crate) async fn kill_api_server(&self) {
+        let Some(process) = self.part("apiserver") else { return };
+        process.kill_group();
+        process.wait().await;
+        self.processes().retain(|other| !Arc::ptr_eq(other, &process));
+    }
+
+    /// Starts the API server that was killed, and waits until it serves.
+    pub(crate) async fn start_api_server(&self, run: &Run) -> Result<(), ClusterError> {
+        self.launch(run, "apiserver", self.layout.apiserver())?;
+        let client = kube::Client::try_from(self.config.clone())?;
+        self.wait("apiserver", || serves(client.clone())).await
+    }
+
+    fn part(&self, name: &str) -> Option<Arc<Process>> {
+        self.processes().iter().find(|process| process.name() == name).cloned()
+    }
+
+    fn processes(&self) -> MutexGuard<'_, Vec<Arc<Process>>> {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for `ready`; the end of any part before that is an error at once.
@@ -167,8 +200,9 @@ impl ControlPlane {
     {
         let last = Mutex::new(String::new());
         let awaited = poll_for(part, START_LIMIT, || async {
-            if let Some(dead) = self.processes.iter().find(|process| process.ended().is_some()) {
-                return Some(Err(self.not_ready(dead, "it ended")));
+            let dead = self.processes().iter().find(|part| part.ended().is_some()).cloned();
+            if let Some(dead) = dead {
+                return Some(Err(self.not_ready(&dead, "it ended")));
             }
             match ready().await {
                 Ok(()) => Some(Ok(())),
@@ -180,8 +214,8 @@ impl ControlPlane {
         });
         awaited.await.map_err(|late| {
             let reason = last.lock().unwrap_or_else(PoisonError::into_inner);
-            let process = self.processes.iter().find(|process| process.name() == part);
-            process.map_or(late, |process| self.not_ready(process, &reason))
+            let process = self.part(part);
+            process.map_or(late, |process| self.not_ready(&process, &reason))
         })?
     }
 
@@ -218,7 +252,7 @@ impl ControlPlane {
 
     /// The end of every part's log, for a failure whose cause is not known.
     pub(crate) fn logs(&self) -> String {
-        self.processes.iter().map(|process| process.tail() + "\n").collect()
+        self.processes().iter().map(|process| process.tail() + "\n").collect()
     }
 }
 

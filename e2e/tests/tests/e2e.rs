@@ -1,5 +1,7 @@
 //! The product as a user meets it: real binaries, real clients, real disks, a real API server.
 
+#[path = "e2e/account.rs"]
+mod account;
 #[path = "e2e/adopt.rs"]
 mod adopt;
 #[path = "e2e/at_rest.rs"]
@@ -28,7 +30,13 @@ mod lifecycle;
 mod monitoring;
 #[path = "e2e/not_run.rs"]
 mod not_run;
+#[path = "e2e/outage.rs"]
+mod outage;
+#[path = "e2e/pair.rs"]
+mod pair;
 #[path = "e2e/refused.rs"]
 mod refused;
+#[path = "e2e/rights.rs"]
+mod rights;
 #[path = "e2e/traces.rs"]
 mod traces;

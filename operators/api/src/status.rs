@@ -35,6 +35,10 @@ pub struct CommonStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub version: Option<String>,
+    /// Release of the operator that carried the spec out last; an older one changes nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub operator_version: Option<String>,
     /// Newest revision of the pods' template.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]

@@ -129,6 +129,9 @@ where
             let code = result.as_ref().ok().map(|response| response.status().as_u16());
             outlet.metrics.api_request(&method, code);
             outlet.liveness.answered(&path, code);
+            if let Some(pause) = result.as_ref().ok().and_then(retry_after) {
+                outlet.liveness.pause_asked(pause);
+            }
             result
         })
     }
@@ -161,6 +164,13 @@ where
         timeout_at(until, body.collect()).await.map_err(late)?.map_err(Into::into)?.to_bytes();
     let body = Full::new(bytes).map_err(|never| match never {}).boxed_unsync();
     Ok(Response::from_parts(parts, body))
+}
+
+/// The pause that a server too busy to answer asks for.
+fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
+    let busy = matches!(response.status().as_u16(), 429 | 503);
+    let pause = response.headers().get(http::header::RETRY_AFTER).filter(|_| busy)?;
+    pause.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// Whether the call changes anything on the server.

@@ -200,7 +200,12 @@ fn again<K: Object, R>(object: &Guarded<K>, error: &RoundFailed, shared: &Shared
     // What is waited for may be an object that no watch of ours shows (a user's Secret): a person
     // who makes it must not wait for minutes.
     let is_expected = error.class == Class::WaitingFor;
-    Action::requeue(if is_expected { wait.min(shared.ctx.options.poll_max) } else { wait })
+    // After an outage nobody should wait for as long as it lasted.
+    let was_away = error.class == Class::Transient && shared.ctx.liveness.troubled();
+    let soon = is_expected || was_away;
+    let wait = if soon { wait.min(shared.ctx.options.poll_max) } else { wait };
+    // A server that asks for a pause gets it.
+    Action::requeue(wait.max(shared.ctx.liveness.pause()))
 }
 
 fn key_of<K: Object>(object: &Guarded<K>) -> Key {

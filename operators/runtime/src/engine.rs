@@ -23,6 +23,7 @@ use crate::events::{Events, Notice};
 use crate::group::carry::{Carrier as GroupCarrier, Plan};
 use crate::group::grant;
 use crate::observation::Observation;
+use crate::release;
 use crate::rollout;
 use crate::status::{Facts, Progress, is_settled, summarise};
 use crate::step::report::{DeclaredSource, Reached, StatusMemory, observe, sync, write_status};
@@ -87,8 +88,23 @@ impl<S: System> Engine<S> {
             return self.farewell(object, &identity).await;
         }
         let mode = S::mode(object);
+        if let Some(refusal) = self.newer_release(object) {
+            let pods = self.standing(object, &identity, mode).await;
+            let progress = Progress::Refused(refusal);
+            let carried = Carried { progress, notices: Vec::new(), pods, recovered_from: None };
+            // Nothing is synced either, as while paused.
+            return self.report(object, &identity, Mode::Pause, carried).await;
+        }
         let carried = match mode {
-            Mode::Pause => Ok(self.stand_still(object, &identity).await),
+            Mode::Pause => {
+                let pods = self.standing(object, &identity, mode).await;
+                Ok(Carried {
+                    progress: Progress::Paused,
+                    notices: Vec::new(),
+                    pods,
+                    recovered_from: None,
+                })
+            }
             Mode::Run | Mode::Hibernate => self.carry_out(object, &identity, mode).await,
         };
         let (carried, failure) = match carried {
@@ -97,9 +113,8 @@ impl<S: System> Engine<S> {
             Err(error @ StepError::Apply(ApplyError::Outdated)) => return Err(error),
             Err(error) => {
                 let progress = error.progress();
-                let pods = PodsPlan { frozen: true, ..PodsPlan::default() };
-                let notices = Vec::new();
-                (Carried { progress, notices, pods, recovered_from: None }, Some(error))
+                let pods = self.standing(object, &identity, mode).await;
+                (Carried { progress, notices: Vec::new(), pods, recovered_from: None }, Some(error))
             }
         };
         let reported = self.report(object, &identity, mode, carried).await;
@@ -176,15 +191,34 @@ impl<S: System> Engine<S> {
         async move { Ok(api.get_metadata_opt(&name).await?.map(|live| live.metadata)) }.boxed()
     }
 
-    /// While paused nothing changes, but a primary's lease must still be renewed.
-    async fn stand_still(&self, object: &S::Kind, identity: &Identity) -> Carried {
-        let group = async {
-            let validated = self.prepare(object, identity).await?;
-            self.group(object, identity, &validated).await
-        };
-        let group = group.await.unwrap_or_default();
-        let pods = PodsPlan { group, frozen: true, ..PodsPlan::default() };
-        Carried { progress: Progress::Paused, notices: Vec::new(), pods, recovered_from: None }
+    /// A newer operator has looked after the object: what it made is not ours to judge.
+    fn newer_release(&self, object: &S::Kind) -> Option<Refusal> {
+        let status = self.statuses.newest(object, S::status(object))?;
+        let theirs = S::common(&status).operator_version.as_deref()?;
+        let ours = &self.ctx.options.version;
+        release::is_older(ours, theirs).then(|| {
+            let why = format!(
+                "operator {theirs} carried this object out, and this one is {ours}: nothing is \
+                 changed until {theirs} or a newer one runs"
+            );
+            Refusal::object(Reason::UnsupportedVersion, why)
+        })
+    }
+
+    /// Nothing changes, whatever the reason: but a primary's lease must still be renewed.
+    async fn standing(&self, object: &S::Kind, identity: &Identity, mode: Mode) -> PodsPlan {
+        let none = PodsPlan { frozen: true, ..PodsPlan::default() };
+        if mode == Mode::Hibernate {
+            return none;
+        }
+        let Some(group) = S::standing_group(object, identity) else { return none };
+        // Without the grant nobody can be told anything; the next round reads it again.
+        let Ok(grant) = grant::read(&self.ctx.client, identity, S::NAME).await else { return none };
+        let was_granted = S::status(object).is_some_and(S::was_granted);
+        PodsPlan {
+            group: Some(Plan { group, grant, was_granted, leave_primary: false, replaced: None }),
+            ..none
+        }
     }
 
     /// The group of an object with followers, and who has the grant.
@@ -237,6 +271,7 @@ impl<S: System> Engine<S> {
             stored: before,
             progress: &progress,
             seen: &seen,
+            release: &self.ctx.options.version,
             now: Time::new(jiff::Timestamp::now()),
         };
         let common = summarise(&facts);

@@ -8,29 +8,35 @@
 //! |---|---|
 //! | crash at the k-th write | the write is not sent (`Before`), or sent and its answer withheld (`After`); from then on nothing is sent or answered, and [`Faults::crashed`] resolves: drop the operator and start a fresh one |
 //! | 409, 410, 429, 500 … | [`Faults::fail`]: instead of the call, or after it took effect |
-//! | no answer | [`Faults::fail`] with [`Instead::Silence`] |
+//! | 429 with Retry-After | [`Faults::fail`] with [`Instead::Busy`] |
+//! | no answer | [`Faults::fail`] with [`Instead::Silence`], or [`Instead::SilenceAfter`] the server did it |
 //! | 403 on a kind | [`Faults::forbid`] until [`Faults::clear`] |
 //! | cut stream | [`Faults::cut_watches`]: every watch that is open ends with an error |
+//! | 410 in a stream | [`Faults::expire_watches`]: every watch that is open is told that its revision is too old |
 //! | held stream | [`Faults::hold_watches`]: nothing arrives until it is let go |
+//! | half-open stream | [`Faults::strand_watches`]: those that are open deliver nothing and do not end; new ones flow |
+//! | slow stream | [`Faults::delay_watches`]: each event takes its time |
+//! | merged events | [`Faults::merge_watches`]: held, and then the last event of each object alone |
+//! | dropped events | [`Faults::swallow_watches`]: lost until it is over, and then every watch is cut |
 //! | stale list | [`Faults::lists_at`]: lists are answered from an older revision, by the server itself |
 
-use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+mod service;
+mod stale;
+mod stream;
 
-use bytes::Bytes;
-use futures::StreamExt;
-use http::uri::{PathAndQuery, Uri};
-use http::{Method, Request, Response, StatusCode};
-use http_body::Frame;
-use http_body_util::{BodyDataStream, BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{Method, Request};
 use kube::client::Body;
 use tokio::sync::watch;
-use tower::{BoxError, Layer, Service};
+
+pub use service::FaultyService;
 
 use crate::client::{is_watch, is_write};
+use stale::list_at;
+use stream::{Cut, Flow};
 
 /// Where a crash happens, seen from a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,8 +54,12 @@ pub enum Instead {
     Status(u16),
     /// The server carries the call out, and this status is answered.
     StatusAfter(u16),
+    /// 429 with a Retry-After of so many seconds; the server sees nothing.
+    Busy(u32),
     /// Nothing is answered; the server sees nothing.
     Silence,
+    /// The server carries the call out, and nothing is answered.
+    SilenceAfter,
 }
 
 #[derive(Debug, Clone)]
@@ -68,6 +78,8 @@ struct State {
     rules: VecDeque<Rule>,
     lists_at: Option<String>,
     stale_lists: usize,
+    /// Number of watches so far.
+    streams: u64,
 }
 
 /// Handle of the test; clones share their state.
@@ -75,9 +87,9 @@ struct State {
 pub struct Faults {
     state: Arc<Mutex<State>>,
     crashed: Arc<watch::Sender<bool>>,
-    /// Streams end when the number changes.
-    cuts: Arc<watch::Sender<u64>>,
-    held: Arc<watch::Sender<bool>>,
+    /// Streams end when it changes.
+    cuts: Arc<watch::Sender<Cut>>,
+    flow: Arc<watch::Sender<Flow>>,
 }
 
 impl Default for Faults {
@@ -89,12 +101,13 @@ impl Default for Faults {
             rules: VecDeque::new(),
             lists_at: None,
             stale_lists: 0,
+            streams: 0,
         };
         Self {
             state: Arc::new(Mutex::new(state)),
             crashed: Arc::new(watch::channel(false).0),
-            cuts: Arc::new(watch::channel(0).0),
-            held: Arc::new(watch::channel(false).0),
+            cuts: Arc::default(),
+            flow: Arc::default(),
         }
     }
 }
@@ -136,12 +149,46 @@ impl Faults {
 
     /// Ends every open watch with an error.
     pub fn cut_watches(&self) {
-        self.cuts.send_modify(|cuts| *cuts += 1);
+        self.cut(false);
+    }
+
+    /// Tells every open watch that its revision is too old, and ends it.
+    pub fn expire_watches(&self) {
+        self.cut(true);
+    }
+
+    fn cut(&self, expired: bool) {
+        self.cuts.send_modify(|cut| *cut = Cut { times: cut.times + 1, expired });
     }
 
     /// Holds what watches deliver, or lets it go.
     pub fn hold_watches(&self, hold: bool) {
-        self.held.send_replace(hold);
+        self.flow.send_modify(|flow| flow.held = hold);
+    }
+
+    /// Leaves every open watch without events and without an end. New ones flow.
+    pub fn strand_watches(&self) {
+        let next = self.lock().streams + 1;
+        self.flow.send_modify(|flow| flow.stuck_below = next);
+    }
+
+    /// Has each event take so long; zero ends it.
+    pub fn delay_watches(&self, delay: Duration) {
+        self.flow.send_modify(|flow| flow.delay = delay);
+    }
+
+    /// Holds what watches deliver, or delivers the last event of each object.
+    pub fn merge_watches(&self, merge: bool) {
+        self.flow.send_modify(|flow| flow.merging = merge);
+    }
+
+    /// Loses what watches deliver. When it is over they are cut, since no server goes on after a
+    /// gap.
+    pub fn swallow_watches(&self, swallow: bool) {
+        if !swallow {
+            self.cut_watches();
+        }
+        self.flow.send_modify(|flow| flow.swallowing = swallow);
     }
 
     /// Has lists answered from this revision, or from the newest again. A watch that sends the
@@ -206,7 +253,9 @@ impl Faults {
         match rule.instead {
             Instead::Status(code) => Plan::Answer(code),
             Instead::StatusAfter(code) => Plan::AnswerAfter(code),
+            Instead::Busy(seconds) => Plan::Busy(seconds),
             Instead::Silence => Plan::Silence,
+            Instead::SilenceAfter => Plan::SilenceAfter,
         }
     }
 }
@@ -215,180 +264,9 @@ impl Faults {
 enum Plan {
     Pass,
     Silence,
+    SilenceAfter,
     Crash(Side),
     Answer(u16),
     AnswerAfter(u16),
-}
-
-impl<S> Layer<S> for Faults {
-    type Service = FaultyService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        FaultyService { inner, faults: self.clone() }
-    }
-}
-
-/// See the module.
-#[derive(Debug, Clone)]
-pub struct FaultyService<S> {
-    inner: S,
-    faults: Faults,
-}
-
-type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
-
-impl<S, B> Service<Request<Body>> for FaultyService<S>
-where
-    S: Service<Request<Body>, Response = Response<B>>,
-    S::Future: Send + 'static,
-    S::Error: Into<BoxError>,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    type Response = Answer;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Answer, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        self.faults.make_stale(&mut request);
-        let plan = self.faults.plan(request.method(), request.uri().path());
-        let watch = is_watch(&request);
-        self.faults.lock().reads += usize::from(!watch && !is_write(request.method()));
-        let faults = self.faults.clone();
-        // A future that is made and never polled sends nothing.
-        let sent = match plan {
-            Plan::Pass | Plan::AnswerAfter(_) | Plan::Crash(Side::After) => {
-                Some(self.inner.call(request))
-            }
-            Plan::Silence | Plan::Answer(_) | Plan::Crash(Side::Before) => None,
-        };
-        Box::pin(async move {
-            let answer = match sent {
-                Some(sent) => Some(sent.await.map_err(Into::into)?),
-                None => None,
-            };
-            match (plan, answer) {
-                (Plan::Pass, Some(answer)) if watch => Ok(stream(answer, &faults)),
-                (Plan::Pass, Some(answer)) => {
-                    let (parts, body) = answer.into_parts();
-                    let body = body.map_err(Into::into).boxed_unsync();
-                    // An answer that arrives after the crash is not heard.
-                    if faults.has_crashed() {
-                        return std::future::pending().await;
-                    }
-                    Ok(Response::from_parts(parts, body))
-                }
-                (Plan::Answer(code) | Plan::AnswerAfter(code), _) => Ok(refusal(code)),
-                (Plan::Crash(_), _) => {
-                    faults.crashed.send_replace(true);
-                    std::future::pending().await
-                }
-                _ => std::future::pending().await,
-            }
-        })
-    }
-}
-
-/// The address of the same list at exactly this revision; none for what is not a list, and for the
-/// further pages of one, whose token holds the revision already.
-fn list_at(uri: &Uri, revision: &str) -> Option<Uri> {
-    let mut words = uri.path().trim_start_matches('/').split('/');
-    let before_kind = match words.next()? {
-        "api" => 1,
-        "apis" => 2,
-        _ => return None,
-    };
-    let resource: Vec<&str> = words.skip(before_kind).collect();
-    if !matches!(resource[..], [_] | ["namespaces", _, _]) {
-        return None;
-    }
-    let query = uri.query().unwrap_or("");
-    let mut pairs: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).collect();
-    if pairs.iter().any(|pair| pair.starts_with("continue=")) {
-        return None;
-    }
-    pairs.retain(|pair| !pair.starts_with("resourceVersion"));
-    let (exact, at) = ("resourceVersionMatch=Exact", format!("resourceVersion={revision}"));
-    pairs.extend([exact, &at]);
-    let path_and_query = format!("{}?{}", uri.path(), pairs.join("&"));
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(PathAndQuery::try_from(path_and_query).ok()?);
-    Uri::from_parts(parts).ok()
-}
-
-/// A watch that can be cut and held.
-fn stream<B>(answer: Response<B>, faults: &Faults) -> Answer
-where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    let (parts, body) = answer.into_parts();
-    let mut cuts = faults.cuts.subscribe();
-    cuts.mark_unchanged();
-    let held = faults.held.subscribe();
-    let data = BodyDataStream::new(body.map_err(Into::into)).boxed();
-    let frames =
-        futures::stream::unfold((data, cuts, held), |(mut data, mut cuts, mut held)| async move {
-            let cut = || Err::<Frame<Bytes>, BoxError>("the stream was cut".into());
-            let item = tokio::select! {
-                biased;
-                _ = cuts.changed() => return Some((cut(), (data, cuts, held))),
-                item = data.next() => item?,
-            };
-            let _ = held.wait_for(|held| !held).await;
-            Some((item.map(Frame::data), (data, cuts, held)))
-        });
-    Response::from_parts(parts, StreamBody::new(frames).boxed_unsync())
-}
-
-fn refusal(code: u16) -> Answer {
-    let reason = match code {
-        403 => "Forbidden",
-        409 => "Conflict",
-        410 => "Expired",
-        429 => "TooManyRequests",
-        _ => "InternalError",
-    };
-    let status = serde_json::json!({
-        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
-        "message": "made up by the fault layer",
-    });
-    let body = Full::new(Bytes::from(status.to_string())).map_err(|never| match never {});
-    let mut response = Response::new(body.boxed_unsync());
-    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_GATEWAY);
-    response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at_7(uri: &str) -> Option<String> {
-        list_at(&uri.parse().expect("an address"), "7").map(|uri| uri.to_string())
-    }
-
-    #[test]
-    fn a_list_is_asked_for_at_the_older_revision() {
-        let exact = "resourceVersionMatch=Exact&resourceVersion=7";
-        assert_eq!(
-            at_7("/api/v1/namespaces/a/secrets?&limit=5&resourceVersion=0"),
-            Some(format!("/api/v1/namespaces/a/secrets?limit=5&{exact}"))
-        );
-        assert_eq!(
-            at_7("/apis/apps/v1/statefulsets"),
-            Some(format!("/apis/apps/v1/statefulsets?{exact}"))
-        );
-    }
-
-    #[test]
-    fn single_objects_and_further_pages_are_left_as_they_are() {
-        assert_eq!(at_7("/api/v1/namespaces/a/secrets/b"), None);
-        assert_eq!(at_7("/api/v1/namespaces/a"), None);
-        assert_eq!(at_7("/api/v1/secrets?continue=abc"), None);
-        assert_eq!(at_7("/version"), None);
-    }
+    Busy(u32),
 }

@@ -42,6 +42,7 @@ pub mod observation;
 pub mod operator;
 pub mod orphans;
 pub mod redacted;
+pub mod release;
 pub mod resources;
 pub mod rollout;
 pub mod startup;

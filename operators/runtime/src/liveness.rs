@@ -17,6 +17,9 @@ use tokio::time::Instant;
 /// A server that answered 429 or 5xx, or did not answer, counts as troubled for this long.
 const TROUBLE: Duration = Duration::from_secs(30);
 
+/// Longest pause that a server can ask for; an hour by mistake would look like a dead operator.
+const PAUSE_MAX: Duration = Duration::from_mins(1);
+
 /// Shared by the client layer, which writes, and the health endpoint, which reads.
 #[derive(Debug, Default)]
 pub struct Liveness {
@@ -27,6 +30,7 @@ pub struct Liveness {
 struct State {
     watches: BTreeMap<String, Signs>,
     trouble: Option<Instant>,
+    pause_until: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +76,19 @@ impl Liveness {
         self.lock().trouble.is_some_and(|at| at.elapsed() < TROUBLE)
     }
 
+    /// The server asked for a pause by Retry-After.
+    pub fn pause_asked(&self, pause: Duration) {
+        let until = Instant::now() + pause.min(PAUSE_MAX);
+        let mut state = self.lock();
+        state.pause_until = state.pause_until.max(Some(until));
+    }
+
+    /// What is left of the pause that the server asked for.
+    pub fn pause(&self) -> Duration {
+        let until = self.lock().pause_until;
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+    }
+
     /// Watches that neither asked nor heard anything for `silence_max`: stuck.
     pub fn stuck(&self, silence_max: Duration) -> Vec<String> {
         self.silent(|signs| signs.asked.elapsed() > silence_max)
@@ -107,6 +124,19 @@ mod tests {
     use super::*;
 
     const SILENCE: Duration = Duration::from_mins(3);
+
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_pause_asked_for_is_kept_and_ends() {
+        let liveness = Liveness::default();
+        assert_eq!(liveness.pause(), Duration::ZERO);
+        liveness.pause_asked(Duration::from_secs(20));
+        liveness.pause_asked(Duration::from_secs(3));
+        assert_eq!(liveness.pause(), Duration::from_secs(20));
+        liveness.pause_asked(Duration::from_hours(1));
+        assert_eq!(liveness.pause(), PAUSE_MAX);
+        tokio::time::advance(PAUSE_MAX).await;
+        assert_eq!(liveness.pause(), Duration::ZERO);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn p2_a_watch_that_stops_trying_is_stuck() {

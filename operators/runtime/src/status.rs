@@ -39,12 +39,14 @@ pub struct Facts<'a> {
     pub stored: &'a CommonStatus,
     pub progress: &'a Progress,
     pub seen: &'a Observation,
+    /// Release of the operator that looks.
+    pub release: &'a str,
     pub now: Time,
 }
 
 /// The common status to store.
 pub fn summarise(facts: &Facts<'_>) -> CommonStatus {
-    let Facts { generation, stored, progress, seen, now } = facts;
+    let Facts { generation, stored, progress, seen, release, now } = facts;
     let done = matches!(
         progress,
         Progress::Applied { .. } | Progress::Hibernated { .. } | Progress::Refused(_)
@@ -55,6 +57,10 @@ pub fn summarise(facts: &Facts<'_>) -> CommonStatus {
         }
         _ => stored.desired_hash.clone(),
     };
+    let operator_version = match progress {
+        Progress::Applied { .. } | Progress::Hibernated { .. } => Some((*release).to_owned()),
+        _ => stored.operator_version.clone(),
+    };
     let selector = seen.workloads.first().map(|workload| workload.selector.clone());
     CommonStatus {
         observed_generation: if done { Some(*generation) } else { stored.observed_generation },
@@ -63,6 +69,7 @@ pub fn summarise(facts: &Facts<'_>) -> CommonStatus {
         ready_replicas: seen.ready_replicas(),
         selector: selector.or_else(|| stored.selector.clone()),
         version: version(seen).or_else(|| stored.version.clone()),
+        operator_version,
         update_revision: seen
             .workloads
             .iter()

@@ -246,6 +246,11 @@ pub trait System: Send + Sync + Sized + 'static {
         None
     }
 
+    /// As [`System::group`], of a spec that may be refused: what keeps a group that runs alive.
+    fn standing_group(_object: &Self::Kind, _identity: &Identity) -> Option<Group> {
+        None
+    }
+
     /// The fields that say how changes reach the pods.
     fn engine_spec(_object: &Self::Kind) -> Option<&EngineSpec> {
         None

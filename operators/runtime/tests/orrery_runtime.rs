@@ -7,15 +7,23 @@ mod backup;
 mod crash;
 #[path = "orrery_runtime/faults.rs"]
 mod faults;
+#[path = "orrery_runtime/flows.rs"]
+mod flows;
 #[path = "orrery_runtime/kv.rs"]
 mod kv;
 #[path = "orrery_runtime/lease.rs"]
 mod lease;
+#[path = "orrery_runtime/operand.rs"]
+mod operand;
 #[path = "orrery_runtime/rest.rs"]
 mod rest;
+#[path = "orrery_runtime/scale.rs"]
+mod scale;
 #[path = "orrery_runtime/stage.rs"]
 mod stage;
 #[path = "orrery_runtime/stale.rs"]
 mod stale;
 #[path = "orrery_runtime/toy.rs"]
 mod toy;
+#[path = "orrery_runtime/walk.rs"]
+mod walk;

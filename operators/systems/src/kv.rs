@@ -76,6 +76,11 @@ impl System for Kv {
         validated.stores.recovery.as_ref()
     }
 
+    fn standing_group(object: &KVCluster, identity: &Identity) -> Option<Group> {
+        let had_primary = Self::status(object).is_some_and(Self::was_granted);
+        validate::group(&object.spec, had_primary, &identity.name)
+    }
+
     fn engine_spec(object: &KVCluster) -> Option<&EngineSpec> {
         Some(&object.spec.engine)
     }

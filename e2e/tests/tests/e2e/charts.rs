@@ -6,12 +6,12 @@ use std::process::Command;
 use orrery_e2e_cluster::{Cluster, tool};
 use serde_json::Value as Json;
 
-fn chart(name: &str) -> String {
+pub(crate) fn chart(name: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     root.join("charts").join(name).display().to_string()
 }
 
-fn helm(args: &[&str]) -> Result<String, String> {
+pub(crate) fn helm(args: &[&str]) -> Result<String, String> {
     let program = tool("helm").map_err(|error| error.to_string())?;
     let output = Command::new(program).args(args).output().map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

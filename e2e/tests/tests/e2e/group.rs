@@ -5,7 +5,7 @@
 #[path = "group/chaos.rs"]
 mod chaos;
 #[path = "group/load.rs"]
-mod load;
+pub(crate) mod load;
 
 use load::Load;
 use orrery_e2e_cluster::{Order, poll};
@@ -16,14 +16,14 @@ use crate::kubernetes::{LIMIT, Stage};
 const SIGSTOP: i32 = 19;
 const SIGCONT: i32 = 18;
 
-fn cluster(spec: &str) -> String {
+pub(crate) fn cluster(spec: &str) -> String {
     format!(
         "apiVersion: orrery.dev/v1alpha1\nkind: KVCluster\nmetadata: {{name: a}}\nspec: {spec}\n"
     )
 }
 
 /// Every write is on two disks before it is acknowledged.
-const LOSSLESS: &str = "followers: 2, synchronousFollowers: 1";
+pub(crate) const LOSSLESS: &str = "followers: 2, synchronousFollowers: 1";
 
 async fn status(stage: &Stage) -> Value {
     let text = stage.kubectl(&["get", "kvcluster/a", "-o=json"]).await.expect("it is there");
@@ -40,7 +40,7 @@ async fn moved_from(stage: &Stage, old: &str) -> String {
     stage.until(&path, |now| !now.is_empty() && now != old).await
 }
 
-async fn in_sync(stage: &Stage, followers: usize) {
+pub(crate) async fn in_sync(stage: &Stage, followers: usize) {
     let all = poll("every follower is in sync", LIMIT, || async {
         let status = status(stage).await;
         let states = status["followers"].as_array().cloned().unwrap_or_default();
@@ -52,7 +52,7 @@ async fn in_sync(stage: &Stage, followers: usize) {
 }
 
 /// Waits until writes are acknowledged again; says how everything is when they are not.
-async fn goes_on(stage: &Stage, load: &Load, what: &str) {
+pub(crate) async fn goes_on(stage: &Stage, load: &Load, what: &str) {
     let wanted = load.acknowledged() + 200;
     let more = poll(what, LIMIT, || async { load.acknowledged() >= wanted });
     let Err(error) = more.await else { return };
@@ -69,7 +69,7 @@ async fn goes_on(stage: &Stage, load: &Load, what: &str) {
 }
 
 /// One group at a time: each keeps a core busy with its clients.
-static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+pub(crate) static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 async fn staged(
     name: &str,

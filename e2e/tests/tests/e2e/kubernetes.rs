@@ -12,6 +12,8 @@ use orrery_e2e_tests::client::{Client, Reply};
 use orrery_e2e_tests::orrery_binary;
 use orrery_e2e_tests::process::{Process, free_port};
 
+use crate::account;
+
 /// Longest wait for something that takes seconds.
 pub(crate) const LIMIT: Duration = Duration::from_mins(2);
 
@@ -26,24 +28,19 @@ pub(crate) struct Stage {
     folder: tempfile::TempDir,
 }
 
-fn start(
-    cluster: &Cluster,
-    namespace: &Namespace,
-    http: u16,
-    image: &str,
-    folder: &Path,
-) -> Process {
-    let command = command(cluster, namespace, http, image);
+/// The operator has the rights of the chart and no others.
+fn start(namespace: &Namespace, http: u16, image: &str, folder: &Path) -> Process {
+    let command = command(namespace, http, image, folder);
     let log = folder.join("operator.log");
     Process::start(command, &log, None).expect("the operator starts")
 }
 
-fn command(cluster: &Cluster, namespace: &Namespace, http: u16, image: &str) -> Command {
+fn command(namespace: &Namespace, http: u16, image: &str, folder: &Path) -> Command {
     let mut command = Command::new(orrery_binary().expect("make test builds it first"));
     command.args(["operator", "--image", image, "--no-lease"]);
     command.args(["--namespaces", namespace.name()]);
     command.args(["--http", &format!("127.0.0.1:{http}")]);
-    command.env("KUBECONFIG", cluster.kubeconfig_path()).env("ORRERY_LOG", "text");
+    command.env("KUBECONFIG", account::kubeconfig_in(folder)).env("ORRERY_LOG", "text");
     command
 }
 
@@ -51,6 +48,11 @@ impl Stage {
     /// None when there is no cluster to be had; the reason was printed.
     pub(crate) async fn new(name: &str) -> Option<Self> {
         let (cluster, nodes) = Cluster::shared_with_nodes().await?;
+        Some(Self::on(cluster, nodes, name).await)
+    }
+
+    /// A stage on a cluster with toy nodes.
+    pub(crate) async fn on(cluster: Cluster, nodes: Nodes, name: &str) -> Self {
         let binary = orrery_binary().expect("make test builds it first");
         let crds = Command::new(&binary).arg("crds").output().expect("the binary runs");
         let crds = String::from_utf8(crds.stdout).expect("YAML is text");
@@ -67,22 +69,24 @@ impl Stage {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let http = free_port().expect("a port");
         let image = "registry.example/orrery:test";
-        let operator = start(&cluster, &namespace, http, image, folder.path());
-        Some(Self { cluster, namespace, operator, http, nodes, folder })
+        account::install(&cluster, "orrery", namespace.name(), Some(namespace.name())).await;
+        account::kubeconfig(&cluster, namespace.name(), "orrery", folder.path()).await;
+        let operator = start(&namespace, http, image, folder.path());
+        Self { cluster, namespace, operator, http, nodes, folder }
     }
 
     /// SIGKILL for the operator, and another one in its place.
     pub(crate) fn kill_operator(&mut self, image: &str) {
         self.operator.kill();
         let folder = self.folder.path();
-        self.operator = start(&self.cluster, &self.namespace, self.http, image, folder);
+        self.operator = start(&self.namespace, self.http, image, folder);
     }
 
     /// The operator of another release takes the place of the one that runs.
     pub(crate) fn upgrade(&mut self, image: &str) {
         self.operator.stop().expect("it ends by itself");
         let folder = self.folder.path();
-        self.operator = start(&self.cluster, &self.namespace, self.http, image, folder);
+        self.operator = start(&self.namespace, self.http, image, folder);
     }
 
     /// The operator starts anew, with more in its environment.
@@ -90,10 +94,19 @@ impl Stage {
         self.operator.stop().expect("it ends by itself");
         let folder = self.folder.path();
         let image = "registry.example/orrery:test";
-        let mut command = command(&self.cluster, &self.namespace, self.http, image);
+        let mut command = command(&self.namespace, self.http, image, folder);
         command.envs(environment.iter().copied());
         self.operator = Process::start(command, &folder.join("operator.log"), None)
             .expect("the operator starts");
+    }
+
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Where the operator's log and kubeconfig are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(crate) fn namespace(&self) -> &str {

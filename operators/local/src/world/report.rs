@@ -27,6 +27,7 @@ impl World {
             stored: before,
             progress: &done.progress,
             seen: &seen,
+            release: &self.release.version,
             now: Time::new(now),
         };
         let common = summarise(&facts);

@@ -277,6 +277,7 @@ impl<S: System> Engine<S> {
             stored: before,
             progress: &progress,
             seen: &seen,
+            release: &self.ctx.options.version,
             now: Time::new(jiff::Timestamp::now()),
         });
         let change = ready_change(before, &common);

@@ -36,7 +36,7 @@ fn status(
     progress: &Progress,
     seen: &Observation,
 ) -> CommonStatus {
-    summarise(&Facts { generation, stored, progress, seen, now: at(100) })
+    summarise(&Facts { generation, stored, progress, seen, release: "1.0.0", now: at(100) })
 }
 
 fn shape(status: &CommonStatus) -> [(ConditionStatus, &str); 5] {
@@ -177,6 +177,7 @@ fn the_same_round_gives_the_same_status() {
         stored: &first,
         progress: &applied(2),
         seen: &seen(2, 2),
+        release: "1.0.0",
         now: at(999),
     };
     assert_eq!(summarise(&facts), first);

@@ -127,3 +127,106 @@ async fn p8c_cut_and_silent_watches_come_back_and_miss_nothing() {
     };
     poll("the map is back", LIMIT, back).await.expect("its deletion was seen");
 }
+
+/// Options under which only the watches can tell of a change.
+fn without_net(stage: &crate::stage::Stage) -> orrery_runtime::Options {
+    let mut options = options(stage.name());
+    options.net = Duration::from_mins(10);
+    options
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_asks_for_a_pause_gets_it() {
+    let Some(stage) = stage("pause-asked").await else { return };
+    let faults = Faults::default();
+    // Many more refusals than a second of the usual retries would use up.
+    faults.fail(Method::PATCH, "/configmaps/a-toy", Instead::Busy(1), 3);
+    let operator = stage.operator(options(stage.name()), faults);
+    let begun = std::time::Instant::now();
+    stage.create("a", spec()).await;
+    stage.ready("a").await;
+    // Each of the three is waited for; without that the first retries come after a tenth.
+    assert!(begun.elapsed() >= Duration::from_secs(3), "{:?}", operator.faults.writes());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_never_comes_after_the_work_was_done_ends_in_the_same_state() {
+    let Some(stage) = stage("unheard").await else { return };
+    let faults = Faults::default();
+    for path in ["/statefulsets/a-toy", "/configmaps/a-toy", "/status"] {
+        faults.fail(Method::PATCH, path, Instead::SilenceAfter, 1);
+    }
+    faults.fail(Method::POST, "/secrets", Instead::SilenceAfter, 1);
+    let mut options = options(stage.name());
+    options.deadline = Duration::from_secs(1);
+    let _operator = stage.operator(options, faults);
+    stage.create("a", spec()).await;
+    stage.ready("a").await;
+    let secrets = stage.namespace.api::<k8s_openapi::api::core::v1::Secret>();
+    let made = secrets.list(&kube::api::ListParams::default()).await.expect("a list");
+    assert_eq!(made.items.len(), 1, "one Secret, though its creation was not heard of");
+}
+
+/// Unobserved state: what happened in between was never seen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn merged_and_lost_events_end_in_the_state_of_the_last_one() {
+    let Some(stage) = stage("merged").await else { return };
+    let operator = stage.operator(without_net(&stage), Faults::default());
+    stage.create("a", spec()).await;
+    stage.ready("a").await;
+    let maps = stage.namespace.api::<k8s_openapi::api::core::v1::ConfigMap>();
+    let gone = kube::api::DeleteParams::default();
+
+    // Of a child that was deleted, and of an object that was deleted and made anew, the last event
+    // alone is delivered.
+    operator.faults.merge_watches(true);
+    maps.delete("a-toy", &gone).await.expect("there");
+    stage.change("a", json!({ "text": "two" })).await;
+    stage.delete("a").await;
+    stage.create("a", ToySpec { text: "three".into(), ..spec() }).await;
+    operator.faults.merge_watches(false);
+    stage.ready("a").await;
+    shows(&maps, "three").await;
+
+    // Everything is lost until the watches break; then they go on from where they were.
+    operator.faults.swallow_watches(true);
+    maps.delete("a-toy", &gone).await.expect("there");
+    stage.change("a", json!({ "text": "four" })).await;
+    operator.faults.swallow_watches(false);
+    stage.ready("a").await;
+    shows(&maps, "four").await;
+
+    // The server no longer has what was missed: the state is listed again.
+    operator.faults.swallow_watches(true);
+    stage.change("a", json!({ "text": "five" })).await;
+    maps.delete("a-toy", &gone).await.expect("there");
+    operator.faults.expire_watches();
+    operator.faults.swallow_watches(false);
+    stage.ready("a").await;
+    shows(&maps, "five").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_and_half_open_watches_are_noticed() {
+    let Some(stage) = stage("half-open").await else { return };
+    let operator = stage.operator(without_net(&stage), Faults::default());
+    stage.create("a", spec()).await;
+    stage.ready("a").await;
+    operator.faults.delay_watches(Duration::from_millis(100));
+    stage.change("a", json!({ "text": "two" })).await;
+    stage.ready("a").await;
+    operator.faults.delay_watches(Duration::ZERO);
+    // The connections stay and say nothing more: their time runs out and new ones are made.
+    operator.faults.strand_watches();
+    stage.change("a", json!({ "text": "three" })).await;
+    stage.ready("a").await;
+}
+
+/// Waits until the child carries this text.
+async fn shows(maps: &kube::Api<k8s_openapi::api::core::v1::ConfigMap>, text: &str) {
+    let shown = || async {
+        let map = maps.get_opt("a-toy").await.ok().flatten();
+        map.and_then(|map| map.data).is_some_and(|data| data["text"] == text)
+    };
+    poll(&format!("the child says {text}"), LIMIT, shown).await.expect("it was seen");
+}

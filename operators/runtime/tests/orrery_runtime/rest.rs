@@ -8,9 +8,10 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use orrery_api::ConditionType;
 use orrery_api::condition::{find, is_true};
 use orrery_e2e_cluster::poll;
+use orrery_runtime::faults::Faults;
 use serde_json::json;
 
-use crate::stage::{LIMIT, Running, Stage, stage};
+use crate::stage::{LIMIT, Running, Stage, options, stage};
 use crate::toy::{ToyItem, ToyItemSpec, ToySpec};
 
 fn spec() -> ToySpec {
@@ -188,4 +189,49 @@ async fn a_declared_object_alone_creates_the_default_engine() {
     // The engine's name is deleted under it: it is created again.
     stage.delete("default").await;
     stage.ready("default").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_operator_leaves_the_object_of_a_newer_one_alone() {
+    let Some(stage) = stage("release").await else { return };
+    let release = |version: &str| {
+        let mut options = options(stage.name());
+        options.version = version.to_owned();
+        stage.operator(options, Faults::default())
+    };
+    let newer = release("2.1.0");
+    stage.create("a", spec()).await;
+    stage.ready("a").await;
+    let made = stage.state().await;
+    newer.stop().await.expect("an orderly end");
+
+    let older = release("2.0.9");
+    stage.change("a", json!({ "text": "two" })).await;
+    stage
+        .until("a", "refused", |toy| {
+            let conditions = toy.status.as_ref().map(|status| &status.common.conditions);
+            let stalled = conditions.and_then(|all| find(all, ConditionType::Stalled));
+            stalled.is_some_and(|stalled| {
+                stalled.reason == "UnsupportedVersion" && stalled.message.contains("2.1.0")
+            })
+        })
+        .await;
+    let service = stage.namespace.api::<Service>();
+    service.delete("a-toy", &DeleteParams::default()).await.expect("there");
+    let rounds =
+        |operator: &Running| figure(operator, "controller_runtime_reconcile_total", "\u{0}");
+    let before = rounds(&older);
+    poll("three rounds", LIMIT, || async { rounds(&older) >= before + 3.0 }).await.expect("net");
+    assert!(
+        older.faults.writes().iter().all(|write| write.ends_with("/toys/a/status")),
+        "{:?}",
+        older.faults.writes()
+    );
+    older.stop().await.expect("an orderly end");
+
+    let _newer = release("2.1.1");
+    stage.ready("a").await;
+    let state = stage.state().await;
+    assert_eq!(state.keys().collect::<Vec<_>>(), made.keys().collect::<Vec<_>>(), "all is back");
+    assert_eq!(state["ConfigMap a-toy"]["data"]["text"], "two");
 }

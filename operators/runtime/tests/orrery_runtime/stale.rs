@@ -26,13 +26,13 @@ const LISTS_MIN: usize = 2;
 const ROUNDS_MIN: u64 = 2;
 
 /// The revision that the server is at.
-async fn revision(stage: &Stage) -> String {
+pub(crate) async fn revision(stage: &Stage) -> String {
     let list = clusters(stage).list(&ListParams::default()).await.expect("a list");
     list.metadata.resource_version.expect("a list has a revision")
 }
 
 /// UID of each child: one that was deleted and made again has another.
-async fn identities(stage: &Stage) -> BTreeMap<String, Option<String>> {
+pub(crate) async fn identities(stage: &Stage) -> BTreeMap<String, Option<String>> {
     let mut found = BTreeMap::new();
     let selector = labels::managed_by_selector();
     let ours = ListParams::default().labels(&selector);
@@ -49,7 +49,7 @@ async fn identities(stage: &Stage) -> BTreeMap<String, Option<String>> {
 }
 
 /// An operator that has acted on the view of `revision` and knows nothing newer yet.
-async fn in_the_past(stage: &Stage, revision: &str, rounds_min: u64) -> Running {
+pub(crate) async fn in_the_past(stage: &Stage, revision: &str, rounds_min: u64) -> Running {
     let faults = Faults::default();
     faults.lists_at(Some(revision));
     faults.hold_watches(true);

@@ -53,24 +53,28 @@ impl Validated {
         &self.config
     }
 
-    /// The primary and its followers; none for an object that never had followers. One that had
-    /// some must still know which of its pods has the data.
+    /// The primary and its followers.
     pub(crate) fn group(&self, object: &str) -> Option<Group> {
-        let spec = &self.spec;
-        let count = |number: i32| u32::try_from(number).unwrap_or(0);
-        (spec.followers > 0 || self.had_primary).then(|| Group {
-            followers: count(spec.followers),
-            synchronous: count(spec.synchronous_followers),
-            policy: match spec.failover.policy {
-                FailoverPolicy::NoLoss => Policy::NoLoss,
-                FailoverPolicy::AllowLoss => Policy::AllowLoss,
-                FailoverPolicy::Manual => Policy::Manual,
-            },
-            wished: spec.failover.primary.clone(),
-            client_port: u16::try_from(spec.resp.port).unwrap_or(0),
-            pods: (0..=spec.followers).map(|number| names::pod(object, number)).collect(),
-        })
+        group(&self.spec, self.had_primary, object)
     }
+}
+
+/// The primary and its followers; none for an object that never had followers. One that had some
+/// must still know which of its pods has the data.
+pub(crate) fn group(spec: &KVClusterSpec, had_primary: bool, object: &str) -> Option<Group> {
+    let count = |number: i32| u32::try_from(number).unwrap_or(0);
+    (spec.followers > 0 || had_primary).then(|| Group {
+        followers: count(spec.followers),
+        synchronous: count(spec.synchronous_followers),
+        policy: match spec.failover.policy {
+            FailoverPolicy::NoLoss => Policy::NoLoss,
+            FailoverPolicy::AllowLoss => Policy::AllowLoss,
+            FailoverPolicy::Manual => Policy::Manual,
+        },
+        wished: spec.failover.primary.clone(),
+        client_port: u16::try_from(spec.resp.port).unwrap_or(0),
+        pods: (0..=spec.followers).map(|number| names::pod(object, number)).collect(),
+    })
 }
 
 /// Validates an object together with what its references point to.

@@ -27,11 +27,13 @@ fn inputs() -> Referenced {
     let pair = pair.map(|(key, text)| (key.to_owned(), format!("-----{text}").into_bytes()));
     let keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
     let keys = keys.map(|key| (key.to_owned(), b"x".to_vec()));
+    let source = BTreeMap::from([("address".to_owned(), b"redis.old.svc:6390".to_vec())]);
     Referenced {
         secrets: BTreeMap::from([
             ("shop-password".to_owned(), Redacted::new(password)),
             ("shop-tls".to_owned(), Redacted::new(BTreeMap::from(pair))),
             ("shop-s3".to_owned(), Redacted::new(BTreeMap::from(keys))),
+            ("old-redis".to_owned(), Redacted::new(source)),
         ]),
         ..Referenced::default()
     }
@@ -42,7 +44,7 @@ fn build_on(object: &KVCluster, carrier: Carrier) -> Resources<Prepared> {
     Kv::build(&validated, &Identity::of(object, "orrery:1.2.3", "1.2.3", carrier))
 }
 
-fn build(object: &KVCluster) -> Resources<Prepared> {
+pub(crate) fn build(object: &KVCluster) -> Resources<Prepared> {
     build_on(object, Carrier::Cluster)
 }
 

@@ -20,7 +20,7 @@ const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 /// Where the Service leads now.
 type Target = Arc<Mutex<Option<SocketAddr>>>;
 
-pub(super) struct Load {
+pub(crate) struct Load {
     writers: load::Load,
     follower: tokio::task::JoinHandle<()>,
     target: Target,
@@ -28,7 +28,7 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) fn start(namespace: &Namespace, object: &str, password: &str) -> Self {
+    pub(crate) fn start(namespace: &Namespace, object: &str, password: &str) -> Self {
         let target: Target = Arc::default();
         let follower = tokio::spawn(follow(
             namespace.api(),
@@ -49,18 +49,18 @@ impl Load {
     }
 
     /// Acknowledged writes so far.
-    pub(super) fn acknowledged(&self) -> u64 {
+    pub(crate) fn acknowledged(&self) -> u64 {
         self.writers.acknowledged().iter().sum()
     }
 
     /// Stops the writers; for tests in which writes may be lost.
-    pub(super) fn stop(self) {
+    pub(crate) fn stop(self) {
         self.writers.stop();
         self.follower.abort();
     }
 
     /// Stops the writers, prints the longest gap, and asserts that nothing is missing.
-    pub(super) fn check(self, what: &str) {
+    pub(crate) fn check(self, what: &str) {
         let (gap, _) = self.writers.take_window();
         let books = self.writers.stop();
         self.follower.abort();

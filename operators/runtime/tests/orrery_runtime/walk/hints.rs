@@ -1,0 +1,149 @@
+//! What the schema of a kind cannot say about its fields.
+
+use orrery_api::not_yet;
+use serde_json::{Value, json};
+
+/// Hints for one kind.
+#[derive(Debug, Clone)]
+pub(super) struct Hints {
+    pub(super) kind: &'static str,
+    /// The smallest spec that works.
+    pub(super) base: fn() -> Value,
+    /// Values to try instead of those from the schema.
+    good: fn(&str) -> Option<Vec<Value>>,
+    /// Values that the schema takes and the operator must refuse with a reason.
+    pub(super) refused: fn() -> Vec<(&'static str, Value)>,
+    /// Fields whose value shows nowhere by itself, and why.
+    unseen: &'static [(&'static str, &'static str)],
+    /// Fields after which the object is not what it was, on purpose.
+    remembered: &'static [&'static str],
+    /// Fields that only work with others, which random walks find.
+    pub(super) dependent: &'static [&'static str],
+}
+
+/// Of a kind that needs none.
+pub(super) const NONE: Hints = Hints {
+    kind: "",
+    base: || json!({}),
+    good: |_| None,
+    refused: Vec::new,
+    unseen: &[],
+    remembered: &[],
+    dependent: &[],
+};
+
+impl Hints {
+    pub(super) fn good(&self, field: &str) -> Option<Vec<Value>> {
+        (self.good)(field)
+    }
+
+    /// Whether a new value must be seen in the children or in what the processes were told.
+    pub(super) fn must_be_seen(&self, field: &str) -> bool {
+        !self.unseen.iter().any(|(name, _)| *name == field)
+    }
+
+    /// Whether an object that had the field is another one for good.
+    pub(super) fn is_remembered(&self, field: &str) -> bool {
+        self.remembered.contains(&field)
+    }
+
+    /// Whether some value of the field must be carried out when set alone.
+    pub(super) fn must_work(&self, field: &str) -> bool {
+        let later = not_yet::NOT_YET.iter().any(|entry| {
+            entry.kind == self.kind && entry.values == "any" && field.starts_with(entry.field)
+        });
+        !later && !self.dependent.contains(&field)
+    }
+}
+
+/// Name of a Secret that has every key a spec may ask for.
+pub(super) const SECRET: &str = "walk";
+
+pub(super) const KVCLUSTER: Hints = Hints {
+    kind: "KVCluster",
+    base: || json!({}),
+    good: cluster,
+    refused: || {
+        vec![
+            ("spec.replicas", json!(2)),
+            ("spec.defaultClass", json!("Config")),
+            ("spec.deletionPolicy", json!("Snapshot")),
+            ("spec.failover.primary", json!("nobody")),
+            ("spec.resources.limits", json!({ "memory": "nonsense" })),
+            (
+                "spec.maintenanceWindows",
+                json!([{ "name": "never", "schedule": "99 99 * * *", "timeZone": "UTC" }]),
+            ),
+            (
+                "spec.maintenanceWindows",
+                json!([{ "name": "nowhere", "schedule": "0 3 * * *", "timeZone": "Nowhere/At" }]),
+            ),
+            ("spec.podTemplate", json!({ "spec": { "hostNetwork": true } })),
+            ("spec.podTemplate", json!({ "spec": { "containers": "none" } })),
+            ("spec.metadata.labels", json!({ "app.kubernetes.io/name": "other" })),
+            ("spec.resp.auth", json!({ "secretRef": { "name": "nowhere" } })),
+        ]
+    },
+    unseen: &[
+        ("spec.rollout.strategy", "it is about the next change"),
+        ("spec.rollout.released", "it is about a gated change"),
+        ("spec.maintenanceWindows", "they are about the next release"),
+        ("spec.failover.policy", "it is about the loss of a primary"),
+        ("spec.failover.primary", "without followers there is one to be it"),
+        ("spec.synchronousFollowers", "0 is all there may be without followers"),
+    ],
+    // Who had followers keeps knowing which of its pods has the data.
+    remembered: &["spec.followers"],
+    dependent: &["spec.failover.primary"],
+};
+
+fn cluster(field: &str) -> Option<Vec<Value>> {
+    Some(match field {
+        "spec.followers" => vec![json!(1), json!(2)],
+        "spec.synchronousFollowers" => vec![json!(0), json!(1)],
+        "spec.failover.primary" => vec![json!("a-kv-0"), json!("a-kv-1")],
+        "spec.resp.port" | "spec.memcached.port" => vec![json!(7000), json!(6379)],
+        "spec.resp.databases" => vec![json!(16), json!(32)],
+        "spec.storage.size" => vec![json!("20Gi"), json!("30Gi")],
+        "spec.storage.storageClassName" => vec![json!("standard")],
+        "spec.resources.limits" => vec![json!({ "memory": "2Gi" }), json!({ "cpu": "1" })],
+        "spec.resources.requests" => vec![json!({ "cpu": "10m" }), json!({ "memory": "64Mi" })],
+        "spec.metadata.labels" => vec![json!({ "walk": "a" }), json!({ "walk": "b" })],
+        "spec.maintenanceWindows" => vec![
+            json!([{ "name": "night", "schedule": "0 3 * * *", "timeZone": "Europe/Berlin" }]),
+            json!([]),
+        ],
+        "spec.podTemplate" => vec![
+            json!({ "spec": { "priorityClassName": "system-cluster-critical" } }),
+            json!({ "metadata": { "annotations": { "walk": "a" } } }),
+            json!({ "spec": { "tolerations": [{ "key": "walk", "operator": "Exists" }] } }),
+        ],
+        // A gated change waits until it is released: random walks give both values.
+        "spec.rollout.released" => vec![json!("walk")],
+        _ => return None,
+    })
+}
+
+pub(super) const KVNAMESPACE: Hints = Hints {
+    kind: "KVNamespace",
+    base: || json!({ "match": { "prefix": "walk:" } }),
+    good: |field| {
+        Some(match field {
+            "spec.match.prefix" => vec![json!("a:"), json!("b:")],
+            _ => return None,
+        })
+    },
+    refused: || vec![("spec.class", json!("Config"))],
+    unseen: &[],
+    remembered: &[],
+    // One way to match at a time; eviction is for one class; a reference is never changed.
+    dependent: &[
+        "spec.match.database",
+        "spec.match.user",
+        "spec.eviction.policy",
+        "spec.clusterRef",
+    ],
+};
+
+/// Hints of all kinds that are walked.
+pub(super) const ALL: [Hints; 2] = [KVCLUSTER, KVNAMESPACE];
