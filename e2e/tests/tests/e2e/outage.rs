@@ -83,5 +83,6 @@ async fn data_planes_serve_while_the_api_server_is_away_and_it_converges_afterwa
     stage.ready("kvcluster/a").await;
     let rule = "-o=jsonpath={.spec.ingress[0].from[0].namespaceSelector}";
     stage.until(&["get", "networkpolicy/a-kv", rule], |text| text == "{}").await;
+    goes_on(&stage, &load, "writes after the change").await;
     load.check("an API server that was away");
 }
