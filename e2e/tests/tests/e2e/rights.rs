@@ -86,8 +86,11 @@ const NEVER: &[(&str, &str, &[&str])] = &[
     ("apiregistration.k8s.io", "apiservices", &["create", "update", "patch", "delete"]),
     ("coordination.k8s.io", "leases", &["list", "watch", "delete", "deletecollection"]),
     ("networking.k8s.io", "ingresses", &["create", "update", "patch", "delete"]),
-    // The spec is the user's.
-    ("orrery.dev", "kvclusters", &["update", "patch", "delete", "deletecollection"]),
+    // The spec is the user's. An engine may be patched, because a finalizer holds it until its last
+    // snapshot is taken, and Kubernetes has no smaller right for that.
+    ("orrery.dev", "kvclusters", &["update", "delete", "deletecollection"]),
+    ("orrery.dev", "backups", &["update", "patch", "deletecollection"]),
+    ("orrery.dev", "backupschedules", &["create", "update", "patch", "delete"]),
     ("orrery.dev", "kvclusters/scale", &["update", "patch"]),
     ("orrery.dev", "kvnamespaces", &["create", "update", "patch", "delete"]),
     ("*", "*", &["*", "get", "list", "create", "impersonate", "bind", "escalate"]),
