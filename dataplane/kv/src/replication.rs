@@ -9,12 +9,14 @@
 //! | [`peers`] | the primary's side: one link per follower |
 //! | [`link`] | the follower's side: connecting, receiving, confirming |
 //! | [`replicas`] | a real Redis that follows this engine, in the field's own protocol |
+//! | [`dial`] | connecting to another server, and commands as a client sends them |
 //! | [`copy`] | a full copy of the primary's data, and putting aside what it replaces |
 //!
 //! Nothing here knows clients or decides about roles: that is `server::group`. `docs/replication.md`
 //! describes the whole.
 
 pub(crate) mod copy;
+pub(crate) mod dial;
 pub(crate) mod grants;
 pub(crate) mod history;
 pub(crate) mod lease;

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -18,6 +18,7 @@ use orrery_kit::secrets::{SecretError, Secrets};
 use orrery_resp::{Decoder, Limits, Parsed, ProtocolError, Span};
 
 use super::{Command, Piece, Shared};
+use crate::replication::dial;
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// How often the thread looks up from a silent socket.
@@ -330,12 +331,8 @@ struct Link {
 
 impl Link {
     fn send(&mut self, args: &[&[u8]]) -> Result<(), SourceError> {
-        let mut text = format!("*{}\r\n", args.len()).into_bytes();
-        for arg in args {
-            text.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
-            text.extend_from_slice(arg);
-            text.extend_from_slice(b"\r\n");
-        }
+        let mut text = Vec::new();
+        dial::write_command(args, &mut text);
         self.from.get_mut().write_all(&text)?;
         Ok(())
     }
@@ -366,19 +363,11 @@ impl Link {
 }
 
 fn connect(address: &str) -> Result<TcpStream, SourceError> {
-    let mut failed = io::Error::other("the address stands for nothing");
-    for address in address.to_socket_addrs().map_err(SourceError::Connect)? {
-        match TcpStream::connect_timeout(&address, CONNECT) {
-            Ok(socket) => {
-                socket.set_nodelay(true)?;
-                socket.set_read_timeout(Some(LOOK))?;
-                socket.set_write_timeout(Some(STUCK))?;
-                return Ok(socket);
-            }
-            Err(error) => failed = error,
-        }
-    }
-    Err(SourceError::Connect(failed))
+    let socket = dial::connect(address, CONNECT).map_err(SourceError::Connect)?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(LOOK))?;
+    socket.set_write_timeout(Some(STUCK))?;
+    Ok(socket)
 }
 
 /// A read that only timed out.

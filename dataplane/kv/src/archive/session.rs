@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use orrery_archive::group::{Builder, Record};
 use orrery_archive::{Archive, GroupName, SnapshotName, Target, base};
 use orrery_blob::Store;
-use orrery_journal::{Feed, JournalError, Position, SnapshotReader, Tail};
+use orrery_journal::{Entry, Feed, JournalError, Position, SnapshotReader, Tail};
 use orrery_kit::env::{Env, SystemEnv};
 
 use super::writer::Source;
@@ -147,15 +147,7 @@ impl<'a> Session<'a> {
     /// Takes the next record if there is one by `deadline`.
     fn read(&mut self, deadline: Instant) -> Result<bool, WriteError> {
         let Some(entry) = self.tail.next(deadline)? else { return Ok(false) };
-        let record = Record {
-            position: entry.position.0,
-            epoch: entry.epoch.0,
-            time_us: entry.time_us,
-            stream: entry.stream,
-            kind: entry.kind,
-            body: entry.body,
-        };
-        let taken = self.builder.push(&record);
+        let taken = self.builder.push(&record(&entry));
         debug_assert!(taken, "a tail gives one position after the other");
         Ok(true)
     }
@@ -328,6 +320,18 @@ fn now_us() -> i64 {
     SystemEnv::default().wall_us()
 }
 
+/// An entry of the journal as the archive keeps it.
+fn record<'a>(entry: &Entry<'a>) -> Record<'a> {
+    Record {
+        position: entry.position.0,
+        epoch: entry.epoch.0,
+        time_us: entry.time_us,
+        stream: entry.stream,
+        kind: entry.kind,
+        body: entry.body,
+    }
+}
+
 /// The end of what follows on `base` without a gap.
 fn reached(base: u64, groups: &[(GroupName, u64)]) -> u64 {
     let next = |reached: u64, (name, _): &(GroupName, u64)| {
@@ -349,15 +353,7 @@ async fn same_history(archive: &Archive, last: GroupName, feed: &Feed) -> Result
     let group = archive.group(last).await?;
     let theirs = group.records().last();
     let Some(entry) = tail.next(Instant::now() + LOOK)? else { return Ok(()) };
-    let ours = Record {
-        position: entry.position.0,
-        epoch: entry.epoch.0,
-        time_us: entry.time_us,
-        stream: entry.stream,
-        kind: entry.kind,
-        body: entry.body,
-    };
-    if theirs != Some(ours) {
+    if theirs != Some(record(&entry)) {
         return Err(WriteError::Diverged { position: last.last });
     }
     Ok(())

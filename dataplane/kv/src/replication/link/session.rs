@@ -1,7 +1,7 @@
 //! One connection to the primary, from the handshake to its end.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::{Dropped, Event, Runner, Shared};
 use crate::replication::USER;
 use crate::replication::copy::{CopyError, Copying};
+use crate::replication::dial;
 use crate::replication::wire::{self, CAPABILITY, CONSENT, Message, Record, WireError};
 
 const CONNECT: Duration = Duration::from_secs(2);
@@ -98,20 +99,11 @@ pub(super) fn run(runner: &mut Runner) -> Result<(), SessionError> {
 }
 
 fn connect(address: &str) -> Result<TcpStream, SessionError> {
-    let resolved = address.to_socket_addrs().map_err(SessionError::Connect)?;
-    let mut failed = io::Error::other("the address stands for nothing");
-    for address in resolved {
-        match TcpStream::connect_timeout(&address, CONNECT) {
-            Ok(socket) => {
-                socket.set_nodelay(true)?;
-                socket.set_read_timeout(Some(SILENCE))?;
-                socket.set_write_timeout(Some(STUCK))?;
-                return Ok(socket);
-            }
-            Err(error) => failed = error,
-        }
-    }
-    Err(SessionError::Connect(failed))
+    let socket = dial::connect(address, CONNECT).map_err(SessionError::Connect)?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(SILENCE))?;
+    socket.set_write_timeout(Some(STUCK))?;
+    Ok(socket)
 }
 
 /// The handshake of the field: PING, AUTH, REPLCONF, PSYNC.
@@ -122,12 +114,8 @@ fn shake_hands(
 ) -> Result<(), SessionError> {
     let plan = &runner.plan;
     let mut ask = |args: &[&[u8]]| -> Result<String, SessionError> {
-        let mut request = format!("*{}\r\n", args.len()).into_bytes();
-        for arg in args {
-            request.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
-            request.extend_from_slice(arg);
-            request.extend_from_slice(b"\r\n");
-        }
+        let mut request = Vec::new();
+        dial::write_command(args, &mut request);
         socket.write_all(&request)?;
         let mut line = vec![];
         (&mut *from).take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;

@@ -1,6 +1,7 @@
 //! Records as commands of Redis: what an effect did, said so that a replica does the same. Pure.
 
 use crate::effects::{CorruptEffect, Op, Reader};
+use crate::replication::dial;
 
 /// Inserts before an index, which no command of Redis can. The index is not 0, so the list is never
 /// empty in between and keeps its deadline.
@@ -45,12 +46,7 @@ impl Stream {
     }
 
     fn command(&mut self, args: &[&[u8]]) {
-        self.bytes.extend_from_slice(format!("*{}\r\n", args.len()).as_bytes());
-        for arg in args {
-            self.bytes.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
-            self.bytes.extend_from_slice(arg);
-            self.bytes.extend_from_slice(b"\r\n");
-        }
+        dial::write_command(args, &mut self.bytes);
     }
 
     fn select(&mut self, db: u16) {
