@@ -1,4 +1,4 @@
-//! Volumes: a default StorageClass whose claims become folders, offered as `local` volumes on the
+//! Volumes: a default StorageClass, and another, whose claims become folders, offered as `local` volumes on the
 //! node the scheduler chose, as kind's provisioner does. Binding, protection and reclaiming are the
 //! real controllers' work, and giving a folder to the group of a pod (`fsGroup`) is the kubelet's.
 
@@ -20,6 +20,8 @@ use crate::say::say;
 
 /// The default class: bound when a pod is scheduled, deleted with its claim, may grow.
 pub(crate) const CLASS: &str = "standard";
+/// Another class of the same kind of volumes.
+const OTHER_CLASS: &str = "spare";
 
 const PROVISIONER: &str = "orrery.dev/e2e-folder";
 
@@ -41,21 +43,27 @@ impl Disks {
     }
 }
 
-/// Makes the class, then serves claims until the cluster ends.
+fn is_ours(class: Option<&str>) -> bool {
+    matches!(class, Some(CLASS | OTHER_CLASS))
+}
+
+/// Makes the classes, then serves claims until the cluster ends.
 pub(crate) async fn start(client: Client, run: &Run, disks: Disks) -> Result<(), ClusterError> {
-    let class: StorageClass = object(json!({
-        "apiVersion": "storage.k8s.io/v1",
-        "kind": "StorageClass",
-        "metadata": {
-            "name": CLASS,
-            "annotations": { "storageclass.kubernetes.io/is-default-class": "true" },
-        },
-        "provisioner": PROVISIONER,
-        "reclaimPolicy": "Delete",
-        "volumeBindingMode": "WaitForFirstConsumer",
-        "allowVolumeExpansion": true,
-    }));
-    Api::all(client.clone()).create(&PostParams::default(), &class).await?;
+    for (name, is_default) in [(CLASS, "true"), (OTHER_CLASS, "false")] {
+        let class: StorageClass = object(json!({
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {
+                "name": name,
+                "annotations": { "storageclass.kubernetes.io/is-default-class": is_default },
+            },
+            "provisioner": PROVISIONER,
+            "reclaimPolicy": "Delete",
+            "volumeBindingMode": "WaitForFirstConsumer",
+            "allowVolumeExpansion": true,
+        }));
+        Api::all(client.clone()).create(&PostParams::default(), &class).await?;
+    }
     let disks = Arc::new(disks);
     run.task(serve_claims(client.clone(), disks.clone()));
     run.task(reclaim_volumes(client, disks));
@@ -86,7 +94,7 @@ async fn serve_claim(
     claim: &PersistentVolumeClaim,
 ) -> Result<(), ClusterError> {
     let Some(spec) = &claim.spec else { return Ok(()) };
-    if spec.storage_class_name.as_deref() != Some(CLASS) {
+    if !is_ours(spec.storage_class_name.as_deref()) {
         return Ok(());
     }
     if spec.volume_name.is_some() {
@@ -107,7 +115,7 @@ async fn serve_claim(
         "spec": {
             "capacity": { "storage": size },
             "accessModes": spec.access_modes,
-            "storageClassName": CLASS,
+            "storageClassName": spec.storage_class_name,
             "persistentVolumeReclaimPolicy": "Delete",
             "volumeMode": "Filesystem",
             "local": { "path": disks.seen.join(&name) },
@@ -170,7 +178,7 @@ async fn reclaim_volumes(client: Client, disks: Arc<Disks>) {
 /// The node of a volume of ours that nobody claims any more and that is to be deleted.
 fn released(volume: &PersistentVolume) -> Option<&str> {
     let spec = volume.spec.as_ref()?;
-    let ours = spec.storage_class_name.as_deref() == Some(CLASS);
+    let ours = is_ours(spec.storage_class_name.as_deref());
     let delete = spec.persistent_volume_reclaim_policy.as_deref() == Some("Delete");
     let phase = volume.status.as_ref()?.phase.as_deref();
     let released = phase == Some("Released") && volume.metadata.deletion_timestamp.is_none();

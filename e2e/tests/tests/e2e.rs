@@ -38,5 +38,7 @@ mod pair;
 mod refused;
 #[path = "e2e/rights.rs"]
 mod rights;
+#[path = "e2e/scale.rs"]
+mod scale;
 #[path = "e2e/traces.rs"]
 mod traces;

@@ -108,6 +108,11 @@ reasons! {
     FailoverBlocked,
     /// The volumes grow to the size of the spec.
     GrowingVolume,
+    /// The volumes are replaced by ones of the StorageClass of the spec.
+    MovingVolume,
+    /// The volume of the only copy is of another StorageClass than the spec asks for, and stays; the
+    /// message says what to do.
+    VolumeKeepsClass,
     /// A volume cannot grow; the message is the storage driver's or the API server's own.
     VolumeNotGrown,
     /// The archive cannot be written; clients are served, and the message says why. What was changed

@@ -304,15 +304,17 @@ impl<S: System> Engine<S> {
         seen: &mut Observation,
         reached: &[Reached],
     ) -> Result<(bool, Vec<Notice>), StepError> {
+        let claims = self.ctx.children.claims(&identity.namespace, S::NAME, &identity.name);
+        let misplaced = volumes::class::misplaced(&pods.volumes, &claims);
         let next = if pods.frozen {
             rollout::Next::Nothing
         } else {
-            self.next_pod(object, identity, pods, seen)
+            self.next_pod(object, identity, pods, seen, &misplaced)
         };
         let (mut again, mut notices, mut calm) = (false, Vec::new(), true);
         if let Some(plan) = &mut pods.group {
             plan.leave_primary = next == rollout::Next::LeavePrimary;
-            if let rollout::Next::Replace { name, .. } = &next {
+            if let rollout::Next::Replace { name, .. } | rollout::Next::Move { name, .. } = &next {
                 plan.replaced = Some(name.clone());
             }
             let (ctx, triggers) = (&*self.ctx, &self.triggers);
@@ -329,15 +331,26 @@ impl<S: System> Engine<S> {
             }
         }
         if !pods.volumes.is_empty() {
-            let claims = self.ctx.children.claims(&identity.namespace, S::NAME, &identity.name);
-            seen.growing = volumes::grow(&self.ctx, identity, &pods.volumes, &claims).await?;
+            let is_group = pods.group.is_some();
+            seen.growing = volumes::grow(&self.ctx, identity, &pods.volumes, &claims)
+                .await?
+                .or_else(|| volumes::class::moving(&misplaced, is_group));
         }
-        match next {
-            rollout::Next::Replace { name, uid } if calm => {
-                replace(&self.ctx, identity, &name, &uid).await?;
+        let goes = match next {
+            rollout::Next::Replace { name, uid } if calm => Some((name, uid)),
+            rollout::Next::Move { name, uid, volume } if calm => {
+                // The claim first: the pod that comes after waits for one of its own.
+                let given_up = volumes::class::give_up(&self.ctx, identity, &volume).await?;
+                given_up.then_some((name, uid))
             }
-            rollout::Next::Held(reason, why) => seen.held = Some((reason, why)),
-            _ => {}
+            rollout::Next::Held(reason, why) => {
+                seen.held = Some((reason, why));
+                None
+            }
+            _ => None,
+        };
+        if let Some((name, uid)) = goes {
+            replace(&self.ctx, identity, &name, &uid).await?;
         }
         Ok((again, notices))
     }
@@ -349,11 +362,12 @@ impl<S: System> Engine<S> {
         identity: &Identity,
         pods: &PodsPlan,
         seen: &Observation,
+        misplaced: &[volumes::class::Misplaced],
     ) -> rollout::Next {
         let group = pods.group.as_ref();
         let grant = group.and_then(|plan| plan.grant.as_ref());
         let asked_hash = pods.asked_hash.as_deref();
-        let (states, wanted) = rollout::states(seen, grant, asked_hash);
+        let (states, wanted) = rollout::states(seen, grant, asked_hash, misplaced);
         if states.is_empty() {
             return rollout::Next::Nothing;
         }

@@ -8,7 +8,8 @@
 //! Rules, and the tests are about nothing else: a pod that does not serve anyway is replaced at
 //! once, because only the new template can mend it; otherwise one pod at a time, and only while
 //! every other pod serves; followers first, highest ordinal first; the primary of a group last, and
-//! only after it handed over.
+//! only after it handed over. A volume is replaced in the same order once no pod is, and never while
+//! any pod does not serve.
 
 pub mod turns;
 pub mod window;
@@ -19,6 +20,7 @@ use orrery_api::spec::{EngineSpec, RolloutStrategy};
 use crate::group::Grant;
 use crate::group::decide::is_in_sync;
 use crate::observation::Observation;
+use crate::volumes::class::Misplaced;
 
 /// The pods of StatefulSets as the plan needs them, and how many there should be. Empty while the
 /// newest revision is not known.
@@ -26,6 +28,7 @@ pub fn states(
     seen: &Observation,
     grant: Option<&Grant>,
     asked_hash: Option<&str>,
+    misplaced: &[Misplaced],
 ) -> (Vec<PodState>, usize) {
     let (mut states, mut wanted) = (Vec::new(), 0);
     for workload in &seen.workloads {
@@ -64,6 +67,7 @@ pub fn states(
                 terminating: pod.terminating,
                 serving: pod.ready && in_group,
                 is_primary,
+                volume: misplaced.iter().find(|one| one.pod == pod.name).cloned(),
             }
         }));
     }
@@ -132,6 +136,8 @@ pub struct PodState {
     /// Serves; of a follower: has everything but the tail.
     pub serving: bool,
     pub is_primary: bool,
+    /// Its volume, if another is to take its place.
+    pub volume: Option<Misplaced>,
 }
 
 /// Whether pods that serve may be replaced now.
@@ -150,6 +156,8 @@ pub enum Next {
     Nothing,
     /// Delete this pod; its workload makes it anew.
     Replace { name: String, uid: String },
+    /// Delete the volume of this pod and the pod; both are made anew, and filled from the primary.
+    Move { name: String, uid: String, volume: Misplaced },
     /// The primary is the last: another pod must take over first.
     LeavePrimary,
     /// A pod is on its way.
@@ -162,7 +170,7 @@ pub enum Next {
 pub fn plan(pods: &[PodState], wanted: usize, is_group: bool, allowed: &Allowed) -> Next {
     let outdated = || pods.iter().filter(|pod| pod.age != Age::Newest && !pod.terminating);
     if outdated().next().is_none() {
-        return Next::Nothing;
+        return if is_group { move_volume(pods, wanted, allowed) } else { Next::Nothing };
     }
     let last = |pods: &mut dyn Iterator<Item = &PodState>| {
         pods.max_by_key(|pod| ordinal(&pod.name)).cloned()
@@ -181,16 +189,40 @@ pub fn plan(pods: &[PodState], wanted: usize, is_group: bool, allowed: &Allowed)
     if let Some((reason, why)) = held {
         return Next::Held(*reason, why.clone());
     }
-    let serving = pods.iter().filter(|pod| pod.serving && !pod.terminating).count();
-    if serving < wanted {
-        return Next::Wait(format!(
-            "{serving} of {wanted} pods serve; the next follows when all do"
-        ));
+    if let Some(wait) = unless_all_serve(pods, wanted) {
+        return wait;
     }
     match last(&mut outdated().filter(|pod| !pod.is_primary)) {
         Some(pod) => replace(pod),
         None if is_group && wanted > 1 => Next::LeavePrimary,
         None => last(&mut outdated()).map_or(Next::Nothing, replace),
+    }
+}
+
+fn unless_all_serve(pods: &[PodState], wanted: usize) -> Option<Next> {
+    let serving = pods.iter().filter(|pod| pod.serving && !pod.terminating).count();
+    let why = || format!("{serving} of {wanted} pods serve; the next follows when all do");
+    (serving < wanted).then(|| Next::Wait(why()))
+}
+
+/// Which volume is replaced next. What it holds must be in every other pod, so that unlike a pod
+/// none is replaced because its pod does not serve.
+fn move_volume(pods: &[PodState], wanted: usize, allowed: &Allowed) -> Next {
+    let misplaced = || pods.iter().filter(|pod| pod.volume.is_some());
+    if misplaced().next().is_none() {
+        return Next::Nothing;
+    }
+    if let Some((reason, why)) = &allowed.asked {
+        return Next::Held(*reason, why.clone());
+    }
+    if let Some(wait) = unless_all_serve(pods, wanted.max(2)) {
+        return wait;
+    }
+    let last = misplaced().filter(|pod| !pod.is_primary && !pod.terminating);
+    let last = last.max_by_key(|pod| ordinal(&pod.name));
+    match last.and_then(|pod| Some((pod, pod.volume.clone()?))) {
+        Some((pod, volume)) => Next::Move { name: pod.name.clone(), uid: pod.uid.clone(), volume },
+        None => Next::LeavePrimary,
     }
 }
 
@@ -249,6 +281,32 @@ mod tests {
     }
 
     #[test]
+    fn volumes_are_replaced_one_by_one_while_every_pod_serves() {
+        let free = Allowed::default();
+        let volume = |pod: &PodState| Misplaced {
+            claim: format!("data-{}", pod.name),
+            uid: pod.uid.clone(),
+            pod: pod.name.clone(),
+        };
+        let mut pods = vec![pod(0, false, true, true), pod(1, false, true, false)];
+        for pod in &mut pods {
+            pod.volume = Some(volume(pod));
+        }
+        let next = plan(&pods, 2, true, &free);
+        let Next::Move { name, volume, .. } = next else { panic!("{next:?}") };
+        assert_eq!((name.as_str(), volume.claim.as_str()), ("a-1", "data-a-1"));
+        pods[1].serving = false;
+        assert!(matches!(plan(&pods, 2, true, &free), Next::Wait(_)), "it may hold the only copy");
+        pods[1] = pod(1, false, true, false);
+        assert_eq!(plan(&pods, 2, true, &free), Next::LeavePrimary);
+        assert_eq!(plan(&pods, 2, false, &free), Next::Nothing, "no other pod has the data");
+        let held = Allowed { asked: Some((Reason::WaitingForRelease, "w".into())), unasked: None };
+        assert!(matches!(plan(&pods, 2, true, &held), Next::Held(..)));
+        pods[1].age = Age::Outdated;
+        assert_eq!(replaced(plan(&pods, 2, true, &free)), "a-1", "templates first");
+    }
+
+    #[test]
     fn a_single_pod_is_replaced_in_place() {
         assert_eq!(
             replaced(plan(&[pod(0, true, true, true)], 1, false, &Allowed::default())),
@@ -288,7 +346,9 @@ mod tests {
                             }
                         }
                     }
-                    Next::Held(..) => prop_assert!(false, "nothing is held"),
+                    Next::Held(..) | Next::Move { .. } => {
+                        prop_assert!(false, "nothing is held, no volume is misplaced");
+                    }
                 }
             }
         }

@@ -182,8 +182,9 @@ fn serving(seen: &Observation) -> Result<(), (Reason, String)> {
 
 fn running(set: ConditionSet, seen: &Observation, wanted: i32) -> ConditionSet {
     let set = degraded(available(set, seen), seen, wanted);
-    if let Some((Reason::VolumeNotGrown, why)) = &seen.growing {
-        let (reason, why) = (Reason::VolumeNotGrown, why.as_str());
+    if let Some((reason @ (Reason::VolumeNotGrown | Reason::VolumeKeepsClass), why)) = &seen.growing
+    {
+        let (reason, why) = (*reason, why.as_str());
         return set
             .with(ConditionType::Ready, false, reason, why)
             .with(ConditionType::Reconciling, false, reason, why)

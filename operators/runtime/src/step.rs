@@ -78,6 +78,8 @@ pub enum GroupError {
     Grant(#[from] crate::group::grant::GrantError),
     #[error("failed to grow volume {name}")]
     Grow { name: String, source: kube::Error },
+    #[error("failed to give volume {name} up")]
+    GiveUp { name: String, source: kube::Error },
     #[error("failed to replace pod {name}")]
     Replace { name: String, source: kube::Error },
 }
@@ -228,6 +230,7 @@ impl StepError {
                     GrantError::Read { source, .. } | GrantError::Write { source, .. },
                 )
                 | GroupError::Grow { source, .. }
+                | GroupError::GiveUp { source, .. }
                 | GroupError::Replace { source, .. },
             )
             | Self::Deletion(

@@ -1,4 +1,5 @@
-//! Volumes grow with the spec: a pure comparison, and the patch of each claim.
+//! Volumes grow with the spec: a pure comparison, and the patch of each claim. Those of another
+//! StorageClass are replaced in [`class`].
 //!
 //! A StatefulSet's claim templates cannot change, so they stay as they were made (see
 //! `step::apply::stateful_set`), and each claim is grown by itself; the storage driver does the rest
@@ -6,6 +7,8 @@
 //! way.
 //!
 //! Must not: shrink or delete a claim.
+
+pub mod class;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
@@ -23,6 +26,9 @@ use crate::system::Identity;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClaimView {
     pub name: String,
+    pub uid: String,
+    /// StorageClass of the volume; none where the cluster has no default class.
+    pub class: Option<String>,
     /// Size asked for.
     pub requested: Option<Quantity>,
     /// Size of the volume behind it; none while it is not bound.
@@ -45,6 +51,8 @@ impl ClaimView {
             conditions.filter(|c| c.type_.ends_with("ResizeError") && c.status == "True");
         Self {
             name: claim.metadata.name.clone().unwrap_or_default(),
+            uid: claim.metadata.uid.clone().unwrap_or_default(),
+            class: claim.spec.as_ref().and_then(|spec| spec.storage_class_name.clone()),
             requested: requests.and_then(|all| all.get("storage")).map(quantity),
             capacity: capacity.and_then(|all| all.get("storage")).map(quantity),
             trouble: failed.find_map(|c| c.message.clone()),
@@ -55,9 +63,13 @@ impl ClaimView {
 /// What the spec asks of the claims of one StatefulSet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
+    /// Name of the template.
+    template: String,
     /// Name of a claim up to the number of its pod.
     prefix: String,
     size: Quantity,
+    /// StorageClass, if it is to be a certain one.
+    class: Option<String>,
 }
 
 /// What the claim templates of these StatefulSets ask for.
@@ -73,7 +85,9 @@ pub fn wanted(sets: &[StatefulSet]) -> Vec<Wanted> {
             let claim = template.metadata.name.as_deref().unwrap_or_default();
             if let Some(size) = size {
                 let prefix = format!("{claim}-{name}-");
-                wanted.push(Wanted { prefix, size: Quantity::new(size.0.as_str()) });
+                let class = template.spec.as_ref().and_then(|spec| spec.storage_class_name.clone());
+                let (template, size) = (claim.to_owned(), Quantity::new(size.0.as_str()));
+                wanted.push(Wanted { template, prefix, size, class });
             }
         }
     }
@@ -85,7 +99,7 @@ pub fn too_small<'a>(
     wanted: &'a [Wanted],
     claims: &'a [ClaimView],
 ) -> Vec<(&'a str, &'a Quantity)> {
-    let pairs = claims.iter().filter_map(|claim| Some((claim, size_of(wanted, &claim.name)?)));
+    let pairs = claims.iter().filter_map(|claim| Some((claim, size_of(wanted, claim)?)));
     let small = pairs.filter(|(claim, size)| is_less(claim.requested.as_ref(), size));
     small.map(|(claim, size)| (claim.name.as_str(), size)).collect()
 }
@@ -93,7 +107,7 @@ pub fn too_small<'a>(
 /// What is said of claims that ask for enough and do not have it yet.
 pub fn growing(wanted: &[Wanted], claims: &[ClaimView]) -> Option<(Reason, String)> {
     let mut waiting = claims.iter().filter_map(|claim| {
-        let size = size_of(wanted, &claim.name)?;
+        let size = size_of(wanted, claim)?;
         // An unbound claim is the pod's trouble, not a growing volume.
         let has = claim.capacity.as_ref()?;
         is_less(Some(has), size).then_some((claim, has, size))
@@ -106,12 +120,17 @@ pub fn growing(wanted: &[Wanted], claims: &[ClaimView]) -> Option<(Reason, Strin
     Some((Reason::GrowingVolume, why))
 }
 
-fn size_of<'a>(wanted: &'a [Wanted], claim: &str) -> Option<&'a Quantity> {
+/// What is asked of a claim, if it is one of these.
+fn of<'a>(wanted: &'a [Wanted], claim: &ClaimView) -> Option<&'a Wanted> {
     let own = |one: &&Wanted| {
-        let number = claim.strip_prefix(&one.prefix);
+        let number = claim.name.strip_prefix(&one.prefix);
         number.is_some_and(|number| number.parse::<u32>().is_ok())
     };
-    wanted.iter().find(own).map(|one| &one.size)
+    wanted.iter().find(own)
+}
+
+fn size_of<'a>(wanted: &'a [Wanted], claim: &ClaimView) -> Option<&'a Quantity> {
+    of(wanted, claim).map(|one| &one.size)
 }
 
 fn is_less(has: Option<&Quantity>, size: &Quantity) -> bool {

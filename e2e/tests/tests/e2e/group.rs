@@ -178,6 +178,23 @@ async fn followers_come_and_go_and_a_primary_beyond_their_number_hands_over() {
     load.check("from one follower to two and back");
 }
 
+/// A volume keeps its class for life: each is replaced by another one, filled from the primary.
+#[tokio::test(flavor = "multi_thread")]
+async fn volumes_move_to_another_class_without_loss() {
+    let spec = |class: &str| format!("{LOSSLESS}, storage: {{storageClassName: {class}}}");
+    let Some((stage, load, _turn)) = staged("class", &spec("standard"), 2).await else { return };
+    stage.apply(&cluster(&format!("{{{}}}", spec("spare")))).await;
+    let classes = ["get", "pvc", "-o=jsonpath={.items[*].spec.storageClassName}"];
+    stage.until(&classes, |all| all == "spare spare spare").await;
+    stage.ready("kvcluster/a").await;
+    in_sync(&stage, 2).await;
+    goes_on(&stage, &load, "on the new volumes").await;
+    let template = "-o=jsonpath={.spec.volumeClaimTemplates[0].spec.storageClassName}";
+    let made_with = stage.kubectl(&["get", "statefulset/a-kv", template]).await;
+    assert_eq!(made_with.as_deref(), Ok("spare"), "followers to come get it too");
+    load.check("three volumes moved one by one");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_primary_is_not_replaced_when_that_could_lose_writes() {
     let Some((stage, load, _turn)) = staged("blocked", "followers: 1", 1).await else { return };

@@ -19,9 +19,9 @@ fn outage() -> Duration {
 }
 
 /// A cluster of its own: all other tests need theirs.
-async fn own_cluster() -> Option<Cluster> {
+pub(crate) async fn own_cluster() -> Option<Cluster> {
     if std::env::var_os("ORRERY_TEST_KUBECONFIG").is_some() {
-        not_run("the API server of a cluster that is not ours is not taken away");
+        not_run("what this needs is not done to a cluster that is not ours");
         return None;
     }
     match Cluster::start(Options::default()).await {

@@ -54,7 +54,7 @@ const NEVER: &[(&str, &str, &[&str])] = &[
     ("", "nodes/status", &["update", "patch"]),
     ("", "namespaces", &["create", "update", "patch", "delete"]),
     ("", "persistentvolumes", &["get", "create", "update", "patch", "delete"]),
-    ("", "persistentvolumeclaims", &["create", "update", "delete", "deletecollection"]),
+    ("", "persistentvolumeclaims", &["create", "update", "deletecollection"]),
     ("", "endpoints", &["create", "update", "patch", "delete"]),
     ("discovery.k8s.io", "endpointslices", &["create", "update", "patch", "delete"]),
     ("apps", "statefulsets", &["update", "deletecollection"]),

@@ -31,8 +31,8 @@ use crate::spec::{
         derive = "Default",
         cel,
         scale(
-            spec_replicas_path = ".spec.replicas",
-            status_replicas_path = ".status.replicas",
+            spec_replicas_path = ".spec.followers",
+            status_replicas_path = ".status.followerCount",
             label_selector_path = ".status.selector"
         ),
         printcolumn(
@@ -85,6 +85,13 @@ use crate::spec::{
         "synchronousFollowers cannot be more than followers",
     ),
     (
+        "self.followers > 0 || !has(self.storage.storageClassName) \
+         || (has(oldSelf.storage.storageClassName) \
+             && self.storage.storageClassName == oldSelf.storage.storageClassName)",
+        "storage.storageClassName can change only with followers, which the volumes are replaced \
+         from; set followers to 1 or more first",
+    ),
+    (
         "self.deletionPolicy != 'Snapshot' || has(self.archive)",
         "deletionPolicy Snapshot needs archive: the last snapshot goes there",
     ),
@@ -115,7 +122,7 @@ pub struct KVClusterSpec {
     pub resp: Resp,
     /// The memcached protocol.
     pub memcached: Memcached,
-    /// Number of read replicas that follow asynchronously.
+    /// Number of read replicas. It is what `kubectl scale` and a HorizontalPodAutoscaler change.
     #[schemars(range(min = 0, max = 16))]
     pub followers: i32,
     /// Number of followers that must have a write on disk before it is acknowledged. 0 replicates
@@ -387,6 +394,9 @@ pub struct KVClusterStatus {
         "x-kubernetes-list-map-keys" = ["name"]
     ))]
     pub followers: Vec<FollowerState>,
+    /// Pods beside the primary.
+    #[schemars(range(min = 0))]
+    pub follower_count: i32,
     /// The last change of primary that nobody asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failover: Option<FailoverRecord>,

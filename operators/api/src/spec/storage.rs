@@ -9,11 +9,6 @@ use crate::cel::rules;
 /// The volume each pod gets. Volumes outlive the object unless `deletionPolicy` says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(extend("x-kubernetes-validations" = rules(&[(
-    "has(self.storageClassName) == has(oldSelf.storageClassName) \
-     && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
-    "storageClassName cannot change: a volume keeps its class; make a new object and move the data",
-)])))]
 pub struct Storage {
     /// Size of the volume of each pod. It may grow, if the StorageClass allows it, while the pods
     /// run; it cannot shrink.
@@ -25,7 +20,8 @@ pub struct Storage {
         ),
     ])))]
     pub size: Quantity,
-    /// StorageClass of the volume. Left out: the default class of the cluster.
+    /// StorageClass of the volume. Left out: the default class of the cluster. Another class can be
+    /// given to a service with followers: the volumes are replaced one by one, the primary's last.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub storage_class_name: Option<String>,

@@ -7,7 +7,7 @@
 //! objects are ready at the ends. `ORRERY_CRASH=all` tries every write of every flow; else a sample
 //! is drawn by `ORRERY_CRASH_SEED`, which is printed.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use orrery_api::kv::{KVCluster, KVNamespace};
@@ -73,6 +73,11 @@ async fn seen(stage: &Stage, processes: &Answering) -> State {
         let name = format!("KVNamespace {}", object.name_any());
         state.insert(name, cleaned(serde_json::to_value(&object).expect("JSON")));
     }
+    let claims = stage.namespace.api::<PersistentVolumeClaim>().list(&ListParams::default()).await;
+    for claim in claims.expect("a list") {
+        let class = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.clone());
+        state.insert(format!("PersistentVolumeClaim {}", claim.name_any()), json!(class));
+    }
     for object in state.values_mut() {
         // Which term it is says how often the primary was chosen anew on the way.
         let shards = object.pointer_mut("/status/shards").and_then(Value::as_array_mut);
@@ -131,7 +136,7 @@ async fn delete(stage: &Stage) {
         api.delete(&object.name_any(), &DeleteParams::default()).await.expect("it is there");
     }
     clusters(stage).delete("a", &DeleteParams::default()).await.expect("it is there");
-    let claims = stage.namespace.api::<k8s_openapi::api::core::v1::PersistentVolumeClaim>();
+    let claims = stage.namespace.api::<PersistentVolumeClaim>();
     let pods = stage.namespace.api::<Pod>();
     let gone = || async {
         let all = ListParams::default();
@@ -312,6 +317,12 @@ async fn volumes_grown() {
     let size = |size: &str| json!({ "deletionPolicy": "Delete", "storage": { "size": size } });
     let flow = Flow::new("grow", size("1Gi"), size("2Gi"), json!({}));
     crashes(Flow { back: None, ..flow }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn volumes_moved_to_another_class() {
+    let class = |class: &str| json!({ "followers": 1, "storage": { "storageClassName": class } });
+    crashes(Flow::new("move", class("standard"), class("spare"), class("standard"))).await;
 }
 
 /// What is wrong with a spec is no reason to let a primary's lease run out.

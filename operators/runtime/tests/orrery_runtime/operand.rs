@@ -257,8 +257,17 @@ impl Operand for Process {
         })
     }
 
-    async fn snapshot(&self, _: String, _: ProgressSender) -> Result<Finished, OperandError> {
-        Err(OperandError::Unsupported("it holds nothing".into()))
+    async fn snapshot(&self, to: String, _: ProgressSender) -> Result<Finished, OperandError> {
+        if to != "archive:" {
+            return Err(OperandError::Invalid(to));
+        }
+        let archived = |_: &mut Disk, seen: &mut Seen| {
+            let has_archive = seen.config.lines().any(|line| line.starts_with("archive:"));
+            let none = || OperandError::Unavailable("there is no archive".into());
+            has_archive.then_some(()).ok_or_else(none)
+        };
+        self.change(archived)?;
+        Ok(Finished { position: POSITION, location: "file:///archive".into(), units: 1 })
     }
 
     async fn restore(&self, _: String, _: ProgressSender) -> Result<Finished, OperandError> {

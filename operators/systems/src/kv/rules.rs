@@ -23,7 +23,7 @@ pub fn operator_rules() -> Vec<PolicyRule> {
         // Pods are deleted one by one, so that their workload makes them anew from a new template.
         rule("", &["pods"], &["get", "list", "watch", "delete"]),
         // Claims grow with the spec; they are never deleted by the operator.
-        rule("", &["persistentvolumeclaims"], &["get", "list", "watch", "patch"]),
+        rule("", &["persistentvolumeclaims"], &["get", "list", "watch", "patch", "delete"]),
         // Who is primary is kept in a Lease beside each object with followers.
         rule("coordination.k8s.io", &["leases"], &["get", "create", "update"]),
     ]

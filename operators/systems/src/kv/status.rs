@@ -29,8 +29,11 @@ pub fn summary(
         shards(seen).or_else(|| stored.map(|status| status.shards.clone())).unwrap_or_default();
     // Nothing is promised before there is a workload that was applied.
     let exists = !seen.workloads.is_empty();
+    // One of the pods of a group is the primary, or will be.
+    let follower_count = seen.group.as_ref().map_or(0, |_| (common.replicas - 1).max(0));
     KVClusterStatus {
         common,
+        follower_count,
         endpoints: if exists { endpoints(object) } else { Vec::new() },
         shard_count: i32::try_from(shards.len()).unwrap_or(i32::MAX),
         shards,

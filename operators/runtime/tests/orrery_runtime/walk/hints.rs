@@ -19,6 +19,12 @@ pub(super) struct Hints {
     remembered: &'static [&'static str],
     /// Fields that only work with others, which random walks find.
     pub(super) dependent: &'static [&'static str],
+    /// Fields of the status that show what became of the spec.
+    pub(super) tells: &'static [&'static str],
+    /// The KVCluster it is about, which is made before it.
+    pub(super) about: Option<fn() -> Value>,
+    /// Its spec never changes: each value is tried on a new object.
+    pub(super) is_fixed: bool,
 }
 
 /// Of a kind that needs none.
@@ -30,6 +36,9 @@ pub(super) const NONE: Hints = Hints {
     unseen: &[],
     remembered: &[],
     dependent: &[],
+    tells: &[],
+    about: None,
+    is_fixed: false,
 };
 
 impl Hints {
@@ -56,8 +65,8 @@ impl Hints {
     }
 }
 
-/// Name of a Secret that has every key a spec may ask for.
-pub(super) const SECRET: &str = "walk";
+/// Name of what a spec may point to: a Secret that has every key, a claim, a KVCluster.
+pub(super) const BESIDE: &str = "walk";
 
 pub(super) const KVCLUSTER: Hints = Hints {
     kind: "KVCluster",
@@ -94,7 +103,20 @@ pub(super) const KVCLUSTER: Hints = Hints {
     ],
     // Who had followers keeps knowing which of its pods has the data.
     remembered: &["spec.followers"],
-    dependent: &["spec.failover.primary"],
+    // A recovery is for new objects, which the tests of backups make.
+    // A recovery is for new objects, which the tests of backups make; the tests of groups move
+    // volumes.
+    dependent: &[
+        "spec.failover.primary",
+        "spec.archive.intervalSeconds",
+        "spec.archive.retentionSeconds",
+        "spec.bootstrap.recovery.archive",
+        "spec.bootstrap.recovery.backup",
+        "spec.bootstrap.recovery.targetTime",
+        "spec.journal.ref",
+        "spec.storage.storageClassName",
+    ],
+    ..NONE
 };
 
 fn cluster(field: &str) -> Option<Vec<Value>> {
@@ -120,6 +142,7 @@ fn cluster(field: &str) -> Option<Vec<Value>> {
         ],
         // A gated change waits until it is released: random walks give both values.
         "spec.rollout.released" => vec![json!("walk")],
+        "spec.archive.folder" => vec![json!({ "claimName": BESIDE })],
         _ => return None,
     })
 }
@@ -143,7 +166,53 @@ pub(super) const KVNAMESPACE: Hints = Hints {
         "spec.eviction.policy",
         "spec.clusterRef",
     ],
+    ..NONE
+};
+
+fn archived() -> Value {
+    json!({ "archive": { "folder": { "claimName": BESIDE } } })
+}
+
+pub(super) const BACKUP: Hints = Hints {
+    kind: "Backup",
+    base: || json!({ "cluster": { "name": BESIDE } }),
+    good: |field| (field == "spec.cluster").then(|| vec![json!({ "name": BESIDE })]),
+    refused: || vec![("spec.cluster", json!({ "name": "nowhere" }))],
+    unseen: &[("spec.deadlineSeconds", "it is about a Backup that is not taken in time")],
+    about: Some(archived),
+    is_fixed: true,
+    ..NONE
+};
+
+pub(super) const BACKUPSCHEDULE: Hints = Hints {
+    kind: "BackupSchedule",
+    // A time that does not come while the test runs.
+    base: || json!({ "cluster": { "name": BESIDE }, "schedule": "0 4 29 2 *" }),
+    good: |field| {
+        Some(match field {
+            "spec.cluster" => vec![json!({ "name": BESIDE }), json!({ "name": "other" })],
+            "spec.schedule" => {
+                vec![json!("30 5 29 2 *"), json!("H 4 29 2 *"), json!("0 4 29 2 1-5")]
+            }
+            "spec.timeZone" => vec![json!("Asia/Tokyo"), json!("America/New_York")],
+            _ => return None,
+        })
+    },
+    refused: || {
+        vec![
+            ("spec.schedule", json!("99 99 * * *")),
+            ("spec.schedule", json!("every day at noon sharp")),
+            ("spec.timeZone", json!("Nowhere/At")),
+        ]
+    },
+    unseen: &[
+        ("spec.cluster", "it is about the Backups that will be made"),
+        ("spec.retainLast", "it is about Backups that are there"),
+    ],
+    tells: &["nextScheduleTime"],
+    about: Some(archived),
+    ..NONE
 };
 
 /// Hints of all kinds that are walked.
-pub(super) const ALL: [Hints; 2] = [KVCLUSTER, KVNAMESPACE];
+pub(super) const ALL: [Hints; 4] = [KVCLUSTER, KVNAMESPACE, BACKUP, BACKUPSCHEDULE];

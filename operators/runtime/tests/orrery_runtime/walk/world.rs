@@ -5,14 +5,20 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::{CustomResourceExt, ResourceExt};
+use orrery_api::backup::{Backup, BackupSchedule};
+use orrery_api::condition::{ConditionStatus, ConditionType, find};
+use orrery_api::kv::KVCluster;
 use orrery_e2e_cluster::poll;
 use orrery_runtime::faults::Faults;
+use orrery_systems::kv::{Kv, Namespaces};
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::hints::{Hints, SECRET};
-use crate::kv::{State, kv_stage, operator_with, state};
+use super::hints::{BESIDE, Hints};
+use crate::kv::{State, clusters, kv_stage, state};
 use crate::operand::Answering;
 use crate::stage::{LIMIT, Running, Stage, options};
 
@@ -50,6 +56,7 @@ pub(super) struct World {
     pub(super) processes: Answering,
     api: Api<DynamicObject>,
     resource: ApiResource,
+    hints: Hints,
     pub(super) seed: u64,
 }
 
@@ -59,6 +66,8 @@ impl World {
         errors::listen();
         let name = format!("walk-{}", hints.kind.to_lowercase());
         let stage = kv_stage(&name).await?;
+        let definitions = [Backup::crd(), BackupSchedule::crd()];
+        stage.namespace.cluster().install_crds(&definitions).await.expect("valid definitions");
         let Some(nodes) = stage.namespace.cluster().nodes().cloned() else {
             orrery_e2e_cluster::not_run("toy nodes are needed to answer as data planes");
             return None;
@@ -66,7 +75,7 @@ impl World {
         let processes = Answering::default();
         nodes.run_with(stage.name(), std::sync::Arc::new(processes.clone()));
         let secret: k8s_openapi::api::core::v1::Secret = serde_json::from_value(json!({
-            "metadata": { "name": SECRET },
+            "metadata": { "name": BESIDE },
             "stringData": {
                 "password": "walk",
                 "address": "redis.example:6379",
@@ -74,13 +83,32 @@ impl World {
                 "tls.crt": "-----BEGIN CERTIFICATE-----",
                 "tls.key": "-----BEGIN PRIVATE KEY-----",
                 "ca.crt": "-----BEGIN CERTIFICATE-----",
+                "ACCESS_KEY_ID": "walk",
+                "SECRET_ACCESS_KEY": "walk",
+                "ENDPOINT_URL": "https://store.example:9000",
             },
         }))
         .expect("a Secret");
         stage.namespace.api().create(&PostParams::default(), &secret).await.expect("it is made");
+        let claim: PersistentVolumeClaim = serde_json::from_value(json!({
+            "metadata": { "name": BESIDE },
+            "spec": {
+                "accessModes": ["ReadWriteMany"],
+                "resources": { "requests": { "storage": "1Gi" } },
+            },
+        }))
+        .expect("a claim");
+        stage.namespace.api().create(&PostParams::default(), &claim).await.expect("it is made");
         let mut options = options(stage.name());
         options.net = NET;
-        let operator = operator_with(&stage, options, Faults::default());
+        let operator = stage.operator_of(options, Faults::default(), |operator| {
+            let engine = operator.engine::<Kv>();
+            operator.declared::<Namespaces>(&engine);
+            operator.backups(&engine);
+        });
+        if let Some(about) = hints.about {
+            make_ready(&stage, about()).await;
+        }
         let crds = orrery_api::generate::crds();
         let crd = crds.iter().find(|crd| crd.spec.names.kind == hints.kind).expect("a known kind");
         let version = &crd.spec.versions[0].name;
@@ -93,7 +121,8 @@ impl World {
         };
         let client = stage.namespace.client();
         let api = Api::namespaced_with(client, stage.name(), &resource);
-        Some(Self { stage, operator, processes, api, resource, seed })
+        let hints = hints.clone();
+        Some(Self { stage, operator, processes, api, resource, hints, seed })
     }
 
     pub(super) async fn create(&self, spec: &Value) -> Outcome {
@@ -105,8 +134,14 @@ impl World {
         }
     }
 
-    /// Replaces the spec and waits for rest.
+    /// Gives the object the spec, and waits for rest.
     pub(super) async fn set(&self, spec: &Value) -> Outcome {
+        if self.hints.is_fixed {
+            if self.api.get_opt(NAME).await.expect("an answer").is_some() {
+                self.delete().await;
+            }
+            return self.create(spec).await;
+        }
         loop {
             let mut object = self.api.get(NAME).await.expect("it is there");
             object.data["spec"] = spec.clone();
@@ -204,7 +239,13 @@ impl World {
     /// What children and processes show of the spec; not the object itself.
     pub(super) async fn shown(&self) -> BTreeMap<String, Value> {
         let mut shown = self.everything().await;
+        let tells = |object: &Value| {
+            let all = self.hints.tells.iter();
+            all.map(|field| object["status"][field].clone()).collect::<Value>()
+        };
+        let told = shown.get("the object").map(tells);
         shown.retain(|name, _| !name.starts_with("KV") && name != "the object");
+        shown.extend(told.map(|told| ("told".to_owned(), told)));
         for (pod, seen) in self.processes.seen() {
             let told = seen.renewed.map(|told| json!([told.followers, told.synchronous]));
             let process = json!({ "config": seen.config, "told": told, "declared": seen.declared,
@@ -216,8 +257,9 @@ impl World {
 
     /// Volume claims of the object.
     pub(super) async fn claims(&self) -> usize {
-        let api = self.stage.namespace.api::<k8s_openapi::api::core::v1::PersistentVolumeClaim>();
-        let all = api.list(&ListParams::default()).await.expect("a list");
+        let api = self.stage.namespace.api::<PersistentVolumeClaim>();
+        let mut all = api.list(&ListParams::default()).await.expect("a list").items;
+        all.retain(|claim| claim.name_any() != BESIDE);
         all.iter().filter(|claim| claim.metadata.deletion_timestamp.is_none()).count()
     }
 
@@ -225,6 +267,20 @@ impl World {
     pub(super) fn words(&self) -> String {
         format!("ORRERY_WALK_SEED={} in {}", self.seed, self.stage.name())
     }
+}
+
+/// The KVCluster that the walked object is about.
+async fn make_ready(stage: &Stage, spec: Value) {
+    let spec = serde_json::from_value(spec).expect("a spec");
+    let cluster = KVCluster::new(BESIDE, spec);
+    clusters(stage).create(&PostParams::default(), &cluster).await.expect("a valid object");
+    let ready = || async {
+        let cluster = clusters(stage).get(BESIDE).await.ok().and_then(|cluster| cluster.status);
+        let conditions = cluster.map(|status| status.common.conditions).unwrap_or_default();
+        find(&conditions, ConditionType::Ready)
+            .is_some_and(|ready| ready.status == ConditionStatus::True)
+    };
+    poll("the KVCluster is ready", LIMIT, ready).await.expect("its processes answer");
 }
 
 fn not_taken(error: &kube::Error) -> Outcome {
