@@ -97,6 +97,7 @@ pub(super) const KVCLUSTER: Hints = Hints {
         ("spec.rollout.strategy", "it is about the next change"),
         ("spec.rollout.released", "it is about a gated change"),
         ("spec.maintenanceWindows", "they are about the next release"),
+        ("spec.memcached.port", "it counts once spec.memcached.mode is On"),
         ("spec.failover.policy", "it is about the loss of a primary"),
         ("spec.failover.primary", "without followers there is one to be it"),
         ("spec.synchronousFollowers", "0 is all there may be without followers"),
