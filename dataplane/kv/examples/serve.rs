@@ -11,8 +11,14 @@ fn main() -> ExitCode {
         eprintln!("usage: serve <config.yaml> <data folder> [secrets folder]");
         return ExitCode::from(2);
     };
-    match orrery_kv::run(&ServeArgs { config, data, secrets: args.next(), tls: None, adopt: None })
-    {
+    match orrery_kv::run(&ServeArgs {
+        config,
+        data,
+        secrets: args.next(),
+        tls: None,
+        identity: None,
+        adopt: None,
+    }) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("{error}");

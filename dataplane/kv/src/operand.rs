@@ -10,12 +10,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mio::Waker;
+use orrery_kit::identity::Identity;
 use orrery_operand::OperandError;
 use orrery_operand::progress::{Finished, ProgressSender};
 use orrery_operand::server::Operand;
 use orrery_operand::v1::{
-    DeclaredSet as HeldSet, FenceResponse, FollowResponse, PromoteResponse, RenewRequest,
-    RenewResponse, ReportResponse, Shard, SyncRequest, SyncResponse,
+    DeclaredSet as HeldSet, FenceResponse, FollowRequest, FollowResponse, PromoteResponse,
+    RenewRequest, RenewResponse, ReportResponse, Shard, SyncRequest, SyncResponse,
 };
 use tokio::sync::oneshot;
 
@@ -79,6 +80,7 @@ pub(crate) struct KvOperand {
     /// Of a process in a group.
     moments: Option<Moments>,
     archive: Option<Archiving>,
+    identity: Option<Arc<Identity>>,
 }
 
 impl KvOperand {
@@ -88,8 +90,9 @@ impl KvOperand {
         event_loop: Arc<OnceLock<Loop>>,
         moments: Option<Moments>,
         archive: Option<Archiving>,
+        identity: Option<Arc<Identity>>,
     ) -> Self {
-        Self { shared, config_hash, event_loop, moments, archive }
+        Self { shared, config_hash, event_loop, moments, archive, identity }
     }
 
     async fn ask<T>(
@@ -234,6 +237,10 @@ impl Operand for KvOperand {
             known_epoch: view.known_epoch,
             // A process that is alone has no lease to renew.
             said_at: self.moments.map_or(0, Moments::now),
+            identity_hash: self
+                .identity
+                .as_ref()
+                .map_or_else(String::new, |identity| identity.current().hash.clone()),
         }
     }
 
@@ -276,13 +283,12 @@ impl Operand for KvOperand {
         Ok(FenceResponse { epoch: granted.epoch, durable_position })
     }
 
-    async fn follow(
-        &self,
-        shard: u32,
-        epoch: u64,
-        address: String,
-    ) -> Result<FollowResponse, OperandError> {
+    async fn follow(&self, request: FollowRequest) -> Result<FollowResponse, OperandError> {
+        let FollowRequest { shard, epoch, address, mutual_tls } = request;
         Self::check_shard(shard)?;
+        if mutual_tls {
+            return Err(OperandError::Unsupported("this version follows without TLS".into()));
+        }
         let granted = self.ask(|answer| Request::Follow { epoch, address, answer }).await?;
         Ok(FollowResponse { epoch: granted.epoch, durable_position: granted.durable })
     }

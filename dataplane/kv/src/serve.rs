@@ -13,6 +13,7 @@ use orrery_api::kv::KvConfig;
 use orrery_journal::{Journal, Options, RealDisk};
 use orrery_kit::certificates::{CertificateError, Folder};
 use orrery_kit::health::Health;
+use orrery_kit::identity::Identity;
 use orrery_kit::secrets::{Secret, Secrets};
 use orrery_kit::shutdown::Shutdown;
 use orrery_kit::{EXIT_POISONED, listen, management};
@@ -56,6 +57,9 @@ pub struct ServeArgs {
     pub secrets: Option<PathBuf>,
     /// Folder of `tls.crt`, `tls.key` and perhaps `ca.crt`; with it, TCP clients must speak TLS.
     pub tls: Option<PathBuf>,
+    /// Folder of the certificate that this process shows its operator and the other processes of its
+    /// object, and the name those have in common.
+    pub identity: Option<(PathBuf, String)>,
     /// Folder of the Secret of a Redis to take over: `address`, `username`, `password`. With it, this
     /// process follows that Redis and refuses writes of clients.
     pub adopt: Option<PathBuf>,
@@ -111,6 +115,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     let event_loop = Arc::new(OnceLock::new());
     let moments = membership.as_ref().map(|membership| membership.moments);
     let wishes = Arc::new(Wishes::default());
+    let identity = identity(args)?;
     let archiving = config
         .archive
         .as_ref()
@@ -121,12 +126,14 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         Arc::clone(&event_loop),
         moments,
         archiving,
+        identity.clone(),
     );
     let _management = management::start(
         management::Options {
             management: listen::address("management", SocketAddr::from(([127, 0, 0, 1], 9400)))?,
             http: listen::address("http", SocketAddr::from(([127, 0, 0, 1], 9401)))?,
             token: secrets.get("management-token")?,
+            identity,
         },
         Arc::new(operand),
         metrics::registry(Arc::clone(&shared), args.data.clone()),
@@ -199,6 +206,11 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         discarded = replication::copy::settle(&args.data)?;
         recovered = recover(&config, args)?;
     }
+}
+
+fn identity(args: &ServeArgs) -> Result<Option<Arc<Identity>>, CertificateError> {
+    let Some((folder, name)) = &args.identity else { return Ok(None) };
+    Ok(Some(Arc::new(Identity::load(folder, name)?)))
 }
 
 /// What a process of a group knows before it has read its journal.

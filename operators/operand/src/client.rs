@@ -10,6 +10,7 @@ use tracing::{Instrument as _, Span};
 
 use crate::error::OperandError;
 use crate::progress::Finished;
+use crate::secured::Caller;
 use crate::server::MESSAGE_BYTES_MAX;
 use crate::trace;
 use crate::v1::operand_client;
@@ -46,6 +47,23 @@ impl std::fmt::Debug for OperandClient {
 impl OperandClient {
     /// `address` is `host:port`; `token` is what the generated Secret holds, none on loopback.
     pub fn new(address: &str, token: Option<&str>) -> Result<Self, OperandError> {
+        Self::of(address, token, None)
+    }
+
+    /// The same, over mutual TLS with a caller.
+    pub fn secured(
+        address: &str,
+        token: Option<&str>,
+        caller: Caller,
+    ) -> Result<Self, OperandError> {
+        Self::of(address, token, Some(caller))
+    }
+
+    fn of(
+        address: &str,
+        token: Option<&str>,
+        caller: Option<Caller>,
+    ) -> Result<Self, OperandError> {
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .map_err(|error| OperandError::Invalid(format!("{address} is no address: {error}")))?
             .connect_timeout(CONNECT_TIMEOUT);
@@ -53,7 +71,11 @@ impl OperandClient {
             .map(|token| MetadataValue::try_from(format!("Bearer {token}")))
             .transpose()
             .map_err(|_| OperandError::Invalid("the management token is not ASCII text".into()))?;
-        let inner = operand_client::OperandClient::new(endpoint.connect_lazy())
+        let channel = match caller {
+            Some(caller) => caller.channel(&endpoint, address),
+            None => endpoint.connect_lazy(),
+        };
+        let inner = operand_client::OperandClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         Ok(Self { inner, token, address: address.to_owned() })
@@ -84,8 +106,10 @@ impl OperandClient {
         shard: u32,
         epoch: u64,
         address: String,
+        mutual_tls: bool,
     ) -> Result<FollowResponse, OperandError> {
-        let (span, request) = self.request("Follow", FollowRequest { shard, epoch, address });
+        let message = FollowRequest { shard, epoch, address, mutual_tls };
+        let (span, request) = self.request("Follow", message);
         within(span, CALL_TIMEOUT, self.inner.clone().follow(request)).await
     }
 

@@ -12,6 +12,7 @@ pub mod client;
 pub mod conformance;
 pub mod error;
 pub mod progress;
+pub mod secured;
 pub mod server;
 pub mod set_hash;
 pub mod trace;
@@ -22,3 +23,6 @@ pub mod trace;
 pub mod v1;
 
 pub use error::OperandError;
+
+/// The name that the operator's certificate has, and nobody else's.
+pub const OPERATOR_NAME: &str = "operator.orrery.internal";

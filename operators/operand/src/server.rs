@@ -40,13 +40,8 @@ pub trait Operand: Send + Sync + 'static {
     async fn promote(&self, shard: u32, epoch: u64) -> Result<PromoteResponse, OperandError>;
     /// Refuses writes under epochs below `epoch`. Idempotent.
     async fn fence(&self, shard: u32, epoch: u64) -> Result<FenceResponse, OperandError>;
-    /// Follows the primary of `epoch` at `address`. Systems without followers leave it out.
-    async fn follow(
-        &self,
-        _shard: u32,
-        _epoch: u64,
-        _address: String,
-    ) -> Result<FollowResponse, OperandError> {
+    /// Follows a primary. Systems without followers leave it out.
+    async fn follow(&self, _request: FollowRequest) -> Result<FollowResponse, OperandError> {
         Err(OperandError::Unsupported("this system has no followers".into()))
     }
     /// Learns the newest epoch of a shard and what its group is. Systems without followers leave it
@@ -196,11 +191,11 @@ impl<T: Operand> operand_server::Operand for Service<T> {
         &self,
         request: Request<FollowRequest>,
     ) -> Result<Response<FollowResponse>, Status> {
-        let FollowRequest { shard, epoch, address } = self.admit(request)?;
-        if epoch == 0 || address.is_empty() {
+        let request = self.admit(request)?;
+        if request.epoch == 0 || request.address.is_empty() {
             return Err(OperandError::Invalid("epoch and address must be given".into()).into());
         }
-        Ok(Response::new(self.operand.follow(shard, epoch, address).await?))
+        Ok(Response::new(self.operand.follow(request).await?))
     }
 
     async fn renew(

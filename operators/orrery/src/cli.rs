@@ -335,6 +335,17 @@ pub(crate) struct Operator {
     /// Pause between attempts.
     #[arg(long, default_value = "1s", value_parser = duration)]
     pub(crate) lease_retry_period: Duration,
+    /// Life of the certificates of pods; a new one is given when a third of it is left.
+    #[arg(long, default_value = "2160h", value_parser = certificate_life)]
+    pub(crate) certificate_life: Duration,
+    /// How long a new certificate authority is published before it signs, and the one before is
+    /// trusted after it no longer does.
+    #[arg(long, default_value = "24h", value_parser = duration)]
+    pub(crate) authority_overlap: Duration,
+    /// Build pods without certificates: the management protocol is not encrypted. Pods that have one
+    /// are spoken to by it until they are replaced.
+    #[arg(long)]
+    pub(crate) no_certificates: bool,
     /// Objects whose pods a new release of the operator may replace at the same time.
     #[arg(long, default_value = "4", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) rollouts_at_once: u16,
@@ -369,6 +380,13 @@ pub(crate) struct ServeArgs {
     /// Folder of tls.crt, tls.key and, for client certificates, ca.crt: clients must speak TLS.
     #[arg(long, value_hint = ValueHint::DirPath)]
     pub(crate) tls: Option<PathBuf>,
+    /// Folder of tls.crt, tls.key and ca.crt by which the operator and the other processes of the same
+    /// object know this one: the management port admits the operator alone.
+    #[arg(long, value_hint = ValueHint::DirPath, requires = "identity_name")]
+    pub(crate) identity: Option<PathBuf>,
+    /// Name that the certificates of those processes have in common.
+    #[arg(long, requires = "identity")]
+    pub(crate) identity_name: Option<String>,
     /// Folder of address, username and password of a Redis to take over: this process follows it.
     #[arg(long, value_hint = ValueHint::DirPath)]
     pub(crate) adopt: Option<PathBuf>,
@@ -389,7 +407,16 @@ pub(crate) struct Completion {
 #[derive(Debug, Args)]
 pub(crate) struct Version {}
 
-/// A number with a unit: `500ms`, `15s`, `2m`.
+/// A life that leaves time for renewals.
+fn certificate_life(text: &str) -> Result<Duration, String> {
+    let life = duration(text)?;
+    if life < Duration::from_hours(1) {
+        return Err("a certificate must live for at least an hour".to_owned());
+    }
+    Ok(life)
+}
+
+/// A number with a unit: `500ms`, `15s`, `2m`, `24h`.
 fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..split].parse().map_err(|_| format!("{text:?} has no number"))?;
@@ -397,7 +424,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         "ms" => Ok(Duration::from_millis(number)),
         "s" => Ok(Duration::from_secs(number)),
         "m" => Ok(Duration::from_mins(number)),
-        _ => Err(format!("{text:?} needs a unit: ms, s or m")),
+        "h" => Ok(Duration::from_hours(number)),
+        _ => Err(format!("{text:?} needs a unit: ms, s, m or h")),
     }
 }
 
@@ -437,6 +465,8 @@ mod tests {
             "--lease-duration=5s",
             "--lease-renew-deadline=4s",
             "--lease-retry-period=1s",
+            "--certificate-life=2160h",
+            "--authority-overlap=24h",
             "--namespaces=a,b",
         ])
         .expect("the chart starts the operator like this");

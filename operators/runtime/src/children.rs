@@ -14,6 +14,7 @@ use std::fmt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 
+use crate::certificates::Mark;
 use crate::observation::WorkloadView;
 use crate::resources::content_hash;
 
@@ -64,6 +65,8 @@ pub struct Child {
     pub fingerprint: String,
     /// Whether it is being deleted.
     pub terminating: bool,
+    /// What a Secret says of the certificate in it.
+    pub certificate: Option<Mark>,
     /// Figures, of StatefulSets and Deployments.
     pub workload: Option<WorkloadView>,
 }
@@ -76,6 +79,7 @@ impl Child {
             resource_version: meta.resource_version.clone().unwrap_or_default(),
             fingerprint: fingerprint(meta),
             terminating: meta.deletion_timestamp.is_some(),
+            certificate: Mark::of(meta),
             workload,
         }
     }

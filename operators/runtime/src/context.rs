@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use crate::backoff::BackoffOptions;
 use crate::backup::snapshots::Snapshots;
 use crate::board::Board;
+use crate::certificates::{AuthorityOptions, Certificates};
 use crate::children::ChildKind;
 use crate::children::store::{ChildStore, controller_of};
 use crate::group::pulse::Pulses;
@@ -38,6 +39,8 @@ pub struct Options {
     pub instance: String,
     /// Election; none = this process is alone.
     pub lease: Option<LeaseOptions>,
+    /// The authority of the installation; none = pods get no certificates.
+    pub authority: Option<AuthorityOptions>,
     /// Rounds at once per controller.
     pub concurrency: u16,
     /// Objects whose pods a new release may replace at the same time.
@@ -73,6 +76,7 @@ impl Options {
             version: version.to_owned(),
             instance: instance.to_owned(),
             lease: None,
+            authority: None,
             concurrency: 8,
             rollouts_at_once: 4,
             concurrency_process: 64,
@@ -114,6 +118,8 @@ pub struct Context {
     pub pulses: Arc<Pulses>,
     pub turns: Turns,
     pub snapshots: Snapshots,
+    /// None where pods get no certificates.
+    pub certificates: Option<Arc<Certificates>>,
     /// By UID of the object.
     tokens: Mutex<HashMap<String, Token>>,
 }
@@ -141,6 +147,8 @@ impl Context {
     ) -> Self {
         let permits = Semaphore::new(options.concurrency_process);
         let turns = Turns::new(options.rollouts_at_once);
+        let certificates =
+            options.authority.clone().map(|authority| Arc::new(Certificates::new(authority)));
         Self {
             client,
             gate,
@@ -154,6 +162,7 @@ impl Context {
             pulses: Arc::default(),
             turns,
             snapshots: Snapshots::default(),
+            certificates,
             tokens: Mutex::default(),
         }
     }

@@ -83,7 +83,10 @@ impl<S: System> Engine<S> {
     async fn reconcile(&self, object: &S::Kind) -> Result<Next, StepError> {
         let ctx = &*self.ctx;
         let options = &ctx.options;
-        let identity = Identity::of(object, &options.image, &options.version, Carrier::Cluster);
+        let identity = Identity {
+            secured: options.authority.as_ref().is_some_and(|authority| authority.gives),
+            ..Identity::of(object, &options.image, &options.version, Carrier::Cluster)
+        };
         if object.meta().deletion_timestamp.is_some() {
             return self.farewell(object, &identity).await;
         }
@@ -123,7 +126,9 @@ impl<S: System> Engine<S> {
             // Said in the status; nothing is tried until something changes.
             Some(error) if error.class() == Class::InvalidSpec => {
                 reported?;
-                Ok(if S::references(object).is_empty() { Next::OnChange } else { Next::AtRest })
+                // Certificates end, and what is referred to changes, without a watch showing it.
+                let may_rest = S::references(object).is_empty() && !identity.secured;
+                Ok(if may_rest { Next::OnChange } else { Next::AtRest })
             }
             Some(error) => Err(error),
         }
@@ -207,6 +212,9 @@ impl<S: System> Engine<S> {
 
     /// Nothing changes, whatever the reason: but a primary's lease must still be renewed.
     async fn standing(&self, object: &S::Kind, identity: &Identity, mode: Mode) -> PodsPlan {
+        if let Err(error) = apply::keep(&self.ctx, identity).await {
+            warn!(%error, "the certificate is not renewed");
+        }
         let none = PodsPlan { frozen: true, ..PodsPlan::default() };
         if mode == Mode::Hibernate {
             return none;
@@ -276,7 +284,10 @@ impl<S: System> Engine<S> {
         };
         let common = summarise(&facts);
         // What keeps a volume from growing is no object of ours that a watch would show.
-        let settled = is_settled(&common.conditions) && synced && seen.growing.is_none();
+        let settled = is_settled(&common.conditions)
+            && synced
+            && seen.growing.is_none()
+            && !seen.old_certificates;
         let change = ready_change(before, &common);
         count(&self.ctx, object, &common);
         let new = S::summary(object, stored.as_ref(), common, &seen);

@@ -34,6 +34,9 @@ pub const CONFIG_HASH: &str = "orrery.dev/config-hash";
 pub const ASKED_HASH: &str = "orrery.dev/asked-hash";
 /// Annotation on pod templates of objects with an archive: which archive it is.
 pub const ARCHIVE_HASH: &str = "orrery.dev/archive-hash";
+/// Annotation on pods that were built with a certificate of the installation's authority: the name in
+/// it. Pods without one speak without TLS, as those of releases before certificates do.
+pub const IDENTITY: &str = "orrery.dev/identity";
 /// Label on Backups that a schedule made: its name.
 pub const SCHEDULE: &str = "orrery.dev/schedule";
 /// Label a StatefulSet puts on its pods: their name.

@@ -23,6 +23,7 @@ mod toy;
 pub mod backoff;
 pub mod backup;
 pub mod board;
+pub mod certificates;
 pub mod children;
 pub mod client;
 pub mod context;
@@ -53,11 +54,12 @@ pub mod triggers;
 pub mod volumes;
 pub mod watch;
 
+pub use certificates::AuthorityOptions;
 pub use context::Options;
 pub use observation::{Acceptance, Observation, PodView, Report, WorkloadView};
 pub use operator::{Connection, Operator, OperatorError};
 pub use redacted::Redacted;
-pub use resources::{Applied, GeneratedKey, GeneratedSecret, Prepared, Resources};
+pub use resources::{Applied, CertifiedSecret, GeneratedKey, GeneratedSecret, Prepared, Resources};
 pub use status::{Facts, Progress, summarise};
 pub use system::{
     Carrier, DEFAULT_ENGINE, Declared, Identity, Mode, Object, Reference, Referenced, Refusal,

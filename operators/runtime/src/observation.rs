@@ -23,6 +23,8 @@ pub struct Observation {
     pub recovered_from: Option<RecoveredFrom>,
     /// Why volumes are not as large as asked for yet.
     pub growing: Option<(Reason, String)>,
+    /// A process does not show the newest certificate of its Secret yet.
+    pub old_certificates: bool,
 }
 
 /// A primary and its followers.

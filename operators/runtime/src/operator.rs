@@ -21,6 +21,7 @@ use tracing::{info, warn};
 
 use crate::backup::once::Backups;
 use crate::backup::schedule::Schedules;
+use crate::certificates::keeper::Surroundings;
 use crate::children::watch::{ChildWatches, Routes};
 use crate::client::Outlet;
 use crate::context::{Context, Options};
@@ -348,13 +349,27 @@ impl Operator {
         let (stop, stopped) = signal::channel(false);
         let mut watches = JoinSet::new();
         let mut controllers = JoinSet::new();
+        let scopes = self.ctx.options.scopes();
+        let routes = Arc::new(self.routes);
+        if let Some(certificates) = self.ctx.certificates.clone() {
+            let ctx = Arc::clone(&self.ctx);
+            // Before the rounds that need it, unless the server has to be asked again.
+            if let Err(error) = certificates.look(&surroundings(&ctx, &scopes)).await {
+                warn!(%error, "the certificate authority is not there yet");
+            }
+            let routes = Arc::clone(&routes);
+            watches.spawn(async move {
+                let around = surroundings(&ctx, &scopes);
+                certificates.run(&around, |owners| routes.owners(owners)).await;
+            });
+        }
         let children = ChildWatches {
             client: self.ctx.client.clone(),
             namespaces: self.ctx.options.scopes(),
             options: self.ctx.options.watch.clone(),
             liveness: Arc::clone(&self.ctx.liveness),
             store: Arc::clone(&self.ctx.children),
-            routes: Arc::new(self.routes),
+            routes: Arc::clone(&routes),
         };
         children.futures().into_iter().for_each(|future| {
             watches.spawn(future);
@@ -382,6 +397,16 @@ impl Operator {
             warn!("rounds did not end in time and are cut off");
         }
         Ok(())
+    }
+}
+
+/// What the authority needs of the rest.
+fn surroundings<'a>(ctx: &'a Context, scopes: &'a [Option<String>]) -> Surroundings<'a> {
+    Surroundings {
+        client: &ctx.client,
+        children: &ctx.children,
+        scopes,
+        field_manager: ctx.options.field_manager,
     }
 }
 

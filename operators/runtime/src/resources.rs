@@ -61,6 +61,15 @@ pub struct GeneratedKey {
     pub length_chars: usize,
 }
 
+/// A Secret with a certificate of the installation's authority, which is renewed by the carrier.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CertifiedSecret {
+    /// Name, labels and owner of the Secret.
+    pub metadata: ObjectMeta,
+    /// Host names in the certificate; the first is the one by which the processes know each other.
+    pub names: Vec<String>,
+}
+
 /// All children of one object, one list per kind, in the order they are applied. Start from
 /// `Resources::default()` and fill the lists.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -70,6 +79,7 @@ pub struct Resources<S: Stage> {
     pub roles: Vec<Role>,
     pub role_bindings: Vec<RoleBinding>,
     pub secrets: Vec<GeneratedSecret>,
+    pub certificates: Vec<CertifiedSecret>,
     pub config_maps: Vec<ConfigMap>,
     pub services: Vec<Service>,
     pub network_policies: Vec<NetworkPolicy>,
@@ -87,6 +97,7 @@ impl<S: Stage> Default for Resources<S> {
             roles: Vec::new(),
             role_bindings: Vec::new(),
             secrets: Vec::new(),
+            certificates: Vec::new(),
             config_maps: Vec::new(),
             services: Vec::new(),
             network_policies: Vec::new(),
@@ -115,6 +126,7 @@ impl<S: Stage> Resources<S> {
             roles,
             role_bindings,
             secrets,
+            certificates,
             config_maps,
             services,
             network_policies,
@@ -127,6 +139,7 @@ impl<S: Stage> Resources<S> {
             + roles.len()
             + role_bindings.len()
             + secrets.len()
+            + certificates.len()
             + config_maps.len()
             + services.len()
             + network_policies.len()
@@ -156,6 +169,7 @@ impl<S: Stage> Resources<S> {
         add(all, Kind::Role, self.roles.iter().map(|o| &o.metadata));
         add(all, Kind::RoleBinding, self.role_bindings.iter().map(|o| &o.metadata));
         add(all, Kind::Secret, self.secrets.iter().map(|o| &o.metadata));
+        add(all, Kind::Secret, self.certificates.iter().map(|o| &o.metadata));
         add(all, Kind::ConfigMap, self.config_maps.iter().map(|o| &o.metadata));
         add(all, Kind::Service, self.services.iter().map(|o| &o.metadata));
         add(all, Kind::NetworkPolicy, self.network_policies.iter().map(|o| &o.metadata));
@@ -223,6 +237,7 @@ impl Resources<Prepared> {
             roles,
             role_bindings,
             secrets,
+            certificates,
             config_maps,
             services,
             network_policies,
@@ -236,6 +251,7 @@ impl Resources<Prepared> {
             roles,
             role_bindings,
             secrets,
+            certificates,
             config_maps,
             services,
             network_policies,
@@ -264,8 +280,16 @@ fn forget_incarnation(child: &mut Value) {
 /// SHA-256 in hex over the JSON form. Struct fields come in declaration order and Kubernetes maps
 /// are B-trees, so equal values give equal hashes.
 pub fn content_hash<T: Serialize + ?Sized>(value: &T) -> String {
-    let bytes = serde_json::to_vec(value).expect("maps of built objects have string keys");
-    let digest = Sha256::digest(&bytes);
+    hex(&serde_json::to_vec(value).expect("maps of built objects have string keys"))
+}
+
+/// SHA-256 in hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    hex_of(&Sha256::digest(bytes))
+}
+
+/// A digest in hex.
+pub(crate) fn hex_of(digest: &[u8]) -> String {
     digest.iter().fold(String::with_capacity(64), |mut text, byte| {
         text.push(char::from_digit(u32::from(byte >> 4), 16).expect("a nibble is below 16"));
         text.push(char::from_digit(u32::from(byte & 15), 16).expect("a nibble is below 16"));

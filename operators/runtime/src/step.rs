@@ -10,6 +10,7 @@ pub mod report;
 use orrery_api::Reason;
 use orrery_operand::OperandError;
 
+use crate::certificates::issue::IssueError;
 use crate::children::ChildKind;
 use crate::group::grant::GrantError;
 use crate::status::Progress;
@@ -52,6 +53,10 @@ pub enum ApplyError {
     Foreign { kind: ChildKind, name: String },
     #[error("{kind} {name} of an earlier object of this name is still being removed")]
     Leaving { kind: ChildKind, name: String },
+    #[error("the certificate authority of the installation is not there yet")]
+    NoAuthority,
+    #[error(transparent)]
+    Issue(#[from] IssueError),
     #[error("failed to read the object itself")]
     ReadOwner { source: kube::Error },
     #[error("the object that is stored is newer than the one this round is about")]
@@ -137,7 +142,9 @@ impl StepError {
             Self::Dereference(
                 DereferenceError::Missing { .. } | DereferenceError::Unfinished { .. },
             )
-            | Self::Apply(ApplyError::Leaving { .. } | ApplyError::Outdated) => Class::WaitingFor,
+            | Self::Apply(
+                ApplyError::Leaving { .. } | ApplyError::Outdated | ApplyError::NoAuthority,
+            ) => Class::WaitingFor,
             Self::Validate(_)
             | Self::Apply(ApplyError::Foreign { .. })
             | Self::Group(GroupError::Grant(GrantError::Foreign { .. })) => Class::InvalidSpec,
@@ -194,9 +201,9 @@ impl StepError {
             Self::Apply(_) if self.class() == Class::InvalidSpec => {
                 Progress::Refused(Refusal::object(Reason::RefusedByServer, message))
             }
-            Self::Apply(ApplyError::Leaving { .. } | ApplyError::Outdated) => {
-                Progress::Waiting { reason: Reason::Progressing, message }
-            }
+            Self::Apply(
+                ApplyError::Leaving { .. } | ApplyError::Outdated | ApplyError::NoAuthority,
+            ) => Progress::Waiting { reason: Reason::Progressing, message },
             _ => Progress::Failed { reason: Reason::ApplyFailed, message },
         }
     }

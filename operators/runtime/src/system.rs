@@ -119,6 +119,8 @@ pub struct Identity {
     /// Version of the software in that image.
     pub version: String,
     pub carrier: Carrier,
+    /// Whether the carrier gives certificates to the pods.
+    pub secured: bool,
     /// Pod that takes writes, of kinds with followers; none before the first was chosen.
     pub primary: Option<String>,
 }
@@ -137,14 +139,15 @@ impl Identity {
             image: image.to_owned(),
             version: version.to_owned(),
             carrier,
+            secured: false,
             primary: None,
         }
     }
 
-    /// The same object as any release would build it.
+    /// The same object as any release would build it: certificates came with one.
     #[must_use]
     pub fn unreleased(&self) -> Self {
-        Self { image: String::new(), version: String::new(), ..self.clone() }
+        Self { image: String::new(), version: String::new(), secured: false, ..self.clone() }
     }
 
     /// Metadata of a child: name, namespace, labels and the owner reference that makes the garbage

@@ -3,6 +3,8 @@
 
 #[path = "orrery_runtime/backup.rs"]
 mod backup;
+#[path = "orrery_runtime/certificates.rs"]
+mod certificates;
 #[path = "orrery_runtime/crash.rs"]
 mod crash;
 #[path = "orrery_runtime/faults.rs"]

@@ -7,20 +7,15 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use orrery_kit::certificates::{CertificateError, Folder, Server, Stamp};
+use orrery_kit::certificates::{CertificateError, Folder, Server, Watched};
 
-use super::limits::{CERTIFICATES_LOOK_MS, HANDSHAKES_MAX};
+use super::limits::CERTIFICATES_LOOK_MS;
 use super::stream::tls::{Tally, TlsStream};
 
 /// Makes TLS connections of accepted sockets.
 #[derive(Debug)]
 pub(crate) struct Certificates {
-    folder: Folder,
-    server: Server,
-    /// State of the folder that was looked at last, used or not.
-    seen: Stamp,
-    /// What was seen could not be used and may be half written: it is read again at every look.
-    is_stale: bool,
+    server: Watched<Server>,
     look_due_ms: u64,
     tally: Arc<Tally>,
 }
@@ -28,22 +23,16 @@ pub(crate) struct Certificates {
 impl Certificates {
     /// Loads what is in the folder; a listener does not start without.
     pub(crate) fn load(folder: Folder, tally: Arc<Tally>) -> Result<Self, CertificateError> {
-        // The stamp first: what changes while it is read is noticed at the next look.
-        let seen = folder.stamp();
-        let server = folder.server()?;
-        let certificates = Self { folder, server, seen, is_stale: false, look_due_ms: 0, tally };
+        let server = Watched::load(folder, Folder::server)?;
+        let certificates = Self { server, look_due_ms: 0, tally };
         certificates.announce();
         Ok(certificates)
     }
 
     /// A connection whose handshake begins; `ConnectionRefused` when too many have begun.
     pub(crate) fn accept(&self, socket: mio::net::TcpStream) -> io::Result<TlsStream> {
-        if self.tally.in_progress.load(Ordering::Relaxed) >= HANDSHAKES_MAX {
-            self.tally.failed.fetch_add(1, Ordering::Relaxed);
-            return Err(io::ErrorKind::ConnectionRefused.into());
-        }
-        let config = Arc::clone(&self.server.config);
-        TlsStream::new(socket, config, Arc::clone(&self.tally)).map_err(io::Error::other)
+        let config = Arc::clone(&self.server.value().config);
+        TlsStream::accept(socket, config, Arc::clone(&self.tally))
     }
 
     /// Takes new certificates over if the folder has some. Called often; looks now and then.
@@ -52,30 +41,18 @@ impl Certificates {
             return;
         }
         self.look_due_ms = now_ms + CERTIFICATES_LOOK_MS;
-        let stamp = self.folder.stamp();
-        if stamp == self.seen && !self.is_stale {
-            return;
-        }
-        let is_new = stamp != self.seen;
-        self.seen = stamp;
-        match self.folder.server() {
-            Ok(server) => {
-                self.server = server;
-                self.is_stale = false;
-                self.announce();
-            }
+        match self.server.look() {
+            Ok(false) => {}
+            Ok(true) => self.announce(),
             Err(error) => {
-                if is_new {
-                    self.tally.unusable.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(%error, "the new certificate is not used");
-                }
-                self.is_stale = true;
+                self.tally.unusable.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, "the new certificate is not used");
             }
         }
     }
 
     fn announce(&self) {
-        let Server { expires_s, asks_peers, .. } = self.server;
+        let Server { expires_s, asks_peers, .. } = self.server.value();
         self.tally.loaded.fetch_add(1, Ordering::Relaxed);
         self.tally.expires_s.store(expires_s.unwrap_or(0), Ordering::Relaxed);
         tracing::info!(expires_s, asks_peers, "certificate in use");

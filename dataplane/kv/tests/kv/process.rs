@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use orrery_kv::ServeArgs;
 
 const CONFIG: &str = "ORRERY_TEST_CONFIG";
+/// The name of the certificates of an engine with a folder `identity`.
+pub(crate) const IDENTITY_NAME: &str = "cache-kv-headless.shop.svc";
 const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Not a test of its own: what [`Engine::start`] runs.
@@ -24,6 +26,9 @@ fn serve() {
         data: folder.join("data"),
         secrets: Some(folder.join("secrets")),
         tls: Some(folder.join("tls")).filter(|folder| folder.exists()),
+        identity: Some(folder.join("identity"))
+            .filter(|folder| folder.exists())
+            .map(|folder| (folder, IDENTITY_NAME.to_owned())),
         adopt: Some(folder.join("adopt")).filter(|folder| folder.exists()),
     };
     let code = orrery_kv::run(&args).expect("it starts");

@@ -6,6 +6,7 @@
 //! file system.
 
 mod validity;
+mod watched;
 
 use std::fs::File;
 use std::io::Read as _;
@@ -17,6 +18,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
+
+pub use watched::Watched;
 
 /// The certificate and those between it and its authority.
 pub const CHAIN: &str = "tls.crt";
@@ -40,8 +43,10 @@ pub enum CertificateError {
     NoCertificate { path: PathBuf },
     #[error("failed to use the certificate with its key: {0}")]
     Pair(#[source] rustls::Error),
-    #[error("failed to use the authority for client certificates: {0}")]
+    #[error("failed to use the authority for certificates of peers: {0}")]
     Authority(#[from] VerifierBuilderError),
+    #[error("{name:?} is no name that a certificate can have")]
+    Name { name: String },
 }
 
 /// What the files looked like: another value means that they were written or exchanged.
@@ -57,6 +62,9 @@ pub struct Server {
     /// Whether peers must show a certificate of the authority.
     pub asks_peers: bool,
 }
+
+/// A certificate chain and its key.
+pub(crate) type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 /// The folder; nothing is read before it is asked for.
 #[derive(Debug, Clone)]
@@ -80,11 +88,8 @@ impl Folder {
     /// Reads everything for a listener. With an authority in the folder, peers must show a
     /// certificate of it.
     pub fn server(&self) -> Result<Server, CertificateError> {
-        let chain = self.certificates(CHAIN)?;
-        let key_path = self.path.join(KEY);
-        let key = PrivateKeyDer::from_pem_slice(&read(&key_path)?)
-            .map_err(|source| CertificateError::Pem { path: key_path, source })?;
-        let expires_s = chain.first().and_then(|certificate| validity::end_s(certificate));
+        let (chain, key) = self.pair()?;
+        let expires_s = expires_s(&chain);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -101,8 +106,22 @@ impl Folder {
         Ok(Server { config: Arc::new(config), expires_s, asks_peers })
     }
 
+    /// The certificate chain with its key.
+    pub(crate) fn pair(&self) -> Result<Pair, CertificateError> {
+        let chain = self.certificates(CHAIN)?;
+        let path = self.path.join(KEY);
+        let key = PrivateKeyDer::from_pem_slice(&read(&path)?)
+            .map_err(|source| CertificateError::Pem { path, source })?;
+        Ok((chain, key))
+    }
+
+    /// The bytes of a file.
+    pub(crate) fn bytes(&self, file: &str) -> Result<Vec<u8>, CertificateError> {
+        read(&self.path.join(file))
+    }
+
     /// The authorities of the folder.
-    fn authority(&self) -> Result<RootCertStore, CertificateError> {
+    pub(crate) fn authority(&self) -> Result<RootCertStore, CertificateError> {
         let mut roots = RootCertStore::empty();
         for certificate in self.certificates(AUTHORITY)? {
             roots.add(certificate).map_err(CertificateError::Pair)?;
@@ -120,6 +139,11 @@ impl Folder {
             Err(source) => Err(CertificateError::Pem { path, source }),
         }
     }
+}
+
+/// End of the first certificate in seconds since 1970; `None` when it cannot be read from it.
+pub(crate) fn expires_s(chain: &[CertificateDer<'static>]) -> Option<i64> {
+    chain.first().and_then(|certificate| validity::end_s(certificate))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {

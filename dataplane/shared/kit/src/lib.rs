@@ -3,6 +3,7 @@
 //! | module | gives |
 //! |---|---|
 //! | [`certificates`] | a folder with a certificate, its key and perhaps an authority, for TLS |
+//! | [`identity`] | the certificate of this process towards its operator and its own kind |
 //! | [`config`] | one YAML file into a typed struct, with the hash the operator compares |
 //! | [`env`] | the seam for clock and randomness; tests and simulations bring their own |
 //! | [`listen`] | addresses from `ORRERY_LISTEN_<PORT>` |
@@ -18,6 +19,7 @@ pub mod certificates;
 pub mod config;
 pub mod env;
 pub mod health;
+pub mod identity;
 pub mod listen;
 pub mod logs;
 pub mod management;

@@ -10,12 +10,15 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use futures::FutureExt as _;
+use orrery_operand::secured::accepted;
 use orrery_operand::server::{Access, Operand, service};
 use prometheus_client::registry::Registry;
 use tokio::sync::oneshot;
 use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::health::Health;
+use crate::identity::Identity;
 use crate::secrets::Secret;
 
 /// Where and for whom the management thread answers.
@@ -27,6 +30,8 @@ pub struct Options {
     pub http: SocketAddr,
     /// Without a token only peers on loopback are admitted.
     pub token: Option<Secret>,
+    /// With it, the management port speaks mutual TLS and admits the operator alone.
+    pub identity: Option<Arc<Identity>>,
 }
 
 /// Failed to start the thread.
@@ -88,10 +93,16 @@ pub fn start<T: Operand>(
                 return;
             }
         };
-        let grpc = tonic::transport::Server::builder()
+        let server = tonic::transport::Server::builder()
             .trace_fn(orrery_operand::trace::called)
-            .add_service(service(operand, access))
-            .serve_with_incoming(TcpListenerStream::new(grpc));
+            .add_service(service(operand, access));
+        let grpc = match options.identity {
+            Some(identity) => {
+                let admitted = accepted(grpc, move || Arc::clone(&identity.current().management));
+                server.serve_with_incoming(admitted).boxed()
+            }
+            None => server.serve_with_incoming(TcpListenerStream::new(grpc)).boxed(),
+        };
         tokio::select! {
             ended = grpc => tracing::error!(?ended, "the management port stopped"),
             ended = axum::serve(probes, routes) => tracing::error!(?ended, "the probe port stopped"),

@@ -4,6 +4,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 
+#[path = "kit/identity.rs"]
+mod identity;
+
 use orrery_kit::health::Health;
 use orrery_kit::management::{self, Management, ManagementError, Options};
 use orrery_kit::secrets::Secret;
@@ -54,12 +57,20 @@ fn loopback() -> SocketAddr {
 }
 
 fn start(health: &Health, token: Option<&str>) -> Management {
+    start_as(health, token, None)
+}
+
+fn start_as(
+    health: &Health,
+    token: Option<&str>,
+    identity: Option<Arc<orrery_kit::identity::Identity>>,
+) -> Management {
     let mut registry = Registry::default();
     let counter = Counter::<u64>::default();
     counter.inc_by(3);
     registry.register("orrery_test", "a counter of the test", counter);
     let token = token.map(Secret::new);
-    let options = Options { management: loopback(), http: loopback(), token };
+    let options = Options { management: loopback(), http: loopback(), token, identity };
     let registry = Arc::new(Mutex::new(registry));
     management::start(options, Arc::new(Named), registry, health.clone()).expect("ports are free")
 }
@@ -119,7 +130,7 @@ fn the_management_protocol_wants_the_token() {
 fn a_port_in_use_is_an_error_at_start() {
     let taken = std::net::TcpListener::bind(loopback()).expect("loopback can be bound");
     let management = taken.local_addr().expect("a bound socket has an address");
-    let options = Options { management, http: loopback(), token: None };
+    let options = Options { management, http: loopback(), token: None, identity: None };
     let started = management::start(options, Arc::new(Named), Arc::default(), Health::default());
     assert!(
         matches!(started, Err(ManagementError::Listen { address, .. }) if address == management)

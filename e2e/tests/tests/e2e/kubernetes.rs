@@ -38,7 +38,9 @@ fn start(namespace: &Namespace, http: u16, image: &str, folder: &Path) -> Proces
 fn command(namespace: &Namespace, http: u16, image: &str, folder: &Path) -> Command {
     let mut command = Command::new(orrery_binary().expect("make test builds it first"));
     command.args(["operator", "--image", image, "--no-lease"]);
-    command.args(["--namespaces", namespace.name()]);
+    command.args(["--namespaces", namespace.name(), "--lease-namespace", namespace.name()]);
+    // Nobody here reads authorities but the pods, and those say when they have.
+    command.args(["--lease-name", "orrery", "--authority-overlap", "0s"]);
     command.args(["--http", &format!("127.0.0.1:{http}")]);
     command.env("KUBECONFIG", account::kubeconfig_in(folder)).env("ORRERY_LOG", "text");
     command
@@ -91,11 +93,20 @@ impl Stage {
 
     /// The operator starts anew, with more in its environment.
     pub(crate) fn restart_with(&mut self, environment: &[(&str, &str)]) {
+        self.restart(&[], environment);
+    }
+
+    /// The operator starts anew, with more arguments.
+    pub(crate) fn restart_flagged(&mut self, arguments: &[&str]) {
+        self.restart(arguments, &[]);
+    }
+
+    fn restart(&mut self, arguments: &[&str], environment: &[(&str, &str)]) {
         self.operator.stop().expect("it ends by itself");
         let folder = self.folder.path();
         let image = "registry.example/orrery:test";
         let mut command = command(&self.namespace, self.http, image, folder);
-        command.envs(environment.iter().copied());
+        command.args(arguments).envs(environment.iter().copied());
         self.operator = Process::start(command, &folder.join("operator.log"), None)
             .expect("the operator starts");
     }

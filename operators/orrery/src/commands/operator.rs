@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use orrery_runtime::health::Shown;
 use orrery_runtime::lease::{LeaseError, LeaseOptions};
-use orrery_runtime::{Connection, Operator, OperatorError, Options};
+use orrery_runtime::{AuthorityOptions, Connection, Operator, OperatorError, Options};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::traces::Traces;
@@ -70,6 +70,15 @@ fn options(arguments: &cli::Operator) -> Options {
     let mut options = Options::new(&arguments.image, systems::VERSION, &arguments.instance);
     options.namespaces.clone_from(&arguments.namespaces);
     options.rollouts_at_once = usize::from(arguments.rollouts_at_once);
+    options.authority = Some(AuthorityOptions {
+        gives: !arguments.no_certificates,
+        certificate_life: arguments.certificate_life,
+        overlap: arguments.authority_overlap,
+        ..AuthorityOptions::new(
+            &arguments.lease_namespace,
+            &format!("{}-authority", arguments.lease_name),
+        )
+    });
     options.lease = (!arguments.no_lease).then(|| {
         // Two candidacies of one pod are two candidates.
         let identity = format!("{}_{}", arguments.instance, start_mark());

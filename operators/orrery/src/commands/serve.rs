@@ -23,6 +23,7 @@ pub(crate) fn run(system: Serve) -> anyhow::Result<ExitCode> {
                 data: arguments.data,
                 secrets: arguments.secrets,
                 tls: arguments.tls,
+                identity: arguments.identity.zip(arguments.identity_name),
                 adopt: arguments.adopt,
             };
             let code = orrery_kv::run(&arguments).context("the key-value process failed")?;

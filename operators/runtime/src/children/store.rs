@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::{Child, ChildKind};
+use crate::certificates::Mark;
 use crate::labels;
 use crate::observation::PodView;
 use crate::volumes::ClaimView;
@@ -28,6 +29,8 @@ pub struct CachedPod {
     pub view: PodView,
     /// Port of the management protocol; none when the pod has none.
     pub management_port: Option<u16>,
+    /// The name in its certificate, of pods that were built with one.
+    pub identity: Option<String>,
 }
 
 impl CachedPod {
@@ -59,6 +62,8 @@ struct State {
     claims: HashMap<Group, BTreeMap<String, ClaimView>>,
     /// Kinds whose watch of this namespace (none = all) showed a complete list.
     synced: HashSet<(ChildKind, Option<String>)>,
+    /// Namespaces (none = all) whose watch of pods showed a complete list.
+    synced_pods: HashSet<Option<String>>,
 }
 
 /// Shared by the watches, which write, and the steps, which read.
@@ -127,6 +132,31 @@ impl ChildStore {
             || state.synced.contains(&(kind, Some(namespace.to_owned())))
     }
 
+    /// Whether all Secrets and all pods of a watched scope (none = all namespaces) are known.
+    pub fn is_complete(&self, scope: Option<&str>) -> bool {
+        let (state, scope) = (self.lock(), scope.map(str::to_owned));
+        state.synced_pods.contains(&scope) && state.synced.contains(&(ChildKind::Secret, scope))
+    }
+
+    /// Every Secret with a certificate: its owner, its name, and what it says.
+    pub fn certificates(&self) -> Vec<(Owner, String, Mark)> {
+        let state = self.lock();
+        let of = |(key, (owner, _, child)): (&ChildKey, &(Owner, String, Child))| {
+            Some((owner.clone(), key.2.clone(), child.certificate.clone()?))
+        };
+        state.children.iter().filter_map(of).collect()
+    }
+
+    /// Every pod that was built with a certificate.
+    pub fn secured_pods(&self) -> Vec<(Group, CachedPod)> {
+        let state = self.lock();
+        let all = state
+            .pods
+            .iter()
+            .flat_map(|(group, pods)| pods.values().map(move |pod| (group.clone(), pod.clone())));
+        all.filter(|(_, pod)| pod.identity.is_some()).collect()
+    }
+
     /// One child.
     pub fn get(&self, kind: ChildKind, namespace: &str, name: &str) -> Option<Child> {
         let key = (kind, namespace.to_owned(), name.to_owned());
@@ -175,7 +205,9 @@ impl ChildStore {
         seen: &HashSet<(String, String)>,
     ) -> Vec<(String, String, String)> {
         let mut changed = Vec::new();
-        self.lock().pods.retain(|group, pods| {
+        let mut state = self.lock();
+        state.synced_pods.insert(scope.map(str::to_owned));
+        state.pods.retain(|group, pods| {
             let before = pods.len();
             if scope.is_none_or(|scope| scope == group.0) {
                 pods.retain(|name, _| seen.contains(&(group.0.clone(), name.clone())));

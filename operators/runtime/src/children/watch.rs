@@ -38,6 +38,13 @@ pub struct Routes {
 }
 
 impl Routes {
+    /// Calls the controllers of these.
+    pub(crate) fn owners(&self, owners: Vec<Owner>) {
+        for owner in owners {
+            self.owner(owner);
+        }
+    }
+
     fn owner(&self, owner: Owner) {
         if let Some(triggers) = self.kinds.get(&owner.kind) {
             triggers.push((owner.namespace, owner.name));
@@ -337,6 +344,7 @@ fn cached_pod(pod: &Pod) -> CachedPod {
             report_error: None,
         },
         management_port,
+        identity: annotation(pod, labels::IDENTITY),
     }
 }
 

@@ -79,6 +79,7 @@ impl Carrier<'_> {
             epoch,
             holder,
             token,
+            certificates: self.ctx.certificates.clone(),
             triggers: std::sync::Arc::clone(self.triggers),
         };
         self.ctx.pulses.watch(self.uid(), watched);
@@ -188,7 +189,7 @@ impl Carrier<'_> {
         let calls = pods.iter().filter_map(|pod| self.client(pod)).map(|reached| {
             let address = address.clone();
             async move {
-                let told = reached.client.follow(0, grant.epoch, address).await;
+                let told = reached.client.follow(0, grant.epoch, address, false).await;
                 if let Err(error) = told {
                     warn!(pod = reached.pod, %error, "failed to make it follow the primary");
                 }

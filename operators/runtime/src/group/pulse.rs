@@ -13,11 +13,13 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use orrery_operand::client::OperandClient;
+use orrery_operand::secured::Caller;
 use orrery_operand::v1::{RenewRequest, ReportResponse as Report, Role};
 use tokio::time::{Instant, timeout_at};
 
 use super::decide::{Kind, SILENT_MAX, Transition};
 use super::{Group, LEASE};
+use crate::certificates::{Certificates, connect};
 use crate::children::store::{CachedPod, ChildStore};
 use crate::lease::Gate;
 use crate::redacted::Redacted;
@@ -45,6 +47,8 @@ pub struct Watched {
     pub epoch: u64,
     pub holder: String,
     pub token: Option<Redacted<String>>,
+    /// None where pods get no certificates.
+    pub certificates: Option<Arc<Certificates>>,
     pub triggers: Arc<Triggers>,
 }
 
@@ -79,8 +83,13 @@ fn still(report: &Report) -> Report {
     still
 }
 
-/// A client and the token it was made with.
-type Connected = (Option<Redacted<String>>, OperandClient);
+/// A client, and what it was made with.
+#[derive(Debug)]
+struct Connected {
+    token: Option<Redacted<String>>,
+    caller: Option<Caller>,
+    client: OperandClient,
+}
 
 /// The pulses of a process, by UID of the object.
 #[derive(Debug, Default)]
@@ -171,7 +180,7 @@ impl Pulses {
         let mut questions = Vec::new();
         for (uid, watched) in groups {
             for pod in children.pods(&watched.namespace, watched.system, &watched.name) {
-                let client = self.client(&pod, watched.token.as_ref());
+                let client = self.client(&pod, &watched);
                 let (address, watched) = (pod.management_address(), watched.clone());
                 let (uid, pod) = (uid.clone(), pod.view.name);
                 let limit = if self.answers(&uid, &pod) { ANSWER } else { ANSWER_BEAT_LOST };
@@ -182,20 +191,25 @@ impl Pulses {
     }
 
     /// A client for a pod, the same from beat to beat.
-    pub fn client(
-        &self,
-        pod: &CachedPod,
-        token: Option<&Redacted<String>>,
-    ) -> Option<OperandClient> {
-        let address = pod.management_address()?;
+    fn client(&self, pod: &CachedPod, watched: &Watched) -> Option<OperandClient> {
+        let (address, token) = (pod.management_address()?, &watched.token);
+        let certificates = watched.certificates.as_deref();
+        let name = pod.identity.as_deref();
+        let caller = name.and_then(|name| certificates?.caller(name));
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((same, client)) = clients.get(&address)
-            && same.as_ref().map(Redacted::expose) == token.map(Redacted::expose)
+        if let Some(connected) = clients.get(&address)
+            && connected.token == *token
+            && match (&connected.caller, &caller) {
+                (Some(same), Some(caller)) => same.is_same(caller),
+                (None, None) => true,
+                _ => false,
+            }
         {
-            return Some(client.clone());
+            return Some(connected.client.clone());
         }
-        let client = OperandClient::new(&address, token.map(|t| t.expose().as_str())).ok()?;
-        clients.insert(address, (token.cloned(), client.clone()));
+        let client = connect(certificates, pod, token.as_ref()).ok()?;
+        let connected = Connected { token: token.clone(), caller, client: client.clone() };
+        clients.insert(address, connected);
         Some(client)
     }
 

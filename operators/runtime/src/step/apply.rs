@@ -12,6 +12,7 @@
 //! content, a child somebody edited or deleted, and once after each start, since what we remember
 //! does not survive the process. Applying what is already there changes nothing on the server.
 
+mod certificate;
 mod one;
 pub mod secret;
 mod stateful_set;
@@ -20,6 +21,7 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
+pub use certificate::keep;
 pub use one::Look;
 
 use crate::children::{Child, ChildKind, is_older};
@@ -134,6 +136,7 @@ pub async fn apply(
         roles,
         role_bindings,
         secrets,
+        certificates,
         config_maps,
         services,
         network_policies,
@@ -147,6 +150,7 @@ pub async fn apply(
         roles: one.all(ChildKind::Role, roles).await?,
         role_bindings: one.all(ChildKind::RoleBinding, role_bindings).await?,
         secrets: secret::all(&mut one, secrets).await?,
+        certificates: certificate::all(&mut one, certificates).await?,
         config_maps: one.all(ChildKind::ConfigMap, config_maps).await?,
         services: one.all(ChildKind::Service, services).await?,
         network_policies: one.all(ChildKind::NetworkPolicy, network_policies).await?,
@@ -187,6 +191,7 @@ mod tests {
             resource_version: version.into(),
             fingerprint: format!("v{version}"),
             terminating: false,
+            certificate: None,
             workload: None,
         }
     }

@@ -22,6 +22,7 @@ use tracing::{debug, warn};
 pub use status::{StatusMemory, write_status};
 
 use crate::board::{Key, SetAnswer};
+use crate::certificates::{Certificates, connect};
 use crate::children::store::CachedPod;
 use crate::children::{Child, ChildKind};
 use crate::context::Context;
@@ -83,17 +84,33 @@ pub async fn observe(
     };
     let asked = pods.into_iter().map(|pod| {
         let patience = patience(&pod);
-        ask(pod, token.clone(), is_group, patience)
+        ask(ctx.certificates.as_deref(), pod, token.clone(), is_group, patience)
     });
     let asked = futures::stream::iter(asked);
     let mut answers: Vec<_> = asked.buffer_unordered(PODS_AT_ONCE).collect().await;
     answers.sort_by(|a, b| a.0.view.name.cmp(&b.0.view.name));
     let (pods, reached): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
+    let old_certificates = note_certificates(ctx, uid, &pods);
     let pods = pods.into_iter().map(|pod| pod.view).collect();
     Ok((
-        Observation { workloads, pods, ..Observation::default() },
+        Observation { workloads, pods, old_certificates, ..Observation::default() },
         reached.into_iter().flatten().collect(),
     ))
+}
+
+/// Notes which certificates the processes show. True when one that answered shows another than its
+/// Secret has.
+fn note_certificates(ctx: &Context, uid: &str, pods: &[CachedPod]) -> bool {
+    let Some(certificates) = &ctx.certificates else { return false };
+    let children = ctx.children.of_owner(uid);
+    let newest = children.iter().find_map(|(.., child)| child.certificate.as_ref());
+    let mut is_old = false;
+    for pod in pods.iter().filter(|pod| pod.identity.is_some()) {
+        certificates.note(&pod.view);
+        let shown = pod.view.report.as_ref().map(|report| &report.identity_hash);
+        is_old |= shown.is_some() && shown != newest.map(|mark| &mark.hash);
+    }
+    is_old
 }
 
 /// A process that answered.
@@ -104,17 +121,20 @@ pub struct Reached {
 }
 
 async fn ask(
+    certificates: Option<&Certificates>,
     mut pod: CachedPod,
     token: Option<Redacted<String>>,
     is_group: bool,
     patience: Duration,
 ) -> (CachedPod, Option<Reached>) {
-    let Some(address) = pod.management_address() else { return (pod, None) };
+    if pod.management_address().is_none() {
+        return (pod, None);
+    }
     // A primary that is about to end is still asked, so that it can hand over.
     if pod.view.terminating && !is_group {
         return (pod, None);
     }
-    let client = match OperandClient::new(&address, token.as_ref().map(|t| t.expose().as_str())) {
+    let client = match connect(certificates, &pod, token.as_ref()) {
         Ok(client) => client,
         Err(error) => {
             pod.view.report_error = Some(error.to_string());

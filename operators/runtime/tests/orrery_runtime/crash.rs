@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use orrery_runtime::Options;
 use orrery_runtime::faults::{Faults, Side};
 
 use crate::stage::{LIMIT, Stage, options, stage};
@@ -13,17 +14,28 @@ use crate::toy::ToySpec;
 use orrery_e2e_cluster::poll;
 
 /// Crashes are tried at writes 1 to this; a run that ends earlier ends the series.
-const WRITES_MAX: usize = 40;
+pub const WRITES_MAX: usize = 40;
 
-fn first() -> ToySpec {
+pub fn first() -> ToySpec {
     ToySpec { replicas: 1, text: "one".into(), service: true, ..ToySpec::default() }
 }
 
 /// Starts an operator that dies at write `k`; false when it came to rest before.
 async fn dies_at(stage: &Stage, k: usize, side: Side, done: impl AsyncFn()) -> bool {
+    dies_with(options(stage.name()), stage, k, side, done).await
+}
+
+/// The same with other options.
+pub async fn dies_with(
+    options: Options,
+    stage: &Stage,
+    k: usize,
+    side: Side,
+    done: impl AsyncFn(),
+) -> bool {
     let faults = Faults::default();
     faults.crash_at(k, side);
-    let operator = stage.operator(options(stage.name()), faults);
+    let operator = stage.operator(options, faults);
     let died = tokio::select! {
         () = operator.faults.crashed() => true,
         () = done() => false,
@@ -33,7 +45,7 @@ async fn dies_at(stage: &Stage, k: usize, side: Side, done: impl AsyncFn()) -> b
 }
 
 /// Compares object by object, so that a difference can be read.
-fn same(expected: &BTreeMap<String, Value>, state: &BTreeMap<String, Value>, when: &str) {
+pub fn same(expected: &BTreeMap<String, Value>, state: &BTreeMap<String, Value>, when: &str) {
     let names: Vec<&String> = expected.keys().collect();
     assert_eq!(state.keys().collect::<Vec<_>>(), names, "{when}");
     for name in names {

@@ -16,8 +16,8 @@ use orrery_operand::OperandError;
 use orrery_operand::progress::{Finished, ProgressSender};
 use orrery_operand::server::{Access, Operand, service};
 use orrery_operand::v1::{
-    DeclaredSet, FenceResponse, FollowResponse, Follower, Link, ObjectResult, PromoteResponse,
-    RenewRequest, RenewResponse, ReportResponse, Role, SyncRequest, SyncResponse,
+    DeclaredSet, FenceResponse, FollowRequest, FollowResponse, Follower, Link, ObjectResult,
+    PromoteResponse, RenewRequest, RenewResponse, ReportResponse, Role, SyncRequest, SyncResponse,
 };
 use orrery_runtime::labels;
 
@@ -229,12 +229,8 @@ impl Operand for Process {
         })
     }
 
-    async fn follow(
-        &self,
-        _: u32,
-        epoch: u64,
-        address: String,
-    ) -> Result<FollowResponse, OperandError> {
+    async fn follow(&self, request: FollowRequest) -> Result<FollowResponse, OperandError> {
+        let FollowRequest { epoch, address, .. } = request;
         self.change(|disk, seen| {
             if epoch < disk.known {
                 return Err(OperandError::Fenced { holder: disk.known });

@@ -13,8 +13,8 @@ use kube::CustomResource;
 use orrery_api::spec::{ArchiveOf, Folder, ObjectRef};
 use orrery_api::{CommonStatus, Reason};
 use orrery_runtime::{
-    Acceptance, Carrier, Declared, GeneratedKey, GeneratedSecret, Identity, Mode, Observation,
-    Prepared, Reference, Referenced, Refusal, Resources, System, labels,
+    Acceptance, Carrier, CertifiedSecret, Declared, GeneratedKey, GeneratedSecret, Identity, Mode,
+    Observation, Prepared, Reference, Referenced, Refusal, Resources, System, labels,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -105,6 +105,13 @@ impl System for ToySystem {
             metadata: metadata(),
             keys: vec![GeneratedKey { name: "management-token".into(), length_chars: 32 }],
         });
+        if identity.secured {
+            let name = format!("{name}-identity");
+            resources.certificates.push(CertifiedSecret {
+                metadata: identity.child(&name, labels.clone()),
+                names: vec![format!("{}.svc", identity.name)],
+            });
+        }
         resources.config_maps.push(ConfigMap {
             metadata: metadata(),
             data: Some(BTreeMap::from([("text".to_owned(), spec.text.clone())])),

@@ -2,6 +2,7 @@
 //!
 //! Must not: depend on anything but its arguments. The same input gives the same bytes.
 
+mod certificate;
 mod config_map;
 mod network_policy;
 mod pdb;
@@ -41,6 +42,7 @@ pub fn build(validated: &Validated, identity: &Identity) -> Resources<Prepared> 
         ..ServiceAccount::default()
     });
     children.secrets.push(secret::build(validated, identity));
+    children.certificates.extend(certificate::build(validated, identity));
     children.config_maps.push(config_map::build(validated, identity));
     children.services.extend(services::build(validated, identity));
     children.network_policies.push(network_policy::build(validated, identity));

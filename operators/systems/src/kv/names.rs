@@ -32,6 +32,11 @@ pub fn headless(object: &str) -> String {
     format!("{object}-kv-headless")
 }
 
+/// Secret with the certificate of the pods.
+pub fn identity(object: &str) -> String {
+    format!("{object}-kv-identity")
+}
+
 /// Refuses names that cannot be part of the name of a Service or of a label.
 pub fn check(object: &str) -> Result<(), Refusal> {
     if object.len() > NAME_BYTES_MAX {

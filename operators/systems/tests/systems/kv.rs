@@ -41,7 +41,9 @@ fn inputs() -> Referenced {
 
 fn build_on(object: &KVCluster, carrier: Carrier) -> Resources<Prepared> {
     let validated = Kv::validate(object, &inputs(), carrier).unwrap();
-    Kv::build(&validated, &Identity::of(object, "orrery:1.2.3", "1.2.3", carrier))
+    let identity = Identity::of(object, "orrery:1.2.3", "1.2.3", carrier);
+    let secured = carrier == Carrier::Cluster;
+    Kv::build(&validated, &Identity { secured, ..identity })
 }
 
 pub(crate) fn build(object: &KVCluster) -> Resources<Prepared> {
@@ -300,6 +302,7 @@ fn rules_of_the_operator_name_every_kind_that_is_built() {
         }
         let resource = match list.as_str() {
             "pdbs" => "poddisruptionbudgets".to_owned(),
+            "certificates" => "secrets".to_owned(),
             other => other.replace('_', ""),
         };
         for verb in ["get", "list", "watch", "create", "patch", "delete"] {

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use rustls::{ServerConfig, ServerConnection};
 
+use crate::server::limits::HANDSHAKES_MAX;
+
 /// The longest record on the wire (RFC 5246, section 6.2.3): what may be half received, and so come
 /// on top of what is read now.
 const RECORD_BYTES_MAX: usize = 5 + (16 << 10) + (2 << 10);
@@ -53,12 +55,17 @@ pub(crate) struct TlsStream {
 }
 
 impl TlsStream {
-    pub(crate) fn new(
+    /// A connection whose handshake begins; `ConnectionRefused` when too many have begun.
+    pub(crate) fn accept(
         socket: mio::net::TcpStream,
         config: Arc<ServerConfig>,
         tally: Arc<Tally>,
-    ) -> Result<Self, rustls::Error> {
-        let mut session = ServerConnection::new(config)?;
+    ) -> io::Result<Self> {
+        if tally.in_progress.load(Ordering::Relaxed) >= HANDSHAKES_MAX {
+            tally.failed.fetch_add(1, Ordering::Relaxed);
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        let mut session = ServerConnection::new(config).map_err(io::Error::other)?;
         session.set_buffer_limit(Some(WRITE_BYTES));
         tally.in_progress.fetch_add(1, Ordering::Relaxed);
         Ok(Self {

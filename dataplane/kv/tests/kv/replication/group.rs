@@ -72,7 +72,7 @@ pub(crate) fn fence(engine: &Engine, epoch: u64) -> u64 {
 
 pub(crate) fn follow(engine: &Engine, epoch: u64, primary: &Engine) -> Result<(), OperandError> {
     let address = primary.address();
-    block_on(async { operator(engine).follow(0, epoch, address).await }).map(|_| ())
+    block_on(async { operator(engine).follow(0, epoch, address, false).await }).map(|_| ())
 }
 
 /// How a group is made up: followers, those that must have a write, lease in milliseconds.

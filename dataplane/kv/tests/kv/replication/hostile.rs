@@ -177,7 +177,7 @@ fn a_follower_survives_a_false_primary() {
     }
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound").to_string();
-    block_on(async { super::group::operator(&follower).follow(0, 1, address).await })
+    block_on(async { super::group::operator(&follower).follow(0, 1, address, false).await })
         .expect("it obeys");
     let start = message(1, &numbers(&[1]));
     let beat = message(2, &numbers(&[1, 1, 1]));
@@ -213,7 +213,7 @@ fn effects_that_cannot_be_are_replaced_by_a_copy() {
     assert_eq!(primary.client().run("SET a 1"), ok());
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound").to_string();
-    block_on(async { super::group::operator(&follower).follow(0, 1, address).await })
+    block_on(async { super::group::operator(&follower).follow(0, 1, address, false).await })
         .expect("it obeys");
     let start = message(1, &numbers(&[1]));
     let beat = message(2, &numbers(&[1, 1, 1]));

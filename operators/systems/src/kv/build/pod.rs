@@ -14,7 +14,7 @@ use orrery_runtime::{Identity, labels};
 
 use super::super::names;
 use super::super::validate::Validated;
-use super::{COMPONENT, SYSTEM, config_map, selector};
+use super::{COMPONENT, SYSTEM, certificate, config_map, selector};
 use crate::labels::merged;
 use crate::pod_template;
 
@@ -48,6 +48,9 @@ fn template_metadata(validated: &Validated, identity: &Identity) -> ObjectMeta {
         BTreeMap::from([(labels::CONFIG_HASH.to_owned(), config_map::hash(&validated.config))]);
     if let Some(archive) = &validated.stores.archive {
         own.insert(labels::ARCHIVE_HASH.to_owned(), labels::archive_hash(archive));
+    }
+    if identity.secured {
+        own.insert(labels::IDENTITY.to_owned(), certificate::common_name(identity));
     }
     if let Some(restart) = &engine.restart {
         own.insert(RESTART.to_owned(), restart.clone());

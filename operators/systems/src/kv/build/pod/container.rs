@@ -12,7 +12,7 @@ use orrery_api::spec::PullPolicy;
 use orrery_runtime::{Identity, labels};
 
 use super::super::super::validate::Validated;
-use super::super::{HTTP, HTTP_PORT, RESP, SYSTEM, config_map};
+use super::super::{HTTP, HTTP_PORT, RESP, SYSTEM, certificate, config_map};
 use super::volumes;
 
 pub(super) fn build(validated: &Validated, identity: &Identity) -> Container {
@@ -22,7 +22,7 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Container {
         name: SYSTEM.to_owned(),
         image: Some(image.name.clone().unwrap_or_else(|| identity.image.clone())),
         image_pull_policy: image.pull_policy.map(PullPolicy::as_str).map(str::to_owned),
-        args: Some(arguments(validated)),
+        args: Some(arguments(validated, identity)),
         env: Some(environment(validated, identity, &ports)),
         resources: resources(validated),
         security_context: Some(SecurityContext {
@@ -42,21 +42,25 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Container {
         startup_probe: Some(probe("/livez", 1, 600)),
         liveness_probe: Some(probe("/livez", 10, 6)),
         readiness_probe: Some(probe("/readyz", 2, 3)),
-        volume_mounts: Some(volumes::mounts(validated)),
+        volume_mounts: Some(volumes::mounts(validated, identity)),
         ports: Some(ports),
         ..Container::default()
     }
 }
 
-fn arguments(validated: &Validated) -> Vec<String> {
+fn arguments(validated: &Validated, identity: &Identity) -> Vec<String> {
     let config = format!("{}/{}", volumes::CONFIG_FOLDER, config_map::FILE);
+    let name = certificate::common_name(identity);
     let tls = validated.spec.resp.tls.iter().flat_map(|_| ["--tls", volumes::TLS_FOLDER]);
+    let shown = ["--identity", volumes::IDENTITY_FOLDER, "--identity-name", &name];
+    let shown = identity.secured.then_some(shown).into_iter().flatten();
     let adopt = validated.spec.adopt_from.iter();
     let adopt = adopt.flat_map(|_| ["--adopt", volumes::ADOPT_FOLDER]);
     ["serve", SYSTEM, "--config", &config, "--data", volumes::DATA_FOLDER, "--secrets"]
         .into_iter()
         .chain([volumes::SECRETS_FOLDER])
         .chain(tls)
+        .chain(shown)
         .chain(adopt)
         .map(str::to_owned)
         .collect()

@@ -18,6 +18,7 @@ const CONFIG: &str = "config";
 const SECRETS: &str = "secrets";
 const TLS: &str = "tls";
 const ADOPT: &str = "adopt";
+const IDENTITY: &str = "identity";
 
 /// Folder of the configuration file.
 pub(super) const CONFIG_FOLDER: &str = "/etc/orrery";
@@ -25,6 +26,8 @@ pub(super) const CONFIG_FOLDER: &str = "/etc/orrery";
 pub(super) const SECRETS_FOLDER: &str = "/run/orrery/secrets";
 /// Folder of the certificate of the listener.
 pub(super) const TLS_FOLDER: &str = "/run/orrery/tls";
+/// Folder of the certificate of the pod.
+pub(super) const IDENTITY_FOLDER: &str = "/run/orrery/identity";
 /// Folder of the Redis to take over.
 pub(super) const ADOPT_FOLDER: &str = "/run/orrery/adopt";
 /// Folder of journal and snapshots.
@@ -59,8 +62,14 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Volume> {
         ..Volume::default()
     });
     let stores = stores(validated).into_iter().filter_map(|store| store.volume());
+    // Renewed certificates reach the folder, and the process, without a restart.
+    let shown = identity.secured.then(|| Volume {
+        name: IDENTITY.to_owned(),
+        secret: Some(whole(names::identity(&identity.name))),
+        ..Volume::default()
+    });
     let own = [config, secrets(validated, identity)];
-    own.into_iter().chain(tls).chain(adopt).chain(stores).collect()
+    own.into_iter().chain(tls).chain(shown).chain(adopt).chain(stores).collect()
 }
 
 /// The archive and what is recovered from.
@@ -133,7 +142,7 @@ fn item(key: &str) -> KeyToPath {
     KeyToPath { key: key.to_owned(), path: key.to_owned(), ..KeyToPath::default() }
 }
 
-pub(super) fn mounts(validated: &Validated) -> Vec<VolumeMount> {
+pub(super) fn mounts(validated: &Validated, identity: &Identity) -> Vec<VolumeMount> {
     let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
         name: name.to_owned(),
         mount_path: path.to_owned(),
@@ -147,6 +156,9 @@ pub(super) fn mounts(validated: &Validated) -> Vec<VolumeMount> {
     ];
     if validated.spec.resp.tls.is_some() {
         mounts.push(mount(TLS, TLS_FOLDER, true));
+    }
+    if identity.secured {
+        mounts.push(mount(IDENTITY, IDENTITY_FOLDER, true));
     }
     if validated.spec.adopt_from.is_some() {
         mounts.push(mount(ADOPT, ADOPT_FOLDER, true));

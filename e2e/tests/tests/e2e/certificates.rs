@@ -1,0 +1,180 @@
+//! Certificates of real pods: what they are given, and that new ones, and a new authority, cost
+//! neither a client nor the operator a request.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use orrery_e2e_cluster::poll;
+use orrery_e2e_tests::client::{Client, Reply};
+use serde_json::Value;
+
+use crate::group::{LOSSLESS, TURN, cluster, in_sync};
+use crate::kubernetes::{LIMIT, Stage};
+
+/// Three steps, each of which waits for every pod.
+const ROTATION_LIMIT: Duration = Duration::from_mins(6);
+
+async fn secret(stage: &Stage, name: &str) -> Option<Value> {
+    let text = stage.kubectl(&["get", "secret", name, "-o=json"]).await.ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// What the Secret of object `a` says of its certificate.
+async fn mark(stage: &Stage) -> Value {
+    let own = secret(stage, "a-kv-identity").await.unwrap_or_default();
+    let text = own["metadata"]["annotations"]["orrery.dev/certificate"].as_str().unwrap_or("null");
+    serde_json::from_str(text).expect("JSON")
+}
+
+/// Clients of the primary, none of whose requests may fail: two keep their connections, one makes a
+/// new one all the time.
+struct Clients {
+    stop: Arc<AtomicBool>,
+    requests: Arc<AtomicU64>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Clients {
+    async fn start(stage: &Stage) -> Self {
+        let ip = ["get", "pod", "a-kv-0", "-o=jsonpath={.status.podIP}"];
+        let ip = stage.kubectl(&ip).await.expect("it is there");
+        let address = SocketAddr::new(ip.parse().expect("an address"), 6379);
+        let password = stage.password("a").await;
+        let (stop, requests) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let threads = [u64::MAX, u64::MAX, 3].into_iter().enumerate().map(|(number, per)| {
+            let (stop, requests, password) = (stop.clone(), requests.clone(), password.clone());
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let mut client = Client::connect(address).expect("it listens");
+                    let ok = client.call(&["AUTH", &password]).expect("it answers");
+                    assert_eq!(ok, Reply::Simple("OK".into()));
+                    for count in 0..per {
+                        let key = format!("key:{number}");
+                        let reply = client.call(&["RPUSH", &key, "v"]).expect("it answers");
+                        assert!(matches!(reply, Reply::Integer(_)), "{count}: {reply:?}");
+                        requests.fetch_add(1, Ordering::Relaxed);
+                        if stop.load(Ordering::Relaxed) {
+                            return;
+                        }
+                    }
+                }
+            })
+        });
+        let threads = threads.collect();
+        Self { stop, requests, threads }
+    }
+
+    async fn go_on(&self) {
+        let wanted = self.requests.load(Ordering::Relaxed) + 100;
+        let more = poll("requests are answered", LIMIT, || async {
+            assert!(self.threads.iter().all(|thread| !thread.is_finished()), "a request failed");
+            self.requests.load(Ordering::Relaxed) >= wanted
+        });
+        more.await.expect("they are");
+    }
+
+    fn stop(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().expect("no request failed");
+        }
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+/// Waits until every pod of `a` said that it uses what its Secret has now.
+async fn in_use(stage: &Stage, pods: usize) {
+    let namespace = stage.namespace.name();
+    let done = poll("every pod uses the newest certificate", ROTATION_LIMIT, || async {
+        let hash = mark(stage).await["hash"].as_str().unwrap_or("none").to_owned();
+        (0..pods).all(|number| {
+            let log = stage.nodes.log(namespace, &format!("a-kv-{number}"), "kv");
+            let log = log.unwrap_or_default();
+            let uses = log.lines().rev().find(|line| line.contains("certificate of this process"));
+            uses.is_some_and(|line| line.contains(&hash))
+        })
+    });
+    done.await.unwrap_or_else(|error| panic!("{error}\n{}", stage.operator.log_tail()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_and_their_authority_are_replaced_without_a_failed_request() {
+    let turn = TURN.lock().await;
+    let Some(stage) = Stage::new("certificates").await else { return };
+    stage.apply(&cluster(&format!("{{{LOSSLESS}}}"))).await;
+    stage.ready("kvcluster/a").await;
+    in_sync(&stage, 2).await;
+    in_use(&stage, 3).await;
+    let clients = Clients::start(&stage).await;
+    clients.go_on().await;
+
+    let first = mark(&stage).await;
+    let renew = ["delete", "secret", "a-kv-identity"];
+    stage.kubectl(&renew).await.expect("it is there");
+    in_use(&stage, 3).await;
+    let renewed = mark(&stage).await;
+    assert_eq!(renewed["issuer"], first["issuer"]);
+    assert_ne!(renewed["hash"], first["hash"]);
+    clients.go_on().await;
+
+    let word = "orrery.dev/rotate-authority=now";
+    let ask = ["annotate", "secret", "orrery-authority", word];
+    stage.kubectl(&ask).await.expect("it is there");
+    let over = poll("the next authority stands alone", ROTATION_LIMIT, || async {
+        let authority = secret(&stage, "orrery-authority").await.unwrap_or_default();
+        let data = &authority["data"];
+        let is_over = data["next.crt"].is_null() && data["retiring.crt"].is_null();
+        is_over && mark(&stage).await["issuer"] != first["issuer"]
+    });
+    over.await.unwrap_or_else(|error| panic!("{error}\n{}", stage.operator.log_tail()));
+    in_use(&stage, 3).await;
+    in_sync(&stage, 2).await;
+    stage.ready("kvcluster/a").await;
+    clients.go_on().await;
+
+    // Nothing of it was a failover, and no pod was replaced.
+    let history = stage.kubectl(&["get", "kvcluster/a", "-o=jsonpath={.status.lastFailover}"]);
+    assert_eq!(history.await.expect("it is there"), "");
+    let restarts =
+        ["get", "pods", "-o=jsonpath={.items[*].status.containerStatuses[*].restartCount}"];
+    let restarts = stage.kubectl(&restarts).await.expect("they are there");
+    assert!(restarts.split_whitespace().all(|count| count == "0"), "{restarts}");
+    let requests = clients.stop();
+    println!("a renewal and a rotation: {requests} requests, none failed");
+    drop(turn);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_of_a_release_without_certificates_are_served_until_they_are_replaced() {
+    let Some(mut stage) = Stage::new("changeover").await else { return };
+    // As the release before: the same operator without certificates.
+    stage.restart_flagged(&["--no-certificates"]);
+    stage.apply(&cluster("{followers: 1}")).await;
+    stage.ready("kvcluster/a").await;
+    in_sync(&stage, 1).await;
+    assert!(secret(&stage, "a-kv-identity").await.is_none());
+    let mut client: Client = stage.connect("a").await;
+    let ok = Reply::Simple("OK".into());
+    assert_eq!(client.call(&["SET", "k", "v"]).expect("it answers"), ok);
+
+    stage.restart_flagged(&[]);
+    let path = "-o=jsonpath={.items[*].metadata.annotations.orrery\\.dev/identity}";
+    let all = |text: &str| text.split_whitespace().count() == 2;
+    stage.until(&["get", "pods", path], all).await;
+    stage.ready("kvcluster/a").await;
+    in_sync(&stage, 1).await;
+    in_use(&stage, 2).await;
+    let mut client = stage.connect("a").await;
+    assert_eq!(client.call(&["GET", "k"]).expect("it answers"), Reply::Bulk(b"v".to_vec()));
+
+    // And back, as after a release that is taken back.
+    stage.restart_flagged(&["--no-certificates"]);
+    stage.until(&["get", "pods", path], |text| text.trim().is_empty()).await;
+    stage.ready("kvcluster/a").await;
+    in_sync(&stage, 1).await;
+    let mut client = stage.connect("a").await;
+    assert_eq!(client.call(&["GET", "k"]).expect("it answers"), Reply::Bulk(b"v".to_vec()));
+}
