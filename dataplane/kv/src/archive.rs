@@ -5,6 +5,10 @@
 //! | [`config`] | where to, where from, how often |
 //! | [`writer`] | a thread that goes on with the archive whatever happens to it |
 //! | [`session`] | one connection to it: reads along and puts what became durable |
+//! | [`post`] | whether this process is the one that writes |
+//! | [`ownership`] | whether it may |
+//! | [`line`] | where it goes on, after another writer or itself |
+//! | [`keeping`] | records that are not trimmed before they are archived |
 //! | [`recover`] | fills an empty data folder from an archive, once |
 //! | [`fill`] | fetches what leads to the moment asked for |
 //!
@@ -13,7 +17,10 @@
 
 pub(crate) mod config;
 mod fill;
-mod identity;
+mod keeping;
+mod line;
+mod ownership;
+pub(crate) mod post;
 pub(crate) mod recover;
 mod session;
 #[cfg(test)]
@@ -39,6 +46,16 @@ pub(crate) enum WriteError {
     Diverged { position: u64 },
     #[error("failed to keep the identity of this journal: {0}")]
     Identity(std::io::Error),
+    #[error("the archive was written by another volume of this object")]
+    OtherVolume,
+    #[error("nothing of what is in the archive is in this journal: give it another place")]
+    Unrelated,
+    #[error("the process with epoch {by} writes the archive now")]
+    Superseded { by: u64 },
+    #[error("{member} writes the archive under epoch {epoch}")]
+    Taken { epoch: u64, member: String },
+    #[error("failed to understand the history of epoch {epoch} in the archive")]
+    History { epoch: u64 },
 }
 
 impl From<BlobError> for WriteError {

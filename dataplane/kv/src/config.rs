@@ -55,8 +55,10 @@ pub enum Unusable {
     Endpoint { field: &'static str },
     #[error("recovery has both targetTimeUs and targetPosition: one of them is possible")]
     TwoTargets,
-    #[error("archive and recovery are not supported yet by processes of a group")]
-    ArchiveOfGroup,
+    #[error("archive.owner is needed in a group: its members share the archive")]
+    NoOwner,
+    #[error("recovery.member is needed in a group: one member is filled, the others copy from it")]
+    NoMember,
     #[error("unixSocket has {bytes} bytes, at most {UNIX_SOCKET_BYTES_MAX} are possible")]
     SocketPath { bytes: usize },
 }
@@ -100,16 +102,21 @@ impl TryFrom<KvConfig> for Config {
             _ => {}
         }
         let is_grouped = file.group.unwrap_or(false);
-        if is_grouped && (file.archive.is_some() || file.recovery.is_some()) {
-            return Err(Unusable::ArchiveOfGroup);
-        }
         let object = format!("{}/{}", file.object.namespace, file.object.name);
+        let archive = file
+            .archive
+            .map(|archive| ArchiveConfig::of(archive, object, snapshot_after as u64))
+            .transpose()?;
+        if is_grouped && archive.as_ref().is_some_and(|archive| archive.owner.is_none()) {
+            return Err(Unusable::NoOwner);
+        }
+        let recovery = file.recovery.map(RecoveryConfig::of).transpose()?;
+        if is_grouped && recovery.as_ref().is_some_and(|recovery| recovery.member.is_none()) {
+            return Err(Unusable::NoMember);
+        }
         Ok(Self {
-            archive: file
-                .archive
-                .map(|archive| ArchiveConfig::of(archive, object, snapshot_after as u64))
-                .transpose()?,
-            recovery: file.recovery.map(RecoveryConfig::of).transpose()?,
+            archive,
+            recovery,
             databases: databases as u16,
             default_class: NotYet::check(file.default_class)?,
             memory_limit_bytes: memory as u64,
@@ -124,7 +131,7 @@ impl TryFrom<KvConfig> for Config {
 
 #[cfg(test)]
 mod tests {
-    use orrery_api::kv::config::ArchiveFile;
+    use orrery_api::kv::config::{ArchiveFile, RecoveryFile};
 
     use super::*;
 
@@ -163,6 +170,9 @@ mod tests {
         assert!(refusal(KvConfig { default_class: Class::Flag, ..base() }).contains("Flag"));
         let archive = Some(ArchiveFile { to: "file:///archive".into(), ..ArchiveFile::default() });
         let of_group = KvConfig { group: Some(true), archive, ..base() };
-        assert!(refusal(of_group).contains("of a group"));
+        assert!(refusal(of_group).contains("archive.owner"));
+        let recovery = RecoveryFile { from: "file:///archive".into(), ..RecoveryFile::default() };
+        let of_group = KvConfig { group: Some(true), recovery: Some(recovery), ..base() };
+        assert!(refusal(of_group).contains("recovery.member"));
     }
 }

@@ -20,7 +20,7 @@ use orrery_operand::v1::{
 };
 use tokio::sync::oneshot;
 
-use crate::archive::writer::Wishes;
+use crate::archive::post::{Post, Posts};
 use crate::metrics::Shared;
 use crate::persistence::declared::{Declared, DeclaredSet};
 use crate::persistence::snapshots::Target;
@@ -67,7 +67,7 @@ impl Loop {
 pub(crate) struct Archiving {
     /// Where it is, as it was configured.
     pub(crate) to: String,
-    pub(crate) wishes: Arc<Wishes>,
+    pub(crate) posts: Arc<Posts>,
 }
 
 /// One engine process.
@@ -128,14 +128,31 @@ impl KvOperand {
         let Some(archive) = &self.archive else {
             return Err(OperandError::Precondition("no archive is configured".into()));
         };
+        let post = archive.posts.current();
+        let is_mine = |post: &Arc<Post>| archive.posts.is_current(post);
+        let writer = post.as_ref().and_then(|post| Some((post, post.mandate.as_ref()?)));
+        let Some((post, mandate)) = writer else {
+            let is_running = self.event_loop.get().is_some();
+            let why = if is_running { "another process archives" } else { "recovering" };
+            return Err(OperandError::Unavailable(why.into()));
+        };
         let made = self.snapshot_of_journal(on).await?;
         if made.position == 0 {
             return Err(OperandError::Precondition("there is nothing to archive yet".into()));
         }
-        archive.wishes.want_snapshot(made.position);
+        mandate.want_snapshot(made.position);
         let shared = &self.shared;
         let mut percent = 50;
-        while shared.archive_snapshot_position.get() < made.position {
+        // Figures may be those of an earlier time: what counts is said of this mandate.
+        let epoch = loop {
+            let (position, line) = mandate.snapshot();
+            if position >= made.position {
+                break line;
+            }
+            if !is_mine(post) {
+                let why = "it is no longer this process that archives";
+                return Err(OperandError::Unavailable(why.into()));
+            }
             let trouble = shared.archive_trouble();
             if !trouble.is_empty() {
                 return Err(OperandError::Unavailable(format!("failed to archive to {trouble}")));
@@ -147,9 +164,9 @@ impl KvOperand {
             percent = percent.max(50 + shared.archive_copy_percent.get() / 2);
             on.step("archiving", percent, 100);
             tokio::time::sleep(ARCHIVE_POLL).await;
-        }
+        };
         // A later snapshot may have come first: the way to this position is there all the same.
-        Ok(Finished { location: archive.to.clone(), ..made })
+        Ok(Finished { location: archive.to.clone(), epoch, ..made })
     }
 
     /// A snapshot where the journal keeps them. One that runs already is waited for.

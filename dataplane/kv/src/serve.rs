@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use orrery_api::kv::KvConfig;
 use orrery_journal::{Journal, Options, RealDisk};
@@ -21,8 +21,10 @@ use orrery_operand::v1::Role;
 
 use crate::adopt::{self, Adoption};
 use crate::archive;
+use crate::archive::config::RecoveryConfig;
+use crate::archive::post::Posts;
 use crate::archive::recover::RecoverError;
-use crate::archive::writer::{Archiver, Wishes};
+use crate::archive::writer::{Archiver, Assignment};
 use crate::config::{Config, Unusable};
 use crate::machine::{Machine, MachineOptions, MemoryPolicy};
 use crate::metrics::{self, Shared, View};
@@ -43,6 +45,8 @@ use crate::server::requests::{QUEUE, Request};
 use crate::server::settings::Settings;
 use crate::server::{self, Left, Parts, Seat, Shard};
 
+/// Longest wait until the archiver has let go of a journal.
+const LET_GO: Duration = Duration::from_secs(5);
 /// Environment variable with the name of this process to its group.
 const POD: &str = "ORRERY_POD";
 
@@ -114,12 +118,12 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     let shared = Arc::new(Shared::new(Health::default(), view));
     let event_loop = Arc::new(OnceLock::new());
     let moments = membership.as_ref().map(|membership| membership.moments);
-    let wishes = Arc::new(Wishes::default());
     let identity = identity(args)?;
+    let posts = Arc::new(Posts::default());
     let archiving = config
         .archive
         .as_ref()
-        .map(|archive| Archiving { to: archive.to.to_string(), wishes: Arc::clone(&wishes) });
+        .map(|archive| Archiving { to: archive.to.to_string(), posts: Arc::clone(&posts) });
     let operand = KvOperand::new(
         Arc::clone(&shared),
         loaded.hash,
@@ -147,20 +151,28 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     if args.adopt.is_some() && config.is_grouped {
         return Err(ServeError::AdoptInGroup);
     }
-    if let Some(from) = &config.recovery {
+    // Of a group one member is filled; the others copy from it.
+    let is_filled = |from: &&RecoveryConfig| {
+        membership.as_ref().is_none_or(|of| from.member.as_ref() == Some(&of.name))
+    };
+    let from = config.recovery.as_ref().filter(is_filled);
+    if let Some(from) = from {
         archive::recover::recover(from, &args.data, &shared)?;
         shared.health.set_not_ready("Recovering", "reading the journal");
     }
+    let is_filled = from.is_some();
     let mut recovered = recover(&config, args)?;
     let mut archiver = match config.archive.clone() {
-        Some(to) => Some(Archiver::start(
-            to,
-            &args.data,
-            &recovered.1.journal,
-            Arc::clone(&shared),
-            wishes,
-            Arc::clone(&event_loop),
-        )?),
+        Some(to) => {
+            let assignment = Assignment {
+                config: to,
+                data: args.data.clone(),
+                member: std::env::var(POD).unwrap_or_default(),
+                is_grouped: config.is_grouped,
+                posts: Arc::clone(&posts),
+            };
+            Some(Archiver::start(assignment, Arc::clone(&shared), Arc::clone(&event_loop))?)
+        }
         None => None,
     };
 
@@ -181,11 +193,12 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     let mut shutdown = None;
     loop {
         if let Some(group) = &mut group {
-            group.settle_epochs(&recovered.1, discarded)?;
+            group.settle_epochs(&recovered.1, discarded, is_filled)?;
         }
         let mut parts =
             parts(&config, recovered, &settings, password.clone(), group, &run_id, &shared);
         parts.adoption = adoption.take();
+        parts.posts = Arc::clone(&posts);
         let shard = Shard::new(seat, parts)?;
         if shutdown.is_none() {
             _ = event_loop.set(to_loop.clone());
@@ -200,6 +213,11 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
             Served::Again(left) => left,
         };
         shared.health.set_not_ready("Recovering", "taking over a copy of the primary's data");
+        // The archiver must not hold on to a journal that is replaced.
+        posts.leave();
+        if !posts.wait_until_left(LET_GO) {
+            tracing::warn!("the archiver still reads the journal that is replaced");
+        }
         let Left { seat: next, log, group: same } = *left;
         (seat, group) = (next, same);
         log.close().map_err(PersistenceError::Journal)?;
@@ -278,6 +296,7 @@ fn parts(
         debug_enabled: config.debug_commands,
         snapshot_bytes: config.snapshot_after_bytes,
         shared: Arc::clone(shared),
+        posts: Arc::default(),
     }
 }
 

@@ -9,6 +9,7 @@
 //! connection leave in the order of its commands; nothing here blocks except the poll.
 
 mod accept;
+pub(crate) mod archiving;
 pub(crate) mod batch;
 pub(crate) mod certificates;
 pub(crate) mod clients;
@@ -49,6 +50,7 @@ use self::settings::Settings;
 use self::stats::Stats;
 use self::waiting::Waiting;
 use crate::adopt::Adoption;
+use crate::archive::post::Posts;
 use crate::machine::Machine;
 use crate::metrics::Shared;
 use crate::namespaces::Class;
@@ -100,6 +102,7 @@ pub(crate) struct Parts {
     pub(crate) debug_enabled: bool,
     pub(crate) snapshot_bytes: u64,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) posts: Arc<Posts>,
 }
 
 /// What a shard stands on, and leaves to the next one when it makes way for a copy of the data.
@@ -171,6 +174,8 @@ pub(crate) struct Shard {
     pub(crate) spare_buffers: Vec<Vec<u8>>,
     pub(crate) waker: Arc<Waker>,
     pub(crate) shared: Arc<Shared>,
+    /// What it is to the archive.
+    pub(crate) posts: Arc<Posts>,
     poll: Poll,
     listeners: Vec<Listener>,
     requests: mpsc::Receiver<Request>,
@@ -240,12 +245,14 @@ impl Shard {
             spare_buffers: vec![],
             waker,
             shared: parts.shared,
+            posts: parts.posts,
             poll,
             listeners,
             requests,
             cron_due_ms: 0,
         };
         shard.apply_settings();
+        shard.take_up_post();
         shard.resume_following();
         shard.set_bar();
         shard.publish();
@@ -407,6 +414,7 @@ impl Shard {
             self.durable = durable;
             self.machine.durable(durable);
         }
+        self.posts.set_safe(self.failsafe());
         let was_writable = self.log.is_writable();
         self.log.refresh();
         if was_writable != self.log.is_writable() {

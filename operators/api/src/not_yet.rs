@@ -38,12 +38,6 @@ pub const NOT_YET: &[NotYet] = &[
         "together with followers",
         "take over without followers, then add them",
     ),
-    cluster("spec.archive", "any with followers", "archive an object without followers"),
-    cluster(
-        "spec.bootstrap.recovery",
-        "any with followers",
-        "recover without followers and add them when it is ready",
-    ),
     namespace("spec.match.user", "any", "match by prefix or database"),
     namespace("spec.class", "Config, Flag", "use Store, which is as durable"),
     namespace("spec.revisions", "any", "keep versions under keys of their own"),

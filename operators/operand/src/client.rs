@@ -188,8 +188,8 @@ async fn follow(
         let step = step?;
         on_step(&step);
         if step.done {
-            let Progress { position, location, done_units: units, .. } = step;
-            return Ok(Finished { position, location, units });
+            let Progress { position, location, done_units: units, epoch, .. } = step;
+            return Ok(Finished { position, location, units, epoch });
         }
     }
 }

@@ -46,6 +46,8 @@ pub struct Finished {
     pub location: String,
     /// Amount of work done, in the units of the steps.
     pub units: u64,
+    /// Epoch under which its writer put the result into an archive; 0 without one.
+    pub epoch: u64,
 }
 
 impl From<Finished> for Progress {
@@ -58,6 +60,7 @@ impl From<Finished> for Progress {
             done: true,
             position: finished.position,
             location: finished.location,
+            epoch: finished.epoch,
         }
     }
 }

@@ -138,7 +138,7 @@ impl Operand for Small {
         if self.fault == Fault::NeverFinishesItsSnapshot {
             return Err(OperandError::Unavailable("the disk is full".into()));
         }
-        Ok(Finished { position: 1, location: format!("file://{folder}/image"), units: 5 })
+        Ok(Finished { position: 1, location: format!("file://{folder}/image"), units: 5, epoch: 2 })
     }
 
     async fn restore(&self, from: String, _: ProgressSender) -> Result<Finished, OperandError> {

@@ -22,6 +22,8 @@ pub(crate) struct ArchiveConfig {
     pub(crate) access: Access,
     /// The object it belongs to, as `namespace/name`.
     pub(crate) object: String,
+    /// What this object has and no other: its owner in the archive.
+    pub(crate) owner: Option<String>,
     /// Longest time a record waits for its group to be put.
     pub(crate) interval: Duration,
     /// How far back every moment is kept; `None` = for ever.
@@ -36,6 +38,10 @@ pub(crate) struct RecoveryConfig {
     pub(crate) from: Address,
     pub(crate) access: Access,
     pub(crate) target: Target,
+    /// The line to follow; `None` = the newest.
+    pub(crate) line: Option<u64>,
+    /// The one member of a group that is filled.
+    pub(crate) member: Option<String>,
 }
 
 impl ArchiveConfig {
@@ -58,6 +64,7 @@ impl ArchiveConfig {
             to: address("archive.to", &file.to)?,
             access: access(ARCHIVE_SECRET, "archive.endpoint", file.endpoint, file.region)?,
             object,
+            owner: file.owner.filter(|owner| !owner.is_empty()),
             interval: Duration::from_secs(interval as u64),
             retention: retention.transpose()?.map(|seconds| Duration::from_secs(seconds as u64)),
             snapshot_after_bytes,
@@ -74,7 +81,10 @@ impl RecoveryConfig {
             (None, Some(position)) => Target::Position(position),
             (Some(_), Some(_)) => return Err(Unusable::TwoTargets),
         };
+        let member = file.member.filter(|member| !member.is_empty());
         Ok(Self {
+            line: file.target_epoch,
+            member,
             from: address("recovery.from", &file.from)?,
             access: access(RECOVERY_SECRET, "recovery.endpoint", file.endpoint, file.region)?,
             target,

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use orrery_archive::{Archive, ArchiveError, GroupName, Plan, SnapshotName, Target};
+use orrery_archive::{Archive, ArchiveError, Plan, SnapshotName, Target};
 use orrery_archive::{base, group, plan};
 use orrery_blob::Store;
 use orrery_journal::{
@@ -51,17 +51,19 @@ pub(super) async fn fill(
 ) -> Result<u64, FillError> {
     let store = Store::open(&config.from, &config.access).map_err(ArchiveError::from)?;
     let archive = Archive::new(store);
-    let snapshots = patiently(|| archive.snapshots()).await?;
+    let view = patiently(|| archive.view(config.line)).await?;
+    let snapshots = view.snapshots(&patiently(|| archive.snapshots()).await?);
     let begin = base(&snapshots, config.target).map_or(0, |snapshot| snapshot.position);
     let groups = patiently(|| archive.groups_behind(begin)).await?;
-    let groups: Vec<GroupName> = groups.into_iter().map(|(name, _)| name).collect();
-    let plan = plan(&snapshots, &groups, config.target)?;
+    let pieces = view.pieces(groups.into_iter().map(|(name, _)| name));
+    let plan = plan(&snapshots, &pieces, config.target)?;
+    let end = end(&archive, &plan, config.target, begin).await?;
     if let Some(name) = plan.snapshot {
         image(&archive, name, RealDisk::new(folder)?, say).await?;
     }
     let disk = RealDisk::new(folder)?;
     let mut journal = Journal::open(Arc::new(disk), Options::default())?.journal;
-    records(&archive, &plan, config.target, &mut journal, say).await?;
+    records(&archive, &plan, end, &mut journal, say).await?;
     journal.flush();
     journal.wait_durable_until(journal.last(), Instant::now() + DISK)?;
     Ok(journal.close()?.0)
@@ -105,27 +107,46 @@ async fn image(
     Ok(())
 }
 
-async fn records(
+/// The last position of the way. Of a moment only the records tell: they are looked at from the
+/// end.
+async fn end(
     archive: &Archive,
     plan: &Plan,
     target: Target,
+    base: u64,
+) -> Result<u64, ArchiveError> {
+    let target_us = match target {
+        Target::Newest => return Ok(plan.pieces.last().map_or(base, |piece| piece.last)),
+        Target::Position(position) => return Ok(position),
+        Target::Time(target_us) => target_us,
+    };
+    let mut earliest_us = i64::MAX;
+    for piece in plan.pieces.iter().rev() {
+        let group = patiently(|| archive.group(piece.name)).await?;
+        if let Some(last) = group.last_at(target_us, piece.first..=piece.last) {
+            return Ok(last);
+        }
+        earliest_us = earliest_us.min(piece.name.earliest_us);
+    }
+    if plan.snapshot.is_none() {
+        return Err(ArchiveError::BeforeAll { target_us, earliest_us });
+    }
+    Ok(base)
+}
+
+async fn records(
+    archive: &Archive,
+    plan: &Plan,
+    end: u64,
     journal: &mut Journal,
     say: &impl Fn(String),
 ) -> Result<(), FillError> {
     let first = journal.last().0;
-    let last = plan.groups.last().map_or(first, |group| group.last);
-    for (number, name) in plan.groups.iter().enumerate() {
-        let group = patiently(|| archive.group(*name)).await?;
-        let is_last = number + 1 == plan.groups.len();
-        let end = match target {
-            Target::Time(target_us) if is_last => group.last_at(target_us).unwrap_or(0),
-            Target::Time(_) | Target::Newest => name.last,
-            Target::Position(position) => position,
-        };
-        let reached = journal.last().0;
-        for record in
-            group.records().filter(|record| (reached + 1..=end).contains(&record.position))
-        {
+    let wanted = plan.pieces.iter().filter(|piece| piece.first <= end);
+    for piece in wanted {
+        let group = patiently(|| archive.group(piece.name)).await?;
+        let range = piece.first..=piece.last.min(end);
+        for record in group.records().filter(|record| range.contains(&record.position)) {
             let next = journal.last().0 + 1;
             if record.position != next {
                 return Err(ArchiveError::Gap { first: next, last: record.position - 1 }.into());
@@ -133,8 +154,8 @@ async fn records(
             append(journal, &record)?;
         }
         let now = journal.last().0;
-        let percent = (now - first) * 100 / (last - first).max(1);
-        say(format!("record {now} of {last}, {percent} % of what is behind the snapshot"));
+        let percent = (now - first) * 100 / (end - first).max(1);
+        say(format!("record {now} of {end}, {percent} % of what is behind the snapshot"));
     }
     Ok(())
 }

@@ -7,19 +7,23 @@
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
-use orrery_archive::group::{Builder, Record};
-use orrery_archive::{Archive, GroupName, SnapshotName, Target, base};
+use orrery_archive::group::Builder;
+use orrery_archive::{Archive, Piece, SnapshotName, Target, base};
 use orrery_blob::Store;
-use orrery_journal::{Entry, Feed, JournalError, Position, SnapshotReader, Tail};
+use orrery_journal::{Feed, JournalError, Position, SnapshotReader, Tail};
 use orrery_kit::env::{Env, SystemEnv};
 
+use super::line::{self, reached, record, same_history};
+use super::post::Mandate;
 use super::writer::Source;
-use super::{WriteError, identity};
+use super::{WriteError, ownership};
 
 /// Bytes of records after which a group is put at once.
 const GROUP_BYTES: usize = 8 << 20;
 /// How long a turn waits for a record.
 const LOOK: Duration = Duration::from_millis(100);
+/// How often it is looked whether records are safe from failovers.
+const SAFE_LOOK: Duration = Duration::from_millis(5);
 /// Read of a snapshot at once.
 const PIECE_BYTES: usize = 1 << 20;
 /// The newest snapshot is at most so old while there are records behind it: so a way back stays
@@ -36,7 +40,11 @@ const REMOVE_AGAIN: Duration = Duration::from_mins(1);
 
 pub(super) struct Session<'a> {
     source: &'a Source,
+    feed: &'a Feed,
+    mandate: &'a Mandate,
     archive: Archive,
+    /// The epoch in the names of what is put.
+    line: u64,
     tail: Tail,
     builder: Builder,
     /// When the oldest record at hand has waited long enough.
@@ -65,24 +73,32 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Connects, and finds where the archive ends.
-    pub(super) async fn begin(source: &'a Source) -> Result<Session<'a>, WriteError> {
-        let (config, feed) = (&source.config, &source.feed);
-        let store = Store::create(&config.to, &config.access)?;
-        let owner = identity::of(&source.data, &config.object).map_err(WriteError::Identity)?;
-        let archive = Archive::claim(store, &owner).await?;
-        let snapshots = archive.snapshots().await?;
-        let newest = snapshots.last().copied();
+    pub(super) async fn begin(
+        source: &'a Source,
+        feed: &'a Feed,
+        mandate: &'a Mandate,
+    ) -> Result<Session<'a>, WriteError> {
+        // What is said of a line counts for ever, so the journal must have it for ever.
+        while feed.durable().0 < mandate.begins {
+            tokio::time::sleep(SAFE_LOOK).await;
+        }
+        let config = &source.config;
+        let archive = ownership::claim(source, Store::create(&config.to, &config.access)?).await?;
+        let view = line::open(source, &archive, feed, mandate).await?;
+        let snapshots = view.snapshots(&archive.snapshots().await?);
+        let newest = snapshots.iter().max().copied();
         let base = newest.map_or(0, |snapshot| snapshot.position);
         // The one that ends with it as well: its last record proves whose history this is.
         let groups = archive.groups_behind(base.saturating_sub(1)).await?;
+        let pieces = view.pieces(groups.iter().map(|(name, _)| *name));
+        let belongs = |name| pieces.iter().any(|piece: &Piece| piece.name == name);
+        let groups: Vec<_> = groups.into_iter().filter(|(name, _)| belongs(*name)).collect();
         let image_bytes = match newest {
             Some(newest) => archive.manifest(newest).await?.bytes(),
             None => 0,
         };
-        if let Some((last, _)) = groups.iter().max_by_key(|(name, _)| name.last) {
-            same_history(&archive, *last, feed).await?;
-        }
-        let (archived, durable) = (reached(base, &groups), feed.durable().0);
+        same_history(&archive, &pieces, feed).await?;
+        let (archived, durable) = (reached(base, &pieces), feed.durable().0);
         if archived > durable {
             return Err(WriteError::Ahead { archived, durable });
         }
@@ -92,6 +108,12 @@ impl<'a> Session<'a> {
                 let none = || WriteError::Snapshot(io::ErrorKind::NotFound.into());
                 let reader = feed.snapshot()?.ok_or_else(none)?;
                 let at = reader.position();
+                tracing::warn!(
+                    archived,
+                    snapshot = at.0,
+                    "records in between are no longer in the journal: the archive goes on with a \
+                     snapshot"
+                );
                 (feed.tail(at)?, at.0, Some(reader))
             }
             tail => (tail?, archived, None),
@@ -100,9 +122,12 @@ impl<'a> Session<'a> {
         let now = Instant::now();
         let mut session = Self {
             source,
+            feed,
+            mandate,
             archive,
+            line: view.line(),
             tail,
-            builder: Builder::default(),
+            builder: Builder::of(view.line()),
             due: None,
             archived,
             is_whole: missing.is_none(),
@@ -146,6 +171,12 @@ impl<'a> Session<'a> {
 
     /// Takes the next record if there is one by `deadline`.
     fn read(&mut self, deadline: Instant) -> Result<bool, WriteError> {
+        while self.tail.last().0 >= self.mandate.safe() {
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            std::thread::sleep(SAFE_LOOK);
+        }
         let Some(entry) = self.tail.next(deadline)? else { return Ok(false) };
         let taken = self.builder.push(&record(&entry));
         debug_assert!(taken, "a tail gives one position after the other");
@@ -156,7 +187,7 @@ impl<'a> Session<'a> {
         let Some(last) = self.builder.last() else { return Ok(()) };
         let now = Instant::now();
         let due = *self.due.get_or_insert(now + self.source.config.interval);
-        let wished = self.source.wishes.records();
+        let wished = self.source.wishes.records().max(self.mandate.wished());
         let is_wished = wished > self.archived && (is_at_end || last >= wished);
         let is_full = self.builder.is_full() || self.builder.bytes() >= GROUP_BYTES;
         if !(is_full || is_wished || now >= due) {
@@ -172,21 +203,27 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Position of the newest snapshot there.
+    fn newest(&self) -> u64 {
+        self.snapshots.iter().map(|snapshot| snapshot.position).max().unwrap_or(0)
+    }
+
     fn publish(&self) {
         let shared = &self.source.shared;
         if self.is_whole {
             shared.archived_position.set(self.archived);
-            let snapshot = self.snapshots.last().map_or(0, |newest| newest.position);
+            let snapshot = self.newest();
             shared.archive_snapshot_position.set(snapshot);
+            self.mandate.set_snapshot(snapshot, self.line);
         }
         let archived = shared.archived_position.get();
-        shared.archive_lag_records.set(self.source.feed.durable().0.saturating_sub(archived));
+        shared.archive_lag_records.set(self.feed.durable().0.saturating_sub(archived));
     }
 
     /// Puts the journal's newest snapshot when that is worth its room, and asks for one when the
     /// archive has waited for too long.
     async fn look_after_snapshots(&mut self) -> Result<(), WriteError> {
-        let there = self.snapshots.last().map_or(0, |newest| newest.position);
+        let there = self.newest();
         if self.archived <= there {
             return Ok(());
         }
@@ -195,7 +232,7 @@ impl<'a> Session<'a> {
         let age = of_retention.map_or(SNAPSHOT_AGE, |part| part.min(SNAPSHOT_AGE));
         let is_old = now_us().saturating_sub(self.since_us) > age.as_micros() as i64;
         let worth = config.snapshot_after_bytes.max(self.image_bytes);
-        let is_wished = self.source.wishes.snapshot() > there;
+        let is_wished = self.mandate.wished() > there;
         let newest = self.source.shared.snapshot_position.get();
         if newest > there && newest <= self.archived {
             if is_old || is_wished || self.bytes_behind >= worth {
@@ -210,7 +247,7 @@ impl<'a> Session<'a> {
     }
 
     async fn put_snapshot(&mut self, there: u64) -> Result<(), WriteError> {
-        let Some(reader) = self.source.feed.snapshot()? else { return Ok(()) };
+        let Some(reader) = self.feed.snapshot()? else { return Ok(()) };
         let position = reader.position().0;
         if position <= there || position > self.archived {
             return Ok(());
@@ -221,8 +258,11 @@ impl<'a> Session<'a> {
     /// Copies an image, and archives the records that come meanwhile.
     async fn copy_snapshot(&mut self, mut from: SnapshotReader) -> Result<(), WriteError> {
         let position = from.position().0;
+        while position > self.mandate.safe() {
+            tokio::time::sleep(SAFE_LOOK).await;
+        }
         let (time_us, epoch) = self.bounds(position)?;
-        let name = SnapshotName { position, time_us };
+        let name = SnapshotName { position, time_us, line: self.line };
         let shared = &self.source.shared;
         let total = from.file_bytes().map_err(WriteError::Snapshot)?.max(1);
         let mut to = self.archive.begin_snapshot(name, epoch);
@@ -243,6 +283,8 @@ impl<'a> Session<'a> {
             }
         }
         let manifest = to.finish().await?;
+        // Who asked for it must not hear of one that leads nowhere.
+        line::check(&self.archive, self.line).await?;
         self.image_bytes = manifest.bytes();
         self.snapshots.push(name);
         (self.since_us, self.asked, self.is_whole) = (time_us, None, true);
@@ -270,13 +312,13 @@ impl<'a> Session<'a> {
     /// Time and epoch of the record behind `position`: no later one has a lower epoch, and what is
     /// before it is not younger. Without such a record, now and the epoch in force.
     fn bounds(&self, position: u64) -> Result<(i64, u64), WriteError> {
-        if self.source.feed.durable().0 > position {
-            let mut tail = self.source.feed.tail(Position(position))?;
+        if self.feed.durable().0 > position {
+            let mut tail = self.feed.tail(Position(position))?;
             if let Some(entry) = tail.next(Instant::now() + LOOK)? {
                 return Ok((entry.time_us, entry.epoch.0));
             }
         }
-        Ok((now_us(), self.source.epoch()))
+        Ok((now_us(), self.source.epoch().max(self.mandate.epoch)))
     }
 
     /// Removes what no moment within the retention needs. A failure costs room and nothing else.
@@ -299,7 +341,10 @@ impl<'a> Session<'a> {
             if begins <= self.begins {
                 return Ok(());
             }
-            self.doomed = self.archive.needless_before(begins).await?;
+            let doomed = self.archive.needless_before(begins).await?;
+            // After the listing: what a later writer put is not in it.
+            line::check(&self.archive, self.line).await?;
+            self.doomed = doomed;
             self.doomed.reverse();
             self.begins = begins;
             self.snapshots.retain(|snapshot| snapshot.position >= begins);
@@ -318,57 +363,4 @@ impl<'a> Session<'a> {
 
 fn now_us() -> i64 {
     SystemEnv::default().wall_us()
-}
-
-/// An entry of the journal as the archive keeps it.
-fn record<'a>(entry: &Entry<'a>) -> Record<'a> {
-    Record {
-        position: entry.position.0,
-        epoch: entry.epoch.0,
-        time_us: entry.time_us,
-        stream: entry.stream,
-        kind: entry.kind,
-        body: entry.body,
-    }
-}
-
-/// The end of what follows on `base` without a gap.
-fn reached(base: u64, groups: &[(GroupName, u64)]) -> u64 {
-    let next = |reached: u64, (name, _): &(GroupName, u64)| {
-        if name.first <= reached + 1 { reached.max(name.last) } else { reached }
-    };
-    groups.iter().fold(base, next)
-}
-
-/// Whether the archive's last record is one of this journal, as far as that is still there.
-async fn same_history(archive: &Archive, last: GroupName, feed: &Feed) -> Result<(), WriteError> {
-    let durable = feed.durable().0;
-    if last.last > durable {
-        return Err(WriteError::Ahead { archived: last.last, durable });
-    }
-    let mut tail = match feed.tail(Position(last.last - 1)) {
-        Err(JournalError::Trimmed { .. }) => return Ok(()),
-        tail => tail?,
-    };
-    let group = archive.group(last).await?;
-    let theirs = group.records().last();
-    let Some(entry) = tail.next(Instant::now() + LOOK)? else { return Ok(()) };
-    if theirs != Some(record(&entry)) {
-        return Err(WriteError::Diverged { position: last.last });
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_archive_ends_before_its_first_gap() {
-        let group = |first, last| (GroupName { first, last, earliest_us: 0, latest_us: 0 }, 1);
-        assert_eq!(reached(7, &[]), 7);
-        assert_eq!(reached(0, &[group(1, 10), group(8, 9), group(11, 20)]), 20);
-        assert_eq!(reached(15, &[group(11, 20), group(31, 40)]), 20);
-        assert_eq!(reached(15, &[group(17, 20)]), 15);
-    }
 }

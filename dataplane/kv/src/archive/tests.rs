@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 
 use orrery_archive::Archive;
 use orrery_blob::{Access, Address, Store};
-use orrery_journal::{Journal, Options, RealDisk, Record};
+use orrery_journal::{Feed, Journal, Options, RealDisk, Record};
 
 use super::WriteError;
 use super::config::ArchiveConfig;
+use super::post::Mandate;
 use super::session::Session;
 use super::writer::{Source, Wishes};
 use crate::metrics::Shared;
+use crate::replication::history::History;
 
 const SOON: Duration = Duration::from_mins(1);
 
@@ -40,23 +42,33 @@ fn snapshot(journal: &mut Journal, image: &[u8]) {
     writer.finish().expect("it is written");
 }
 
-fn source(folder: &Path, archive: &Path, journal: &Journal) -> Source {
-    Source {
+struct Writing {
+    source: Source,
+    feed: Feed,
+    mandate: Mandate,
+}
+
+fn source(folder: &Path, archive: &Path, journal: &Journal) -> Writing {
+    let source = Source {
         config: ArchiveConfig {
             to: Address::Folder(archive.to_owned()),
             access: Access::default(),
             object: "default/kv".into(),
+            owner: None,
             interval: Duration::from_millis(1),
             retention: None,
             snapshot_after_bytes: 1 << 30,
         },
         data: folder.to_owned(),
-        feed: journal.feed(),
+        member: "kv-0".into(),
+        is_grouped: false,
+        posts: Arc::default(),
         shared: Arc::new(Shared::default()),
         wishes: Arc::new(Wishes::default()),
-        opened_epoch: journal.epoch().0,
         event_loop: Arc::new(OnceLock::new()),
-    }
+    };
+    let mandate = Mandate::new(journal.epoch().0, 0, &History::default(), u64::MAX);
+    Writing { source, feed: journal.feed(), mandate }
 }
 
 fn run<T>(work: impl Future<Output = T>) -> T {
@@ -64,10 +76,11 @@ fn run<T>(work: impl Future<Output = T>) -> T {
     runtime.expect("a runtime").block_on(work)
 }
 
-async fn archive_all(source: &Source) -> Result<(), WriteError> {
-    let mut session = Session::begin(source).await?;
+async fn archive_all(writing: &Writing) -> Result<(), WriteError> {
+    let Writing { source, feed, mandate } = writing;
+    let mut session = Session::begin(source, feed, mandate).await?;
     let end = Instant::now() + SOON;
-    while session.archived() < source.feed.durable().0 {
+    while session.archived() < feed.durable().0.min(mandate.safe()) {
         session.turn().await?;
         assert!(Instant::now() < end, "it does not get there");
     }
@@ -103,8 +116,10 @@ fn a_gap_that_trimming_made_is_closed_by_a_snapshot() {
     let behind: Vec<_> = groups.iter().filter(|(_, last)| *last > 20).collect();
     assert_eq!(behind.first().map(|(first, _)| *first), Some(101), "{groups:?}");
     assert_eq!(behind.last().map(|(_, last)| *last), Some(120), "{groups:?}");
-    assert_eq!(source.shared.archived_position.get(), 120);
-    assert_eq!(source.shared.archive_snapshot_position.get(), 100);
+    let shared = &source.source.shared;
+    assert_eq!(shared.archived_position.get(), 120);
+    assert_eq!(shared.archive_snapshot_position.get(), 100);
+    assert_eq!(source.mandate.snapshot(), (100, 0));
 }
 
 #[test]
@@ -171,4 +186,33 @@ fn another_history_and_one_that_is_behind_are_not_mixed_in() {
     append(&mut second, 30, 2);
     let other = run(archive_all(&source(folder.path(), archive.path(), &second)));
     assert!(matches!(other, Err(WriteError::Diverged { position: 20 })), "{other:?}");
+}
+
+#[test]
+fn a_line_has_one_writer_and_a_later_line_ends_it() {
+    let (folder, archive) =
+        (tempfile::tempdir().expect("room"), tempfile::tempdir().expect("room"));
+    let mut journal = journal(folder.path());
+    append(&mut journal, 20, 1);
+    let member = |name: &str, epoch: u64, safe: u64| {
+        let mut writing = source(folder.path(), archive.path(), &journal);
+        writing.source.is_grouped = true;
+        writing.source.member = name.into();
+        writing.source.config.owner = Some("uid".into());
+        writing.mandate = Mandate::new(epoch, 20, &History::default(), safe);
+        writing
+    };
+    run(archive_all(&member("kv-0", 2, 15))).expect("it begins a line");
+    let last = |groups: &[(u64, u64)]| groups.iter().map(|(_, last)| *last).max();
+    assert_eq!(last(&run(there(archive.path())).1), Some(15), "the others are not safe");
+    run(archive_all(&member("kv-0", 2, u64::MAX))).expect("it goes on");
+    assert_eq!(last(&run(there(archive.path())).1), Some(20));
+    let other = run(archive_all(&member("kv-1", 2, u64::MAX)));
+    assert!(
+        matches!(&other, Err(WriteError::Taken { member, .. }) if member == "kv-0"),
+        "{other:?}"
+    );
+    run(archive_all(&member("kv-1", 3, u64::MAX))).expect("it was promoted");
+    let late = run(archive_all(&member("kv-0", 2, u64::MAX)));
+    assert!(matches!(late, Err(WriteError::Superseded { by: 3 })), "{late:?}");
 }

@@ -1,20 +1,23 @@
 //! The thread that archives the journal: goes on where the archive ends, and tries again for ever.
 //!
 //! It keeps nothing of its own but the identity of the journal; what it tells others are figures,
-//! and what they want of it are [`Wishes`].
+//! and whether it writes at all is a matter of its [`Posts`].
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use orrery_journal::{Feed, Journal, JournalError};
+use orrery_journal::JournalError;
 use tokio::sync::oneshot;
 
 use super::WriteError;
 use super::config::ArchiveConfig;
+use super::keeping::Keeping;
+use super::ownership;
+use super::post::{Mandate, Post, Posts};
 use super::session::Session;
 use crate::metrics::Shared;
 use crate::operand::Loop;
@@ -33,36 +36,25 @@ const RUNNING: u64 = u64::MAX;
 
 /// What others want of the thread.
 #[derive(Debug)]
-pub(crate) struct Wishes {
+pub(super) struct Wishes {
     /// The position after which it ends.
     end: AtomicU64,
     /// When waiting for that is given up; set before it.
     until: OnceLock<Instant>,
-    /// A snapshot of this position or a later one, with every record up to it.
-    snapshot: AtomicU64,
 }
 
 impl Default for Wishes {
     fn default() -> Self {
         let end = AtomicU64::new(RUNNING);
-        Self { end, until: OnceLock::new(), snapshot: AtomicU64::new(0) }
+        Self { end, until: OnceLock::new() }
     }
 }
 
 impl Wishes {
-    /// Wants the journal's snapshot of `position`, or a later one, in the archive.
-    pub(crate) fn want_snapshot(&self, position: u64) {
-        self.snapshot.fetch_max(position, Ordering::AcqRel);
-    }
-
-    pub(super) fn snapshot(&self) -> u64 {
-        self.snapshot.load(Ordering::Acquire)
-    }
-
     /// Records up to here are not to wait.
     pub(super) fn records(&self) -> u64 {
         let end = Some(self.end.load(Ordering::Acquire)).filter(|end| *end != RUNNING);
-        end.unwrap_or(0).max(self.snapshot())
+        end.unwrap_or(0)
     }
 
     pub(super) fn is_ending(&self) -> bool {
@@ -87,17 +79,19 @@ impl Wishes {
 pub(super) struct Source {
     pub(super) config: ArchiveConfig,
     pub(super) data: PathBuf,
-    pub(super) feed: Feed,
+    /// Name of this process.
+    pub(super) member: String,
+    /// Others may write the archive after it.
+    pub(super) is_grouped: bool,
+    pub(super) posts: Arc<Posts>,
     pub(super) shared: Arc<Shared>,
     pub(super) wishes: Arc<Wishes>,
-    /// That of the journal as it was opened.
-    pub(super) opened_epoch: u64,
     pub(super) event_loop: Arc<OnceLock<Loop>>,
 }
 
 impl Source {
     pub(super) fn epoch(&self) -> u64 {
-        self.opened_epoch.max(self.shared.epoch.get())
+        self.shared.epoch.get()
     }
 
     /// Asks for a snapshot in the journal. Whether it comes, its figure shows.
@@ -118,20 +112,31 @@ pub(crate) struct Archiver {
     thread: JoinHandle<()>,
 }
 
+/// Who archives, and for whom.
+#[derive(Debug)]
+pub(crate) struct Assignment {
+    pub(crate) config: ArchiveConfig,
+    /// Folder with that of the journal.
+    pub(crate) data: PathBuf,
+    /// Name of this process.
+    pub(crate) member: String,
+    /// It is one of several.
+    pub(crate) is_grouped: bool,
+    pub(crate) posts: Arc<Posts>,
+}
+
 impl Archiver {
-    /// Begins to archive the journal, whose folder lies in `data`.
+    /// Begins to archive the journal whenever it is this process's to archive.
     pub(crate) fn start(
-        config: ArchiveConfig,
-        data: &Path,
-        journal: &Journal,
+        assignment: Assignment,
         shared: Arc<Shared>,
-        wishes: Arc<Wishes>,
         event_loop: Arc<OnceLock<Loop>>,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (feed, opened_epoch, data) = (journal.feed(), journal.epoch().0, data.to_owned());
+        let Assignment { config, data, member, is_grouped, posts } = assignment;
+        let wishes = Arc::new(Wishes::default());
         let wished = Arc::clone(&wishes);
-        let source = Source { config, data, feed, shared, wishes, opened_epoch, event_loop };
+        let source = Source { config, data, member, is_grouped, posts, shared, wishes, event_loop };
         let thread =
             thread::Builder::new().name("archive".into()).spawn(move || run(&source, &runtime))?;
         Ok(Self { wishes: wished, thread })
@@ -149,14 +154,40 @@ impl Archiver {
 }
 
 fn run(source: &Source, runtime: &tokio::runtime::Runtime) {
-    let (shared, wishes, to) = (&source.shared, &source.wishes, &source.config.to);
+    let (shared, wishes, posts) = (&source.shared, &source.wishes, &source.posts);
+    let mut keeping = Keeping::default();
     let mut wait = RETRY_MIN;
+    if let Err(error) = ownership::prepare(source) {
+        tracing::warn!(%error, "failed to keep the identity of this journal");
+    }
     while !wishes.is_over(None) {
+        let post = posts.current();
+        let Some(mandate) = post.as_ref().and_then(|post| post.mandate.as_ref()) else {
+            match &post {
+                Some(post) => keeping.lately(post, source.span(), Instant::now()),
+                None => keeping.clear(),
+            }
+            if wishes.is_ending() {
+                return;
+            }
+            source.stand_by();
+            drop(post);
+            thread::sleep(LOOK);
+            continue;
+        };
+        let Some(post) = &post else { continue };
         let before = shared.archived_position.get();
-        match runtime.block_on(archive(source)) {
-            // The journal ended or failed: the process does as well.
-            Ok(()) | Err(WriteError::Journal(JournalError::Unknown { .. })) => return,
+        match runtime.block_on(archive(source, post, mandate)) {
+            Ok(()) if wishes.is_ending() => return,
+            Ok(()) => continue,
+            // The journal ended or failed, and the process will as well.
+            Err(WriteError::Journal(JournalError::Unknown { .. })) => {
+                keeping.clear();
+                posts.leave_this(post);
+                continue;
+            }
             Err(error) => {
+                let to = &source.config.to;
                 tracing::warn!(%error, %to, "failed to archive");
                 shared.set_archive_trouble(&format!("{to}: {error}"));
             }
@@ -164,17 +195,47 @@ fn run(source: &Source, runtime: &tokio::runtime::Runtime) {
         let went_on = shared.archived_position.get() > before;
         wait = if went_on { RETRY_MIN } else { (wait * 2).min(RETRY_MAX) };
         let until = Instant::now() + wait;
-        while Instant::now() < until && !wishes.is_over(None) {
+        while Instant::now() < until && posts.is_current(post) && !wishes.is_over(None) {
             thread::sleep(LOOK.min(wait));
         }
     }
 }
 
-/// Connects and puts until the end, or the first failure.
-async fn archive(source: &Source) -> Result<(), WriteError> {
-    let mut session = Session::begin(source).await?;
-    while !source.wishes.is_over(Some(session.archived())) {
-        session.turn().await?;
+impl Source {
+    /// How long what was written may take to be archived, by whoever does it.
+    fn span(&self) -> Duration {
+        self.config.interval * 4
     }
-    Ok(())
+
+    /// Somebody else archives: there is nothing to say of it here.
+    fn stand_by(&self) {
+        let shared = &self.shared;
+        for figure in [
+            &shared.archived_position,
+            &shared.archive_lag_records,
+            &shared.archive_snapshot_position,
+            &shared.archive_copy_percent,
+        ] {
+            figure.set(0);
+        }
+        shared.set_archive_trouble("");
+    }
+}
+
+/// Connects and puts until the end, the first failure, or another post.
+async fn archive(source: &Source, post: &Arc<Post>, mandate: &Mandate) -> Result<(), WriteError> {
+    let work = async {
+        let mut session = Session::begin(source, &post.feed, mandate).await?;
+        let is_mine =
+            |archived| !source.wishes.is_over(Some(archived)) && source.posts.is_current(post);
+        while is_mine(session.archived()) {
+            post.keep_behind(session.archived());
+            session.turn().await?;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        result = work => result,
+        () = source.posts.changed(post) => Ok(()),
+    }
 }

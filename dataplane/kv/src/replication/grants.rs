@@ -37,6 +37,8 @@ pub(crate) struct Held {
     pub(crate) completed: u64,
     /// Records put aside because their history was not that of the primary.
     pub(crate) discarded: u64,
+    /// What is here came from an archive, and this process was never primary with it.
+    pub(crate) recovered: bool,
     pub(crate) members: Option<Members>,
 }
 

@@ -37,6 +37,33 @@ impl History {
         later.map_or(position, |(first, _)| position.min(first.saturating_sub(1)))
     }
 
+    /// First position of the records of `epoch`.
+    pub(crate) fn start_of(&self, epoch: u64) -> Option<u64> {
+        self.starts.iter().find(|(_, of)| *of == epoch).map(|(first, _)| *first)
+    }
+
+    /// What it says of positions up to `last`.
+    pub(crate) fn up_to(&self, last: u64) -> Self {
+        let starts = self.starts.iter().filter(|(first, _)| *first <= last);
+        Self { starts: starts.copied().collect() }
+    }
+
+    /// Up to where two journals have the same records: behind the last change of epoch they share,
+    /// up to the next one of either. 0 when what they shared may have been forgotten.
+    pub(crate) fn agrees_with(&self, other: &Self) -> u64 {
+        let shared =
+            self.starts.iter().rposition(|start| other.starts.binary_search(start).is_ok());
+        let next = |starts: &[(u64, u64)]| {
+            let common = shared.map_or(0, |at| self.starts[at].0);
+            starts.iter().map(|(first, _)| *first).find(|first| *first > common)
+        };
+        let is_cut = self.starts.len().max(other.starts.len()) >= CHANGES_MAX;
+        match (shared, next(&self.starts).into_iter().chain(next(&other.starts)).min()) {
+            (None, _) if is_cut => 0,
+            (_, next) => next.map_or(u64::MAX, |first| first - 1),
+        }
+    }
+
     pub(crate) fn to_text(&self) -> String {
         let starts = self.starts.iter().map(|(first, epoch)| format!("{first}:{epoch}"));
         starts.collect::<Vec<_>>().join(",")
@@ -83,6 +110,35 @@ mod tests {
         assert_eq!(history().common(4, 2), 4);
         assert_eq!(history().common(9, 0), 2);
         assert_eq!(history().common(9, 7), 9);
+    }
+
+    #[test]
+    fn two_journals_agree_up_to_the_first_change_that_one_alone_has() {
+        let of = |text| History::from_text(text).expect("it is one");
+        let agree = |one, other| {
+            let found = of(one).agrees_with(&of(other));
+            assert_eq!(found, of(other).agrees_with(&of(one)), "{one} and {other}");
+            found
+        };
+        assert_eq!(agree("3:2,6:5", "3:2,9:7"), 5);
+        assert_eq!(agree("3:2,6:5", "3:2"), 5);
+        assert_eq!(agree("3:2,6:5", "3:2,6:5,9:7"), 8);
+        assert_eq!(agree("3:2", "3:2"), u64::MAX);
+        assert_eq!(agree("3:2", "4:3"), 2);
+        assert_eq!(agree("1:2", "1:3"), 0);
+        assert_eq!(agree("", "4:3"), 3);
+        // Of one of them the beginning is forgotten.
+        assert_eq!(agree("3:2,6:5,9:7", "9:7,12:8"), 11);
+        let long: Vec<String> = (1..=CHANGES_MAX).map(|n| format!("{}:{n}", n * 2)).collect();
+        assert_eq!(agree(&long.join(","), "1:1"), 0);
+    }
+
+    #[test]
+    fn a_part_of_it_is_one_too() {
+        assert_eq!(history().up_to(5).to_text(), "3:2");
+        assert_eq!(history().up_to(2), History::default());
+        assert_eq!(history().start_of(5), Some(6));
+        assert_eq!(history().start_of(4), None);
     }
 
     #[test]

@@ -153,15 +153,20 @@ impl Group {
     }
 
     /// After recovery: no epoch of the journal may be unknown, and what a copy replaced is counted.
+    /// `is_filled`: the journal came from an archive, at this start or an earlier one.
     pub(crate) fn settle_epochs(
         &mut self,
         recovered: &Recovered,
         discarded: u64,
+        is_filled: bool,
     ) -> Result<(), GrantsError> {
         let of_journal = recovered.journal.epoch().0.max(recovered.fenced_below);
+        let has_copy = self.has_copy;
         self.grants.change(|held| {
             held.known = held.known.max(of_journal);
             held.discarded += discarded;
+            held.recovered |= is_filled && held.promoted == 0 && held.followed == 0;
+            held.recovered &= !has_copy;
         })
     }
 
@@ -274,6 +279,14 @@ impl Shard {
         match group.synchronous() {
             0 => durable,
             count => durable.min(group.peers.confirmed_by(count)).max(self.durable),
+        }
+    }
+
+    /// Up to where no failover takes anything back that keeps what was acknowledged.
+    pub(crate) fn failsafe(&self) -> u64 {
+        match &self.group {
+            Some(group) if group.synchronous() > 0 => group.peers.confirmed_by(group.synchronous()),
+            _ => u64::MAX,
         }
     }
 

@@ -241,6 +241,7 @@ impl Shard {
         }
         self.append_effects();
         self.log.promote(epoch).map_err(|error| OperandError::Unknown(error.to_string()))?;
+        self.begin_archiving(epoch);
         Ok(self.granted())
     }
 
@@ -279,6 +280,7 @@ impl Shard {
                     position: done.position,
                     location: format!("file://{}", done.location),
                     units: done.keys,
+                    epoch: 0,
                 });
                 if let Some(answer) = taken {
                     _ = answer.send(result);

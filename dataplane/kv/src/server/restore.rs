@@ -47,7 +47,7 @@ impl Shard {
         }
         let units = self.load_image(&path, &mut |done| on.step("loading keys", done, total))?;
         let location = path.display().to_string();
-        Ok(Finished { position: self.log.appended(), location, units })
+        Ok(Finished { position: self.log.appended(), location, units, epoch: 0 })
     }
 
     /// Reads an image to its end; gives the number of its keys.

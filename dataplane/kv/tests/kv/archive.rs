@@ -5,6 +5,8 @@
 mod bucket;
 #[path = "archive/demand.rs"]
 mod demand;
+#[path = "archive/group.rs"]
+mod group;
 #[path = "archive/refusals.rs"]
 mod refusals;
 #[path = "archive/retention.rs"]

@@ -59,6 +59,12 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
+/// The name of the process in a folder to its group: it keeps it when it starts again.
+pub(crate) fn pod_name(folder: &Path) -> String {
+    let name = folder.file_name().expect("it has a name").to_string_lossy();
+    format!("pod{}", name.replace('.', "-"))
+}
+
 /// Under a shell that ignores XFSZ, so that a limit on file sizes makes writes fail and does not
 /// kill.
 fn spawn(folder: &tempfile::TempDir, port: u16, management: u16) -> Child {
@@ -68,7 +74,7 @@ fn spawn(folder: &tempfile::TempDir, port: u16, management: u16) -> Child {
         .args(["--exact", "process::serve", "--ignored", "--nocapture"])
         .env(CONFIG, folder.path().join("kv.yaml"))
         .env("ORRERY_LISTEN_RESP", format!("127.0.0.1:{port}"))
-        .env("ORRERY_POD", format!("pod-{port}"))
+        .env("ORRERY_POD", pod_name(folder.path()))
         .env("ORRERY_ARCHIVE_SECRET", folder.path().join("archive-secret"))
         .env("ORRERY_RECOVERY_SECRET", folder.path().join("recovery-secret"))
         .env("ORRERY_LISTEN_HTTP", "127.0.0.1:0")

@@ -4,11 +4,8 @@ use bytes::Bytes;
 use orrery_blob::{Entry, Put, Store};
 
 use crate::group::Group;
-use crate::name::{IMAGES, JOURNAL, SNAPSHOTS};
-use crate::{ArchiveError, GroupName, Manifest, PartWriter, SnapshotName};
-
-/// The object that says whose archive it is.
-const OWNER: &str = "owner";
+use crate::name::{IMAGES, JOURNAL, LINES, SNAPSHOTS, line_name, parse_line_name};
+use crate::{ArchiveError, FIRST_LINE, GroupName, Line, Manifest, PartWriter, SnapshotName, View};
 
 /// An archive. Clones are the same one.
 #[derive(Debug, Clone)]
@@ -17,22 +14,9 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// An archive to read from.
+    /// The archive in a store. Who writes to it must own it, see [`Owner`](crate::Owner).
     pub fn new(store: Store) -> Self {
         Self { store }
-    }
-
-    /// An archive to write to: takes the address for `owner`, or finds that it is theirs already.
-    /// Two journals in one place would destroy each other, so anything else is `Foreign`.
-    pub async fn claim(store: Store, owner: &str) -> Result<Self, ArchiveError> {
-        if store.put_new(OWNER, Bytes::from(owner.to_owned())).await? == Put::Exists {
-            let found = store.get(OWNER).await?;
-            if found != owner.as_bytes() {
-                let found = String::from_utf8_lossy(&found[..found.len().min(200)]).into_owned();
-                return Err(ArchiveError::Foreign { found, asked: owner.to_owned() });
-            }
-        }
-        Ok(Self { store })
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -47,6 +31,44 @@ impl Archive {
             return Err(ArchiveError::Conflict { name: name.to_owned() });
         }
         Ok(())
+    }
+
+    /// Epochs whose writers put something, or were about to, ascending. The last one is the line
+    /// that counts.
+    pub async fn lines(&self) -> Result<Vec<u64>, ArchiveError> {
+        let pick = |entry: Entry| parse_line_name(&entry.name);
+        let mut lines = self.store.pick(LINES, "", pick).await?;
+        lines.sort_unstable();
+        Ok(lines)
+    }
+
+    /// What is said of a line.
+    pub async fn line(&self, epoch: u64) -> Result<Line, ArchiveError> {
+        match self.store.get(&line_name(epoch)).await {
+            Ok(object) => Line::decode(epoch, &object),
+            Err(error) if error.is_not_found() => Err(ArchiveError::NoLine { epoch }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Begins a line; gives what is said of it, which is what its first writer said.
+    pub async fn begin_line(&self, line: Line) -> Result<Line, ArchiveError> {
+        match self.store.put_new(&line_name(line.epoch), line.encode()).await? {
+            Put::Created => Ok(line),
+            Put::Exists => self.line(line.epoch).await,
+        }
+    }
+
+    /// What belongs to the line of `epoch`, or of the newest one.
+    pub async fn view(&self, epoch: Option<u64>) -> Result<View, ArchiveError> {
+        let newest = match epoch {
+            Some(epoch) => Some(epoch),
+            None => self.lines().await?.last().copied(),
+        };
+        match newest {
+            None | Some(FIRST_LINE) => Ok(View::first()),
+            Some(epoch) => Ok(View::of(&self.line(epoch).await?)),
+        }
     }
 
     /// Puts records; the same ones again are no error.

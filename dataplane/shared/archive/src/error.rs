@@ -23,6 +23,8 @@ pub enum ArchiveError {
     BehindAll { target: u64, last: u64 },
     #[error("the archive is empty")]
     Empty,
+    #[error("nobody wrote under epoch {epoch} here")]
+    NoLine { epoch: u64 },
 }
 
 impl ArchiveError {

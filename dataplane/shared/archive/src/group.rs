@@ -14,6 +14,8 @@
 //! | kind | 1 |
 //! | body | length |
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 
 use crate::{ArchiveError, GroupName};
@@ -40,11 +42,17 @@ pub struct Record<'a> {
 /// Records of consecutive positions that become one object.
 #[derive(Debug, Default)]
 pub struct Builder {
+    line: u64,
     name: Option<GroupName>,
     records: Vec<u8>,
 }
 
 impl Builder {
+    /// Builds objects of a line.
+    pub fn of(line: u64) -> Self {
+        Self { line, ..Self::default() }
+    }
+
     /// Adds a record; `false`, and nothing has changed, if it is not the next one or there are
     /// [`RECORDS_MAX`] already.
     #[must_use]
@@ -67,6 +75,7 @@ impl Builder {
                 last: position,
                 earliest_us: time_us,
                 latest_us: time_us,
+                line: self.line,
             },
         };
         self.name = Some(name);
@@ -148,6 +157,7 @@ impl Group {
             last: position.saturating_sub(1),
             earliest_us,
             latest_us,
+            line: name.line,
         };
         let first = group.object[8..16] == name.first.to_le_bytes();
         let count = (name.last - name.first + 1) as u32;
@@ -157,10 +167,10 @@ impl Group {
         Ok(group)
     }
 
-    /// Position of the last record whose time is at most `target_us`: where a restore to that
-    /// moment ends, in the last group of its plan.
-    pub fn last_at(&self, target_us: i64) -> Option<u64> {
-        let within = self.records().filter(|record| record.time_us <= target_us);
+    /// Position of the last record of `range` whose time is at most `target_us`.
+    pub fn last_at(&self, target_us: i64, range: RangeInclusive<u64>) -> Option<u64> {
+        let within = self.records().filter(|record| range.contains(&record.position));
+        let within = within.filter(|record| record.time_us <= target_us);
         within.map(|record| record.position).last()
     }
 

@@ -4,10 +4,11 @@
 //!
 //! | object | content |
 //! |---|---|
-//! | `owner` | which journal it is of; put once |
-//! | `journal/<first>-<last>-<earliest>-<latest>.rec` | records of these positions and times, see [`group`] |
-//! | `images/<position>-<time>/<number>.part` | a piece of an image, as the engine wrote it |
-//! | `snapshots/<position>-<time>.json` | its manifest, put last: without it there is no snapshot |
+//! | `owner`, `owners/<number>` | which journal it is of; put once |
+//! | `lines/<epoch>.json` | what one writer goes on from, see [`line`] |
+//! | `journal/<first>-<last>-<earliest>-<latest>[-e<epoch>].rec` | records of these positions and times, see [`group`] |
+//! | `images/<position>-<time>[-e<epoch>]/<number>.part` | a piece of an image, as the engine wrote it |
+//! | `snapshots/<position>-<time>[-e<epoch>].json` | its manifest, put last: without it there is no snapshot |
 //!
 //! Positions have 20 digits, so names sort as positions do and a listing is the index. Objects are
 //! put once and never changed, so a writer that died in the middle is continued by listing; what no
@@ -18,12 +19,16 @@
 mod archive;
 mod error;
 pub mod group;
+pub mod line;
 mod name;
+mod owner;
 mod plan;
 mod snapshot;
 
 pub use archive::Archive;
 pub use error::ArchiveError;
-pub use name::{GroupName, SnapshotName};
+pub use line::{Line, Piece, Stretch, View};
+pub use name::{FIRST_LINE, GroupName, SnapshotName};
+pub use owner::Owner;
 pub use plan::{Plan, Target, base, plan};
 pub use snapshot::{Manifest, Part, PartWriter};

@@ -1,6 +1,6 @@
 //! Which objects lead to a moment: from names alone.
 
-use crate::{ArchiveError, GroupName, SnapshotName};
+use crate::{ArchiveError, Piece, SnapshotName};
 
 /// Where a way back ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,9 +18,8 @@ pub enum Target {
 pub struct Plan {
     /// The image to begin with; `None` = the empty state.
     pub snapshot: Option<SnapshotName>,
-    /// Records behind it without a gap. The first group may begin at or before the snapshot, and
-    /// groups may overlap: a record that was applied is skipped.
-    pub groups: Vec<GroupName>,
+    /// Records behind it, each position once and without a gap.
+    pub pieces: Vec<Piece>,
 }
 
 /// The snapshot that a way back begins with. A snapshot may hold everything up to its own time, so
@@ -34,17 +33,16 @@ pub fn base(snapshots: &[SnapshotName], target: Target) -> Option<SnapshotName> 
     snapshots.iter().filter(serves).max().copied()
 }
 
-/// The way to `target`. `groups`: at least those behind the [`base`].
+/// The way to `target` on one line. `pieces`: at least those behind the [`base`].
 ///
-/// The record of a moment lies in the last group that holds any such time. A snapshot serves if it
-/// is not behind it: its position may be inside that group, in which case the reader, who alone
-/// sees the single times, must find the record behind the snapshot.
+/// The record of a moment lies in the last piece that holds any such time, as far as names tell; the
+/// reader, who alone sees the single times, looks for it from the end.
 pub fn plan(
     snapshots: &[SnapshotName],
-    groups: &[GroupName],
+    pieces: &[Piece],
     target: Target,
 ) -> Result<Plan, ArchiveError> {
-    let mut all = groups.to_vec();
+    let mut all = pieces.to_vec();
     all.sort_unstable();
     let earliest_us = earliest(snapshots, &all).ok_or(ArchiveError::Empty)?;
     let snapshot = base(snapshots, target);
@@ -52,27 +50,34 @@ pub fn plan(
     match target {
         Target::Newest => {}
         Target::Time(target_us) => {
-            let last = kept.iter().rposition(|group| group.earliest_us <= target_us);
+            let last = kept.iter().rposition(|piece| piece.name.earliest_us <= target_us);
             kept.truncate(last.map_or(0, |last| last + 1));
             if snapshot.is_none() && kept.is_empty() {
                 return Err(ArchiveError::BeforeAll { target_us, earliest_us });
             }
         }
-        Target::Position(position) => kept.retain(|group| group.first <= position),
+        Target::Position(position) => kept.retain(|piece| piece.first <= position),
     }
     let base = snapshot.map_or(0, |snapshot| snapshot.position);
-    kept.retain(|group| group.last > base);
-    let mut reached = base;
-    for group in &kept {
-        if group.first > reached + 1 {
+    let (mut reached, mut pieces) = (base, vec![]);
+    for piece in kept {
+        if piece.last <= reached {
+            continue;
+        }
+        if piece.first > reached + 1 {
             return Err(match snapshot {
-                None if reached == 0 => ArchiveError::NoBase { first: group.first },
-                _ => ArchiveError::Gap { first: reached + 1, last: group.first - 1 },
+                None if reached == 0 => ArchiveError::NoBase { first: piece.first },
+                _ => ArchiveError::Gap { first: reached + 1, last: piece.first - 1 },
             });
         }
-        reached = reached.max(group.last);
+        pieces.push(Piece { first: reached + 1, ..piece });
+        reached = piece.last;
     }
     let later = later(snapshots, &all, reached);
+    // A record of a later moment proves that what is missing behind it is later still.
+    let is_behind = |target_us: i64| {
+        pieces.iter().filter_map(Piece::latest_us).any(|latest_us| latest_us > target_us)
+    };
     match (target, later) {
         (Target::Position(target), Some(later)) if reached < target => {
             Err(ArchiveError::Gap { first: reached + 1, last: later - 1 })
@@ -80,28 +85,23 @@ pub fn plan(
         (Target::Position(target), None) if reached < target => {
             Err(ArchiveError::BehindAll { target, last: reached })
         }
-        // Whether a missing record is before the moment, nobody knows; unless the one is there
-        // already that is behind it.
-        (Target::Time(target_us), Some(later))
-            if later > reached + 1
-                && kept.last().is_none_or(|group| group.latest_us <= target_us) =>
-        {
+        (Target::Time(target_us), Some(later)) if later > reached + 1 && !is_behind(target_us) => {
             Err(ArchiveError::Gap { first: reached + 1, last: later - 1 })
         }
-        _ => Ok(Plan { snapshot, groups: kept }),
+        _ => Ok(Plan { snapshot, pieces }),
     }
 }
 
 /// The earliest moment that anything tells of.
-fn earliest(snapshots: &[SnapshotName], groups: &[GroupName]) -> Option<i64> {
+fn earliest(snapshots: &[SnapshotName], pieces: &[Piece]) -> Option<i64> {
     let snapshots = snapshots.iter().map(|snapshot| snapshot.time_us);
-    snapshots.chain(groups.iter().map(|group| group.earliest_us)).min()
+    snapshots.chain(pieces.iter().map(|piece| piece.name.earliest_us)).min()
 }
 
 /// The first position behind `reached` that anything tells of: `reached + 1` unless there is a gap.
-fn later(snapshots: &[SnapshotName], groups: &[GroupName], reached: u64) -> Option<u64> {
-    let groups = groups.iter().filter(|group| group.last > reached);
-    let records = groups.map(|group| group.first.max(reached + 1));
+fn later(snapshots: &[SnapshotName], pieces: &[Piece], reached: u64) -> Option<u64> {
+    let pieces = pieces.iter().filter(|piece| piece.last > reached);
+    let records = pieces.map(|piece| piece.first.max(reached + 1));
     // A snapshot of a position is behind the record there.
     let images = snapshots.iter().map(|snapshot| snapshot.position.saturating_add(1));
     records.chain(images.filter(|first| *first > reached + 1)).min()
@@ -110,15 +110,23 @@ fn later(snapshots: &[SnapshotName], groups: &[GroupName], reached: u64) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::GroupName;
 
-    fn group(first: u64, last: u64) -> GroupName {
+    fn group(first: u64, last: u64) -> Piece {
         // The record of position n has the time 10 n.
         let (earliest_us, latest_us) = (first as i64 * 10, last as i64 * 10);
-        GroupName { first, last, earliest_us, latest_us }
+        GroupName { first, last, earliest_us, latest_us, line: 0 }.into()
+    }
+
+    /// The same objects, from `first` on.
+    fn from(first: u64, pieces: &[Piece]) -> Vec<Piece> {
+        let mut pieces = pieces.to_vec();
+        pieces[0].first = first;
+        pieces
     }
 
     fn snapshot(position: u64) -> SnapshotName {
-        SnapshotName { position, time_us: position as i64 * 10 + 5 }
+        SnapshotName { position, time_us: position as i64 * 10 + 5, line: 0 }
     }
 
     #[test]
@@ -126,7 +134,7 @@ mod tests {
         let groups = [group(1, 10), group(11, 20), group(21, 30)];
         let plan = plan(&[snapshot(5), snapshot(15)], &groups, Target::Newest).expect("a way");
         assert_eq!(plan.snapshot, Some(snapshot(15)));
-        assert_eq!(plan.groups, groups[1..]);
+        assert_eq!(plan.pieces, from(16, &groups[1..]));
     }
 
     #[test]
@@ -135,12 +143,12 @@ mod tests {
         let snapshots = [snapshot(5), snapshot(25)];
         let plan = |target| plan(&snapshots, &groups, Target::Time(target)).expect("a way");
         assert_eq!(plan(54).snapshot, None);
-        assert_eq!(plan(54).groups, groups[..1]);
+        assert_eq!(plan(54).pieces, groups[..1]);
         assert_eq!(plan(150).snapshot, Some(snapshot(5)));
-        assert_eq!(plan(150).groups, groups[..2]);
+        assert_eq!(plan(150).pieces, from(6, &groups[..2]));
         assert_eq!(plan(260).snapshot, Some(snapshot(25)));
-        assert_eq!(plan(260).groups, groups[2..]);
-        assert_eq!(plan(i64::MAX).groups, groups[2..]);
+        assert_eq!(plan(260).pieces, from(26, &groups[2..]));
+        assert_eq!(plan(i64::MAX).pieces, from(26, &groups[2..]));
     }
 
     #[test]
@@ -171,9 +179,10 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_back_does_not_hide_later_records() {
-        let ahead = GroupName { earliest_us: 9_000, latest_us: 9_100, ..group(11, 20) };
+        let name = GroupName { earliest_us: 9_000, latest_us: 9_100, ..group(11, 20).name };
+        let ahead = Piece::from(name);
         let groups = [group(1, 10), ahead, group(21, 30)];
-        assert_eq!(plan(&[], &groups, Target::Time(250)).expect("a way").groups, groups);
+        assert_eq!(plan(&[], &groups, Target::Time(250)).expect("a way").pieces, groups);
     }
 
     #[test]
@@ -181,17 +190,36 @@ mod tests {
         let groups = [group(1, 10), group(11, 20), group(31, 40)];
         let snapshots = [snapshot(5), snapshot(15)];
         let plan = |position| plan(&snapshots, &groups, Target::Position(position));
-        assert_eq!(plan(4).expect("a way").groups, groups[..1]);
+        assert_eq!(plan(4).expect("a way").pieces, groups[..1]);
         assert_eq!(
             plan(15).expect("a way"),
-            Plan { snapshot: Some(snapshot(15)), groups: vec![groups[1]] }
+            Plan { snapshot: Some(snapshot(15)), pieces: from(16, &groups[1..2]) }
         );
-        assert_eq!(plan(20).expect("a way").groups, groups[1..2]);
+        assert_eq!(plan(20).expect("a way").pieces, from(16, &groups[1..2]));
         assert!(matches!(plan(25), Err(ArchiveError::Gap { first: 21, last: 30 })));
         assert!(matches!(plan(35), Err(ArchiveError::Gap { first: 21, last: 30 })));
         let whole = [group(1, 10)];
         let behind = super::plan(&[], &whole, Target::Position(11)).expect_err("it is not there");
         assert!(matches!(behind, ArchiveError::BehindAll { target: 11, last: 10 }), "{behind}");
+    }
+
+    #[test]
+    fn of_objects_that_overlap_each_position_is_taken_once() {
+        let groups = [group(1, 20), group(11, 30), group(15, 18), group(31, 40)];
+        let pieces = plan(&[], &groups, Target::Newest).expect("a way").pieces;
+        let covered: Vec<_> = pieces.iter().map(|piece| (piece.first, piece.last)).collect();
+        assert_eq!(covered, [(1, 20), (21, 30), (31, 40)]);
+    }
+
+    #[test]
+    fn what_does_not_belong_to_the_line_proves_nothing_about_what_is_missing() {
+        // The object goes up to 20, the line up to 12.
+        let cut = Piece { last: 12, ..group(1, 20) };
+        let groups = [cut, group(16, 30)];
+        for target_us in [120, 125, 159] {
+            let gap = plan(&[], &groups, Target::Time(target_us));
+            assert!(matches!(gap, Err(ArchiveError::Gap { first: 13, last: 15 })), "{gap:?}");
+        }
     }
 
     #[test]

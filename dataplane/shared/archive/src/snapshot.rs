@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Archive, ArchiveError, SnapshotName};
+use crate::{Archive, ArchiveError, FIRST_LINE, SnapshotName};
 
 /// Size of a part, in bytes: what an upload keeps in memory.
 const PART_BYTES: usize = 8 << 20;
@@ -26,12 +26,20 @@ pub struct Manifest {
     /// When it was begun, microseconds since the Unix epoch.
     pub time_us: i64,
     pub epoch: u64,
+    /// The line whose writer put it; left out: the first.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub line: u64,
     pub parts: Vec<Part>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde calls it with")]
+fn is_first(line: &u64) -> bool {
+    *line == FIRST_LINE
 }
 
 impl Manifest {
     pub fn name(&self) -> SnapshotName {
-        SnapshotName { position: self.position, time_us: self.time_us }
+        SnapshotName { position: self.position, time_us: self.time_us, line: self.line }
     }
 
     /// Bytes of the whole image.
@@ -60,8 +68,8 @@ pub struct PartWriter {
 
 impl PartWriter {
     pub(crate) fn new(archive: Archive, name: SnapshotName, epoch: u64) -> Self {
-        let SnapshotName { position, time_us } = name;
-        let manifest = Manifest { position, time_us, epoch, parts: vec![] };
+        let SnapshotName { position, time_us, line } = name;
+        let manifest = Manifest { position, time_us, epoch, line, parts: vec![] };
         Self { archive, manifest, pending: vec![] }
     }
 

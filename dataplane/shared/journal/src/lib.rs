@@ -44,7 +44,7 @@ pub use options::{Options, RECORD_BYTES_MAX};
 pub use replay::{Entry, Recovery};
 pub use scrub::{Damage, Scrubber, scrub};
 pub use snapshot::{CopyWriter, SnapshotReader, SnapshotWriter};
-pub use tail::{Feed, Tail};
+pub use tail::{Feed, Hold, Tail};
 pub use wait::WaitDurable;
 
 /// The index of a record in its journal. The first record is 1; 0 stands for "nothing yet".

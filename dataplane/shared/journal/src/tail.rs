@@ -37,6 +37,16 @@ impl Feed {
         })
     }
 
+    /// Has what is there of the records behind `after` kept.
+    pub fn hold(&self, after: Position) -> Hold {
+        let number = self.shared.with_files(|files| {
+            files.next_tail += 1;
+            files.tails.insert(files.next_tail, after.0);
+            files.next_tail
+        });
+        Hold { shared: Arc::clone(&self.shared), number }
+    }
+
     /// The records behind `after`, as they become durable. `Trimmed` when some were removed.
     pub fn tail(&self, after: Position) -> Result<Tail, JournalError> {
         let number = self.shared.with_files(|files| {
@@ -55,6 +65,32 @@ impl Feed {
             proven: 0,
             reading: None,
         })
+    }
+}
+
+/// Has the records behind a position kept, like a [`Tail`] and within the same bound, without
+/// reading them.
+pub struct Hold {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hold").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl Hold {
+    /// Needs what is behind `after` from now on.
+    pub fn move_to(&self, after: Position) {
+        self.shared.with_files(|files| files.tails.insert(self.number, after.0));
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.shared.with_files(|files| files.tails.remove(&self.number));
     }
 }
 

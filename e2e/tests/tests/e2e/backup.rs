@@ -3,6 +3,9 @@
 //! into a folder of a claim; then the object and its volume are deleted, and new objects are
 //! recovered from the folder.
 
+#[path = "backup/group.rs"]
+mod group;
+
 use std::collections::BTreeMap;
 
 use orrery_e2e_cluster::poll;
@@ -30,8 +33,14 @@ fn dump(client: &mut Client) -> Data {
     let keys = client.call(&["KEYS", "*"]).expect("it answers");
     let mut data = Data::new();
     for key in keys.items().iter().map(Reply::text) {
-        let value = client.call(&["GET", key.as_str()]).expect("it answers");
-        data.insert(key, value.text());
+        let kind = client.call(&["TYPE", key.as_str()]).expect("it answers");
+        let value = if kind.text() == "list" {
+            let list = client.call(&["LRANGE", key.as_str(), "0", "-1"]).expect("it answers");
+            list.items().iter().map(Reply::text).collect::<Vec<_>>().join(" ")
+        } else {
+            client.call(&["GET", key.as_str()]).expect("it answers").text()
+        };
+        data.insert(key, value);
     }
     data
 }

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::kubernetes::{LIMIT, Stage};
 
-const SIGSTOP: i32 = 19;
-const SIGCONT: i32 = 18;
+pub(crate) const SIGSTOP: i32 = 19;
+pub(crate) const SIGCONT: i32 = 18;
 
 pub(crate) fn cluster(spec: &str) -> String {
     format!(
@@ -30,12 +30,12 @@ async fn status(stage: &Stage) -> Value {
     serde_json::from_str::<Value>(&text).expect("JSON")["status"].take()
 }
 
-async fn primary(stage: &Stage) -> String {
+pub(crate) async fn primary(stage: &Stage) -> String {
     status(stage).await["primary"].as_str().unwrap_or_default().to_owned()
 }
 
 /// Waits until the status names another primary that takes writes.
-async fn moved_from(stage: &Stage, old: &str) -> String {
+pub(crate) async fn moved_from(stage: &Stage, old: &str) -> String {
     let path = ["get", "kvcluster/a", "-o=jsonpath={.status.primary}"];
     stage.until(&path, |now| !now.is_empty() && now != old).await
 }

@@ -199,7 +199,11 @@ impl Stage {
     }
 
     pub(crate) async fn connect_with(&self, name: &str, password: &str) -> Client {
-        let pod = format!("pod/{name}-kv-0");
+        self.connect_pod(&format!("{name}-kv-0"), password).await
+    }
+
+    pub(crate) async fn connect_pod(&self, pod: &str, password: &str) -> Client {
+        let pod = format!("pod/{pod}");
         let asked = ["get", &pod, "-o=jsonpath={.status.podIP}"];
         let ip = self.until(&asked, |ip| !ip.is_empty()).await;
         let address: IpAddr = ip.parse().expect("an address");

@@ -104,6 +104,10 @@ pub struct BackupStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub position: Option<i64>,
+    /// Epoch of the primary that put it into the archive; 0 of a KVCluster that never had followers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub epoch: Option<i64>,
     /// Where the snapshot is, as the engine names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]

@@ -82,6 +82,10 @@ pub struct KvConfig {
 pub struct ArchiveFile {
     /// `file:///folder` or `s3://bucket/prefix`; belongs to this object alone.
     pub to: String,
+    /// What this object has and no other, such as its UID: with it every member of a group may go
+    /// on with the archive. Left out: the first data folder that writes it is the only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// Longest time a record waits before it is put, 1 to [`ARCHIVE_INTERVAL_SECONDS_MAX`]; left
     /// out: [`ARCHIVE_INTERVAL_SECONDS_DEFAULT`].
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,6 +116,13 @@ pub struct RecoveryFile {
     /// The record to reach, exactly; not together with a moment. Left out: the newest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_position: Option<u64>,
+    /// The epoch whose writer made the archive that leads there, 0: of a time without epochs. Left
+    /// out: the newest one that there is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_epoch: Option<u64>,
+    /// Name of the one process of a group that is filled; the others copy from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
     /// As [`ArchiveFile::endpoint`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,

@@ -165,6 +165,10 @@ pub struct RecoveredFrom {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub position: Option<i64>,
+    /// Epoch of the primary whose archive leads there; left out: of the newest one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub epoch: Option<i64>,
     /// Moment that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_time: Option<Moment>,

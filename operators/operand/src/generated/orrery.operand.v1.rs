@@ -301,6 +301,9 @@ pub struct Progress {
     /// Where the result is, once known.
     #[prost(string, tag = "7")]
     pub location: ::prost::alloc::string::String,
+    /// Epoch under which its writer put the result into an archive; 0 without one.
+    #[prost(uint64, tag = "8")]
+    pub epoch: u64,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -53,6 +53,7 @@ pub fn summarise(generation: i64, stored: &BackupStatus, stage: &Stage, now: Tim
             percent: Some(100),
             step: None,
             position: Some(i64::try_from(finished.position).unwrap_or(i64::MAX)),
+            epoch: Some(i64::try_from(finished.epoch).unwrap_or(i64::MAX)),
             location: Some(bounded(&finished.location, LOCATION_CHARS_MAX)),
             archive: Some((**archive).clone()),
             ..kept
@@ -130,7 +131,7 @@ mod tests {
     fn ready_follows_succeeded_in_every_stage() {
         let waiting = |reason| (reason, "m".to_owned());
         let (reason, message) = waiting(Reason::RefNotFound);
-        let finished = Finished { position: 7, location: "x".into(), units: 1 };
+        let finished = Finished { position: 7, location: "x".into(), units: 1, epoch: 3 };
         let cases = [
             (Stage::Waiting { reason, message: message.clone() }, None, true, false),
             (
@@ -163,7 +164,7 @@ mod tests {
         assert_eq!(summarise(1, &first, &under_way(19), at(9)), first, "nothing to write");
         let failed = summarise(1, &first, &Stage::Failed { message: "m".into() }, at(10));
         assert_eq!((failed.percent, failed.started_at), (None, Some(at(5))));
-        let finished = Finished { position: 7, location: "x".into(), units: 1 };
+        let finished = Finished { position: 7, location: "x".into(), units: 1, epoch: 3 };
         let done = summarise(1, &failed, &Stage::Done { finished, archive: archive() }, at(20));
         assert_eq!((done.percent, done.position), (Some(100), Some(7)));
         assert_eq!((done.started_at, done.completed_at), (Some(at(5)), Some(at(20))));

@@ -26,6 +26,7 @@ use crate::backup::snapshots::Look;
 use crate::children::ChildKind;
 use crate::controller::Next;
 use crate::events::Notice;
+use crate::group::carry::Carrier;
 use crate::labels;
 use crate::status::{Facts, Progress, summarise};
 use crate::step::report::{observe, write_status};
@@ -107,7 +108,10 @@ impl<S: System> Engine<S> {
             }
             DeletionPolicy::Delete => Stand::Taken,
             DeletionPolicy::Snapshot if self.are_given_away(identity).await? => Stand::Taken,
-            DeletionPolicy::Snapshot => self.last_snapshot(object, identity, &asker).await?,
+            DeletionPolicy::Snapshot => {
+                self.tend(object, identity).await?;
+                self.last_snapshot(object, identity, &asker).await?
+            }
         };
         let (reason, message, failure) = match stand {
             Stand::Taken if self.give_away(object, identity).await? => {
@@ -120,6 +124,24 @@ impl<S: System> Engine<S> {
         };
         self.tell_waiting(object, identity, reason, message).await?;
         failure.map_or(Ok(Next::Soon), Err)
+    }
+
+    /// Somebody must be primary to take the snapshot: a group is led until it is there.
+    async fn tend(&self, object: &S::Kind, identity: &Identity) -> Result<(), StepError> {
+        let pods = self.standing(object, identity, S::mode(object)).await;
+        let Some(mut plan) = pods.group else { return Ok(()) };
+        let (seen, reached) = observe(&self.ctx, identity, S::NAME, true).await?;
+        let (ctx, triggers) = (&*self.ctx, &self.triggers);
+        let carrier = Carrier { ctx, identity, system: S::NAME, triggers, reached: &reached };
+        carrier.watch(&plan).await?;
+        let done = carrier.step(&mut plan, &seen).await?;
+        for notice in done.notices {
+            self.events.tell(&object.object_ref(&()), notice).await;
+        }
+        if done.again {
+            self.triggers.push((identity.namespace.clone(), identity.name.clone()));
+        }
+        Ok(())
     }
 
     /// Takes the snapshot, or says what is awaited.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use orrery_api::Reason;
+use orrery_operand::v1::Link;
 
 use super::{Grant, Group, LEASE, Policy};
 use crate::observation::{Report, Role};
@@ -135,6 +136,20 @@ pub fn is_in_sync(pod: &str, report: &Report, epoch: u64, primary: &Report) -> b
     report.role() == Role::Follower && report.epoch == epoch && linked && listed
 }
 
+/// Whether a process has nothing, unless it knows that its primary has nothing either: it has not
+/// copied what was there before it, and in its place all of that would be lost.
+fn is_bare(report: &Report) -> bool {
+    let has_nothing_to_copy = |link: &Link| link.copy_percent >= 100 && link.primary_position == 0;
+    report.durable_position == 0 && !report.link.as_ref().is_some_and(has_nothing_to_copy)
+}
+
+/// Why a process does not have its data yet.
+fn recovering(report: &Report) -> Option<Reason> {
+    [Reason::Recovering, Reason::RecoveryFailed]
+        .into_iter()
+        .find(|reason| report.reason == reason.as_str())
+}
+
 /// Nobody has a grant.
 fn first(view: &View<'_>) -> Step {
     let group = view.group;
@@ -148,9 +163,13 @@ fn first(view: &View<'_>) -> Step {
     }
     if !view.was_granted {
         let Some(first) = group.pods.first() else { return starting("no pod is wanted".into()) };
-        return match view.answering(first) {
-            Some(_) => Step::Grant { to: first.clone(), epoch, failover: false },
-            None => starting(format!("{first} does not answer yet")),
+        let Some((_, report)) = view.answering(first) else {
+            return starting(format!("{first} does not answer yet"));
+        };
+        // Before it has its data nobody may be primary: a failover would promote an empty one.
+        return match recovering(report) {
+            Some(reason) => Step::Wait { reason, why: format!("{first}: {}", report.message) },
+            None => Step::Grant { to: first.clone(), epoch, failover: false },
         };
     }
     // The grant was removed by hand: only who has all the data may be next, so all must be heard.
@@ -314,6 +333,10 @@ fn lost(view: &View<'_>, grant: &Grant, how: &str) -> Step {
         let why = format!("{holder} {how}, and no follower answers");
         return Step::Wait { reason: Reason::NoPrimary, why };
     };
+    if is_bare(best_report) {
+        let why = format!("{holder} {how}, and no follower has any data yet");
+        return Step::Blocked { why };
+    }
     let without_loss = group.synchronous > 0;
     match group.policy {
         Policy::AllowLoss => {}
@@ -350,7 +373,9 @@ fn lost(view: &View<'_>, grant: &Grant, how: &str) -> Step {
         _ => None,
     };
     match fenced {
-        Some((epoch, still, waited)) if still.len() >= needed => {
+        Some((epoch, still, waited))
+            if still.len() >= needed && !still.iter().all(|pod| is_bare(others[pod.as_str()])) =>
+        {
             if waited < LEASE && !lease_is_over(view, grant, &still) {
                 let why = format!("{holder} {how}; its lease runs out before {best} takes over");
                 return Step::Wait { reason: Reason::NoPrimary, why };

@@ -69,7 +69,7 @@ impl Operand for Engine {
         }
         on.step("copying", 1, 2);
         self.snapshots.fetch_add(1, Ordering::SeqCst);
-        Ok(Finished { position: 7, location: "file:///archive".into(), units: 1 })
+        Ok(Finished { position: 7, location: "file:///archive".into(), units: 1, epoch: 3 })
     }
 
     async fn restore(&self, _: String, _: ProgressSender) -> Result<Finished, OperandError> {

@@ -205,7 +205,7 @@ impl Operand for Process {
     }
 
     async fn drain(&self, _: u32, _: ProgressSender) -> Result<Finished, OperandError> {
-        Ok(Finished { position: POSITION, location: String::new(), units: 0 })
+        Ok(Finished { position: POSITION, location: String::new(), units: 0, epoch: 0 })
     }
 
     async fn promote(&self, _: u32, epoch: u64) -> Result<PromoteResponse, OperandError> {
@@ -263,7 +263,7 @@ impl Operand for Process {
             has_archive.then_some(()).ok_or_else(none)
         };
         self.change(archived)?;
-        Ok(Finished { position: POSITION, location: "file:///archive".into(), units: 1 })
+        Ok(Finished { position: POSITION, location: "file:///archive".into(), units: 1, epoch: 0 })
     }
 
     async fn restore(&self, _: String, _: ProgressSender) -> Result<Finished, OperandError> {

@@ -123,7 +123,7 @@ fn config(object: &KVCluster, memory_limit_bytes: i64, stores: &Stores) -> KvCon
         max_clients: spec.resp.max_clients,
         group: (spec.followers > 0).then_some(true),
         archive: stores.archive_file(object),
-        recovery: stores.recovery_file(),
+        recovery: stores.recovery_file(object),
         ..KvConfig::default()
     }
 }

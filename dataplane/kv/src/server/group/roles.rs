@@ -52,6 +52,7 @@ impl Shard {
         self.log.promote(epoch).map_err(|error| OperandError::Unknown(error.to_string()))?;
         self.change_grants(|held| {
             (held.known, held.promoted, held.given_up) = (epoch, epoch, false);
+            held.recovered = false;
         })?;
         self.become_primary(epoch)?;
         // Every record here was on the disk of the primary it came from: it is safe to be seen.
@@ -67,6 +68,7 @@ impl Shard {
         group.peers.begin(epoch);
         // A promotion says nothing of when it was decided: the first renewal gives the lease.
         group.lease.revoke();
+        self.begin_archiving(epoch);
         self.set_bar();
         self.publish();
         Ok(())
@@ -99,6 +101,7 @@ impl Shard {
         let held = group.grants.held();
         tracing::warn!(epoch = held.promoted, known = held.known, "fenced");
         group.role = Role::Fenced;
+        self.stop_archiving();
         self.replicas.close();
         self.append_effects();
         self.end_all_waits(WaitEnd::RoleChanged);
@@ -143,6 +146,9 @@ impl Shard {
         position_epoch: Option<u64>,
     ) -> Result<(), OperandError> {
         let position = self.log.appended();
+        let is_recovered = self.group_mut()?.grants.held().recovered;
+        // Epochs of what came from an archive are those of another group.
+        let position_epoch = position_epoch.or(is_recovered.then_some(u64::MAX));
         let position_epoch =
             position_epoch.unwrap_or_else(|| self.log.history().epoch_at(position));
         let (durable, waker) = (self.log.durable(), Arc::clone(&self.waker));
@@ -173,6 +179,7 @@ impl Shard {
             );
             was_follower
         };
+        self.stop_archiving();
         if !was_follower {
             // Nobody keeps them up to date here, and replies must not show them.
             self.machine.drop_caches();

@@ -88,7 +88,8 @@ impl Shard {
         View {
             role: role.into(),
             epoch: if is_follower { held.followed } else { held.promoted },
-            durable_epoch,
+            // Of another group: whoever has anything of this one is ahead.
+            durable_epoch: if held.recovered { 0 } else { durable_epoch },
             completed_epoch: held.completed,
             known_epoch: held.known,
             followers: group

@@ -10,7 +10,7 @@ use super::{Book, archiving, figure, recovering, wait_for};
 use crate::process::{Engine, ok};
 
 /// Asks for a snapshot in the archive; progress must not fall.
-fn ask(engine: &Engine) -> Result<Finished, OperandError> {
+pub(super) fn ask(engine: &Engine) -> Result<Finished, OperandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let address = format!("127.0.0.1:{}", engine.management);
     let percent = Cell::new(0);

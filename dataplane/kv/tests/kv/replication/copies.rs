@@ -3,7 +3,7 @@
 use super::group::{
     again, content, eventually, fence, follow, lead, promote, renew, report, standby, wait_in_sync,
 };
-use crate::process::{Client, Engine, Value, bulk, encode, ok};
+use crate::process::{Client, Engine, Value, bulk, encode, ok, pod_name};
 
 const NO_LEASE: (u32, u32, u32) = (1, 0, 0);
 
@@ -63,7 +63,7 @@ fn a_follower_copies_follows_and_serves_reads() {
     let seen = eventually("the primary hears of it", || {
         report(&primary).followers.into_iter().find(|follower| follower.in_sync)
     });
-    assert_eq!(seen.name, format!("pod-{}", follower.port));
+    assert_eq!(seen.name, pod_name(follower.folder.path()));
 }
 
 #[test]

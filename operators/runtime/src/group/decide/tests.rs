@@ -125,6 +125,39 @@ fn the_first_primary_is_the_first_pod_unless_another_already_writes() {
 }
 
 #[test]
+fn nobody_is_primary_before_the_first_pod_was_recovered() {
+    let group = group(1, 1, Policy::AllowLoss);
+    let new = Case::of(&group, None);
+    for (word, reason) in
+        [("Recovering", Reason::Recovering), ("RecoveryFailed", Reason::RecoveryFailed)]
+    {
+        let mut first = standby("a-0", 0, 0);
+        first.report.as_mut().unwrap().reason = word.into();
+        let step = new.decide(&[first, standby("a-1", 0, 0)]);
+        assert!(matches!(&step, Step::Wait { reason: said, .. } if *said == reason), "{step:?}");
+    }
+    let first = standby("a-0", 0, 90);
+    assert_eq!(new.decide(&[first, standby("a-1", 0, 0)]), granted("a-0", 1, false));
+}
+
+#[test]
+fn a_follower_that_has_copied_nothing_yet_does_not_take_over() {
+    let grant = grant("a-0", 3);
+    for policy in [Policy::NoLoss, Policy::AllowLoss] {
+        let group = group(1, 1, policy);
+        let case = Case::of(&group, Some(&grant));
+        let decide = |copied: bool| {
+            let mut follower = cut(follower("a-1", 3, 0));
+            let link = follower.report.as_mut().unwrap().link.as_mut().unwrap();
+            (link.copy_percent, link.primary_position) = (if copied { 100 } else { 40 }, 0);
+            case.decide(&[silent("a-0", 5000), follower])
+        };
+        assert!(matches!(decide(false), Step::Blocked { .. }), "{policy:?}");
+        assert!(matches!(decide(true), Step::FenceFollowers { .. }), "there was nothing to copy");
+    }
+}
+
+#[test]
 fn a_lost_grant_is_given_anew_only_when_all_pods_were_heard() {
     let group = group(1, 0, Policy::NoLoss);
     let lost = Case { was_granted: true, ..Case::of(&group, None) };

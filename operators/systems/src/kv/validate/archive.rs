@@ -10,6 +10,7 @@ use orrery_api::kv::config::{ArchiveFile, RecoveryFile};
 use orrery_api::spec::{ArchiveOf, Bucket, RecoveredFrom, Recovery};
 use orrery_runtime::{Reference, Referenced, Refusal};
 
+use super::super::names;
 use crate::archive::{Use, address, port};
 
 /// Keys the Secret of a bucket must have, each with or without [`PREFIX`].
@@ -98,7 +99,7 @@ fn found(recovery: &Recovery, inputs: &Referenced) -> Result<RecoveredFrom, Refu
             let message = "recovery needs exactly one of backup and archive";
             return Err(Refusal::field(Reason::InvalidSpec, field, message));
         };
-        return Ok(RecoveredFrom { archive, position: None, target_time });
+        return Ok(RecoveredFrom { archive, position: None, epoch: None, target_time });
     };
     let field = "spec.bootstrap.recovery.backup";
     let name = &backup.name;
@@ -113,7 +114,9 @@ fn found(recovery: &Recovery, inputs: &Referenced) -> Result<RecoveredFrom, Refu
         return Err(Refusal::field(Reason::BackupFailed, field, message));
     };
     let position = backup.position.filter(|_| target_time.is_none());
-    Ok(RecoveredFrom { archive: archive.clone(), position, target_time })
+    // A failover may have left its epoch behind: what the Backup promised is there all the same.
+    let epoch = position.map(|_| backup.epoch.unwrap_or(0));
+    Ok(RecoveredFrom { archive: archive.clone(), position, epoch, target_time })
 }
 
 /// The port of the store of a bucket. A Secret that was read must have the credentials.
@@ -143,6 +146,7 @@ impl Stores {
         let bucket = archive.bucket.as_ref();
         Some(ArchiveFile {
             to: address(Use::Archive, archive),
+            owner: object.metadata.uid.clone(),
             interval_seconds: Some(i64::from(spec.interval_seconds)),
             retention_seconds: spec.retention_seconds.map(i64::from),
             endpoint: bucket.and_then(|bucket| bucket.endpoint.clone()),
@@ -151,13 +155,18 @@ impl Stores {
     }
 
     /// The part of the configuration file about the recovery.
-    pub(super) fn recovery_file(&self) -> Option<RecoveryFile> {
+    pub(super) fn recovery_file(&self, object: &KVCluster) -> Option<RecoveryFile> {
+        // The first primary; the others copy from it.
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        let member = (object.spec.followers > 0).then(|| names::pod(name, 0));
         let recovery = self.recovery.as_ref()?;
         let bucket = recovery.archive.bucket.as_ref();
         Some(RecoveryFile {
             from: address(Use::Recovery, &recovery.archive),
             target_time_us: recovery.target_time.map(orrery_api::spec::Moment::microseconds),
             target_position: recovery.position.and_then(|position| u64::try_from(position).ok()),
+            target_epoch: recovery.epoch.and_then(|epoch| u64::try_from(epoch).ok()),
+            member,
             endpoint: bucket.and_then(|bucket| bucket.endpoint.clone()),
             region: bucket.and_then(|bucket| bucket.region.clone()),
         })

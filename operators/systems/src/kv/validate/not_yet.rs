@@ -6,7 +6,6 @@ use orrery_runtime::Refusal;
 
 /// Refuses the first field that asks for something not done yet.
 pub(super) fn check(spec: &KVClusterSpec) -> Result<(), Refusal> {
-    let recovers = spec.bootstrap.as_ref().is_some_and(|bootstrap| bootstrap.recovery.is_some());
     let asked = [
         ("spec.replicas", spec.replicas > 1),
         ("spec.shardsPerPod", spec.shards_per_pod > 1),
@@ -20,8 +19,6 @@ pub(super) fn check(spec: &KVClusterSpec) -> Result<(), Refusal> {
         ("spec.resp.clusterMode", spec.resp.cluster_mode != ClusterMode::Off),
         ("spec.memcached.mode", spec.memcached.mode != MemcachedMode::Off),
         ("spec.adoptFrom", spec.adopt_from.is_some() && spec.followers > 0),
-        ("spec.archive", spec.archive.is_some() && spec.followers > 0),
-        ("spec.bootstrap.recovery", recovers && spec.followers > 0),
     ];
     refuse("KVCluster", &asked)
 }

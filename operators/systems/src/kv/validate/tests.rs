@@ -51,11 +51,6 @@ fn not_yet_specs() -> Vec<(&'static str, Value)> {
         ("spec.resp.clusterMode", json!({"resp": {"clusterMode": "Slots"}})),
         ("spec.memcached.mode", json!({"memcached": {"mode": "On"}})),
         ("spec.adoptFrom", json!({"followers": 1, "adoptFrom": {"secretRef": {"name": "a"}}})),
-        ("spec.archive", json!({"followers": 1, "archive": {"folder": {"claimName": "a"}}})),
-        (
-            "spec.bootstrap.recovery",
-            json!({"followers": 1, "bootstrap": {"recovery": {"backup": {"name": "a"}}}}),
-        ),
     ]
 }
 
@@ -296,6 +291,7 @@ fn a_backup_stands_for_its_archive_up_to_its_position_or_to_a_moment() {
     let file = whole.config().recovery.clone().unwrap();
     assert_eq!(file.from, "file:///recovery/kv/shop/orders");
     assert_eq!((file.target_position, file.target_time_us), (Some(77), None));
+    assert_eq!((file.target_epoch, file.member), (Some(0), None));
     let moment = json!({"backup": {"name": "b"}, "targetTime": "1970-01-01T00:00:01.5Z"});
     let file = check(moment, &with_backup(true)).unwrap().config().recovery.clone().unwrap();
     assert_eq!((file.target_position, file.target_time_us), (None, Some(1_500_000)));
@@ -315,6 +311,25 @@ fn what_was_recovered_from_is_kept_when_the_backup_is_gone() {
     assert_eq!(Kv::references(&object), []);
     let later = validate(&object, &Referenced::default(), Carrier::Cluster).unwrap();
     assert_eq!(later.config(), found.config());
+}
+
+#[test]
+fn the_members_of_a_group_share_an_archive_and_one_of_them_is_recovered() {
+    let spec = json!({
+        "followers": 2,
+        "archive": {"folder": {"claimName": "backups"}},
+        "bootstrap": {"recovery": {"backup": {"name": "b"}}},
+    });
+    let mut object = object("copy", spec);
+    object.metadata.uid = Some("uid-7".into());
+    let mut inputs = with_backup(true);
+    inputs.backups.get_mut("b").unwrap().epoch = Some(4);
+    let validated = validate(&object, &inputs, Carrier::Cluster).unwrap();
+    let (archive, recovery) = (&validated.config().archive, &validated.config().recovery);
+    assert_eq!(archive.as_ref().unwrap().owner.as_deref(), Some("uid-7"));
+    let recovery = recovery.as_ref().unwrap();
+    assert_eq!((recovery.target_position, recovery.target_epoch), (Some(77), Some(4)));
+    assert_eq!(recovery.member.as_deref(), Some("copy-kv-0"));
 }
 
 #[test]
