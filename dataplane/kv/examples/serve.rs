@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         tls: None,
         identity: None,
         adopt: None,
+        live: None,
     }) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

@@ -2,6 +2,7 @@
 //!
 //! Found by name, without regard to case, through a hash index that is computed at compile time.
 
+mod acl;
 mod connection;
 mod generic;
 mod hash;
@@ -129,6 +130,25 @@ impl KeySpec {
         let find = FindKeys::Range { last, step, limit: 0 };
         Self { notes: "", flags, begin: BeginSearch::Index(begin), find }
     }
+
+    /// Positions of these keys among the arguments.
+    pub fn positions(&self, args: &[&[u8]]) -> impl Iterator<Item = usize> + use<> {
+        let BeginSearch::Index(begin) = self.begin;
+        let (keys, most) = match self.find {
+            FindKeys::Range { last, step, .. } => {
+                let last = i64::from(last);
+                let origin = if last < 0 { args.len() } else { begin };
+                let end = (origin as i64 + last + 1).clamp(0, args.len() as i64) as usize;
+                ((begin..end).step_by(step.max(1)), usize::MAX)
+            }
+            FindKeys::Count { at, first, step } => {
+                let count = args.get(begin + at).and_then(|count| parse_i64(count));
+                let count = count.unwrap_or(0).clamp(0, args.len() as i64) as usize;
+                ((begin + first..args.len()).step_by(step.max(1)), count)
+            }
+        };
+        keys.take(most)
+    }
 }
 
 /// Everything about one command. Texts are empty where Redis says nothing.
@@ -210,25 +230,7 @@ impl CommandSpec {
 
     /// Positions of the keys among the arguments.
     pub fn key_positions(&self, args: &[&[u8]]) -> Vec<usize> {
-        let mut positions = Vec::new();
-        for spec in self.key_specs {
-            let BeginSearch::Index(begin) = spec.begin;
-            match spec.find {
-                FindKeys::Range { last, step, .. } => {
-                    let last = i64::from(last);
-                    let origin = if last < 0 { args.len() } else { begin };
-                    let end = (origin as i64 + last + 1).clamp(0, args.len() as i64) as usize;
-                    positions.extend((begin..end).step_by(step.max(1)));
-                }
-                FindKeys::Count { at, first, step } => {
-                    let count = args.get(begin + at).and_then(|count| parse_i64(count));
-                    let count = count.unwrap_or(0).clamp(0, args.len() as i64) as usize;
-                    let keys = (begin + first..args.len()).step_by(step.max(1));
-                    positions.extend(keys.take(count));
-                }
-            }
-        }
-        positions
+        self.key_specs.iter().flat_map(|keys| keys.positions(args)).collect()
     }
 }
 
@@ -261,7 +263,7 @@ const fn keys(first_key: i32, last_key: i32, key_step: i32) -> CommandSpec {
     CommandSpec { first_key, last_key, key_step, ..KEYLESS }
 }
 
-static GROUPS: [&[CommandSpec]; 9] = [
+static GROUPS: [&[CommandSpec]; 10] = [
     string::COMMANDS,
     generic::COMMANDS,
     hash::COMMANDS,
@@ -271,6 +273,7 @@ static GROUPS: [&[CommandSpec]; 9] = [
     transactions::COMMANDS,
     server::COMMANDS,
     more::COMMANDS,
+    acl::COMMANDS,
 ];
 
 /// Number of commands and subcommands.

@@ -26,4 +26,4 @@ pub(crate) mod replicas;
 pub(crate) mod wire;
 
 /// The user that followers log in as; its password is the management token.
-pub(crate) const USER: &[u8] = b"orrery-replication";
+pub(crate) const USER: &[u8] = orrery_api::kv::acl::REPLICATION_USER.as_bytes();

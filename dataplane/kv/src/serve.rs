@@ -43,6 +43,8 @@ use crate::server::group::{Group, Membership};
 use crate::server::listener::{ListenError, Listener};
 use crate::server::requests::{QUEUE, Request};
 use crate::server::settings::Settings;
+use crate::server::users::file::UsersFile;
+use crate::server::users::{Users, UsersError};
 use crate::server::{self, Left, Parts, Seat, Shard};
 
 /// Longest wait until the archiver has let go of a journal.
@@ -67,6 +69,11 @@ pub struct ServeArgs {
     /// Folder of the Secret of a Redis to take over: `address`, `username`, `password`. With it, this
     /// process follows that Redis and refuses writes of clients.
     pub adopt: Option<PathBuf>,
+    /// Folder of what is read again when it changes: the file with the users, see [`USERS_FILE`]. Without
+    /// it there is only the user `default`.
+    ///
+    /// [`USERS_FILE`]: orrery_api::kv::acl::USERS_FILE
+    pub live: Option<PathBuf>,
 }
 
 /// Failed to start or to end well.
@@ -101,6 +108,8 @@ pub enum ServeError {
          and wait until it is complete, or make a new object"
     )]
     HalfAdopted,
+    #[error(transparent)]
+    Users(#[from] UsersError),
     #[error("a group cannot take a Redis over")]
     AdoptInGroup,
     #[error("failed to start the event loop: {0}")]
@@ -112,7 +121,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     let loaded = orrery_kit::config::load::<KvConfig>(&args.config)?;
     let config = Config::try_from(loaded.value)?;
     let secrets = Secrets::new(args.secrets.as_deref());
-    let password = secrets.get("password")?;
+    let logins = logins(secrets.get("password")?.as_ref(), args)?;
     let membership = membership(&config, args, &secrets)?;
     let view = initial_view(membership.as_ref());
     let shared = Arc::new(Shared::new(Health::default(), view));
@@ -177,7 +186,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     };
 
     let listeners = listeners(&config, args, &shared)?;
-    let settings = settings(&config, args, password.as_ref(), &listeners);
+    let settings = settings(&config, args, &logins.0, &listeners);
     let (requests, received) = mpsc::sync_channel(QUEUE);
     let (poll, waker) = server::poll_and_waker()?;
     let mut group = membership.map(|from| Box::new(Group::new(from, &waker)));
@@ -196,7 +205,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
             group.settle_epochs(&recovered.1, discarded, is_filled)?;
         }
         let mut parts =
-            parts(&config, recovered, &settings, password.clone(), group, &run_id, &shared);
+            parts(&config, recovered, &settings, logins.clone(), group, &run_id, &shared);
         parts.adoption = adoption.take();
         parts.posts = Arc::clone(&posts);
         let shard = Shard::new(seat, parts)?;
@@ -229,6 +238,16 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
 fn identity(args: &ServeArgs) -> Result<Option<Arc<Identity>>, CertificateError> {
     let Some((folder, name)) = &args.identity else { return Ok(None) };
     Ok(Some(Arc::new(Identity::load(folder, name)?)))
+}
+
+/// Users, and where more of them come from.
+type Logins = (Users, Option<UsersFile>);
+
+fn logins(password: Option<&Secret>, args: &ServeArgs) -> Result<Logins, UsersError> {
+    let alone = Users::new(password.map(Secret::reveal));
+    let Some(folder) = &args.live else { return Ok((alone, None)) };
+    let (file, users) = UsersFile::open(folder, alone.password())?;
+    Ok((users, Some(file)))
 }
 
 /// What a process of a group knows before it has read its journal.
@@ -271,7 +290,7 @@ fn parts(
     config: &Config,
     (machine, recovered): (Machine, Recovered),
     settings: &Settings,
-    password: Option<Secret>,
+    (users, users_file): Logins,
     group: Option<Box<Group>>,
     run_id: &str,
     shared: &Arc<Shared>,
@@ -291,7 +310,8 @@ fn parts(
         group,
         adoption: None,
         settings: settings.clone(),
-        password,
+        users,
+        users_file,
         run_id: run_id.to_owned(),
         debug_enabled: config.debug_commands,
         snapshot_bytes: config.snapshot_after_bytes,
@@ -397,12 +417,7 @@ fn listeners(
     Ok(listeners)
 }
 
-fn settings(
-    config: &Config,
-    args: &ServeArgs,
-    password: Option<&Secret>,
-    listeners: &[Listener],
-) -> Settings {
+fn settings(config: &Config, args: &ServeArgs, users: &Users, listeners: &[Listener]) -> Settings {
     let mut settings = Settings::default();
     if let Some(address) = listeners[0].local_address() {
         settings.put("port", address.port().to_string());
@@ -419,7 +434,7 @@ fn settings(
     }
     settings.put("dir", args.data.display().to_string());
     settings.put("enable-debug-command", if config.debug_commands { "yes" } else { "no" });
-    if password.is_some() {
+    if users.password().is_some() {
         // Shown as set, never as text.
         settings.put("requirepass", "(secret)");
     }

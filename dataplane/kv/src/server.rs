@@ -24,10 +24,12 @@ pub mod listener;
 pub(crate) mod output;
 pub(crate) mod requests;
 pub(crate) mod restore;
+pub(crate) mod rights;
 pub(crate) mod settings;
 pub(crate) mod stats;
 pub(crate) mod stream;
 pub(crate) mod turn;
+pub mod users;
 pub(crate) mod waiting;
 
 use std::collections::VecDeque;
@@ -37,7 +39,6 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token, Waker};
-use orrery_kit::secrets::Secret;
 
 use self::batch::Batch;
 use self::clients::Clients;
@@ -48,6 +49,9 @@ use self::listener::Listener;
 use self::requests::Request;
 use self::settings::Settings;
 use self::stats::Stats;
+use self::users::Users;
+use self::users::denied::DeniedLog;
+use self::users::file::UsersFile;
 use self::waiting::Waiting;
 use crate::adopt::Adoption;
 use crate::archive::post::Posts;
@@ -97,7 +101,8 @@ pub(crate) struct Parts {
     pub(crate) group: Option<Box<Group>>,
     pub(crate) adoption: Option<Box<Adoption>>,
     pub(crate) settings: Settings,
-    pub(crate) password: Option<Secret>,
+    pub(crate) users: Users,
+    pub(crate) users_file: Option<UsersFile>,
     pub(crate) run_id: String,
     pub(crate) debug_enabled: bool,
     pub(crate) snapshot_bytes: u64,
@@ -136,7 +141,9 @@ pub(crate) struct Shard {
     pub(crate) settings: Settings,
     pub(crate) limits: ClientLimits,
     pub(crate) stats: Stats,
-    pub(crate) password: Option<Secret>,
+    pub(crate) users: Users,
+    pub(crate) users_file: Option<UsersFile>,
+    pub(crate) denied: DeniedLog,
     pub(crate) run_id: String,
     pub(crate) debug_enabled: bool,
     pub(crate) active_expire: bool,
@@ -220,7 +227,9 @@ impl Shard {
             limits: parts.settings.limits(),
             settings: parts.settings,
             stats: Stats::new(crate::command_table::COUNT + commands::extra::COUNT),
-            password: parts.password,
+            users: parts.users,
+            users_file: parts.users_file,
+            denied: DeniedLog::default(),
             run_id: parts.run_id,
             debug_enabled: parts.debug_enabled,
             active_expire: true,

@@ -30,5 +30,7 @@ mod session;
 mod snapshot;
 #[path = "kv/tls.rs"]
 mod tls;
+#[path = "kv/users.rs"]
+mod users;
 #[path = "kv/waiting.rs"]
 mod waiting;

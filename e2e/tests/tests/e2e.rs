@@ -44,3 +44,5 @@ mod rights;
 mod scale;
 #[path = "e2e/traces.rs"]
 mod traces;
+#[path = "e2e/users.rs"]
+mod users;

@@ -30,7 +30,7 @@ pub use moment::Moment;
 pub use network::{Clients, Network};
 pub use operation::{DeletionPolicy, Operation};
 pub use quantity::{Quantity, QuantityError};
-pub use reference::LocalRef;
+pub use reference::{LocalRef, SecretKeyRef};
 pub use resources::ResourceRequirements;
 pub use rollout::{Rollout, RolloutStrategy};
 pub use storage::Storage;

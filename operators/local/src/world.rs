@@ -269,7 +269,11 @@ impl World {
                 let pod = Pod::start(&self.shared, owner.clone(), plan.clone(), &self.wake);
                 self.pods.insert(key, pod);
             }
-            Some(pod) if pod.plan.hash() == plan.hash() => {}
+            Some(pod) if pod.plan.hash() == plan.hash() => {
+                if pod.plan.live != plan.live {
+                    pod.become_plan(plan.clone());
+                }
+            }
             Some(pod) if others_serve || !pod.is_ready() => pod.become_plan(plan.clone()),
             Some(_) => {}
         }

@@ -1,5 +1,8 @@
 //! The command line: names, flags, help. Must not: do anything.
 
+pub(crate) mod backup;
+pub(crate) mod bench;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -61,6 +64,8 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  orrery resume default\nNext: orrery status default")]
     Resume(OnObject),
     Promote(Promote),
+    Backup(backup::Backup),
+    Bench(bench::Bench),
     Report(Report),
     Check(Check),
     Verify(Verify),
@@ -390,6 +395,9 @@ pub(crate) struct ServeArgs {
     /// Folder of address, username and password of a Redis to take over: this process follows it.
     #[arg(long, value_hint = ValueHint::DirPath)]
     pub(crate) adopt: Option<PathBuf>,
+    /// Folder of what is read again when it changes: users.acl, in the form of an ACL file of Redis.
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub(crate) live: Option<PathBuf>,
 }
 
 /// Print a completion script.

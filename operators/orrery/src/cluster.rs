@@ -72,6 +72,15 @@ impl Cluster {
         self.ask(request, path)
     }
 
+    /// Makes an object in the folder of its kind.
+    pub(crate) fn create(&self, folder: &str, object: &Json) -> anyhow::Result<Json> {
+        let to = format!("{folder}?fieldManager={FIELD_MANAGER}");
+        let request = Request::post(to)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(serde_json::to_vec(object)?)?;
+        self.ask(request, folder)
+    }
+
     /// The text at a path, such as a log.
     pub(crate) fn get_text(&self, path: &str) -> anyhow::Result<String> {
         let request = Request::get(path).body(Vec::new())?;

@@ -12,6 +12,8 @@ use serde_json::Value as Json;
 
 use crate::cli::Command;
 
+mod backup;
+mod bench;
 mod change;
 mod check;
 mod crds;
@@ -43,6 +45,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Promote(arguments) => {
             change::run(&arguments.on, &change::Change::Promote(&arguments.to))
         }
+        Command::Backup(arguments) => backup::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Crds(arguments) => crds::run(&arguments),

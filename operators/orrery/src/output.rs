@@ -2,6 +2,8 @@
 //!
 //! Must not: decide anything.
 
+mod progress;
+
 use std::io::{IsTerminal as _, Write as _};
 
 use jiff::Timestamp;
@@ -11,6 +13,8 @@ use orrery_local::snapshot::Snapshot;
 use orrery_local::spec::Problem;
 use orrery_local::table::{self, Shape};
 use serde_json::Value as Json;
+
+pub(crate) use progress::Progress;
 
 /// Prints to standard output; a closed pipe (`| head`) ends the program quietly.
 pub(crate) fn print(text: &str) {

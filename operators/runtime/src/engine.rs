@@ -302,7 +302,11 @@ impl<S: System> Engine<S> {
         if again {
             self.triggers.push((identity.namespace.clone(), identity.name.clone()));
         }
-        Ok(if settled { Next::AtRest } else { Next::Soon })
+        Ok(match settled {
+            false => Next::Soon,
+            true if S::copies_secrets(object) => Next::Within(self.ctx.options.poll_max),
+            true => Next::AtRest,
+        })
     }
 
     /// Looks after the group and the age of the pods. True when the next round should follow at

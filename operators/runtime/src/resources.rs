@@ -5,7 +5,7 @@
 //! an object in its status was applied first. The same input gives the same bytes: maps are sorted
 //! and secret content is never part of it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::marker::PhantomData;
 
 use k8s_openapi::api::{
@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 
 use crate::children::ChildKind;
 use crate::labels;
+use crate::redacted::Redacted;
 
 mod stage {
     pub trait Sealed {}
@@ -43,13 +44,17 @@ impl stage::Sealed for Applied {}
 impl Stage for Prepared {}
 impl Stage for Applied {}
 
-/// A Secret whose content is made once, by the carrier, and read back ever after.
+/// A Secret whose content is made once, by the carrier, and read back ever after; or is given by the
+/// system, from other Secrets.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GeneratedSecret {
     /// Name, labels and owner of the Secret.
     pub metadata: ObjectMeta,
     /// The keys it must have, sorted by name.
     pub keys: Vec<GeneratedKey>,
+    /// Content that is written as it is, by key. It is part of no hash that anybody sees.
+    #[serde(skip)]
+    pub given: BTreeMap<String, Redacted<Vec<u8>>>,
 }
 
 /// One generated value: ASCII letters and digits.

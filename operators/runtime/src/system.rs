@@ -254,6 +254,12 @@ pub trait System: Send + Sync + Sized + 'static {
         None
     }
 
+    /// Whether something of the Secrets the spec points to is written into children, so that a change
+    /// has to be noticed although no watch shows it.
+    fn copies_secrets(_object: &Self::Kind) -> bool {
+        false
+    }
+
     /// The fields that say how changes reach the pods.
     fn engine_spec(_object: &Self::Kind) -> Option<&EngineSpec> {
         None

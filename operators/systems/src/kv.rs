@@ -37,9 +37,17 @@ impl System for Kv {
         let auth = resp.auth.iter().map(|auth| &auth.secret_ref);
         let tls = resp.tls.iter().map(|tls| &tls.secret_ref);
         let adopt = object.spec.adopt_from.iter().map(|adopt| &adopt.secret_ref);
-        let secrets = auth.chain(tls).chain(adopt);
-        let secrets = secrets.map(|secret| Reference::Secret(secret.name.clone()));
-        secrets.chain(validate::store_references(object)).collect()
+        let users = resp.users.iter().filter_map(|user| user.password_secret.as_ref());
+        let users = users.map(|secret| &secret.name);
+        let names = auth.chain(tls).chain(adopt).map(|secret| &secret.name).chain(users);
+        let mut secrets: Vec<Reference> = vec![];
+        for name in names {
+            let secret = Reference::Secret(name.clone());
+            if !secrets.contains(&secret) {
+                secrets.push(secret);
+            }
+        }
+        secrets.into_iter().chain(validate::store_references(object)).collect()
     }
 
     fn mode(object: &KVCluster) -> Mode {
@@ -79,6 +87,10 @@ impl System for Kv {
     fn standing_group(object: &KVCluster, identity: &Identity) -> Option<Group> {
         let had_primary = Self::status(object).is_some_and(Self::was_granted);
         validate::group(&object.spec, had_primary, &identity.name)
+    }
+
+    fn copies_secrets(object: &KVCluster) -> bool {
+        !object.spec.resp.users.is_empty()
     }
 
     fn engine_spec(object: &KVCluster) -> Option<&EngineSpec> {

@@ -59,8 +59,8 @@ impl Shard {
             return;
         }
         let id = self.clients.next_id();
-        let mut connection = Connection::new(id, slot, stream, unix_path, self.clock.mono_ms);
-        connection.authenticated = self.password.is_none();
+        let now_ms = self.clock.mono_ms;
+        let mut connection = Connection::new(id, slot, stream, unix_path, &self.users, now_ms);
         connection.is_ready = true;
         self.clients.insert(Box::new(connection));
         self.ready.push_back(slot);

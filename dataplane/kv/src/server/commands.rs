@@ -3,6 +3,7 @@
 //! One file per family; each takes the shard, the connection and the arguments, writes the reply,
 //! and returns the journal position the reply must wait for (0 = none).
 
+mod acl;
 mod auth;
 mod basic;
 mod client;
@@ -19,6 +20,8 @@ mod saving;
 mod transaction;
 
 use orrery_resp::Reply;
+
+pub(crate) use client::describe as describe_client;
 
 use super::Shard;
 use super::connection::Connection;
@@ -109,6 +112,7 @@ pub(crate) fn run(
         "memory|help" => help::write(call.reply, "MEMORY", help::MEMORY),
         "function" => function::function(call),
         "lastsave" => saving::last_save(call),
+        name if name.starts_with("acl") => acl::run(call, name),
         name if name.starts_with("client") => client::run(call, name),
         name if name.starts_with("config") => config::run(call, name),
         name if name.starts_with("command") => command::run(call, name),

@@ -1,9 +1,12 @@
 //! One client: its socket, what it has sent, what it is owed, and what it has asked for.
 
+use std::sync::Arc;
+
 use orrery_resp::{Decoder, Proto, Span};
 
 use super::output::Output;
 use super::stream::Stream;
+use super::users::{User, Users};
 use crate::command_table::CommandSpec;
 use crate::machine::Session;
 
@@ -119,8 +122,11 @@ pub(crate) struct Connection {
     pub(crate) reply_mode: ReplyMode,
     pub(crate) hold: Hold,
     pub(crate) authenticated: bool,
+    /// What it may do depends on the command.
+    pub(crate) is_restricted: bool,
     /// It logged in as a follower, and may only be one.
     pub(crate) is_follower: bool,
+    user: Arc<User>,
     /// It takes images of unknown length, as replicas of Redis do.
     pub(crate) takes_streams: bool,
     /// The name it gave itself for that.
@@ -151,9 +157,16 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(id: u64, slot: usize, stream: Stream, unix_path: &str, now_ms: u64) -> Self {
+    pub(crate) fn new(
+        id: u64,
+        slot: usize,
+        stream: Stream,
+        unix_path: &str,
+        users: &Users,
+        now_ms: u64,
+    ) -> Self {
         let (address, local_address) = stream.addresses(unix_path);
-        Self {
+        let mut connection = Self {
             id,
             slot,
             proto: Proto::default(),
@@ -169,7 +182,9 @@ impl Connection {
             reply_mode: ReplyMode::default(),
             hold: Hold::default(),
             authenticated: false,
+            is_restricted: false,
             is_follower: false,
+            user: Arc::clone(users.default_user()),
             takes_streams: false,
             follower_name: String::new(),
             readable: true,
@@ -187,7 +202,46 @@ impl Connection {
             sent_ms: now_ms,
             soft_since_ms: None,
             last_command: None,
+        };
+        connection.log_out(users);
+        connection
+    }
+
+    /// Who it is; before it has logged in, `default`.
+    pub(crate) fn user(&self) -> &User {
+        &self.user
+    }
+
+    pub(crate) fn log_in(&mut self, user: &Arc<User>) {
+        self.authenticated = true;
+        self.is_follower = false;
+        self.is_restricted = !user.is_unrestricted();
+        self.user = Arc::clone(user);
+    }
+
+    /// As it was when it connected.
+    pub(crate) fn log_out(&mut self, users: &Users) {
+        let user = users.default_user();
+        self.log_in(user);
+        self.authenticated = user.is_open();
+    }
+
+    /// It proved that it is a follower of this group.
+    pub(crate) fn log_in_as_follower(&mut self, users: &Users) {
+        self.log_in(users.default_user());
+        self.is_follower = true;
+        self.is_restricted = false;
+    }
+
+    /// Takes over what its user may do from now on. False: there is no such user any more.
+    pub(crate) fn renew_rights(&mut self, users: &Users) -> bool {
+        if self.is_follower {
+            return true;
         }
+        let Some(user) = users.find(self.user.name().as_bytes()) else { return false };
+        self.is_restricted = !user.is_unrestricted();
+        self.user = Arc::clone(user);
+        true
     }
 
     /// Ends the connection once everything it is owed is sent.

@@ -42,6 +42,7 @@ impl Shard {
         self.stats.memory_peak = self.stats.memory_peak.max(self.machine.used_bytes());
         self.look_after_clients();
         self.look_after_listeners();
+        self.look_after_users();
         let is_due = self.snapshots.bytes_since >= self.snapshot_bytes;
         if is_due
             && !self.snapshots.is_running()

@@ -47,6 +47,12 @@ impl Shard {
             self.reject(connection, Some(spec), reply, "NOAUTH Authentication required.");
             return None;
         }
+        if connection.is_restricted
+            && let Some(error) = self.denied(connection, spec, args)
+        {
+            self.reject(connection, Some(spec), reply, &error);
+            return None;
+        }
         if self.machine.is_memory_limited() && self.is_refused_for_memory(connection, spec) {
             self.reject(connection, Some(spec), reply, &OUT_OF_MEMORY.0);
             return None;

@@ -30,6 +30,7 @@ fn serve() {
             .filter(|folder| folder.exists())
             .map(|folder| (folder, IDENTITY_NAME.to_owned())),
         adopt: Some(folder.join("adopt")).filter(|folder| folder.exists()),
+        live: Some(folder.join("live")).filter(|folder| folder.exists()),
     };
     let code = orrery_kv::run(&args).expect("it starts");
     std::process::exit(i32::from(code));

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use orrery_e2e_cluster::tool;
+use orrery_e2e_tests::client::Reply;
 use orrery_e2e_tests::orrery_binary;
 
 use crate::kubernetes::Stage;
@@ -14,6 +15,11 @@ struct Said {
 }
 
 fn run(stage: &Stage, program: &std::path::Path, args: &[&str]) -> Said {
+    run_with(stage, program, args, "")
+}
+
+/// The same with a password for those commands that log in.
+fn run_with(stage: &Stage, program: &std::path::Path, args: &[&str], password: &str) -> Said {
     let binary = orrery_binary().expect("make test builds it first");
     let folder = tempfile::tempdir().expect("a folder");
     // Installed as a plugin: kubectl finds it by its name.
@@ -24,6 +30,7 @@ fn run(stage: &Stage, program: &std::path::Path, args: &[&str]) -> Said {
         .args(args)
         .args(["-n", stage.namespace()])
         .env("KUBECONFIG", stage.kubeconfig())
+        .envs((!password.is_empty()).then_some(("ORRERY_PASSWORD", password)))
         .env("PATH", format!("{}:{path}", folder.path().display()))
         .output()
         .expect("it runs");
@@ -113,4 +120,52 @@ async fn commands_show_and_change_objects_by_name_and_as_a_plugin() {
     assert!(missing.code == Some(1) && missing.err.contains("not found"), "{}", missing.err);
     let engine = run(&stage, &orrery, &["restart", "kvnamespace/x"]);
     assert!(engine.err.contains("name the engine it is bound to"), "{}", engine.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_waited_for_and_load_leaves_nothing_behind() {
+    let Some(stage) = Stage::new("cli-load").await else { return };
+    let orrery = orrery_binary().expect("make test builds it first");
+    let claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: backups}\n\
+                 spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n---\n";
+    let object = "apiVersion: orrery.dev/v1alpha1\nkind: KVCluster\nmetadata: {name: a}\n\
+                  spec: {archive: {folder: {claimName: backups, path: kv}}}\n";
+    stage.apply(&format!("{claim}{object}")).await;
+    stage.ready("kvcluster/a").await;
+    let password = stage.password("a").await;
+
+    let bench = |more: &[&str]| {
+        let all = ["bench", "a", "--cluster", "--seconds", "1", "--clients", "4", "--keys", "100"];
+        run_with(&stage, &orrery, &[&all, more].concat(), &password)
+    };
+    let stranger = run(&stage, &orrery, &["bench", "a", "--cluster", "--seconds", "1"]);
+    let asked = stranger.code == Some(1) && stranger.err.contains("set ORRERY_PASSWORD");
+    assert!(asked, "{}{}", stranger.out, stranger.err);
+    let done = bench(&["--pipeline", "8", "--reads", "50"]);
+    assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
+    for part in [
+        "4 clients, pipeline 8, 100 keys, values of 100 bytes, 50 % reads",
+        "a second)",
+        "p999 ",
+        "errors      0",
+        " keys are removed again",
+    ] {
+        assert!(done.out.contains(part), "{part} is missing in\n{}", done.out);
+    }
+    assert!(!done.out.contains(&password) && !done.err.contains(&password));
+    let mut client = stage.connect("a").await;
+    assert_eq!(client.call(&["DBSIZE"]).expect("it answers"), Reply::Integer(0));
+    client.call(&["SET", "mine", "1"]).expect("it answers");
+    let refused = bench(&[]);
+    assert!(refused.code == Some(1) && refused.err.contains("--yes"), "{}", refused.err);
+    assert_eq!(bench(&["--yes"]).code, Some(0));
+    assert_eq!(client.call(&["KEYS", "*"]).expect("it answers").items().len(), 1);
+
+    let made = run(&stage, &orrery, &["backup", "a", "--name", "one", "--wait"]);
+    assert_eq!(made.code, Some(0), "{}{}", made.out, made.err);
+    assert!(made.out.contains("backup/one is at ") && made.out.contains(", position "));
+    let again = run(&stage, &orrery, &["backup", "a", "--name", "one"]);
+    assert!(again.code == Some(1) && again.err.contains("already exists"), "{}", again.err);
+    let other = run(&stage, &orrery, &["backup", "a"]);
+    assert!(other.out.contains("see how it goes: kubectl get backup a-2"), "{}", other.out);
 }

@@ -1,6 +1,6 @@
 //! Kind `KVCluster`: a key-value service that speaks the Redis protocol.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::Class;
@@ -8,7 +8,7 @@ use super::config::{DATABASES_DEFAULT, MAX_CLIENTS_DEFAULT};
 use crate::CommonStatus;
 use crate::cel::rules;
 use crate::spec::{
-    Archive, Bootstrap, EngineSpec, LocalRef, Quantity, RecoveredFrom, Storage, Tls,
+    Archive, Bootstrap, EngineSpec, LocalRef, Quantity, RecoveredFrom, SecretKeyRef, Storage, Tls,
 };
 
 /// A key-value service for everything that speaks the Redis protocol. `spec: {}` gives one pod
@@ -254,6 +254,16 @@ pub struct Resp {
     /// the Secret `<name>-kv`. On one machine without Kubernetes no password is made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
+    /// Users beside `default`, and what each may do. A change is taken over without a restart, within
+    /// about two minutes, and so is a changed password; connections of a user that is removed end. In
+    /// the list, `default` stands for clients that log in without a name. Left out: `default` alone,
+    /// which may do everything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"]
+    ))]
+    pub users: Vec<User>,
     /// "Off" (one endpoint), or Slots (Redis Cluster redirects). Write "Off" with its quotes: kubectl
     /// reads the bare word as a boolean.
     pub cluster_mode: ClusterMode,
@@ -267,6 +277,7 @@ impl Default for Resp {
             max_clients: MAX_CLIENTS_DEFAULT,
             tls: None,
             auth: None,
+            users: Vec::new(),
             cluster_mode: ClusterMode::Off,
         }
     }
@@ -279,6 +290,49 @@ pub struct Auth {
     /// Secret with the key `password`. It is read when a pod starts: after changing it, give
     /// `spec.restart` a new value.
     pub secret_ref: LocalRef,
+}
+
+/// A user and what it may do, in the language of the ACLs of Redis.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    (
+        "(self.name == 'default') != has(self.passwordSecret)",
+        "every user needs a passwordSecret, but default: its password is that of resp.auth",
+    ),
+    (
+        "self.name != 'orrery-replication'",
+        "orrery-replication is the user of followers: take another name",
+    ),
+])))]
+pub struct User {
+    /// Name the clients give with AUTH or HELLO.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_.@:+-]+$"))]
+    pub name: String,
+    /// Where its password is; one line of text. Not for `default`, whose password is that of
+    /// `resp.auth`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_secret: Option<SecretKeyRef>,
+    /// What it may do, one word each: `+@read`, `-@dangerous`, `+client|list`, `~orders:*`,
+    /// `%R~stock:*` (read alone), `&news`, `allkeys`, `off`, or a further set of permissions in
+    /// parentheses, such as `(+set ~cart:*)`. A user begins without any.
+    #[schemars(schema_with = "rule_words")]
+    pub rules: Vec<String>,
+}
+
+fn rule_words(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 64,
+        "items": {
+            "type": "string",
+            "description": "One word, or several in parentheses.",
+            "minLength": 1,
+            "maxLength": 512,
+            "pattern": r"^(\S+|\([^()]*\))$",
+        },
+    })
 }
 
 /// Whether cluster clients are redirected to the owner of a slot.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, PodTemplateSpec, Volume};
 use orrery_runtime::resources::content_hash;
-use orrery_runtime::{Prepared, Referenced, Resources};
+use orrery_runtime::{GeneratedSecret, Prepared, Referenced, Resources};
 use serde::Serialize;
 
 use crate::folder::Folder;
@@ -38,6 +38,9 @@ pub struct Plan {
     /// Folders of config maps and secrets: they hold `files` and nothing else, so that a secret that
     /// was taken away is gone.
     pub emptied: Vec<PathBuf>,
+    /// Files that a running process reads again by itself: other content is no other plan.
+    #[serde(skip)]
+    pub live: BTreeMap<PathBuf, Vec<u8>>,
     pub ports: Vec<PortPlan>,
     /// Annotations of the pod: a new value rolls pods in a cluster, and restarts the process here.
     pub annotations: BTreeMap<String, String>,
@@ -128,11 +131,7 @@ fn plan_set(
                 .filter_map(|claim| claim.metadata.name.as_deref())
                 .collect(),
             config_maps: &resources.config_maps,
-            generated: resources
-                .secrets
-                .iter()
-                .filter_map(|secret| secret.metadata.name.as_deref())
-                .collect(),
+            generated: &resources.secrets,
             found,
             folder,
         };
@@ -164,8 +163,9 @@ struct Pod<'a> {
     template: &'a PodTemplateSpec,
     claims: Vec<&'a str>,
     config_maps: &'a [ConfigMap],
-    /// Secrets made by the carrier. This one makes none: everything is on loopback.
-    generated: Vec<&'a str>,
+    /// Secrets made by the carrier. This one makes up no content, as everything is on loopback, and
+    /// writes what it is given.
+    generated: &'a [GeneratedSecret],
     found: &'a Referenced,
     folder: &'a Folder,
 }
@@ -227,6 +227,7 @@ impl Pod<'_> {
             files: mounts.files,
             folders: mounts.folders,
             emptied: mounts.emptied,
+            live: mounts.live,
             ports: ports.collect(),
             annotations: metadata.and_then(|m| m.annotations.clone()).unwrap_or_default(),
             grace_seconds,

@@ -147,7 +147,7 @@ impl Keeper {
             let (wait, trouble) = match self.spawn(&plan) {
                 Ok((child, recorded)) => {
                     let since = Instant::now();
-                    let end = self.accompany(child, &plan).await;
+                    let end = self.accompany(child, &mut plan).await;
                     drop(recorded);
                     match end {
                         End::Stopped => break,
@@ -213,7 +213,7 @@ impl Keeper {
         for folder in &plan.folders {
             make_folder(folder).map_err(|error| text(&error))?;
         }
-        for (path, content) in &plan.files {
+        for (path, content) in plan.files.iter().chain(&plan.live) {
             write_file(path, content).map_err(|error| text(&error))?;
         }
         let mut ports = BTreeMap::new();
@@ -276,7 +276,7 @@ impl Keeper {
     }
 
     /// Stays with a running process until it ends, by itself or as ordered.
-    async fn accompany(&mut self, mut child: Child, plan: &Plan) -> End {
+    async fn accompany(&mut self, mut child: Child, plan: &mut Plan) -> End {
         let hash = plan.hash();
         loop {
             let order = tokio::select! {
@@ -290,7 +290,17 @@ impl Keeper {
                 order = self.inbox.recv() => order,
             };
             match order {
-                Some(Order::Run(next)) if next.hash() == hash => {}
+                Some(Order::Run(next)) if next.hash() == hash => {
+                    for (path, content) in &next.live {
+                        if plan.live.get(path) == Some(content) {
+                            continue;
+                        }
+                        if let Err(error) = write_file(path, content) {
+                            tracing::error!(%error, process = plan.name, "it keeps the old file");
+                        }
+                    }
+                    *plan = *next;
+                }
                 Some(Order::Run(next)) => {
                     self.end(&mut child, plan.grace_seconds).await;
                     return End::Replaced(next);

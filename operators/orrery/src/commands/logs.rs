@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &cli::Logs) -> anyhow::Result<ExitCode> {
 }
 
 /// Whether kubectl started this as its plugin.
-fn is_plugin() -> bool {
+pub(super) fn is_plugin() -> bool {
     let name = std::env::args_os().next().map(PathBuf::from);
     name.as_deref()
         .and_then(std::path::Path::file_stem)

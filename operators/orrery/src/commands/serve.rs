@@ -25,6 +25,7 @@ pub(crate) fn run(system: Serve) -> anyhow::Result<ExitCode> {
                 tls: arguments.tls,
                 identity: arguments.identity.zip(arguments.identity_name),
                 adopt: arguments.adopt,
+                live: arguments.live,
             };
             let code = orrery_kv::run(&arguments).context("the key-value process failed")?;
             Ok(ExitCode::from(code))

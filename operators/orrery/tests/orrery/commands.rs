@@ -125,3 +125,27 @@ fn down_ends_an_up_that_runs_no_process() {
     assert!(down.contains("stopped; all data is kept"), "{down}");
     assert!(!stage.run(&["get"]).status.success());
 }
+
+#[test]
+fn load_is_put_on_a_service_of_this_machine_and_nothing_is_left() {
+    let stage = Stage::new(SPEC);
+    let _up = stage.up();
+    let cluster = stage.ready("KVCluster", "default", 1);
+    let bench = |more: &[&str]| {
+        let all = ["bench", "default", "--seconds", "1", "--clients", "3", "--keys", "600"];
+        stage.run(&[&all, more].concat())
+    };
+    let done = bench(&["--pipeline", "4"]);
+    assert!(done.status.success(), "{done:?}");
+    assert!(text(&done).contains("errors      0"), "{done:?}");
+    let mut client = connect(&cluster);
+    assert_eq!(client.ask(&["DBSIZE"]), ":0");
+    assert_eq!(client.ask(&["SET", "mine", "1"]), "+OK");
+    let refused = bench(&[]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("it holds 1 keys"), "{refused:?}");
+    assert!(bench(&["--yes"]).status.success());
+    assert_eq!(client.ask(&["DBSIZE"]), ":1");
+    let nobody = stage.run(&["bench", "nobody"]);
+    assert!(String::from_utf8_lossy(&nobody.stderr).contains("nothing of the name nobody"));
+}

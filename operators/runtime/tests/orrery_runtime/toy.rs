@@ -102,6 +102,7 @@ impl System for ToySystem {
         let account = ServiceAccount { metadata: metadata(), ..ServiceAccount::default() };
         resources.service_accounts.push(account);
         resources.secrets.push(GeneratedSecret {
+            given: std::collections::BTreeMap::new(),
             metadata: metadata(),
             keys: vec![GeneratedKey { name: "management-token".into(), length_chars: 32 }],
         });

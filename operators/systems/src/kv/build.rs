@@ -4,6 +4,7 @@
 
 mod certificate;
 mod config_map;
+mod live;
 mod network_policy;
 mod pdb;
 pub(crate) mod pod;
@@ -42,6 +43,7 @@ pub fn build(validated: &Validated, identity: &Identity) -> Resources<Prepared> 
         ..ServiceAccount::default()
     });
     children.secrets.push(secret::build(validated, identity));
+    children.secrets.push(live::build(validated, identity));
     children.certificates.extend(certificate::build(validated, identity));
     children.config_maps.push(config_map::build(validated, identity));
     children.services.extend(services::build(validated, identity));

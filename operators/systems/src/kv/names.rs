@@ -12,6 +12,11 @@ pub fn main(object: &str) -> String {
     format!("{object}-kv")
 }
 
+/// Secret with what running processes read again when it changes.
+pub fn live(object: &str) -> String {
+    format!("{object}-kv-live")
+}
+
 /// The pod with this number.
 pub fn pod(object: &str, number: i32) -> String {
     format!("{}-{number}", main(object))
@@ -78,8 +83,13 @@ mod tests {
     fn the_longest_name_leaves_room_for_every_child() {
         let longest = "x".repeat(NAME_BYTES_MAX);
         assert_eq!(check(&longest), Ok(()));
-        for child in [main(&longest), read_write(&longest), read_only(&longest), headless(&longest)]
-        {
+        for child in [
+            main(&longest),
+            live(&longest),
+            read_write(&longest),
+            read_only(&longest),
+            headless(&longest),
+        ] {
             assert!(child.len() <= 63, "{child}");
         }
         // The label `controller-revision-hash` of a StatefulSet's pods.

@@ -8,6 +8,7 @@ mod archive;
 mod memory;
 mod not_yet;
 mod tls;
+mod users;
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use orrery_api::Reason;
@@ -16,7 +17,7 @@ use orrery_api::kv::{FailoverPolicy, KVCluster, KVClusterSpec};
 use orrery_api::spec::{DeletionPolicy, RolloutStrategy};
 use orrery_runtime::group::{Group, Policy};
 use orrery_runtime::rollout::window;
-use orrery_runtime::{Carrier, Identity, Referenced, Refusal};
+use orrery_runtime::{Carrier, Identity, Redacted, Referenced, Refusal};
 
 use super::build::pod;
 use super::names;
@@ -43,6 +44,8 @@ pub struct Validated {
     pub(crate) adopt_port: Option<u16>,
     /// Where it is archived and recovered from.
     pub(crate) stores: Stores,
+    /// The file of users.
+    pub(crate) users: Redacted<String>,
     /// The user's changes to the pods.
     pub(crate) pod_template: Option<PodTemplateSpec>,
 }
@@ -94,6 +97,7 @@ pub fn validate(
     memory::check_amounts(&spec.engine.resources)?;
     check_password(spec, inputs)?;
     tls::check(spec, inputs)?;
+    let users = users::file(spec, inputs)?;
     let adopt_port = adopt::port(spec, inputs)?;
     let stores = archive::check(object, inputs)?;
     let validated = Validated {
@@ -102,6 +106,7 @@ pub fn validate(
         had_primary: object.status.as_ref().is_some_and(|status| status.primary.is_some()),
         pod_template: pod_template::parse(spec.engine.pod_template.as_ref())?,
         adopt_port,
+        users,
         spec: spec.clone(),
     };
     check_pod(object, &validated, carrier)?;
@@ -188,25 +193,37 @@ fn windows(spec: &KVClusterSpec) -> Result<(), Refusal> {
 /// A password that is announced must be there: without it the service would be open.
 fn check_password(spec: &KVClusterSpec, inputs: &Referenced) -> Result<(), Refusal> {
     let Some(auth) = &spec.resp.auth else { return Ok(()) };
-    let secret = &auth.secret_ref.name;
+    password(inputs, &auth.secret_ref.name, PASSWORD_KEY, "spec.resp.auth.secretRef").map(|_| ())
+}
+
+/// The password under a key of a Secret.
+fn password<'a>(
+    inputs: &'a Referenced,
+    secret: &str,
+    key: &str,
+    field: &str,
+) -> Result<&'a str, Refusal> {
     let refuse = |why: &str| {
         let message = format!("the Secret {secret} {why}");
-        Err(Refusal::field(Reason::InvalidSpec, "spec.resp.auth.secretRef", message))
+        Err(Refusal::field(Reason::InvalidSpec, field, message))
     };
     let Some(found) = inputs.secrets.get(secret) else {
         let message = format!("there is no Secret {secret}");
-        return Err(Refusal::field(Reason::RefNotFound, "spec.resp.auth.secretRef", message));
+        return Err(Refusal::field(Reason::RefNotFound, field, message));
     };
-    match found.expose().get(PASSWORD_KEY) {
-        None => refuse("has no key `password`"),
-        Some(password) if password.trim_ascii().is_empty() => refuse("has an empty password"),
-        Some(password) if password.len() > PASSWORD_BYTES_MAX => {
-            refuse("has a password of more than 4096 bytes")
-        }
-        Some(password) if std::str::from_utf8(password).is_err() => {
-            refuse("has a password that is not UTF-8 text")
-        }
-        Some(_) => Ok(()),
+    let Some(password) = found.expose().get(key) else {
+        return refuse(&format!("has no key `{key}`"));
+    };
+    if password.trim_ascii().is_empty() {
+        return refuse("has an empty password");
+    }
+    if password.len() > PASSWORD_BYTES_MAX {
+        return refuse("has a password of more than 4096 bytes");
+    }
+    match std::str::from_utf8(password) {
+        // A line end that an editor left is not part of it, as in the process.
+        Ok(password) => Ok(password.trim_end_matches(['\r', '\n'])),
+        Err(_) => refuse("has a password that is not UTF-8 text"),
     }
 }
 

@@ -54,7 +54,7 @@ fn the_example_of_kv_is_carried_out_whole() {
         for cluster in &clusters {
             let validated = Kv::validate(cluster, &Referenced::default(), carrier).unwrap();
             let identity = Identity::of(cluster, "orrery:1", "1", carrier);
-            assert_eq!(Kv::build(&validated, &identity).len(), 9);
+            assert_eq!(Kv::build(&validated, &identity).len(), 10);
         }
     }
     let siblings: Vec<&KVNamespace> = namespaces.iter().collect();

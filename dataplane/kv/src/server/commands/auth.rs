@@ -1,14 +1,14 @@
 //! AUTH and HELLO: who the client is, and which protocol version it speaks.
 
+use orrery_api::kv::acl::DEFAULT_USER;
 use orrery_resp::Proto;
 use subtle::ConstantTimeEq;
 
 use super::Call;
 use super::client::is_valid_name;
 use crate::replication;
+use crate::server::users::denied::{Entry, Reason};
 
-/// The one user there is for clients.
-const USER: &[u8] = b"default";
 /// Clients decide by this version which commands they may send.
 pub(crate) const REDIS_VERSION: &str = "7.0.15";
 
@@ -21,11 +21,11 @@ const HELLO_NOAUTH: &str = "NOAUTH HELLO must be called with the client already 
 
 pub(super) fn auth(call: &mut Call<'_>) {
     let (user, password) = match *call.args {
-        [_, _] if call.shard.password.is_none() => {
+        [_, _] if call.shard.users.default_user().has_no_password() => {
             call.reply.error(NO_PASSWORD);
             return;
         }
-        [_, password] => (USER, password),
+        [_, password] => (DEFAULT_USER.as_bytes(), password),
         [_, user, password] => (user, password),
         _ => {
             call.syntax_error();
@@ -42,15 +42,15 @@ fn log_in(call: &mut Call<'_>, user: &[u8], password: &[u8]) -> bool {
     if user == replication::USER {
         return log_in_follower(call, password);
     }
-    let matches = match &call.shard.password {
-        None => true,
-        Some(expected) => bool::from(password.ct_eq(expected.reveal().as_bytes())),
-    };
-    if matches && user == USER {
-        call.connection.authenticated = true;
-        call.connection.is_follower = false;
+    if let Some(known) = call.shard.users.find(user)
+        && known.admits(password)
+    {
+        call.connection.log_in(known);
         return true;
     }
+    let entry = Entry::new(Reason::Auth, call.args[0], user);
+    let is_in_multi = call.connection.multi.is_some();
+    call.shard.note_denied(call.connection, entry, is_in_multi);
     call.reply.error(WRONGPASS);
     false
 }
@@ -59,8 +59,7 @@ fn log_in(call: &mut Call<'_>, user: &[u8], password: &[u8]) -> bool {
 fn log_in_follower(call: &mut Call<'_>, password: &[u8]) -> bool {
     let token = call.shard.group.as_ref().and_then(|group| group.token.as_ref());
     if token.is_some_and(|token| bool::from(password.ct_eq(token.reveal().as_bytes()))) {
-        call.connection.authenticated = true;
-        call.connection.is_follower = true;
+        call.connection.log_in_as_follower(&call.shard.users);
         return true;
     }
     call.reply.error(WRONGPASS);

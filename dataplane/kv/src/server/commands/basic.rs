@@ -46,8 +46,7 @@ pub(super) fn reset(call: &mut Call<'_>) {
     connection.reply_mode = ReplyMode::On;
     connection.durability = Durability::default();
     connection.no_evict = false;
-    connection.authenticated = call.shard.password.is_none();
-    connection.is_follower = false;
+    connection.log_out(&call.shard.users);
     call.reply.set_proto(Proto::Resp2);
     call.reply.simple("RESET");
 }

@@ -85,7 +85,7 @@ pub(crate) fn describe(connection: &Connection, now_ms: u64) -> String {
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 \
          multi={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs={} rbp={} obl={} oll=0 omem={} \
-         tot-mem={} events={} cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+         tot-mem={} events={} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={}",
         connection.id,
         connection.address,
         connection.local_address,
@@ -106,6 +106,7 @@ pub(crate) fn describe(connection: &Connection, now_ms: u64) -> String {
         connection.heap_bytes(),
         if pending > 0 { "rw" } else { "r" },
         command,
+        connection.user().name(),
         if connection.proto == orrery_resp::Proto::Resp3 { 3 } else { 2 },
         connection.names.lib_name,
         connection.names.lib_ver,

@@ -9,6 +9,7 @@ pub(super) struct Filter {
     ids: Option<Vec<u64>>,
     address: Option<String>,
     local_address: Option<String>,
+    user: Option<String>,
     /// No connection has the asked type: only normal clients exist in this version.
     no_such_type: bool,
     skips_caller: bool,
@@ -20,6 +21,7 @@ impl Filter {
             && self.ids.as_ref().is_none_or(|ids| ids.contains(&connection.id))
             && self.address.as_ref().is_none_or(|a| *a == connection.address)
             && self.local_address.as_ref().is_none_or(|a| *a == connection.local_address)
+            && self.user.as_ref().is_none_or(|user| *user == connection.user().name())
             && !(self.skips_caller && connection.id == caller_id)
     }
 
@@ -91,11 +93,12 @@ pub(super) fn for_kill(call: &mut Call<'_>) -> Option<(Filter, bool)> {
         } else if call.is(at, "LADDR") {
             filter.local_address = Some(call.text(at + 1));
         } else if call.is(at, "USER") {
-            if call.args[at + 1] != b"default" {
-                let user = call.text(at + 1);
+            let user = call.text(at + 1);
+            if call.shard.users.find(call.args[at + 1]).is_none() {
                 call.reply.error(format!("ERR No such user '{user}'"));
                 return None;
             }
+            filter.user = Some(user);
         } else if call.is(at, "SKIPME") && (call.is(at + 1, "YES") || call.is(at + 1, "NO")) {
             filter.skips_caller = call.is(at + 1, "YES");
         } else {

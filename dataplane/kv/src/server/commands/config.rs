@@ -1,7 +1,5 @@
 //! CONFIG GET, SET, RESETSTAT, REWRITE and HELP.
 
-use orrery_kit::secrets::Secret;
-
 use super::{Call, help};
 use crate::commands::glob;
 
@@ -48,7 +46,10 @@ fn set(call: &mut Call<'_>) {
             call.shard.apply_settings();
             let password = pairs.iter().find(|(name, _)| name.eq_ignore_ascii_case("requirepass"));
             if let Some((_, text)) = password {
-                call.shard.password = (!text.is_empty()).then(|| Secret::new(text));
+                let password = Some(text.as_str()).filter(|text| !text.is_empty());
+                let mut users = call.shard.users.clone();
+                users.set_password(password);
+                call.shard.take_users(users, Some(call.connection));
                 let shown = if text.is_empty() { "" } else { "(secret)" };
                 call.shard.settings.put("requirepass", shown);
             }

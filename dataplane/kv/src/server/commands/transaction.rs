@@ -50,6 +50,10 @@ pub(super) fn exec(call: &mut Call<'_>) -> u64 {
     call.connection.session.may_wait = false;
     for queued in &multi.queued {
         let args = queued.args();
+        if let Some(why) = call.shard.denied_at_exec(call.connection, queued.spec, &args) {
+            call.reply.error(why);
+            continue;
+        }
         gate = gate.max(call.shard.call(call.connection, queued.spec, &args, call.reply));
     }
     call.connection.session.may_wait = true;

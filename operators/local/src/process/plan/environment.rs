@@ -42,7 +42,7 @@ impl Pod<'_> {
         } else if let Some(key) = &source.secret_key_ref {
             let secret = self.found.secrets.get(&key.name);
             let value = secret.and_then(|secret| secret.expose().get(&key.key).cloned());
-            (value, key.optional == Some(true) || self.generated.contains(&key.name.as_str()))
+            (value, key.optional == Some(true) || self.generated(&key.name).is_some())
         } else {
             return Err(cannot(format!("the source of variable {name}")));
         };

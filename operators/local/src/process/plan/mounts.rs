@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, KeyToPath, Volume};
+use orrery_runtime::GeneratedSecret;
 
 use super::{PlanError, Pod, below, cannot};
 
@@ -16,6 +17,8 @@ pub struct Mounts {
     /// Mount path in the container → folder on this machine; longest paths first.
     paths: Vec<(String, PathBuf)>,
     pub files: BTreeMap<PathBuf, Vec<u8>>,
+    /// Those of the files that a process reads again when they change.
+    pub live: BTreeMap<PathBuf, Vec<u8>>,
     pub folders: Vec<PathBuf>,
     pub emptied: Vec<PathBuf>,
 }
@@ -97,6 +100,7 @@ impl Pod<'_> {
                         configured.extend(files.keys().cloned());
                     }
                     mounts.files.append(&mut files);
+                    mounts.live.extend(self.given(volume, &folder)?);
                     if volume.empty_dir.is_none() {
                         mounts.emptied.push(folder.clone());
                     }
@@ -119,6 +123,27 @@ impl Pod<'_> {
         Ok(mounts)
     }
 
+    pub(super) fn generated(&self, name: &str) -> Option<&GeneratedSecret> {
+        self.generated.iter().find(|secret| secret.metadata.name.as_deref() == Some(name))
+    }
+
+    /// Files of a Secret that a system gives the content of.
+    fn given(
+        &self,
+        volume: &Volume,
+        folder: &Path,
+    ) -> Result<BTreeMap<PathBuf, Vec<u8>>, PlanError> {
+        let mut files = BTreeMap::new();
+        let Some(source) = &volume.secret else { return Ok(files) };
+        let name = source.secret_name.as_deref().unwrap_or_default();
+        let Some(secret) = self.generated(name) else { return Ok(files) };
+        let content = secret.given.iter().map(|(key, value)| (key.clone(), value.expose().clone()));
+        let content = Some(content.collect());
+        // What the carrier would have made up is not there.
+        put(name, content, source.items.as_deref(), true, folder, &mut files)?;
+        Ok(files)
+    }
+
     fn fill(
         &self,
         volume: &Volume,
@@ -132,7 +157,7 @@ impl Pod<'_> {
         }
         if let Some(source) = &volume.secret {
             let name = source.secret_name.as_deref().unwrap_or_default();
-            if self.generated.contains(&name) {
+            if self.generated(name).is_some() {
                 return Ok(());
             }
             let content = self.found.secrets.get(name).map(|secret| secret.expose().clone());

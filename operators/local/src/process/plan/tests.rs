@@ -1,5 +1,7 @@
 //! What becomes of a built StatefulSet on one machine.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use orrery_runtime::Redacted;
 use serde_json::json;
@@ -29,6 +31,7 @@ fn resources(container: &serde_json::Value) -> Resources<Prepared> {
     let mut resources = Resources::default();
     resources.config_maps = vec![serde_json::from_value(map).unwrap()];
     resources.secrets = vec![orrery_runtime::GeneratedSecret {
+        given: BTreeMap::new(),
         metadata: serde_json::from_value(json!({"name": "default-kv"})).unwrap(),
         keys: Vec::new(),
     }];

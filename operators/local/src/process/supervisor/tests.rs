@@ -30,6 +30,7 @@ fn plan(script: &str) -> Plan {
         files: BTreeMap::new(),
         folders: Vec::new(),
         emptied: Vec::new(),
+        live: BTreeMap::new(),
         ports: vec![PortPlan { name: "resp".into(), declared: 0 }],
         annotations: BTreeMap::new(),
         grace_seconds: 10,
@@ -148,6 +149,30 @@ fn addresses_are_on_loopback_whatever_the_pod_says() {
             assert!(Instant::now() < deadline, "{:?}", std::fs::read_to_string(&log));
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        supervisor.kill();
+        until(&supervisor, |life| life.phase == Phase::Stopped).await;
+    });
+}
+
+#[test]
+fn a_file_that_is_read_again_changes_without_another_run() {
+    let stage = stage();
+    let file = stage.shared.folder.mount("ns", "a-0", "users").join("users.acl");
+    let with = |text: &str| {
+        let live = [(file.clone(), text.as_bytes().to_vec())].into();
+        Plan { live, ..plan("exec sleep 600") }
+    };
+    on_one_thread(async {
+        let supervisor = Supervisor::start(stage.shared.clone(), with("one"));
+        until(&supervisor, |life| life.run == 1).await;
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "one");
+        supervisor.run(with("two"));
+        let deadline = Instant::now() + PATIENCE;
+        while std::fs::read_to_string(&file).unwrap() != "two" {
+            assert!(Instant::now() < deadline, "it is not written");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(supervisor.life().run, 1);
         supervisor.kill();
         until(&supervisor, |life| life.phase == Phase::Stopped).await;
     });

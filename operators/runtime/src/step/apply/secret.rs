@@ -1,4 +1,5 @@
-//! Generated Secrets: content is made once and kept, whatever happens around it.
+//! Generated Secrets: content is made once and kept, whatever happens around it. What a system gives
+//! is written beside it.
 //!
 //! Must not: log, cache or compare content. The object is read when it must be written, and the
 //! content is dropped with the answer.
@@ -17,7 +18,7 @@ use super::Verdict;
 use super::one::Applier;
 use crate::children::ChildKind;
 use crate::labels;
-use crate::resources::{GeneratedKey, GeneratedSecret, child_hash};
+use crate::resources::{GeneratedKey, GeneratedSecret, child_hash, content_hash};
 use crate::step::ApplyError;
 
 const KIND: ChildKind = ChildKind::Secret;
@@ -34,7 +35,7 @@ pub(super) async fn all(
 
 async fn one(applier: &mut Applier<'_>, wanted: &GeneratedSecret) -> Result<(), ApplyError> {
     let name = wanted.metadata.name.clone().unwrap_or_default();
-    let hash = child_hash(wanted);
+    let hash = hash(wanted);
     let verdict = applier.verdict(KIND, &name, &hash);
     if verdict == Verdict::Skip {
         return Ok(());
@@ -64,6 +65,17 @@ async fn one(applier: &mut Applier<'_>, wanted: &GeneratedSecret) -> Result<(), 
     Ok(())
 }
 
+/// Tells one content that is given from another. It stands in the Secret itself, where whoever reads it
+/// can read the content as well.
+fn hash(wanted: &GeneratedSecret) -> String {
+    let own = child_hash(wanted);
+    if wanted.given.is_empty() {
+        return own;
+    }
+    let given = wanted.given.iter().map(|(key, value)| (key, value.expose()));
+    content_hash(&(own, given.collect::<Vec<_>>()))
+}
+
 /// The Secret to write: every wanted key, with the content it has or a new one.
 fn completed(wanted: &GeneratedSecret, hash: &str, live: Option<&Secret>) -> Secret {
     let mut metadata = wanted.metadata.clone();
@@ -77,8 +89,12 @@ fn completed(wanted: &GeneratedSecret, hash: &str, live: Option<&Secret>) -> Sec
         let kept = old.and_then(|old| old.get(&key.name)).filter(|value| !value.0.is_empty());
         kept.cloned().unwrap_or_else(|| ByteString(generate(key.length_chars)))
     };
-    let data: BTreeMap<String, ByteString> =
-        wanted.keys.iter().map(|key| (key.name.clone(), content(key))).collect();
+    let generated = wanted.keys.iter().map(|key| (key.name.clone(), content(key)));
+    let given = wanted.given.iter().map(|(key, value)| {
+        let bytes = value.expose().clone();
+        (key.clone(), ByteString(bytes))
+    });
+    let data: BTreeMap<String, ByteString> = generated.chain(given).collect();
     Secret { metadata, data: Some(data), ..Secret::default() }
 }
 
@@ -90,6 +106,7 @@ fn generate(length_chars: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redacted::Redacted;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
     fn wanted() -> GeneratedSecret {
@@ -97,6 +114,7 @@ mod tests {
         GeneratedSecret {
             metadata: ObjectMeta::default(),
             keys: vec![key("management-token"), key("password")],
+            given: BTreeMap::new(),
         }
     }
 
@@ -113,5 +131,21 @@ mod tests {
         assert_eq!(b["password"].0.len(), 40);
         assert!(b["password"].0.iter().all(u8::is_ascii_alphanumeric));
         assert_eq!(second.metadata.resource_version.as_deref(), Some("7"), "guarded");
+    }
+
+    #[test]
+    fn content_that_is_given_is_written_anew_and_shows_in_no_hash_but_that_of_the_secret() {
+        let with = |text: &str| GeneratedSecret {
+            given: [("users".to_owned(), Redacted::new(text.as_bytes().to_vec()))].into(),
+            ..wanted()
+        };
+        let (one, other) = (with("swordfish"), with("marlin"));
+        assert_ne!(hash(&one), hash(&other));
+        assert_eq!(child_hash(&one), child_hash(&other));
+        assert!(!format!("{one:?}").contains("swordfish"));
+        let live = completed(&one, "h", None);
+        let data = completed(&other, "h", Some(&live)).data.expect("data");
+        assert_eq!(data["users"].0, b"marlin");
+        assert_eq!(data["password"], live.data.expect("data")["password"]);
     }
 }

@@ -91,9 +91,11 @@ pub(super) const KVCLUSTER: Hints = Hints {
             ("spec.podTemplate", json!({ "spec": { "containers": "none" } })),
             ("spec.metadata.labels", json!({ "app.kubernetes.io/name": "other" })),
             ("spec.resp.auth", json!({ "secretRef": { "name": "nowhere" } })),
+            ("spec.resp.users", json!([{ "name": "default", "rules": ["+@nosuch"] }])),
         ]
     },
     unseen: &[
+        ("spec.resp.users", "they are in a Secret, whose content is compared nowhere"),
         ("spec.rollout.strategy", "it is about the next change"),
         ("spec.rollout.released", "it is about a gated change"),
         ("spec.maintenanceWindows", "they are about the next release"),
@@ -127,6 +129,10 @@ fn cluster(field: &str) -> Option<Vec<Value>> {
         "spec.failover.primary" => vec![json!("a-kv-0"), json!("a-kv-1")],
         "spec.resp.port" | "spec.memcached.port" => vec![json!(7000), json!(6379)],
         "spec.resp.databases" => vec![json!(16), json!(32)],
+        "spec.resp.users" => vec![
+            json!([{ "name": "walk", "passwordSecret": { "name": BESIDE }, "rules": ["+@read"] }]),
+            json!([{ "name": "default", "rules": ["on", "+@all", "allkeys"] }]),
+        ],
         "spec.storage.size" => vec![json!("20Gi"), json!("30Gi")],
         "spec.storage.storageClassName" => vec![json!("standard")],
         "spec.resources.limits" => vec![json!({ "memory": "2Gi" }), json!({ "cpu": "1" })],

@@ -1,6 +1,8 @@
 //! The Secret the operator makes: the token of the management protocol, and the password of the
 //! `default` user unless the spec names a Secret with one.
 
+use std::collections::BTreeMap;
+
 use orrery_runtime::{GeneratedKey, GeneratedSecret, Identity, labels};
 
 use super::super::names;
@@ -17,5 +19,9 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> GeneratedSecr
     }
     keys.sort();
     let name = names::main(&identity.name);
-    GeneratedSecret { metadata: super::metadata(validated, identity, &name), keys }
+    GeneratedSecret {
+        metadata: super::metadata(validated, identity, &name),
+        keys,
+        given: BTreeMap::new(),
+    }
 }

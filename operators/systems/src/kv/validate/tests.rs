@@ -242,15 +242,68 @@ fn a_redis_to_take_over_must_have_an_address() {
     assert_eq!(check(spec.clone()).unwrap_err().reason, Reason::RefNotFound);
 }
 
+fn users(inputs: &Referenced, users: &Value) -> Result<Validated, Refusal> {
+    let spec = json!({"resp": {"users": users}});
+    validate(&object("default", spec), inputs, Carrier::Cluster)
+}
+
+#[test]
+fn users_become_a_file_with_the_hashes_of_their_passwords() {
+    let validated = users(
+        &with_password(b"pw\n"),
+        &json!([
+            {"name": "shop", "passwordSecret": {"name": "mine"}, "rules": ["+@read", "(+set ~c:*)"]},
+            {"name": "default", "rules": ["off"]},
+        ]),
+    )
+    .unwrap();
+    assert_eq!(
+        validated.users.expose(),
+        "user shop on #30c952fab122c3f9759f02a6d95c3758b246b4fee239957b2d4fee46e26170c4 +@read \
+         (+set ~c:*)\nuser default on off\n"
+    );
+    assert!(!format!("{validated:?}").contains("30c952"), "not even the hash is shown");
+}
+
+#[test]
+fn a_word_that_is_none_is_named_and_a_password_among_words_is_not() {
+    let one = |rules: Value| {
+        let list = json!([{"name": "shop", "passwordSecret": {"name": "mine"}, "rules": rules}]);
+        users(&with_password(b"pw"), &list).map(|_| ()).unwrap_err()
+    };
+    for (rules, wanted) in [
+        (json!(["+@read", "+@nosuch"]), "+@nosuch: Unknown command or category"),
+        (json!(["+zadd"]), "+zadd: Unknown command"),
+        (json!(["foo"]), "foo: Syntax error"),
+        (json!(["allkeys", "~a"]), "~a: Adding a pattern after"),
+        (json!(["nopass"]), "passwords come from Secrets alone"),
+        (json!([">hunter2"]), "a password: passwords come from Secrets alone"),
+    ] {
+        let refusal = one(rules);
+        assert_eq!(refusal.reason, Reason::InvalidSpec);
+        assert_eq!(refusal.field.as_deref(), Some("spec.resp.users[shop].rules"));
+        assert!(refusal.message.contains(wanted), "{}", refusal.message);
+        assert!(!refusal.message.contains("hunter2"), "{}", refusal.message);
+    }
+    let secret = json!({"name": "mine", "key": "other"});
+    let list = json!([{"name": "shop", "passwordSecret": secret, "rules": ["on"]}]);
+    let refusal = users(&with_password(b"pw"), &list).unwrap_err();
+    assert!(refusal.message.contains("has no key `other`"), "{}", refusal.message);
+    let refusal = users(&Referenced::default(), &list).unwrap_err();
+    assert_eq!(refusal.reason, Reason::RefNotFound);
+}
+
 #[test]
 fn only_the_secrets_that_are_used_are_looked_up() {
+    let user = |name: &str, secret: &str| json!({"name": name, "passwordSecret": {"name": secret}, "rules": ["on"]});
     let spec = json!({
-        "resp": {"auth": {"secretRef": {"name": "mine"}}, "tls": {"secretRef": {"name": "tls"}}},
+        "resp": {"auth": {"secretRef": {"name": "mine"}}, "tls": {"secretRef": {"name": "tls"}},
+            "users": [user("a", "mine"), user("b", "b")]},
         "adoptFrom": {"secretRef": {"name": "old"}},
     });
     let references = Kv::references(&object("default", spec));
     let secret = |name: &str| orrery_runtime::Reference::Secret(name.into());
-    assert_eq!(references, [secret("mine"), secret("tls"), secret("old")]);
+    assert_eq!(references, [secret("mine"), secret("tls"), secret("old"), secret("b")]);
 }
 
 #[test]

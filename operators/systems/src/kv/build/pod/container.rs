@@ -58,7 +58,7 @@ fn arguments(validated: &Validated, identity: &Identity) -> Vec<String> {
     let adopt = adopt.flat_map(|_| ["--adopt", volumes::ADOPT_FOLDER]);
     ["serve", SYSTEM, "--config", &config, "--data", volumes::DATA_FOLDER, "--secrets"]
         .into_iter()
-        .chain([volumes::SECRETS_FOLDER])
+        .chain([volumes::SECRETS_FOLDER, "--live", volumes::LIVE_FOLDER])
         .chain(tls)
         .chain(shown)
         .chain(adopt)

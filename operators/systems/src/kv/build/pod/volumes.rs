@@ -19,6 +19,7 @@ const SECRETS: &str = "secrets";
 const TLS: &str = "tls";
 const ADOPT: &str = "adopt";
 const IDENTITY: &str = "identity";
+const LIVE: &str = "live";
 
 /// Folder of the configuration file.
 pub(super) const CONFIG_FOLDER: &str = "/etc/orrery";
@@ -30,6 +31,8 @@ pub(super) const TLS_FOLDER: &str = "/run/orrery/tls";
 pub(super) const IDENTITY_FOLDER: &str = "/run/orrery/identity";
 /// Folder of the Redis to take over.
 pub(super) const ADOPT_FOLDER: &str = "/run/orrery/adopt";
+/// Folder of what is read again when it changes.
+pub(super) const LIVE_FOLDER: &str = "/run/orrery/live";
 /// Folder of journal and snapshots.
 pub(super) const DATA_FOLDER: &str = "/data";
 
@@ -68,7 +71,13 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Volume> {
         secret: Some(whole(names::identity(&identity.name))),
         ..Volume::default()
     });
-    let own = [config, secrets(validated, identity)];
+    // New content reaches the folder, and the process, without a restart.
+    let live = Volume {
+        name: LIVE.to_owned(),
+        secret: Some(whole(names::live(&identity.name))),
+        ..Volume::default()
+    };
+    let own = [config, secrets(validated, identity), live];
     own.into_iter().chain(tls).chain(shown).chain(adopt).chain(stores).collect()
 }
 
@@ -152,6 +161,7 @@ pub(super) fn mounts(validated: &Validated, identity: &Identity) -> Vec<VolumeMo
     let mut mounts = vec![
         mount(CONFIG, CONFIG_FOLDER, true),
         mount(SECRETS, SECRETS_FOLDER, true),
+        mount(LIVE, LIVE_FOLDER, true),
         mount(DATA, DATA_FOLDER, false),
     ];
     if validated.spec.resp.tls.is_some() {
