@@ -26,6 +26,7 @@ use crate::persistence::declared::{Declared, DeclaredSet};
 use crate::persistence::snapshots::Target;
 use crate::replication::grants::Members;
 use crate::replication::lease::Moments;
+use crate::replication::link::Primary;
 use crate::server::group::roles::Renewal;
 use crate::server::requests::{Hearer, Request};
 
@@ -303,10 +304,8 @@ impl Operand for KvOperand {
     async fn follow(&self, request: FollowRequest) -> Result<FollowResponse, OperandError> {
         let FollowRequest { shard, epoch, address, mutual_tls } = request;
         Self::check_shard(shard)?;
-        if mutual_tls {
-            return Err(OperandError::Unsupported("this version follows without TLS".into()));
-        }
-        let granted = self.ask(|answer| Request::Follow { epoch, address, answer }).await?;
+        let primary = Primary { address, mutual_tls };
+        let granted = self.ask(|answer| Request::Follow { epoch, primary, answer }).await?;
         Ok(FollowResponse { epoch: granted.epoch, durable_position: granted.durable })
     }
 

@@ -10,6 +10,7 @@
 //! | [`link`] | the follower's side: connecting, receiving, confirming |
 //! | [`replicas`] | a real Redis that follows this engine, in the field's own protocol |
 //! | [`dial`] | connecting to another server, and commands as a client sends them |
+//! | [`socket`] | the socket of a link, with TLS on it or without |
 //! | [`copy`] | a full copy of the primary's data, and putting aside what it replaces |
 //!
 //! Nothing here knows clients or decides about roles: that is `server::group`. `docs/replication.md`
@@ -23,6 +24,7 @@ pub(crate) mod lease;
 pub(crate) mod link;
 pub(crate) mod peers;
 pub(crate) mod replicas;
+pub(crate) mod socket;
 pub(crate) mod wire;
 
 /// The user that followers log in as; its password is the management token.

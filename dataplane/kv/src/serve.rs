@@ -112,6 +112,11 @@ pub enum ServeError {
     Users(#[from] UsersError),
     #[error("a group cannot take a Redis over")]
     AdoptInGroup,
+    #[error(
+        "followers cannot come by the port of clients that speak TLS: the pods of a group with \
+         spec.resp.tls need certificates of their own, which the operator does not give"
+    )]
+    TlsInGroup,
     #[error("failed to start the event loop: {0}")]
     Loop(#[from] std::io::Error),
 }
@@ -122,12 +127,12 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     let config = Config::try_from(loaded.value)?;
     let secrets = Secrets::new(args.secrets.as_deref());
     let logins = logins(secrets.get("password")?.as_ref(), args)?;
-    let membership = membership(&config, args, &secrets)?;
+    let identity = identity(args)?;
+    let membership = membership(&config, args, &secrets, identity.clone())?;
     let view = initial_view(membership.as_ref());
     let shared = Arc::new(Shared::new(Health::default(), view));
     let event_loop = Arc::new(OnceLock::new());
     let moments = membership.as_ref().map(|membership| membership.moments);
-    let identity = identity(args)?;
     let posts = Arc::new(Posts::default());
     let archiving = config
         .archive
@@ -146,7 +151,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
             management: listen::address("management", SocketAddr::from(([127, 0, 0, 1], 9400)))?,
             http: listen::address("http", SocketAddr::from(([127, 0, 0, 1], 9401)))?,
             token: secrets.get("management-token")?,
-            identity,
+            identity: identity.clone(),
         },
         Arc::new(operand),
         metrics::registry(Arc::clone(&shared), args.data.clone()),
@@ -159,6 +164,9 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     }
     if args.adopt.is_some() && config.is_grouped {
         return Err(ServeError::AdoptInGroup);
+    }
+    if args.tls.is_some() && config.is_grouped && args.identity.is_none() {
+        return Err(ServeError::TlsInGroup);
     }
     // Of a group one member is filled; the others copy from it.
     let is_filled = |from: &&RecoveryConfig| {
@@ -185,7 +193,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         None => None,
     };
 
-    let listeners = listeners(&config, args, &shared)?;
+    let listeners = listeners(&config, args, &shared, identity)?;
     let settings = settings(&config, args, &logins.0, &listeners);
     let (requests, received) = mpsc::sync_channel(QUEUE);
     let (poll, waker) = server::poll_and_waker()?;
@@ -255,6 +263,7 @@ fn membership(
     config: &Config,
     args: &ServeArgs,
     secrets: &Secrets,
+    identity: Option<Arc<Identity>>,
 ) -> Result<Option<Membership>, ServeError> {
     if !config.is_grouped {
         return Ok(None);
@@ -265,6 +274,7 @@ fn membership(
     Ok(Some(Membership {
         grants: Grants::load(folder)?,
         token: secrets.get("management-token")?,
+        identity,
         name: std::env::var(POD).unwrap_or_default(),
         moments: Moments::new(Instant::now(), random()),
         data: folder.clone(),
@@ -398,6 +408,7 @@ fn listeners(
     config: &Config,
     args: &ServeArgs,
     shared: &Shared,
+    identity: Option<Arc<Identity>>,
 ) -> Result<Vec<Listener>, ServeError> {
     let address = listen::address("resp", SocketAddr::from(([127, 0, 0, 1], 6379)))?;
     let tcp = match &args.tls {
@@ -410,6 +421,10 @@ fn listeners(
     let mut listeners = vec![tcp];
     if let Some(path) = &config.unix_socket {
         listeners.push(Listener::unix(path)?);
+    }
+    if let Some(identity) = identity.filter(|_| config.is_grouped) {
+        let address = listen::address("replication", SocketAddr::from(([127, 0, 0, 1], 9402)))?;
+        listeners.push(Listener::peers(address, identity)?);
     }
     if let Some(address) = listeners[0].local_address() {
         tracing::info!(%address, "listening");

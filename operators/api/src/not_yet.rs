@@ -30,7 +30,6 @@ pub const NOT_YET: &[NotYet] = &[
     cluster("spec.shardsPerPod", "above 1", "use several KVClusters"),
     cluster("spec.journal.backend", "Postgres, ObjectStore, Kafka", "use Local"),
     cluster("spec.defaultClass", "Config, Flag", "use Store, which is as durable"),
-    cluster("spec.resp.tls", "any with followers", "use TLS without followers"),
     cluster("spec.resp.clusterMode", "Slots", "use Off"),
     cluster("spec.memcached.mode", "On", "use the Redis protocol"),
     cluster(

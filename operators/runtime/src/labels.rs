@@ -45,6 +45,10 @@ pub const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 pub const MANAGEMENT_PORT_NAME: &str = "management";
 /// Number of the container port of the management protocol inside a cluster.
 pub const MANAGEMENT_PORT: u16 = 9400;
+/// Name of the container port for followers, which speaks mutual TLS.
+pub const REPLICATION_PORT_NAME: &str = "replication";
+/// Number of the container port for followers inside a cluster.
+pub const REPLICATION_PORT: u16 = 9402;
 /// Key of the generated Secret that holds the bearer token of the management protocol.
 pub const MANAGEMENT_TOKEN_KEY: &str = "management-token";
 

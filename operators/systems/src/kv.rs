@@ -36,6 +36,8 @@ impl System for Kv {
         let resp = &object.spec.resp;
         let auth = resp.auth.iter().map(|auth| &auth.secret_ref);
         let tls = resp.tls.iter().map(|tls| &tls.secret_ref);
+        // What the operator makes itself is not waited for.
+        let tls = tls.filter(|secret| !validate::is_own_certificate(object, &secret.name));
         let adopt = object.spec.adopt_from.iter().map(|adopt| &adopt.secret_ref);
         let users = resp.users.iter().filter_map(|user| user.password_secret.as_ref());
         let users = users.map(|secret| &secret.name);

@@ -15,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::Waker;
+use orrery_kit::identity::Identity;
 use orrery_kit::secrets::Secret;
 
 use super::wire::Record;
@@ -48,6 +49,8 @@ pub(crate) enum Event {
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) address: String,
+    /// What to show the primary, and whom to expect there: with it, the link is mutual TLS.
+    pub(crate) identity: Option<Arc<Identity>>,
     /// A primary of an older epoch is not accepted.
     pub(crate) epoch: u64,
     pub(crate) name: String,
@@ -59,6 +62,19 @@ pub(crate) struct Plan {
     /// The last record here.
     pub(crate) position: u64,
     pub(crate) position_epoch: u64,
+}
+
+/// Where the primary is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Primary {
+    pub(crate) address: String,
+    pub(crate) mutual_tls: bool,
+}
+
+impl Plan {
+    pub(crate) fn primary(&self) -> Primary {
+        Primary { address: self.address.clone(), mutual_tls: self.identity.is_some() }
+    }
 }
 
 /// Figures both sides look at.

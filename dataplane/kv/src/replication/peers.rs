@@ -19,6 +19,7 @@ use orrery_journal::Feed;
 
 use super::history::History;
 use super::lease::Moments;
+use super::socket::Socket;
 use super::wire::{self, Message};
 
 /// Links at the same time; a group has far fewer members.
@@ -187,18 +188,18 @@ impl Peers {
     /// Begins to serve a follower whose handshake is done.
     pub(crate) fn welcome(
         self: &Arc<Self>,
-        socket: TcpStream,
+        socket: Socket,
         asked: Asked,
         feed: Feed,
         history: History,
     ) -> io::Result<()> {
-        socket.set_nonblocking(false)?;
-        socket.set_read_timeout(Some(SILENCE))?;
-        socket.set_write_timeout(Some(STUCK))?;
+        socket.tcp().set_nonblocking(false)?;
+        socket.tcp().set_read_timeout(Some(SILENCE))?;
+        socket.tcp().set_write_timeout(Some(STUCK))?;
         let peer = Arc::new(Peer {
             name: asked.name.clone(),
             address: asked.address.clone(),
-            socket: socket.try_clone()?,
+            socket: socket.tcp().try_clone()?,
             confirmed: AtomicU64::new(0),
             known: AtomicU64::new(0),
             stamp: AtomicU64::new(0),
@@ -249,7 +250,7 @@ impl Peers {
     }
 
     /// Takes confirmations until the link ends.
-    fn receive(&self, socket: TcpStream, peer: &Peer) {
+    fn receive(&self, socket: Socket, peer: &Peer) {
         let mut from = BufReader::new(socket);
         loop {
             match wire::read(&mut from) {

@@ -21,6 +21,7 @@ use orrery_resp::{Decoder, Limits, Parsed};
 use self::commands::Stream;
 use crate::persistence::kind;
 use crate::rdb;
+use crate::replication::socket::Socket;
 
 /// Replicas at the same time.
 const REPLICAS_MAX: usize = 16;
@@ -101,17 +102,17 @@ impl Replicas {
     /// Begins to serve a replica whose handshake is done. `id`: forty digits that name this stream.
     pub(crate) fn welcome(
         self: &Arc<Self>,
-        socket: TcpStream,
+        socket: Socket,
         address: String,
         id: String,
         feed: Feed,
     ) -> io::Result<()> {
-        socket.set_nonblocking(false)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.tcp().set_nonblocking(false)?;
+        socket.tcp().set_read_timeout(Some(PATIENCE))?;
+        socket.tcp().set_write_timeout(Some(PATIENCE))?;
         let replica = Arc::new(Replica {
             address,
-            socket: socket.try_clone()?,
+            socket: socket.tcp().try_clone()?,
             sent: AtomicU64::new(0),
             executed: AtomicU64::new(0),
             heard: Mutex::default(),
@@ -156,12 +157,7 @@ enum Ended {
     Record(#[from] crate::effects::CorruptEffect),
 }
 
-fn serve(
-    replica: &Arc<Replica>,
-    mut socket: TcpStream,
-    id: &str,
-    feed: &Feed,
-) -> Result<(), Ended> {
+fn serve(replica: &Arc<Replica>, mut socket: Socket, id: &str, feed: &Feed) -> Result<(), Ended> {
     let mut tries = 0;
     let (mut image, mut tail) = loop {
         let image = feed.snapshot()?;
@@ -210,7 +206,7 @@ fn mark() -> String {
 }
 
 /// Takes what the replica says: `REPLCONF ACK <offset>`.
-fn receive(replica: &Replica, mut from: TcpStream) {
+fn receive(replica: &Replica, mut from: Socket) {
     let (mut buffer, mut spans) = (vec![], vec![]);
     let mut decoder = Decoder::default();
     let mut piece = [0; 4096];

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use mio::Waker;
+use orrery_kit::identity::Identity;
 use orrery_kit::secrets::Secret;
 
 use super::connection::Connection;
@@ -103,6 +104,7 @@ pub(crate) struct Group {
     pub(crate) peers: Arc<Peers>,
     pub(crate) link: Option<Link>,
     pub(crate) token: Option<Secret>,
+    identity: Option<Arc<Identity>>,
     /// Of a follower: everything the primary had when the link came up is here.
     is_complete: bool,
     /// What the link has to reach for that.
@@ -123,6 +125,8 @@ pub(crate) struct Group {
 pub(crate) struct Membership {
     pub(crate) grants: Grants,
     pub(crate) token: Option<Secret>,
+    /// What is shown to the other processes of the group.
+    pub(crate) identity: Option<Arc<Identity>>,
     /// Name of this process to its primary.
     pub(crate) name: String,
     pub(crate) data: PathBuf,
@@ -131,13 +135,14 @@ pub(crate) struct Membership {
 
 impl Group {
     pub(crate) fn new(from: Membership, waker: &Arc<Waker>) -> Self {
-        let Membership { grants, token, name, data, moments } = from;
+        let Membership { grants, token, identity, name, data, moments } = from;
         let mut group = Self {
             role: Role::Standby,
             lease: Lease::default(),
             peers: Arc::new(Peers::new(moments, Arc::clone(waker))),
             link: None,
             token,
+            identity,
             is_complete: false,
             complete_at: None,
             goodbye: None,

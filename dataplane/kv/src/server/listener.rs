@@ -4,13 +4,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
+use orrery_kit::identity::Identity;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::certificates::Certificates;
 use super::stream::Stream;
+use super::stream::tls::{Tally, TlsStream};
 
 /// Pending connections the kernel keeps; the value of Redis' `tcp-backlog`.
 const BACKLOG: i32 = 511;
@@ -28,8 +31,20 @@ pub enum ListenError {
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(mio::net::TcpListener),
-    Tls { listener: mio::net::TcpListener, certificates: Box<Certificates> },
-    Unix { listener: mio::net::UnixListener, path: PathBuf },
+    Tls {
+        listener: mio::net::TcpListener,
+        certificates: Box<Certificates>,
+    },
+    /// For followers, which show a certificate of this process's object.
+    Peers {
+        listener: mio::net::TcpListener,
+        identity: Arc<Identity>,
+        tally: Arc<Tally>,
+    },
+    Unix {
+        listener: mio::net::UnixListener,
+        path: PathBuf,
+    },
 }
 
 impl Listener {
@@ -46,6 +61,12 @@ impl Listener {
     ) -> Result<Self, ListenError> {
         let listener = open(address, false)?;
         Ok(Self::Tls { listener, certificates: Box::new(certificates) })
+    }
+
+    /// Listens for followers: every connection must be mutual TLS.
+    pub(crate) fn peers(address: SocketAddr, identity: Arc<Identity>) -> Result<Self, ListenError> {
+        let listener = open(address, false)?;
+        Ok(Self::Peers { listener, identity, tally: Arc::default() })
     }
 
     /// Takes new certificates over if there are some.
@@ -73,7 +94,7 @@ impl Listener {
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
-            Self::Tcp(listener) | Self::Tls { listener, .. } => {
+            Self::Tcp(listener) | Self::Tls { listener, .. } | Self::Peers { listener, .. } => {
                 listener.register(registry, token, Interest::READABLE)
             }
             Self::Unix { listener, .. } => listener.register(registry, token, Interest::READABLE),
@@ -82,7 +103,9 @@ impl Listener {
 
     pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         match self {
-            Self::Tcp(listener) | Self::Tls { listener, .. } => listener.deregister(registry),
+            Self::Tcp(listener) | Self::Tls { listener, .. } | Self::Peers { listener, .. } => {
+                listener.deregister(registry)
+            }
             Self::Unix { listener, .. } => listener.deregister(registry),
         }
     }
@@ -90,7 +113,7 @@ impl Listener {
     /// Asks to be told again of connections that are waiting.
     pub(crate) fn reregister(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
-            Self::Tcp(listener) | Self::Tls { listener, .. } => {
+            Self::Tcp(listener) | Self::Tls { listener, .. } | Self::Peers { listener, .. } => {
                 listener.reregister(registry, token, Interest::READABLE)
             }
             Self::Unix { listener, .. } => listener.reregister(registry, token, Interest::READABLE),
@@ -105,6 +128,13 @@ impl Listener {
                 .accept()
                 .and_then(|(socket, _)| certificates.accept(socket))
                 .map(|stream| Stream::Tls(Box::new(stream))),
+            Self::Peers { listener, identity, tally } => listener
+                .accept()
+                .and_then(|(socket, _)| {
+                    let config = Arc::clone(&identity.current().peers);
+                    TlsStream::accept(socket, config, Arc::clone(tally))
+                })
+                .map(|stream| Stream::Tls(Box::new(stream))),
             Self::Unix { listener, .. } => listener.accept().map(|(s, _)| Stream::Unix(s)),
         };
         match accepted {
@@ -117,14 +147,16 @@ impl Listener {
     /// Where clients can reach it, with the port the kernel chose.
     pub(crate) fn local_address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(listener) | Self::Tls { listener, .. } => listener.local_addr().ok(),
+            Self::Tcp(listener) | Self::Tls { listener, .. } | Self::Peers { listener, .. } => {
+                listener.local_addr().ok()
+            }
             Self::Unix { .. } => None,
         }
     }
 
     pub(crate) fn unix_path(&self) -> &str {
         match self {
-            Self::Tcp(_) | Self::Tls { .. } => "",
+            Self::Tcp(_) | Self::Tls { .. } | Self::Peers { .. } => "",
             Self::Unix { path, .. } => path.to_str().unwrap_or(""),
         }
     }

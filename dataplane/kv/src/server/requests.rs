@@ -17,6 +17,7 @@ use super::{Ending, Shard};
 use crate::persistence::declared::{Declared, DeclaredSet};
 use crate::persistence::kind;
 use crate::persistence::snapshots::{Event, Target};
+use crate::replication::link::Primary;
 
 /// Requests that may wait for the loop.
 pub(crate) const QUEUE: usize = 64;
@@ -64,7 +65,7 @@ pub(crate) enum Request {
     },
     Follow {
         epoch: u64,
-        address: String,
+        primary: Primary,
         answer: Answer<Granted>,
     },
     Renew {
@@ -113,8 +114,8 @@ impl Shard {
                 Request::Declare { set, answer } => _ = answer.send(self.declare(set)),
                 Request::Promote { epoch, answer } => _ = answer.send(self.promote(epoch)),
                 Request::Fence { epoch, answer } => _ = answer.send(self.fence(epoch)),
-                Request::Follow { epoch, address, answer } => {
-                    _ = answer.send(self.follow(epoch, address));
+                Request::Follow { epoch, primary, answer } => {
+                    _ = answer.send(self.follow(epoch, primary));
                 }
                 Request::Renew { renewal, answer } => _ = answer.send(self.renew(renewal)),
                 Request::Drain { seconds, answer } => {

@@ -41,6 +41,8 @@ pub(crate) struct Engine {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) management: u16,
     pub(crate) port: u16,
+    /// For followers, of engines with certificates.
+    pub(crate) replication: u16,
     child: Child,
 }
 
@@ -68,7 +70,7 @@ pub(crate) fn pod_name(folder: &Path) -> String {
 
 /// Under a shell that ignores XFSZ, so that a limit on file sizes makes writes fail and does not
 /// kill.
-fn spawn(folder: &tempfile::TempDir, port: u16, management: u16) -> Child {
+fn spawn(folder: &tempfile::TempDir, port: u16, management: u16, replication: u16) -> Child {
     Command::new("sh")
         .args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#])
         .arg(std::env::current_exe().expect("this program"))
@@ -79,6 +81,7 @@ fn spawn(folder: &tempfile::TempDir, port: u16, management: u16) -> Child {
         .env("ORRERY_ARCHIVE_SECRET", folder.path().join("archive-secret"))
         .env("ORRERY_RECOVERY_SECRET", folder.path().join("recovery-secret"))
         .env("ORRERY_LISTEN_HTTP", "127.0.0.1:0")
+        .env("ORRERY_LISTEN_REPLICATION", format!("127.0.0.1:{replication}"))
         .env("ORRERY_LISTEN_MANAGEMENT", format!("127.0.0.1:{management}"))
         .stdout(Stdio::null())
         .stdin(Stdio::null())
@@ -119,9 +122,9 @@ impl Engine {
 
     /// The same without waiting until it serves.
     pub(crate) fn begin_in(folder: tempfile::TempDir) -> Self {
-        let (port, management) = (free_port(), free_port());
-        let child = spawn(&folder, port, management);
-        Self { folder, management, port, child }
+        let (port, management, replication) = (free_port(), free_port(), free_port());
+        let child = spawn(&folder, port, management, replication);
+        Self { folder, management, port, replication, child }
     }
 
     /// Where followers and clients of other machines would connect.

@@ -12,5 +12,7 @@ mod kills;
 mod lease;
 #[path = "replication/roles.rs"]
 mod roles;
+#[path = "replication/secured.rs"]
+mod secured;
 #[path = "replication/slow.rs"]
 mod slow;

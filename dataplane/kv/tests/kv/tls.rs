@@ -1,9 +1,9 @@
 //! TLS as clients meet it: certificates made here, a real process, `redis-cli` and rustls.
 
 #[path = "tls/authority.rs"]
-mod authority;
+pub(crate) mod authority;
 #[path = "tls/client.rs"]
-mod client;
+pub(crate) mod client;
 #[path = "tls/hostile.rs"]
 mod hostile;
 

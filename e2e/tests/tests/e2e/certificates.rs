@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use orrery_e2e_cluster::poll;
+use orrery_e2e_cluster::{Order, poll};
 use orrery_e2e_tests::client::{Client, Reply};
 use serde_json::Value;
 
-use crate::group::{LOSSLESS, TURN, cluster, in_sync};
+use crate::group::{LOSSLESS, SIGCONT, SIGSTOP, TURN, cluster, in_sync, moved_from, primary};
 use crate::kubernetes::{LIMIT, Stage};
 
 /// Three steps, each of which waits for every pod.
@@ -144,6 +144,54 @@ async fn certificates_and_their_authority_are_replaced_without_a_failed_request(
     assert!(restarts.split_whitespace().all(|count| count == "0"), "{restarts}");
     let requests = clients.stop();
     println!("a renewal and a rotation: {requests} requests, none failed");
+    drop(turn);
+}
+
+/// redis-cli over TLS at a pod, with the authorities in `folder`.
+async fn redis_cli(stage: &Stage, pod: &str, words: &[&str]) -> String {
+    let ip = ["get", "pod", pod, "-o=jsonpath={.status.podIP}"];
+    let ip = stage.kubectl(&ip).await.expect("it is there");
+    let password = stage.password("a").await;
+    let output = std::process::Command::new("redis-cli")
+        .args(["-h", &ip, "--tls", "--cacert"])
+        .arg(stage.folder().join("ca.crt"))
+        .env("REDISCLI_AUTH", password)
+        .args(words)
+        .output()
+        .expect("redis-cli is there");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        + String::from_utf8_lossy(&output.stderr).trim()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_a_group_speak_tls_with_the_certificate_of_the_object_through_a_failover() {
+    let turn = TURN.lock().await;
+    let Some(stage) = Stage::new("tls-group").await else { return };
+    let tls = "resp: {tls: {secretRef: {name: a-kv-identity}}}";
+    stage.apply(&cluster(&format!("{{{LOSSLESS}, {tls}}}"))).await;
+    stage.ready("kvcluster/a").await;
+    in_sync(&stage, 2).await;
+    let authorities = [
+        "get",
+        "secret",
+        "a-kv-identity",
+        "-o=go-template={{index .data \"ca.crt\" | base64decode}}",
+    ];
+    let authorities = stage.kubectl(&authorities).await.expect("it is there");
+    std::fs::write(stage.folder().join("ca.crt"), authorities).expect("writable");
+    let old = primary(&stage).await;
+    assert_eq!(redis_cli(&stage, &old, &["SET", "order:1", "paid"]).await, "OK");
+
+    assert!(stage.nodes.order(stage.namespace.name(), &old, Order::Signal(SIGSTOP)));
+    let new = moved_from(&stage, &old).await;
+    let kept = poll("the new primary serves", LIMIT, || async {
+        redis_cli(&stage, &new, &["GET", "order:1"]).await == "paid"
+            && redis_cli(&stage, &new, &["SET", "order:2", "paid"]).await == "OK"
+    });
+    kept.await.expect("what was acknowledged is there, and writes go on");
+    assert!(stage.nodes.order(stage.namespace.name(), &old, Order::Signal(SIGCONT)));
+    in_sync(&stage, 2).await;
+    assert_eq!(redis_cli(&stage, &old, &["GET", "order:2"]).await, "paid");
     drop(turn);
 }
 

@@ -29,6 +29,8 @@ pub struct CachedPod {
     pub view: PodView,
     /// Port of the management protocol; none when the pod has none.
     pub management_port: Option<u16>,
+    /// Port for followers, which speaks mutual TLS; none when the pod was built without.
+    pub replication_port: Option<u16>,
     /// The name in its certificate, of pods that were built with one.
     pub identity: Option<String>,
 }

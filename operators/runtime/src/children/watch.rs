@@ -321,14 +321,12 @@ fn cached_pod(pod: &Pod) -> CachedPod {
         .filter_map(|container| container.state.as_ref()?.waiting.as_ref())
         .map(|w| (w.reason.clone().unwrap_or_default(), w.message.clone().unwrap_or_default()))
         .filter(|(reason, _)| reason != "ContainerCreating" && reason != "PodInitializing");
-    let ports = pod
-        .spec
-        .iter()
-        .flat_map(|spec| &spec.containers)
-        .flat_map(|container| container.ports.iter().flatten());
-    let management_port = ports
-        .filter(|port| port.name.as_deref() == Some(labels::MANAGEMENT_PORT_NAME))
-        .find_map(|port| u16::try_from(port.container_port).ok());
+    let port = |name: &str| {
+        let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+        let mut ports = containers.flat_map(|container| container.ports.iter().flatten());
+        let port = ports.find(|port| port.name.as_deref() == Some(name))?;
+        u16::try_from(port.container_port).ok()
+    };
     CachedPod {
         view: PodView {
             name: pod.metadata.name.clone().unwrap_or_default(),
@@ -343,7 +341,8 @@ fn cached_pod(pod: &Pod) -> CachedPod {
             report: None,
             report_error: None,
         },
-        management_port,
+        management_port: port(labels::MANAGEMENT_PORT_NAME),
+        replication_port: port(labels::REPLICATION_PORT_NAME),
         identity: annotation(pod, labels::IDENTITY),
     }
 }

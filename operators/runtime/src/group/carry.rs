@@ -156,16 +156,17 @@ impl Carrier<'_> {
     fn members(&self, group: &Group, seen: &Observation) -> Vec<Member> {
         let identity = self.identity;
         let cached = self.ctx.children.pods(&identity.namespace, self.system, &identity.name);
-        let address = |name: &str| {
-            let pod = cached.iter().find(|pod| pod.view.name == name)?;
-            pod.address(group.client_port)
-        };
+        let cached = |name: &str| cached.iter().find(|pod| pod.view.name == name);
         let pods = seen.pods.iter().map(|pod| {
             if pod.report.is_some() {
                 self.ctx.pulses.heard(self.uid(), &pod.name);
             }
             Member {
-                address: address(&pod.name),
+                address: cached(&pod.name).and_then(|pod| pod.address(group.client_port)),
+                secured_address: cached(&pod.name).and_then(|pod| {
+                    pod.identity.as_ref()?;
+                    pod.address(pod.replication_port?)
+                }),
                 pod: pod.name.clone(),
                 terminating: pod.terminating,
                 silent: match &pod.report {
@@ -185,15 +186,18 @@ impl Carrier<'_> {
     async fn follow(&self, plan: &Plan, members: &[Member], pods: &[String]) {
         let Some(grant) = &plan.grant else { return };
         let holder = members.iter().find(|member| member.pod == grant.holder);
-        let Some(address) = holder.and_then(|holder| holder.address.clone()) else { return };
-        let calls = pods.iter().filter_map(|pod| self.client(pod)).map(|reached| {
-            let address = address.clone();
-            async move {
-                let told = reached.client.follow(0, grant.epoch, address, false).await;
+        let Some(holder) = holder else { return };
+        let calls = pods.iter().filter_map(|pod| {
+            let (reached, follower) =
+                (self.client(pod)?, members.iter().find(|member| member.pod == *pod)?);
+            let (address, mutual_tls) = holder.address_for(follower);
+            let address = address?.to_owned();
+            Some(async move {
+                let told = reached.client.follow(0, grant.epoch, address, mutual_tls).await;
                 if let Err(error) = told {
                     warn!(pod = reached.pod, %error, "failed to make it follow the primary");
                 }
-            }
+            })
         });
         join_all(calls).await;
     }

@@ -24,13 +24,26 @@ pub const HAND_OVER_MAX: Duration = Duration::from_secs(20);
 #[derive(Debug, Clone, Default)]
 pub struct Member {
     pub pod: String,
-    /// Where clients and followers reach it.
+    /// Where clients reach it, and followers without certificates.
     pub address: Option<String>,
+    /// Where followers with certificates reach it over mutual TLS, of pods that have one.
+    pub secured_address: Option<String>,
     pub terminating: bool,
     /// What it said in this round; none when it does not answer.
     pub report: Option<Report>,
     /// How long it has not answered this operator; no operator before renewed it later than that.
     pub silent: Duration,
+}
+
+impl Member {
+    /// Where a follower reaches this primary, and whether over mutual TLS: by what both were built
+    /// with.
+    pub fn address_for(&self, follower: &Self) -> (Option<&str>, bool) {
+        match (&self.secured_address, &follower.secured_address) {
+            (Some(address), Some(_)) => (Some(address), true),
+            _ => (self.address.as_deref(), false),
+        }
+    }
 }
 
 /// A change of primary under way; kept in memory only, and begun anew under a higher epoch by an
@@ -248,14 +261,14 @@ fn leading(view: &View<'_>, grant: &Grant, member: &Member, report: &Report) -> 
         let (to, epoch) = (grant.holder.clone(), view.next_epoch());
         return Step::Grant { to, epoch, failover: false };
     }
-    let address = member.address.as_deref().unwrap_or_default();
-    let follows = |other: &Report| {
+    let follows = |pod: &Member, other: &Report| {
+        let address = member.address_for(pod).0.unwrap_or_default();
         let link = other.link.as_ref();
         other.role() == Role::Follower
             && other.epoch == grant.epoch
             && link.is_some_and(|link| link.address == address)
     };
-    let astray = view.others(&grant.holder).filter(|(_, other)| !follows(other));
+    let astray = view.others(&grant.holder).filter(|(pod, other)| !follows(pod, other));
     Step::Steady { follow: astray.map(|(other, _)| other.pod.clone()).collect() }
 }
 

@@ -25,6 +25,7 @@ use crate::{labels, pod_template, policy};
 
 pub(crate) use archive::{Stores, references as store_references};
 pub(crate) use not_yet::refuse as refuse_not_yet;
+pub(crate) use tls::is_own_certificate;
 
 /// Key of the password in Secrets, and name of its file in the pod.
 pub const PASSWORD_KEY: &str = "password";
@@ -96,7 +97,7 @@ pub fn validate(
     windows(spec)?;
     memory::check_amounts(&spec.engine.resources)?;
     check_password(spec, inputs)?;
-    tls::check(spec, inputs)?;
+    tls::check(object, inputs, carrier)?;
     let users = users::file(spec, inputs)?;
     let adopt_port = adopt::port(spec, inputs)?;
     let stores = archive::check(object, inputs)?;

@@ -12,6 +12,7 @@ use super::{Dropped, Event, Runner, Shared};
 use crate::replication::USER;
 use crate::replication::copy::{CopyError, Copying};
 use crate::replication::dial;
+use crate::replication::socket::Socket;
 use crate::replication::wire::{self, CAPABILITY, CONSENT, Message, Record, WireError};
 
 const CONNECT: Duration = Duration::from_secs(2);
@@ -63,8 +64,12 @@ pub(super) fn run(runner: &mut Runner) -> Result<(), SessionError> {
     if shared.is_stopped() {
         return Err(SessionError::Dropped);
     }
+    let mut socket = match &runner.plan.identity {
+        Some(identity) => Socket::connect(socket, identity).map_err(SessionError::Connect)?,
+        None => Socket::plain(socket),
+    };
     let mut from = BufReader::with_capacity(256 << 10, socket.try_clone()?);
-    shake_hands(runner, &socket, &mut from)?;
+    shake_hands(runner, &mut socket, &mut from)?;
     let Message::Start { epoch, copy } = wire::read(&mut from)? else {
         return Err(SessionError::Unexpected("no start"));
     };
@@ -109,7 +114,7 @@ fn connect(address: &str) -> Result<TcpStream, SessionError> {
 /// The handshake of the field: PING, AUTH, REPLCONF, PSYNC.
 fn shake_hands(
     runner: &Runner,
-    mut socket: &TcpStream,
+    socket: &mut Socket,
     from: &mut impl BufRead,
 ) -> Result<(), SessionError> {
     let plan = &runner.plan;
@@ -152,7 +157,7 @@ fn take_heartbeat(shared: &Shared, stamp: u64, durable: u64) {
 /// Hands records over as they come.
 fn follow(
     runner: &mut Runner,
-    from: &mut BufReader<TcpStream>,
+    from: &mut BufReader<Socket>,
     epoch: u64,
 ) -> Result<(), SessionError> {
     let shared = Arc::clone(&runner.shared);
@@ -194,7 +199,7 @@ fn follow(
 /// Takes a full copy to its end.
 fn take_copy(
     runner: &mut Runner,
-    from: &mut BufReader<TcpStream>,
+    from: &mut BufReader<Socket>,
     mut copy: Copying,
 ) -> Result<(), SessionError> {
     let shared = Arc::clone(&runner.shared);
@@ -220,7 +225,7 @@ fn take_copy(
 }
 
 /// Confirms what is on disk, as it becomes so and a few times a second, until the connection ends.
-fn confirm(shared: &Shared, mut socket: TcpStream, ended: &AtomicBool, is_confirming: bool) {
+fn confirm(shared: &Shared, mut socket: Socket, ended: &AtomicBool, is_confirming: bool) {
     let mut bytes = vec![];
     let mut confirmed = 0;
     while !ended.load(Ordering::Acquire) {

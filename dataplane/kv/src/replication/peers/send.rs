@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use orrery_journal::{Feed, JournalError, Position, SnapshotReader, Tail};
 
 use super::{Asked, Peer, Peers};
 use crate::replication::history::History;
+use crate::replication::socket::Socket;
 use crate::replication::wire::{self, CopyPlan, Message, PIECE_BYTES};
 
 /// The follower hears from the primary at least so often.
@@ -91,7 +91,7 @@ fn begin(feed: &Feed, history: &History, asked: &Asked) -> Result<Begin, Ended> 
 
 /// What has been gathered for the socket.
 struct Out<'a> {
-    socket: TcpStream,
+    socket: Socket,
     bytes: Vec<u8>,
     peers: &'a Peers,
     peer: &'a Peer,
@@ -131,7 +131,7 @@ impl Out<'_> {
 pub(super) fn run(
     peers: &Peers,
     peer: &Peer,
-    socket: TcpStream,
+    socket: Socket,
     asked: &Asked,
     feed: &Feed,
     history: &History,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::Call;
 use super::info::Text;
 use crate::replication::peers::Asked;
+use crate::replication::socket::Socket;
 use crate::replication::wire::CAPABILITY;
 use crate::server::connection::Hold;
 use crate::server::group::Role;
@@ -127,7 +128,7 @@ fn serve_replica(call: &mut Call<'_>) {
 }
 
 /// Takes the socket out of the event loop and gives it away.
-fn hand_over(call: &mut Call<'_>, give: impl FnOnce(TcpStream) -> std::io::Result<()>) {
+fn hand_over(call: &mut Call<'_>, give: impl FnOnce(Socket) -> std::io::Result<()>) {
     match take_socket(call).and_then(give) {
         Ok(()) => {
             // The socket lives on elsewhere: here it is closed without a word.
@@ -138,15 +139,24 @@ fn hand_over(call: &mut Call<'_>, give: impl FnOnce(TcpStream) -> std::io::Resul
     }
 }
 
-fn take_socket(call: &mut Call<'_>) -> std::io::Result<TcpStream> {
+fn take_socket(call: &mut Call<'_>) -> std::io::Result<Socket> {
     let registry = call.shard.poll.registry();
-    let Stream::Tcp(stream) = &mut call.connection.stream else {
-        return Err(std::io::Error::other("followers come by TCP"));
-    };
-    let socket = socket2::SockRef::from(&*stream).try_clone()?;
     // Both descriptors name one socket: the loop would go on hearing of it.
-    mio::event::Source::deregister(stream, registry)?;
-    Ok(TcpStream::from(socket))
+    match &mut call.connection.stream {
+        Stream::Tcp(stream) => {
+            let socket = socket2::SockRef::from(&*stream).try_clone()?;
+            mio::event::Source::deregister(stream, registry)?;
+            Ok(Socket::plain(TcpStream::from(socket)))
+        }
+        Stream::Tls(stream) => {
+            let socket = socket2::SockRef::from(stream.socket()).try_clone()?;
+            mio::event::Source::deregister(stream.socket_mut(), registry)?;
+            let session = stream.take_session();
+            let session = session.ok_or_else(|| std::io::Error::other("it is not connected"))?;
+            Ok(Socket::accepted(TcpStream::from(socket), session))
+        }
+        Stream::Unix(_) => Err(std::io::Error::other("followers come by TCP")),
+    }
 }
 
 pub(super) fn role(call: &mut Call<'_>) {

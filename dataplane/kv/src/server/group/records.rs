@@ -124,10 +124,10 @@ impl Shard {
         let Some(group) = self.group.as_deref_mut() else { return };
         group.is_complete = false;
         let Some(link) = group.link.take() else { return };
-        let (epoch, address) = (link.plan.epoch, link.plan.address.clone());
+        let (epoch, primary) = (link.plan.epoch, link.plan.primary());
         drop(link);
         // An epoch that nobody has: the primary cannot take it for its own history.
-        if let Err(error) = self.become_follower(epoch, address, Some(u64::MAX)) {
+        if let Err(error) = self.become_follower(epoch, primary, Some(u64::MAX)) {
             tracing::error!(%error, "failed to follow");
         }
     }

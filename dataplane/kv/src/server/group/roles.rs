@@ -6,7 +6,7 @@ use orrery_operand::OperandError;
 
 use super::{Group, Role};
 use crate::replication::grants::{GrantsError, Held, Members};
-use crate::replication::link::{Link, Plan};
+use crate::replication::link::{Link, Plan, Primary};
 use crate::server::Shard;
 use crate::server::requests::Granted;
 use crate::server::waiting::WaitEnd;
@@ -119,13 +119,16 @@ impl Shard {
         }
     }
 
-    pub(crate) fn follow(&mut self, epoch: u64, address: String) -> Result<Granted, OperandError> {
+    pub(crate) fn follow(&mut self, epoch: u64, primary: Primary) -> Result<Granted, OperandError> {
         let group = self.group_mut()?;
+        if primary.mutual_tls && group.identity.is_none() {
+            return Err(OperandError::Unsupported("this process has no certificate".into()));
+        }
         let held = group.grants.held().clone();
         if epoch < held.known || epoch == held.promoted {
             return Err(OperandError::Fenced { holder: held.known });
         }
-        let is_same = |link: &Link| link.plan.address == address && link.plan.epoch == epoch;
+        let is_same = |link: &Link| link.plan.primary() == primary && link.plan.epoch == epoch;
         if group.role == Role::Follower && group.link.as_ref().is_some_and(is_same) {
             return Ok(self.granted());
         }
@@ -134,7 +137,7 @@ impl Shard {
             held.followed = held.followed.max(epoch);
         })?;
         self.step_down();
-        self.become_follower(epoch, address, None)?;
+        self.become_follower(epoch, primary, None)?;
         Ok(self.granted())
     }
 
@@ -142,7 +145,7 @@ impl Shard {
     pub(super) fn become_follower(
         &mut self,
         epoch: u64,
-        address: String,
+        primary: Primary,
         position_epoch: Option<u64>,
     ) -> Result<(), OperandError> {
         let position = self.log.appended();
@@ -156,7 +159,8 @@ impl Shard {
         let was_follower = {
             let group = self.group_mut()?;
             let was_follower = group.role == Role::Follower;
-            tracing::info!(epoch, address, position, "follower");
+            let Primary { address, mutual_tls } = primary;
+            tracing::info!(epoch, address, mutual_tls, position, "follower");
             group.role = Role::Follower;
             group.is_complete &= was_follower;
             group.complete_at = None;
@@ -164,6 +168,7 @@ impl Shard {
             group.peers.close();
             let plan = Plan {
                 address,
+                identity: group.identity.clone().filter(|_| mutual_tls),
                 epoch,
                 name: group.name.clone(),
                 token: group.token.clone(),
@@ -193,11 +198,8 @@ impl Shard {
     pub(crate) fn resume_following(&mut self) {
         let Some(group) = &mut self.group else { return };
         group.has_copy = false;
-        let Some(Plan { epoch, address, .. }) = group.link.take().map(|link| link.plan.clone())
-        else {
-            return;
-        };
-        if let Err(error) = self.become_follower(epoch, address, None) {
+        let Some(plan) = group.link.take().map(|link| link.plan.clone()) else { return };
+        if let Err(error) = self.become_follower(plan.epoch, plan.primary(), None) {
             tracing::error!(%error, "failed to go on following");
         }
     }

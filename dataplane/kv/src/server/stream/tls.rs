@@ -40,11 +40,29 @@ pub(crate) struct Tally {
     pub(crate) expires_s: AtomicI64,
 }
 
+/// The state of TLS; gone once the connection was given away.
+#[derive(Debug)]
+struct Session(Option<ServerConnection>);
+
+impl std::ops::Deref for Session {
+    type Target = ServerConnection;
+
+    fn deref(&self) -> &ServerConnection {
+        self.0.as_ref().expect("a connection that was given away is not used again")
+    }
+}
+
+impl std::ops::DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut ServerConnection {
+        self.0.as_mut().expect("a connection that was given away is not used again")
+    }
+}
+
 /// One TLS connection.
 #[derive(Debug)]
 pub(crate) struct TlsStream {
     socket: mio::net::TcpStream,
-    session: ServerConnection,
+    session: Session,
     tally: Arc<Tally>,
     /// The handshake has not ended, and is counted as being in progress.
     is_handshaking: bool,
@@ -70,7 +88,7 @@ impl TlsStream {
         tally.in_progress.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
             socket,
-            session,
+            session: Session(Some(session)),
             tally,
             is_handshaking: true,
             is_emptied: false,
@@ -97,7 +115,13 @@ impl TlsStream {
 
     /// Encrypted bytes wait for the socket.
     pub(crate) fn owes_bytes(&self) -> bool {
-        self.session.wants_write()
+        self.session.0.as_ref().is_some_and(|session| session.wants_write())
+    }
+
+    /// Gives the state of TLS away: from now on the connection can only be dropped. None before the
+    /// handshake has ended.
+    pub(crate) fn take_session(&mut self) -> Option<ServerConnection> {
+        if self.is_handshaking { None } else { self.session.0.take() }
     }
 
     /// Takes decrypted bytes, as many as there are and fit.
@@ -230,7 +254,7 @@ impl Drop for TlsStream {
         if self.is_handshaking {
             self.tally.in_progress.fetch_sub(1, Ordering::Relaxed);
             self.tally.failed.fetch_add(1, Ordering::Relaxed);
-        } else {
+        } else if self.session.0.is_some() {
             self.session.send_close_notify();
             // The goodbye is a courtesy: the peer may be gone, or its socket full.
             let _ = self.flush();

@@ -5,22 +5,22 @@ use std::path::Path;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 
 /// The end of every good certificate: 1 January 2096.
-pub(super) const END_S: i64 = 3_976_214_400;
+pub(crate) const END_S: i64 = 3_976_214_400;
 
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: Option<Issuer<'static, KeyPair>>,
     pem: String,
 }
 
 /// A certificate with its key.
-pub(super) struct Pair {
-    pub(super) chain: String,
-    pub(super) key: String,
+pub(crate) struct Pair {
+    pub(crate) chain: String,
+    pub(crate) key: String,
 }
 
 impl Pair {
     /// Each file exchanged as a whole, one after the other.
-    pub(super) fn write(&self, folder: &Path) {
+    pub(crate) fn write(&self, folder: &Path) {
         for (name, text) in [("tls.crt", &self.chain), ("tls.key", &self.key)] {
             std::fs::write(folder.join("fresh"), text).expect("writable");
             std::fs::rename(folder.join("fresh"), folder.join(name)).expect("same folder");
@@ -29,7 +29,7 @@ impl Pair {
 }
 
 impl Authority {
-    pub(super) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut parameters = CertificateParams::new(vec![]).expect("no names");
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         parameters.distinguished_name.push(DnType::CommonName, name);
@@ -39,19 +39,19 @@ impl Authority {
     }
 
     /// For a client that trusts both; it signs nothing.
-    pub(super) fn both(one: &Self, other: &Self) -> Self {
+    pub(crate) fn both(one: &Self, other: &Self) -> Self {
         Self { issuer: None, pem: format!("{}{}", one.pem, other.pem) }
     }
 
-    pub(super) fn pem(&self) -> &str {
+    pub(crate) fn pem(&self) -> &str {
         &self.pem
     }
 
-    pub(super) fn server(&self, name: &str) -> Pair {
+    pub(crate) fn server(&self, name: &str) -> Pair {
         self.sign(name, 2096)
     }
 
-    pub(super) fn expired(&self, name: &str) -> Pair {
+    pub(crate) fn expired(&self, name: &str) -> Pair {
         self.sign(name, 2001)
     }
 

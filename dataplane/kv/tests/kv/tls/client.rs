@@ -12,7 +12,7 @@ use super::DEADLINE;
 use super::authority::{Authority, Pair};
 use crate::process::{Value, encode, read_value};
 
-pub(super) fn config(authority: &Authority, own: Option<&Pair>) -> Arc<ClientConfig> {
+pub(crate) fn config(authority: &Authority, own: Option<&Pair>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authority.pem().as_bytes()) {
         roots.add(certificate.expect("PEM")).expect("a certificate");

@@ -3,7 +3,8 @@
 //! | port | from |
 //! |---|---|
 //! | resp | pods of the same namespace, or of all namespaces (`spec.network.clients: Cluster`) |
-//! | management | pods of the operator, in whatever namespace they run; a token is needed as well |
+//! | management | pods of the operator, in whatever namespace they run; its certificate and a token are needed as well |
+//! | replication | the other pods of the object, which must show its certificate |
 //! | http | pods of all namespaces: metrics show figures, never keys or values |
 //!
 //! Nothing goes out but from follower to primary, and to a Redis that is taken over and the name
@@ -30,11 +31,14 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> NetworkPolicy
         Clients::Namespace => same_namespace(),
         Clients::Cluster => all_namespaces(None),
     };
-    let ingress = vec![
+    let mut ingress = vec![
         allow(RESP, clients),
         allow(labels::MANAGEMENT_PORT_NAME, all_namespaces(Some(operator()))),
         allow(HTTP, all_namespaces(None)),
     ];
+    if identity.secured && validated.spec.followers > 0 {
+        ingress.push(allow(labels::REPLICATION_PORT_NAME, the_others(identity)));
+    }
     NetworkPolicy {
         metadata: metadata(validated, identity, &names::main(&identity.name)),
         spec: Some(NetworkPolicySpec {
@@ -92,21 +96,26 @@ fn allow(port: &str, from: NetworkPolicyPeer) -> NetworkPolicyIngressRule {
     }
 }
 
-/// Followers reach the primary, whichever pod that is.
+/// Followers reach the primary, whichever pod that is: one of an earlier release by its port for
+/// clients.
 fn to_the_others(identity: &Identity) -> NetworkPolicyEgressRule {
-    NetworkPolicyEgressRule {
-        to: Some(vec![NetworkPolicyPeer {
-            pod_selector: Some(LabelSelector {
-                match_labels: Some(selector(identity)),
-                ..LabelSelector::default()
-            }),
-            ..NetworkPolicyPeer::default()
-        }]),
-        ports: Some(vec![NetworkPolicyPort {
-            port: Some(IntOrString::String(RESP.to_owned())),
-            protocol: Some("TCP".to_owned()),
-            ..NetworkPolicyPort::default()
-        }]),
+    let secured = identity.secured.then_some(labels::REPLICATION_PORT_NAME);
+    let ports = [RESP].into_iter().chain(secured).map(|port| NetworkPolicyPort {
+        port: Some(IntOrString::String(port.to_owned())),
+        protocol: Some("TCP".to_owned()),
+        ..NetworkPolicyPort::default()
+    });
+    NetworkPolicyEgressRule { to: Some(vec![the_others(identity)]), ports: Some(ports.collect()) }
+}
+
+/// The pods of the object.
+fn the_others(identity: &Identity) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        pod_selector: Some(LabelSelector {
+            match_labels: Some(selector(identity)),
+            ..LabelSelector::default()
+        }),
+        ..NetworkPolicyPeer::default()
     }
 }
 

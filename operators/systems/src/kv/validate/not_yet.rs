@@ -15,7 +15,6 @@ pub(super) fn check(spec: &KVClusterSpec) -> Result<(), Refusal> {
             "spec.defaultClass",
             matches!(spec.default_class, Class::Config | Class::Flag | Class::Session),
         ),
-        ("spec.resp.tls", spec.resp.tls.is_some() && spec.followers > 0),
         ("spec.resp.clusterMode", spec.resp.cluster_mode != ClusterMode::Off),
         ("spec.memcached.mode", spec.memcached.mode != MemcachedMode::Off),
         ("spec.adoptFrom", spec.adopt_from.is_some() && spec.followers > 0),

@@ -47,7 +47,6 @@ fn not_yet_specs() -> Vec<(&'static str, Value)> {
         ("spec.shardsPerPod", json!({"shardsPerPod": 2})),
         ("spec.journal.backend", json!({"journal": {"backend": "Postgres", "ref": {"name": "a"}}})),
         ("spec.defaultClass", json!({"defaultClass": "Config"})),
-        ("spec.resp.tls", json!({"followers": 1, "resp": {"tls": {"secretRef": {"name": "a"}}}})),
         ("spec.resp.clusterMode", json!({"resp": {"clusterMode": "Slots"}})),
         ("spec.memcached.mode", json!({"memcached": {"mode": "On"}})),
         ("spec.adoptFrom", json!({"followers": 1, "adoptFrom": {"secretRef": {"name": "a"}}})),

@@ -4,9 +4,11 @@
 //! would keep every one of them from starting.
 
 use orrery_api::Reason;
-use orrery_api::kv::KVClusterSpec;
+use orrery_api::kv::KVCluster;
 use orrery_api::spec::ClientCertificates;
-use orrery_runtime::{Referenced, Refusal};
+use orrery_runtime::{Carrier, Referenced, Refusal};
+
+use super::super::names;
 
 const FIELD: &str = "spec.resp.tls.secretRef";
 /// Key of the Secret, the text that must be in it, and whether only client certificates need it.
@@ -16,10 +18,30 @@ const KEYS: [(&str, &str, bool); 3] = [
     ("ca.crt", "BEGIN CERTIFICATE-----", true),
 ];
 
+/// Whether this is the Secret with the certificate that the installation's authority gives the pods.
+pub(crate) fn is_own_certificate(object: &KVCluster, secret: &str) -> bool {
+    object.metadata.name.as_deref().is_some_and(|name| names::identity(name) == secret)
+}
+
 /// A listener that is announced with TLS must have a certificate.
-pub(super) fn check(spec: &KVClusterSpec, inputs: &Referenced) -> Result<(), Refusal> {
-    let Some(tls) = &spec.resp.tls else { return Ok(()) };
+pub(super) fn check(
+    object: &KVCluster,
+    inputs: &Referenced,
+    carrier: Carrier,
+) -> Result<(), Refusal> {
+    let Some(tls) = &object.spec.resp.tls else { return Ok(()) };
     let name = &tls.secret_ref.name;
+    if carrier == Carrier::Cluster && is_own_certificate(object, name) {
+        if tls.client_certificates == ClientCertificates::Required {
+            let message = format!(
+                "clients have no certificates of the authority of {name}: use Ignored, or a Secret \
+                 of your own"
+            );
+            let field = "spec.resp.tls.clientCertificates";
+            return Err(Refusal::field(Reason::InvalidSpec, field, message));
+        }
+        return Ok(());
+    }
     let Some(found) = inputs.secrets.get(name) else {
         let message = format!("there is no Secret {name}");
         return Err(Refusal::field(Reason::RefNotFound, FIELD, message));

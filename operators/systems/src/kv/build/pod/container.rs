@@ -17,7 +17,7 @@ use super::volumes;
 
 pub(super) fn build(validated: &Validated, identity: &Identity) -> Container {
     let image = &validated.spec.engine.image;
-    let ports = ports(validated.spec.resp.port);
+    let ports = ports(validated.spec.resp.port, identity);
     Container {
         name: SYSTEM.to_owned(),
         image: Some(image.name.clone().unwrap_or_else(|| identity.image.clone())),
@@ -66,13 +66,15 @@ fn arguments(validated: &Validated, identity: &Identity) -> Vec<String> {
         .collect()
 }
 
-fn ports(resp: i32) -> Vec<ContainerPort> {
+fn ports(resp: i32, identity: &Identity) -> Vec<ContainerPort> {
+    let replication = (labels::REPLICATION_PORT_NAME, i32::from(labels::REPLICATION_PORT));
     [
         (RESP, resp),
         (labels::MANAGEMENT_PORT_NAME, i32::from(labels::MANAGEMENT_PORT)),
         (HTTP, HTTP_PORT),
     ]
     .into_iter()
+    .chain(identity.secured.then_some(replication))
     .map(|(name, number)| ContainerPort {
         name: Some(name.to_owned()),
         container_port: number,
