@@ -4,8 +4,8 @@
 //! Method: a real API server and a clock that is shifted. The toys' pods show no certificates, so that
 //! a rotation waits for Secrets alone; what it waits for in pods is tried in `certificates::tests`.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -77,12 +77,18 @@ async fn good(stage: &Stage) -> Option<(Secret, Mark)> {
 }
 
 async fn until(stage: &Stage, what: &str, wanted: impl Fn(&Secret, &Mark) -> bool) -> Mark {
-    let check = || async { good(stage).await.is_some_and(|(own, mark)| wanted(&own, &mark)) };
+    // A moment later it may be on its way to the next one.
+    let found = Mutex::new(None);
+    let check = || async {
+        let mark = good(stage).await.filter(|(own, mark)| wanted(own, mark)).map(|(_, mark)| mark);
+        *found.lock().expect("no holder panics") = mark;
+        found.lock().expect("no holder panics").is_some()
+    };
     if let Err(error) = poll(what, LIMIT, check).await {
         let own = secret(stage, "a-toy-identity").await.map(|own| own.metadata);
         panic!("{error}: {own:#?}");
     }
-    good(stage).await.expect("it was a moment ago").1
+    found.into_inner().expect("no holder panics").expect("it was waited for")
 }
 
 /// How many authorities are trusted, and whether a rotation is under way.

@@ -7,6 +7,8 @@
 //! objects are ready at the ends. `ORRERY_CRASH=all` tries every write of every flow; else a sample
 //! is drawn by `ORRERY_CRASH_SEED`, which is printed.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -73,11 +75,12 @@ async fn seen(stage: &Stage, processes: &Answering) -> State {
         let name = format!("KVNamespace {}", object.name_any());
         state.insert(name, cleaned(serde_json::to_value(&object).expect("JSON")));
     }
+    // Not which claims there are: those of pods that were removed stay.
     let claims = stage.namespace.api::<PersistentVolumeClaim>().list(&ListParams::default()).await;
-    for claim in claims.expect("a list") {
-        let class = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.clone());
-        state.insert(format!("PersistentVolumeClaim {}", claim.name_any()), json!(class));
-    }
+    let claims = claims.expect("a list");
+    let class = |claim: &PersistentVolumeClaim| claim.spec.as_ref()?.storage_class_name.clone();
+    let classes: BTreeSet<Option<String>> = claims.iter().map(class).collect();
+    state.insert("classes of the claims".to_owned(), json!(classes));
     for object in state.values_mut() {
         // Which term it is says how often the primary was chosen anew on the way.
         let shards = object.pointer_mut("/status/shards").and_then(Value::as_array_mut);
