@@ -86,7 +86,9 @@ impl Schedules {
                 let made = self.tick(schedule, &clock, &mut status, &mut notices, now).await?;
                 let next = clock.next(now);
                 status.next_schedule_time = next.map(Time::new);
-                (ticking(schedule, &made), until(next, now))
+                // A time may have come while a Backup is under way: its end is looked for, too.
+                let next = if is_running(&made) { Next::Soon } else { until(next, now) };
+                (ticking(schedule, &made), next)
             }
         };
         status.common = CommonStatus {

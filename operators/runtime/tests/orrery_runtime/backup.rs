@@ -24,6 +24,7 @@ use orrery_runtime::faults::{Faults, Side};
 use orrery_runtime::labels;
 use serde_json::{Value, json};
 
+use crate::flows::tries_all;
 use crate::stage::{LIMIT, Running, Stage, cleaned, options, stage};
 use crate::toy::{ToyItems, ToySpec, ToySystem};
 
@@ -251,7 +252,10 @@ async fn a_crash_at_any_write_of_a_schedule_makes_each_backup_once() {
     drop(ready);
     let schedules = stage.namespace.api::<BackupSchedule>();
     let mut crashes = 0;
-    for k in 1..=WRITES_MAX {
+    // All of them in `make nightly`: the Backup, or the status that says so.
+    let all = tries_all();
+    let drawn = 1 + std::process::id() as usize % 2;
+    for k in if all { 1..=WRITES_MAX } else { drawn..=drawn } {
         let mut died = false;
         for side in [Side::Before, Side::After] {
             let name = format!("s{k}-{side:?}").to_lowercase();
@@ -277,7 +281,7 @@ async fn a_crash_at_any_write_of_a_schedule_makes_each_backup_once() {
             };
             crashes += usize::from(died);
             drop(doomed);
-            let _fresh = operator(&stage, Faults::default());
+            let fresh = operator(&stage, Faults::default());
             until(&stage, "made up for", |all| all.get(&expected).is_some_and(succeeded)).await;
             let told = || async {
                 let schedule = schedules.get(&name).await.expect("it is there");
@@ -287,7 +291,10 @@ async fn a_crash_at_any_write_of_a_schedule_makes_each_backup_once() {
                     && status.last_schedule_time.map(|time| time.to_string()).as_deref()
                         == Some("2024-02-29T00:00:00Z")
             };
-            poll("the status says so", LIMIT, told).await.expect("it is told");
+            if let Err(error) = poll("the status says so", LIMIT, told).await {
+                let status = schedules.get(&name).await.expect("it is there").status;
+                panic!("{error}: {side:?} {k}: {status:#?} {:#?}", fresh.faults.writes());
+            }
             let all = backups(&stage).await;
             let own: Vec<_> = all.keys().filter(|backup| backup.starts_with(&name)).collect();
             assert_eq!(own, [&expected], "crash {side:?} write {k}");
@@ -296,5 +303,6 @@ async fn a_crash_at_any_write_of_a_schedule_makes_each_backup_once() {
             break;
         }
     }
-    assert!(crashes >= 4, "a Backup and a status, on both sides: {crashes}");
+    let least = if all { 4 } else { 2 };
+    assert!(crashes >= least, "a Backup and a status, on both sides: {crashes}");
 }

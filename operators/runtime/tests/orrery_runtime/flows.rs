@@ -188,7 +188,7 @@ async fn dies_at(
     }
 }
 
-fn tries_all() -> bool {
+pub(crate) fn tries_all() -> bool {
     std::env::var("ORRERY_CRASH").is_ok_and(|what| what == "all")
 }
 
