@@ -6,14 +6,14 @@ pub mod class;
 pub mod cluster;
 pub mod config;
 pub mod namespace;
+pub mod status;
 
 pub use class::Class;
 #[cfg(feature = "crd")]
 pub use cluster::KVCluster;
 pub use cluster::{
-    Adopt, AdoptState, Auth, ClusterMode, Endpoint, Failover, FailoverPolicy, FailoverRecord,
-    FollowerState, Journal, JournalBackend, KVClusterSpec, KVClusterStatus, Memcached,
-    MemcachedMode, Memory, Resp, Shard, User,
+    Adopt, Auth, ClusterMode, Failover, FailoverPolicy, Journal, JournalBackend, KVClusterSpec,
+    Memcached, MemcachedMode, Memory, Resp, User,
 };
 pub use config::KvConfig;
 #[cfg(feature = "crd")]
@@ -21,3 +21,4 @@ pub use namespace::KVNamespace;
 pub use namespace::{
     Entry, Eviction, EvictionPolicy, KVNamespaceSpec, KVNamespaceStatus, Match, Quota, Ttl,
 };
+pub use status::{AdoptState, Endpoint, FailoverRecord, FollowerState, KVClusterStatus, Shard};

@@ -140,6 +140,11 @@ impl Authority {
         hex(self.trusted().as_bytes())
     }
 
+    /// Whether another authority is taking the place of this one.
+    pub fn is_changing(&self) -> bool {
+        self.next.is_some() || self.retiring.is_some()
+    }
+
     /// What becomes of it.
     pub fn step(&self, view: &View<'_>) -> Step {
         let is_over = has_waited(view.since, view.now, view.overlap) && view.behind.is_none();

@@ -7,7 +7,7 @@
 //! What was read last stays in use while the server is away; a Secret that was deleted meanwhile is
 //! written again as it was.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -104,6 +104,13 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) field_manager: &'a str,
 }
 
+impl Surroundings<'_> {
+    /// Whether the lists of all children are there.
+    fn is_complete(&self) -> bool {
+        self.scopes.iter().all(|scope| self.children.is_complete(scope.as_deref()))
+    }
+}
+
 impl Certificates {
     pub fn new(options: AuthorityOptions) -> Self {
         Self {
@@ -169,10 +176,8 @@ impl Certificates {
     fn pause(&self) -> Duration {
         let look = self.options.look;
         let Some(current) = self.current() else { return look.min(SOON) };
-        let Authority { next, retiring, .. } = &current.authority;
         let is_over = has_waited(current.state.since, self.now(), self.options.overlap);
-        let is_under_way = next.is_some() || retiring.is_some();
-        if is_under_way && is_over { look.min(SOON) } else { look }
+        if current.authority.is_changing() && is_over { look.min(SOON) } else { look }
     }
 
     /// Reads the Secret, takes the next step if there is one, and takes over what is new. True when
@@ -205,7 +210,9 @@ impl Certificates {
         let annotations = secret.metadata.annotations.as_ref();
         let asked = annotations.and_then(|all| all.get(ROTATE)).cloned();
         let is_new = self.take_over(authority.clone(), state.clone())?;
-        let (now, behind) = (self.now(), self.behind(around));
+        self.forget_gone_pods(around);
+        let now = self.now();
+        let behind = if authority.is_changing() { self.behind(around) } else { None };
         let step = authority.step(&View {
             now,
             until: state.until,
@@ -216,7 +223,7 @@ impl Certificates {
             behind: behind.as_deref(),
         });
         if step == Step::Stay {
-            self.tell_waiting(&authority, behind);
+            self.tell_waiting(behind);
             return Ok(is_new);
         }
         let after = authority.after(step, now, *life)?;
@@ -241,9 +248,7 @@ impl Certificates {
     }
 
     /// Says once what a rotation waits for.
-    fn tell_waiting(&self, authority: &Authority, behind: Option<String>) {
-        let is_under_way = authority.next.is_some() || authority.retiring.is_some();
-        let waits = behind.filter(|_| is_under_way);
+    fn tell_waiting(&self, waits: Option<String>) {
         let mut said = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if *said != waits {
             if let Some(why) = &waits {
@@ -319,26 +324,35 @@ impl Certificates {
         Ok(!is_same)
     }
 
+    /// Drops what pods reported that are gone.
+    fn forget_gone_pods(&self, around: &Surroundings<'_>) {
+        if !around.is_complete() {
+            return;
+        }
+        let pods = around.children.secured_pods();
+        let living: HashSet<&str> = pods.iter().map(|(_, pod)| pod.view.uid.as_str()).collect();
+        self.reported().retain(|uid, _| living.contains(uid.as_str()));
+    }
+
     /// What of the installation does not have the newest certificates yet.
     fn behind(&self, around: &Surroundings<'_>) -> Option<String> {
-        let children = around.children;
-        let unknown = around.scopes.iter().find(|scope| !children.is_complete(scope.as_deref()));
-        if unknown.is_some() {
+        if !around.is_complete() {
             return Some("not everything is known yet".to_owned());
         }
         let current = self.current()?;
-        let all = children.certificates();
-        let pods = children.secured_pods();
-        let mut reported = self.reported();
-        let living: Vec<&str> = pods.iter().map(|(_, pod)| pod.view.uid.as_str()).collect();
-        reported.retain(|uid, _| living.contains(&uid.as_str()));
-        let pods: Vec<_> = pods
+        let all = around.children.certificates();
+        let newest: HashMap<(&str, String), &Mark> = all
+            .iter()
+            .map(|(owner, _, mark)| ((&*owner.namespace, labels::label_value(&owner.name)), mark))
+            .collect();
+        let reported = self.reported();
+        let pods: Vec<_> = around
+            .children
+            .secured_pods()
             .into_iter()
             .map(|((namespace, _, object), pod)| {
-                let own = all.iter().find(|(owner, ..)| {
-                    owner.namespace == namespace && labels::label_value(&owner.name) == object
-                });
-                let wanted = own.map(|(_, _, mark)| mark.hash.clone());
+                let own = newest.get(&(namespace.as_str(), object));
+                let wanted = own.map(|mark| mark.hash.clone());
                 let name = format!("{namespace}/{}", pod.view.name);
                 (name, wanted, reported.get(&pod.view.uid).cloned())
             })

@@ -17,10 +17,10 @@ use orrery_runtime::Options;
 use orrery_runtime::certificates::keeper::ROTATE;
 use orrery_runtime::certificates::mark::{Mark, content, hash};
 use orrery_runtime::certificates::{AuthorityOptions, Clock};
-use orrery_runtime::faults::{Faults, Side};
+use orrery_runtime::faults::Faults;
 use serde_json::json;
 
-use crate::crash::{WRITES_MAX, dies_with, first, same};
+use crate::crash::{at_every_write, dies_with, first, same};
 use crate::stage::{LIMIT, Stage, options, stage};
 
 const AUTHORITY: &str = "test-authority";
@@ -180,59 +180,50 @@ async fn a_crash_at_any_write_of_a_creation_leaves_a_good_certificate() {
     until(&golden, "it has a certificate", |_, _| true).await;
     let expected = golden.state().await;
     drop(operator);
-    let mut crashes = 0;
-    for k in 1..=WRITES_MAX {
-        let mut died = false;
-        for side in [Side::Before, Side::After] {
-            let run = stage("certificates-create").await.expect("it was there");
-            run.create("a", first()).await;
-            let done = async || run.ready("a").await;
-            died |= dies_with(secured(&run, &days), &run, k, side, done).await;
-            let _fresh = run.operator(secured(&run, &days), Faults::default());
-            run.ready("a").await;
-            until(&run, &format!("crash {side:?} write {k}"), |_, _| true).await;
-            same(&expected, &run.state().await, &format!("crash {side:?} write {k}"));
-            assert_eq!(authorities(&run).await, (1, false));
-            crashes += usize::from(died);
-        }
-        if !died {
-            break;
-        }
-    }
+    let crashes = at_every_write(async |k, side| {
+        let run = stage("certificates-create").await.expect("it was there");
+        run.create("a", first()).await;
+        let done = async || run.ready("a").await;
+        let died = dies_with(secured(&run, &days), &run, k, side, done).await;
+        let _fresh = run.operator(secured(&run, &days), Faults::default());
+        run.ready("a").await;
+        until(&run, &format!("crash {side:?} write {k}"), |_, _| true).await;
+        same(&expected, &run.state().await, &format!("crash {side:?} write {k}"));
+        assert_eq!(authorities(&run).await, (1, false));
+        died
+    })
+    .await;
     assert!(crashes >= 16, "an authority, six children and a status, on both sides: {crashes}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_at_any_write_of_a_rotation_ends_in_the_next_authority_alone() {
-    let days = Days::default();
-    let mut crashes = 0;
-    for k in 1..=WRITES_MAX {
-        let mut died = false;
-        for side in [Side::Before, Side::After] {
-            let Some(run) = stage("certificates-rotation").await else { return };
-            let operator = run.operator(secured(&run, &days), Faults::default());
-            run.create("a", first()).await;
-            run.ready("a").await;
-            let made = until(&run, "it has a certificate", |_, _| true).await;
-            drop(operator);
-            ask_for_another(&run, "please").await;
-            let is_over =
-                |_: &Secret, mark: &Mark| mark.issuer != made.issuer && mark.trust != made.trust;
-            let done = async || {
-                until(&run, "rotated", is_over).await;
-                let settled = || async { authorities(&run).await == (1, false) };
-                poll("the old authority is dropped", LIMIT, settled).await.expect("it is");
-                until(&run, "rotated", is_over).await;
-            };
-            died |= dies_with(secured(&run, &days), &run, k, side, &done).await;
-            let _fresh = run.operator(secured(&run, &days), Faults::default());
-            done().await;
-            crashes += usize::from(died);
-        }
-        if !died {
-            break;
-        }
+    if stage("certificates-rotation").await.is_none() {
+        return;
     }
+    let days = Days::default();
+    let crashes = at_every_write(async |k, side| {
+        let run = stage("certificates-rotation").await.expect("it was there");
+        let operator = run.operator(secured(&run, &days), Faults::default());
+        run.create("a", first()).await;
+        run.ready("a").await;
+        let made = until(&run, "it has a certificate", |_, _| true).await;
+        drop(operator);
+        ask_for_another(&run, "please").await;
+        let is_over =
+            |_: &Secret, mark: &Mark| mark.issuer != made.issuer && mark.trust != made.trust;
+        let done = async || {
+            until(&run, "rotated", is_over).await;
+            let settled = || async { authorities(&run).await == (1, false) };
+            poll("the old authority is dropped", LIMIT, settled).await.expect("it is");
+            until(&run, "rotated", is_over).await;
+        };
+        let died = dies_with(secured(&run, &days), &run, k, side, &done).await;
+        let _fresh = run.operator(secured(&run, &days), Faults::default());
+        done().await;
+        died
+    })
+    .await;
     assert!(crashes >= 10, "three steps and as many certificates, on both sides: {crashes}");
 }
 

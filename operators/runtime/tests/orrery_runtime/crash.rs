@@ -14,7 +14,7 @@ use crate::toy::ToySpec;
 use orrery_e2e_cluster::poll;
 
 /// Crashes are tried at writes 1 to this; a run that ends earlier ends the series.
-pub const WRITES_MAX: usize = 40;
+const WRITES_MAX: usize = 40;
 
 pub fn first() -> ToySpec {
     ToySpec { replicas: 1, text: "one".into(), service: true, ..ToySpec::default() }
@@ -44,6 +44,23 @@ pub async fn dies_with(
     died
 }
 
+/// Tries a crash before and after each write, until an operator comes to rest without one. `dies`
+/// says whether it died; how often one did is returned.
+pub async fn at_every_write(mut dies: impl AsyncFnMut(usize, Side) -> bool) -> usize {
+    let mut crashes = 0;
+    for k in 1..=WRITES_MAX {
+        let mut died = false;
+        for side in [Side::Before, Side::After] {
+            died |= dies(k, side).await;
+            crashes += usize::from(died);
+        }
+        if !died {
+            break;
+        }
+    }
+    crashes
+}
+
 /// Compares object by object, so that a difference can be read.
 pub fn same(expected: &BTreeMap<String, Value>, state: &BTreeMap<String, Value>, when: &str) {
     let names: Vec<&String> = expected.keys().collect();
@@ -61,22 +78,16 @@ async fn a_crash_at_any_write_of_a_creation_ends_in_the_same_state() {
     golden.ready("a").await;
     let expected = golden.state().await;
     drop(operator);
-    let mut crashes = 0;
-    for k in 1..=WRITES_MAX {
-        let mut died = false;
-        for side in [Side::Before, Side::After] {
-            let run = stage("crash-create").await.expect("it was there");
-            run.create("a", first()).await;
-            died |= dies_at(&run, k, side, async || run.ready("a").await).await;
-            let _fresh = run.plain();
-            run.ready("a").await;
-            same(&expected, &run.state().await, &format!("crash {side:?} write {k}"));
-            crashes += usize::from(died);
-        }
-        if !died {
-            break;
-        }
-    }
+    let crashes = at_every_write(async |k, side| {
+        let run = stage("crash-create").await.expect("it was there");
+        run.create("a", first()).await;
+        let died = dies_at(&run, k, side, async || run.ready("a").await).await;
+        let _fresh = run.plain();
+        run.ready("a").await;
+        same(&expected, &run.state().await, &format!("crash {side:?} write {k}"));
+        died
+    })
+    .await;
     assert!(crashes >= 12, "five children and a status, on both sides: {crashes}");
 }
 
@@ -93,26 +104,20 @@ async fn a_crash_at_any_write_of_a_change_ends_in_the_same_state() {
     let expected = golden.state().await;
     assert!(!expected.contains_key("Service a-toy"), "the orphan is gone");
     drop(operator);
-    let mut crashes = 0;
-    for k in 1..=WRITES_MAX {
-        let mut died = false;
-        for side in [Side::Before, Side::After] {
-            let run = stage("crash-change").await.expect("it was there");
-            let operator = run.plain();
-            run.create("a", first()).await;
-            run.ready("a").await;
-            drop(operator);
-            run.change("a", change.clone()).await;
-            died |= dies_at(&run, k, side, async || run.ready("a").await).await;
-            let _fresh = run.plain();
-            run.ready("a").await;
-            same(&expected, &run.state().await, &format!("crash {side:?} write {k}"));
-            crashes += usize::from(died);
-        }
-        if !died {
-            break;
-        }
-    }
+    let crashes = at_every_write(async |k, side| {
+        let run = stage("crash-change").await.expect("it was there");
+        let operator = run.plain();
+        run.create("a", first()).await;
+        run.ready("a").await;
+        drop(operator);
+        run.change("a", change.clone()).await;
+        let died = dies_at(&run, k, side, async || run.ready("a").await).await;
+        let _fresh = run.plain();
+        run.ready("a").await;
+        same(&expected, &run.state().await, &format!("crash {side:?} write {k}"));
+        died
+    })
+    .await;
     assert!(crashes >= 6, "a map, a set, an orphan and a status: {crashes}");
 }
 

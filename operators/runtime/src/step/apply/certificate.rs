@@ -13,11 +13,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
 use super::Verdict;
 use super::one::Applier;
+use super::secret::{read_own, write};
 use crate::certificates::issue::{IssueError, Wish};
 use crate::certificates::keeper::Current;
 use crate::certificates::mark::{ANNOTATION, Mark, content, hash};
@@ -58,16 +59,7 @@ async fn one(applier: &mut Applier<'_>, wanted: &CertifiedSecret) -> Result<(), 
         verdict => verdict,
     };
     let maker = Maker::new(applier.ctx)?;
-    applier.confirm_owner().await?;
-    let api: Api<Secret> = Api::namespaced(applier.ctx.client.clone(), namespace);
-    let live = api.get_opt(&name).await.map_err(|source| ApplyError::Read {
-        kind: KIND,
-        name: name.clone(),
-        source,
-    })?;
-    if let Some(live) = &live {
-        applier.check_owner(KIND, &name, &live.metadata)?;
-    }
+    let live = read_own(applier, &name).await?;
     let (mark, data) = maker.content(&wanted.names, live.as_ref())?;
     let mut metadata = wanted.metadata.clone();
     let annotations = metadata.annotations.get_or_insert_default();
@@ -76,18 +68,7 @@ async fn one(applier: &mut Applier<'_>, wanted: &CertifiedSecret) -> Result<(), 
     metadata.resource_version = live.as_ref().and_then(|l| l.metadata.resource_version.clone());
     let type_ = Some("kubernetes.io/tls".to_owned());
     let desired = Secret { metadata, data: Some(data), type_, ..Secret::default() };
-    let manager = applier.ctx.options.field_manager;
-    let written = if live.is_none() {
-        let params = PostParams { field_manager: Some(manager.into()), ..PostParams::default() };
-        api.create(&params, &desired).await
-    } else {
-        let params = PatchParams::apply(manager).force();
-        api.patch(&name, &params, &Patch::Apply(&desired)).await
-    };
-    let written =
-        written.map_err(|source| ApplyError::Patch { kind: KIND, name: name.clone(), source })?;
-    applier.remember(KIND, &name, content_hash, &written.metadata, verdict);
-    Ok(())
+    write(applier, &desired, content_hash, verdict).await
 }
 
 /// Renews the certificates of an object that is otherwise left alone, because it is paused or its spec

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use rand::RngExt;
 
@@ -40,24 +41,43 @@ async fn one(applier: &mut Applier<'_>, wanted: &GeneratedSecret) -> Result<(), 
     if verdict == Verdict::Skip {
         return Ok(());
     }
+    let live = read_own(applier, &name).await?;
+    let desired = completed(wanted, &hash, live.as_ref());
+    write(applier, &desired, hash, verdict).await
+}
+
+/// The Secret as it is stored; none when there is none. What is not ours is refused.
+pub(super) async fn read_own(
+    applier: &mut Applier<'_>,
+    name: &str,
+) -> Result<Option<Secret>, ApplyError> {
     applier.confirm_owner().await?;
     let api: Api<Secret> = Api::namespaced(applier.ctx.client.clone(), &applier.identity.namespace);
-    let live = api.get_opt(&name).await.map_err(|source| ApplyError::Read {
-        kind: KIND,
-        name: name.clone(),
-        source,
-    })?;
+    let read = |source| ApplyError::Read { kind: KIND, name: name.to_owned(), source };
+    let live = api.get_opt(name).await.map_err(read)?;
     if let Some(live) = &live {
-        applier.check_owner(KIND, &name, &live.metadata)?;
+        applier.check_owner(KIND, name, &live.metadata)?;
     }
+    Ok(live)
+}
+
+/// Applies the Secret under the version it names; one without a version is created, which fails when
+/// it exists.
+pub(super) async fn write(
+    applier: &mut Applier<'_>,
+    desired: &Secret,
+    hash: String,
+    verdict: Verdict,
+) -> Result<(), ApplyError> {
+    let name = desired.name_any();
+    let api: Api<Secret> = Api::namespaced(applier.ctx.client.clone(), &applier.identity.namespace);
     let manager = applier.ctx.options.field_manager;
-    let desired = completed(wanted, &hash, live.as_ref());
-    let written = if live.is_none() {
+    let written = if desired.metadata.resource_version.is_none() {
         let params = PostParams { field_manager: Some(manager.into()), ..PostParams::default() };
-        api.create(&params, &desired).await
+        api.create(&params, desired).await
     } else {
         let params = PatchParams::apply(manager).force();
-        api.patch(&name, &params, &Patch::Apply(&desired)).await
+        api.patch(&name, &params, &Patch::Apply(desired)).await
     };
     let written =
         written.map_err(|source| ApplyError::Patch { kind: KIND, name: name.clone(), source })?;
