@@ -1,9 +1,10 @@
-//! The only place that builds a kube Controller.
+//! Runs the rounds of one kind: so many at once, in turn, again when they ask for it.
 //!
-//! kube's defaults are dangerous in four ways at once; here they are set for every kind: bounded
-//! concurrency per controller and per process (P1), no watch inside the Controller, so that no
-//! backoff is shared (P2), retries per object with growing pauses (P3), and predicates that let
-//! deletions through (P8b, in `watch` and `children`).
+//! kube's Controller is not used. Its defaults are dangerous in four ways at once, of which three
+//! can be set: rounds are unbounded (P1), one backoff is shared by all watches (P2), and failed
+//! rounds are all tried again after the same pause (P3). The fourth cannot: objects that are due
+//! wait in a hash map, so with more of them than rounds at once some may never have their turn.
+//! Deletions reach the queue by `watch` and `children` (P8b).
 //!
 //! Must not: know what a round does.
 
@@ -11,17 +12,16 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt};
+use futures::stream::FuturesUnordered;
 use kube::core::DeserializeGuard;
-use kube::runtime::controller::{Action, Config, Controller, Error};
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::watcher;
 use tokio::sync::watch;
 use tracing::{debug, error, warn};
 
 use crate::backoff::{Attempts, jittered};
 use crate::board::Key;
+use crate::cache::Cache;
 use crate::context::Context;
 use crate::step::{Class, StepError};
 use crate::system::Object;
@@ -52,15 +52,16 @@ pub trait Reconcile<K: Object>: Send + Sync + 'static {
     fn malformed<'a>(&'a self, object: &'a Guarded<K>, why: &'a str) -> BoxFuture<'a, ()>;
 }
 
-struct Shared<R> {
+struct Shared<K, R> {
     name: &'static str,
     ctx: Arc<Context>,
+    cache: Cache<Guarded<K>>,
     reconcile: Arc<R>,
     failures: Attempts<Key>,
     polls: Attempts<Key>,
 }
 
-impl<R> Shared<R> {
+impl<K, R> Shared<K, R> {
     /// An object is gone, which is how its last trigger ends.
     fn forget(&self, key: &Key) {
         debug!(namespace = key.0, name = key.1, "gone");
@@ -70,19 +71,11 @@ impl<R> Shared<R> {
     }
 }
 
-/// A round failed; the error policy decides when to try again.
-#[derive(Debug, thiserror::Error)]
-#[error("{text}")]
-struct RoundFailed {
-    text: String,
-    class: Class,
-}
-
 /// Runs a controller until `stop` turns true and its running rounds have ended.
 pub async fn run<K, R>(
     name: &'static str,
     ctx: Arc<Context>,
-    reader: Store<Guarded<K>>,
+    cache: Cache<Guarded<K>>,
     triggers: Arc<Triggers>,
     reconcile: Arc<R>,
     mut stop: watch::Receiver<bool>,
@@ -91,55 +84,58 @@ pub async fn run<K, R>(
     R: Reconcile<K>,
 {
     let options = &ctx.options;
-    let config = Config::default().debounce(options.debounce).concurrency(options.concurrency);
+    let concurrency = usize::from(options.concurrency);
     ctx.metrics.controller(name, options.concurrency);
     let polls = crate::backoff::BackoffOptions { first: options.poll, max: options.poll_max };
-    let shared = Arc::new(Shared {
+    let shared = Shared {
         name,
         ctx: Arc::clone(&ctx),
+        cache,
         reconcile,
         failures: Attempts::new(options.backoff),
         polls: Attempts::new(polls),
-    });
-    let no_watch = futures::stream::pending::<Result<Guarded<K>, watcher::Error>>();
-    let keys = triggers.stream();
-    let stopped = async move {
-        // An error means the sender is gone, which is a stop as well.
-        let _ = stop.wait_for(|stop| *stop).await;
     };
-    let forgetting = Arc::clone(&shared);
-    Controller::for_stream(no_watch, reader)
-        .with_config(config)
-        .reconcile_on(keys.map(|(namespace, name)| ObjectRef::new(&name).within(&namespace)))
-        .graceful_shutdown_on(stopped)
-        .run(one_round::<K, R>, |object, error, shared| again(&object, error, &shared), shared)
-        .for_each(move |result| {
-            match result {
-                Ok(_) | Err(Error::ReconcilerFailed(..)) => {}
-                Err(Error::ObjectNotFound(gone)) => {
-                    forgetting.forget(&(gone.namespace.unwrap_or_default(), gone.name));
-                }
-                Err(error) => error!(%error, "controller"),
-            }
-            std::future::ready(())
-        })
-        .await;
+    // An error means the sender is gone, which is a stop as well.
+    let mut stopped = std::pin::pin!(async { drop(stop.wait_for(|stop| *stop).await) });
+    tokio::select! {
+        () = shared.cache.complete() => {}
+        () = &mut stopped => return,
+    }
+    let mut running = FuturesUnordered::new();
+    loop {
+        while running.len() < concurrency
+            && let Some(key) = triggers.start()
+        {
+            running.push(one_round(key, &shared));
+        }
+        tokio::select! {
+            () = &mut stopped => break,
+            Some((key, after)) = running.next() => triggers.finished(key, after),
+            () = triggers.due(), if running.len() < concurrency => {}
+        }
+    }
+    while running.next().await.is_some() {}
 }
 
+/// The object, and after which time it is to be looked at again.
 async fn one_round<K: Object, R: Reconcile<K>>(
-    object: Arc<Guarded<K>>,
-    shared: Arc<Shared<R>>,
-) -> Result<Action, RoundFailed> {
+    key: Key,
+    shared: &Shared<K, R>,
+) -> (Key, Option<Duration>) {
     use tracing::Instrument;
-    let meta = kube::Resource::meta(&*object);
-    let key = key_of(&object);
+    let ctx = &shared.ctx;
+    let _permit = ctx.permits.acquire().await.expect("the semaphore is never closed");
+    let Some(object) = shared.cache.get(&key) else {
+        shared.forget(&key);
+        return (key, None);
+    };
     let span = tracing::info_span!(
         parent: None,
         "reconcile",
         kind = %K::kind(&()),
         namespace = key.0,
         name = key.1,
-        generation = meta.generation,
+        generation = kube::Resource::meta(&*object).generation,
         trace_id = tracing::field::Empty,
         otel.status_code = tracing::field::Empty,
     );
@@ -147,24 +143,22 @@ async fn one_round<K: Object, R: Reconcile<K>>(
     let trace_id = span.in_scope(orrery_operand::trace::trace_id);
     let trace_id = trace_id.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
     span.record("trace_id", trace_id);
-    let ctx = &shared.ctx;
-    let _permit = ctx.permits.acquire().await.expect("the semaphore is never closed");
     let mut measured = ctx.metrics.round(shared.name, &format!("{}/{}", key.0, key.1));
     let object = match &object.0 {
         Ok(object) => object,
         Err(invalid) => {
             shared.reconcile.malformed(&object, &invalid.error).instrument(span).await;
             measured.failed("Malformed");
-            return Ok(Action::await_change());
+            return (key, None);
         }
     };
     let result = shared.reconcile.round(object).instrument(span.clone()).await;
-    match result {
+    let after = match result {
         Ok(next) => {
             shared.failures.forget(&key);
-            let after = pause(&shared, key, next);
+            let after = pause(shared, &key, next);
             measured.succeeded(after.is_some());
-            Ok(after.map_or_else(Action::await_change, Action::requeue))
+            after
         }
         Err(error) => {
             measured.failed(error.label());
@@ -177,43 +171,35 @@ async fn one_round<K: Object, R: Reconcile<K>>(
                 }
             });
             span.record("otel.status_code", "ERROR");
-            Err(RoundFailed { text, class })
+            Some(again(shared, &key, class))
         }
-    }
+    };
+    (key, after)
 }
 
-fn pause<R>(shared: &Shared<R>, key: Key, next: Next) -> Option<Duration> {
+fn pause<K, R>(shared: &Shared<K, R>, key: &Key, next: Next) -> Option<Duration> {
     if next != Next::Soon {
-        shared.polls.forget(&key);
+        shared.polls.forget(key);
     }
     match next {
         Next::AtRest => Some(jittered(shared.ctx.options.net, rand::random())),
         Next::Within(time) => Some(jittered(shared.ctx.options.net, rand::random()).min(time)),
-        Next::Soon => Some(shared.polls.failed(key)),
+        Next::Soon => Some(shared.polls.failed(key.clone())),
         Next::OnChange => None,
     }
 }
 
-fn again<K: Object, R>(object: &Guarded<K>, error: &RoundFailed, shared: &Shared<R>) -> Action {
-    debug!(class = ?error.class, "trying again later");
-    let wait = shared.failures.failed(key_of(object));
+/// How long to wait after a round that failed.
+fn again<K, R>(shared: &Shared<K, R>, key: &Key, class: Class) -> Duration {
+    debug!(?class, "trying again later");
+    let wait = shared.failures.failed(key.clone());
     // What is waited for may be an object that no watch of ours shows (a user's Secret): a person
     // who makes it must not wait for minutes.
-    let is_expected = error.class == Class::WaitingFor;
+    let is_expected = class == Class::WaitingFor;
     // After an outage nobody should wait for as long as it lasted.
-    let was_away = error.class == Class::Transient && shared.ctx.liveness.troubled();
+    let was_away = class == Class::Transient && shared.ctx.liveness.troubled();
     let soon = is_expected || was_away;
     let wait = if soon { wait.min(shared.ctx.options.poll_max) } else { wait };
     // A server that asks for a pause gets it.
-    Action::requeue(wait.max(shared.ctx.liveness.pause()))
-}
-
-fn key_of<K: Object>(object: &Guarded<K>) -> Key {
-    let meta = kube::Resource::meta(object);
-    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
-}
-
-/// A future that may be put among others.
-pub fn boxed(future: impl Future<Output = ()> + Send + 'static) -> BoxFuture<'static, ()> {
-    future.boxed()
+    wait.max(shared.ctx.liveness.pause())
 }

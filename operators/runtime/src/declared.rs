@@ -9,13 +9,13 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kube::api::{Api, PostParams};
-use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use orrery_api::{CommonStatus, Reason, Time};
 use orrery_operand::v1::DeclaredObject;
 use tracing::info;
 
 use crate::board::Key;
+use crate::cache::Cache;
 use crate::context::Context;
 use crate::controller::{Guarded, Next, Reconcile};
 use crate::engine::{Engine, count, ready_change, tell_malformed};
@@ -26,14 +26,14 @@ use crate::step::report::{DeclaredSource, StatusMemory, write_status};
 use crate::step::{ReportError, StepError};
 use crate::system::{Declared, Mode, System};
 use crate::triggers::Triggers;
-use crate::watch::Change;
+use crate::watch::{Change, key_of};
 
 /// The controller of one declared kind.
 pub struct DeclaredKind<D: Declared> {
     pub(crate) ctx: Arc<Context>,
     pub(crate) events: Events,
     pub(crate) kind: &'static str,
-    pub(crate) reader: Store<Guarded<D::Kind>>,
+    pub(crate) cache: Cache<Guarded<D::Kind>>,
     pub(crate) triggers: Arc<Triggers>,
     pub(crate) engine: Arc<Engine<D::Engine>>,
     pub(crate) statuses: StatusMemory<D::Status>,
@@ -95,8 +95,8 @@ impl<D: Declared> DeclaredKind<D> {
             return Ok((DeclaredProgress::Refused(refusal), None));
         }
         // Until the list of engines is complete, an engine that is not shown may well exist.
-        let _ = self.engine.reader.wait_until_ready().await;
-        let engine = self.engine.reader.get(&ObjectRef::new(name).within(&key.0));
+        self.engine.cache.complete().await;
+        let engine = self.engine.cache.get(&(key.0.clone(), name.to_owned()));
         let Some(engine) = engine else {
             return Ok((self.without_engine(object, &key.0, name, notices).await?, None));
         };
@@ -166,14 +166,14 @@ impl<D: Declared> DeclaredKind<D> {
 
     /// All live objects of an engine, oldest first.
     async fn siblings(&self, namespace: &str, engine: &str) -> Vec<Arc<Guarded<D::Kind>>> {
-        let _ = self.reader.wait_until_ready().await;
+        self.cache.complete().await;
         let belongs = |object: &Guarded<D::Kind>| {
             let meta = object.meta();
             meta.namespace.as_deref() == Some(namespace)
                 && meta.deletion_timestamp.is_none()
                 && object.0.as_ref().is_ok_and(|object| D::engine_name(object) == engine)
         };
-        let mut siblings = self.reader.state_filter(belongs);
+        let mut siblings = self.cache.filter(belongs);
         siblings.sort_by_key(|object| age(&**object));
         siblings
     }
@@ -212,7 +212,7 @@ impl<D: Declared> DeclaredKind<D> {
     }
 
     fn look_at_all_of(&self, namespace: &str, engine: &str) {
-        let of_engine = self.reader.state_filter(|object: &Guarded<D::Kind>| {
+        let of_engine = self.cache.filter(|object: &Guarded<D::Kind>| {
             object.meta().namespace.as_deref() == Some(namespace)
                 && object.0.as_ref().is_ok_and(|object| D::engine_name(object) == engine)
         });
@@ -268,11 +268,6 @@ impl<D: Declared> DeclaredSource for Source<D> {
             self.kind.triggers.push(key);
         }
     }
-}
-
-fn key_of<K: Resource>(object: &K) -> Key {
-    let meta = object.meta();
-    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
 
 fn age<K: Resource>(object: &K) -> (Option<k8s_openapi::jiff::Timestamp>, Key) {

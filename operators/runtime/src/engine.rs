@@ -12,11 +12,11 @@ use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Resource;
 use kube::api::{Api, DeleteParams, Preconditions};
-use kube::runtime::reflector::Store;
 use orrery_api::spec::RecoveredFrom;
 use orrery_api::{CommonStatus, ConditionType, Reason, Time, condition};
 use tracing::{info, warn};
 
+use crate::cache::Cache;
 use crate::context::Context;
 use crate::controller::{Guarded, Next, Reconcile};
 use crate::events::{Events, Notice};
@@ -36,7 +36,7 @@ use crate::volumes;
 pub struct Engine<S: System> {
     pub(crate) ctx: Arc<Context>,
     pub(crate) events: Events,
-    pub(crate) reader: Store<Guarded<S::Kind>>,
+    pub(crate) cache: Cache<Guarded<S::Kind>>,
     pub(crate) triggers: Arc<Triggers>,
     pub(crate) sources: Mutex<Vec<Arc<dyn DeclaredSource>>>,
     pub(crate) statuses: StatusMemory<S::Status>,

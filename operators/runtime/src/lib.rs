@@ -23,6 +23,7 @@ mod toy;
 pub mod backoff;
 pub mod backup;
 pub mod board;
+pub mod cache;
 pub mod certificates;
 pub mod children;
 pub mod client;

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use kube::client::ClientBuilder;
-use kube::runtime::reflector::{self, Store, store::Writer};
 use kube::{Client, Resource};
 use orrery_api::backup::{Backup, BackupSchedule};
 use tokio::sync::watch as signal;
@@ -21,6 +20,7 @@ use tracing::{info, warn};
 
 use crate::backup::once::Backups;
 use crate::backup::schedule::Schedules;
+use crate::cache::Cache;
 use crate::certificates::keeper::Surroundings;
 use crate::children::watch::{ChildWatches, Routes};
 use crate::client::Outlet;
@@ -177,15 +177,15 @@ impl Operator {
     /// Adds an engine kind.
     pub fn engine<S: System>(&mut self) -> EngineHandle<S> {
         let name = controller_name::<S::Kind>();
-        let (reader, writer) = store::<S::Kind>();
-        let triggers = Triggers::new(name, Arc::clone(&self.ctx.metrics));
+        let cache = Cache::default();
+        let triggers = self.triggers(name);
         let kind = S::Kind::kind(&()).into_owned();
         self.routes.kinds.insert(kind, Arc::clone(&triggers));
         self.routes.systems.insert(S::NAME.to_owned(), Arc::clone(&triggers));
         let engine = Arc::new(Engine::<S> {
             ctx: Arc::clone(&self.ctx),
             events: self.events(name),
-            reader: reader.clone(),
+            cache: cache.clone(),
             triggers: Arc::clone(&triggers),
             sources: Mutex::default(),
             statuses: StatusMemory::default(),
@@ -210,20 +210,20 @@ impl Operator {
             let followers = told.lock().unwrap_or_else(PoisonError::into_inner);
             followers.iter().for_each(|follower| follower(namespace, name));
         };
-        self.add(name, reader, writer, triggers, Arc::clone(&engine), changed);
+        self.add(name, cache, triggers, Arc::clone(&engine), changed);
         EngineHandle { engine, followers }
     }
 
     /// Adds a declared kind to its engine.
     pub fn declared<D: Declared>(&mut self, engine: &EngineHandle<D::Engine>) {
         let name = controller_name::<D::Kind>();
-        let (reader, writer) = store::<D::Kind>();
-        let triggers = Triggers::new(name, Arc::clone(&self.ctx.metrics));
+        let cache = Cache::default();
+        let triggers = self.triggers(name);
         let kind = Arc::new(DeclaredKind::<D> {
             ctx: Arc::clone(&self.ctx),
             events: self.events(name),
             kind: leaked(D::Kind::kind(&()).into_owned()),
-            reader: reader.clone(),
+            cache: cache.clone(),
             triggers: Arc::clone(&triggers),
             engine: Arc::clone(&engine.engine),
             statuses: StatusMemory::default(),
@@ -235,28 +235,28 @@ impl Operator {
         let follow: Follower = Arc::new(move |ns, name| follower.engine_changed(ns, name));
         engine.followers.lock().unwrap_or_else(PoisonError::into_inner).push(follow);
         let told = Arc::clone(&kind);
-        self.add(name, reader, writer, triggers, kind, move |change| {
+        self.add(name, cache, triggers, kind, move |change| {
             told.changed(change);
         });
     }
 
     /// Adds Backups and BackupSchedules of an engine kind.
     pub fn backups<S: System>(&mut self, engine: &EngineHandle<S>) {
-        let (reader, writer) = store::<Backup>();
+        let cache = Cache::default();
         let schedules_name = controller_name::<BackupSchedule>();
         let schedules = Arc::new(Schedules {
             ctx: Arc::clone(&self.ctx),
             events: self.events(schedules_name),
-            backups: reader.clone(),
-            triggers: Triggers::new(schedules_name, Arc::clone(&self.ctx.metrics)),
+            backups: cache.clone(),
+            triggers: self.triggers(schedules_name),
             statuses: StatusMemory::default(),
         });
         let name = controller_name::<Backup>();
         let backups = Arc::new(Backups::<S> {
             ctx: Arc::clone(&self.ctx),
             events: self.events(name),
-            reader: reader.clone(),
-            triggers: Triggers::new(name, Arc::clone(&self.ctx.metrics)),
+            cache: cache.clone(),
+            triggers: self.triggers(name),
             engine: Arc::clone(&engine.engine),
             statuses: StatusMemory::default(),
         });
@@ -265,15 +265,19 @@ impl Operator {
         engine.followers.lock().unwrap_or_else(PoisonError::into_inner).push(follow);
         let (told, also) = (Arc::clone(&backups), Arc::clone(&schedules));
         let triggers = Arc::clone(&backups.triggers);
-        self.add(name, reader, writer, triggers, backups, move |change| {
+        self.add(name, cache, triggers, backups, move |change| {
             told.changed(change);
             also.backup_changed(change);
         });
-        let (reader, writer) = store::<BackupSchedule>();
+        let cache = Cache::default();
         let (told, triggers) = (Arc::clone(&schedules), Arc::clone(&schedules.triggers));
-        self.add(schedules_name, reader, writer, triggers, schedules, move |change| {
+        self.add(schedules_name, cache, triggers, schedules, move |change| {
             told.changed(change);
         });
+    }
+
+    fn triggers(&self, controller: &'static str) -> Arc<Triggers> {
+        Triggers::new(controller, self.ctx.options.debounce, Arc::clone(&self.ctx.metrics))
     }
 
     fn events(&self, controller: &str) -> Events {
@@ -284,8 +288,7 @@ impl Operator {
     fn add<K: Object, R: controller::Reconcile<K>>(
         &mut self,
         name: &'static str,
-        reader: Store<Guarded<K>>,
-        writer: Writer<Guarded<K>>,
+        cache: Cache<Guarded<K>>,
         triggers: Arc<Triggers>,
         reconcile: Arc<R>,
         changed: impl Fn(&Change<Guarded<K>>) + Send + 'static,
@@ -295,8 +298,8 @@ impl Operator {
         }));
         let ctx = Arc::clone(&self.ctx);
         self.starts.push(Box::new(move |stop| {
-            let watching = follow::<K>(&ctx, writer, changed);
-            let running = controller::run(name, ctx, reader, triggers, reconcile, stop).boxed();
+            let watching = follow::<K>(&ctx, cache.clone(), changed);
+            let running = controller::run(name, ctx, cache, triggers, reconcile, stop).boxed();
             vec![watching, running]
         }));
     }
@@ -410,10 +413,10 @@ fn surroundings<'a>(ctx: &'a Context, scopes: &'a [Option<String>]) -> Surroundi
     }
 }
 
-/// The watch of a main kind: keeps the store and tells changes.
+/// The watch of a main kind: keeps the cache and tells changes.
 fn follow<K: Object>(
     ctx: &Context,
-    writer: Writer<Guarded<K>>,
+    cache: Cache<Guarded<K>>,
     changed: impl Fn(&Change<Guarded<K>>) + Send + 'static,
 ) -> BoxFuture<'static, ()> {
     // Lists of main kinds are read from the newest state, never from a cache that may lag: what is
@@ -430,16 +433,12 @@ fn follow<K: Object>(
         .collect();
     let events = crate::watch::merged(streams).boxed();
     async move {
-        let mut changes = std::pin::pin!(changes(events, writer));
+        let mut changes = std::pin::pin!(changes(events, cache));
         while let Some(change) = changes.next().await {
             changed(&change);
         }
     }
     .boxed()
-}
-
-fn store<K: Object>() -> (Store<Guarded<K>>, Writer<Guarded<K>>) {
-    reflector::store()
 }
 
 fn controller_name<K: Object>() -> &'static str {

@@ -1,73 +1,116 @@
 //! The queue of objects of one controller that something happened to.
 //!
-//! Must not: block or drop. It is a set, so it is bounded by the number of objects, and whoever
-//! fills it never waits: a slow controller cannot hold back a watch.
+//! Must not: block or drop. An object is in it once, so it is bounded by the number of objects, and
+//! whoever fills it never waits: a slow controller cannot hold back a watch.
+//!
+//! What happens to an object within a short time makes one round, and that time is counted from the
+//! first of it: an object to which something happens all the time is looked at all the same.
 
-use std::collections::BTreeSet;
+mod queue;
+
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use futures::Stream;
 use tokio::sync::Notify;
 
 use crate::board::Key;
 use crate::metrics::Metrics;
+use queue::Queue;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Triggers {
     controller: &'static str,
-    pending: Mutex<BTreeSet<Key>>,
+    debounce: Duration,
+    queue: Mutex<Queue>,
+    /// For the one controller.
     wake: Notify,
     metrics: Arc<Metrics>,
 }
 
 impl Triggers {
-    pub fn new(controller: &'static str, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { controller, pending: Mutex::default(), wake: Notify::new(), metrics })
+    pub fn new(controller: &'static str, debounce: Duration, metrics: Arc<Metrics>) -> Arc<Self> {
+        let (queue, wake) = (Mutex::default(), Notify::new());
+        Arc::new(Self { controller, debounce, queue, wake, metrics })
     }
 
     /// The object of this namespace and name is to be looked at.
     pub fn push(&self, key: Key) {
         self.metrics.triggered(self.controller, format!("{}/{}", key.0, key.1));
-        if self.lock().insert(key) {
-            self.wake.notify_one();
+        self.lock().want(key, Instant::now() + self.debounce);
+        self.wake.notify_one();
+    }
+
+    /// The object whose round is to run now, if one is due. It is running until
+    /// [`Triggers::finished`].
+    pub fn start(&self) -> Option<Key> {
+        self.lock().start(Instant::now())
+    }
+
+    /// The round of the object ended and asks for the next one after this time.
+    pub fn finished(&self, key: Key, after: Option<Duration>) {
+        // A time that no clock of this machine can show is no time.
+        let at = after.and_then(|after| Instant::now().checked_add(after));
+        self.lock().finished(key, at);
+    }
+
+    /// Waits until a round is due. For one caller at a time.
+    pub async fn due(&self) {
+        loop {
+            let next = self.lock().next();
+            let timer = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            if next.is_some_and(|at| at <= Instant::now()) {
+                return;
+            }
+            tokio::select! {
+                () = timer => {}
+                () = self.wake.notified() => {}
+            }
         }
     }
 
-    /// The objects in turn; never ends.
-    pub fn stream(self: &Arc<Self>) -> impl Stream<Item = Key> + Send + 'static {
-        futures::stream::unfold(Arc::clone(self), |triggers| async move {
-            loop {
-                let next = triggers.lock().pop_first();
-                if let Some(key) = next {
-                    return Some((key, triggers));
-                }
-                triggers.wake.notified().await;
-            }
-        })
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<Key>> {
-        self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::StreamExt;
 
     #[tokio::test]
-    async fn an_object_that_is_triggered_often_is_queued_once() {
-        let triggers = Triggers::new("test", Arc::default());
+    async fn an_object_that_is_triggered_often_is_started_once_and_again_when_it_is_asked_for() {
+        let triggers = Triggers::new("test", Duration::from_millis(20), Arc::default());
+        let named = |name: &str| ("ns".to_owned(), name.to_owned());
         for name in ["b", "a", "b", "b"] {
-            triggers.push(("ns".to_owned(), name.to_owned()));
+            triggers.push(named(name));
         }
-        let mut stream = std::pin::pin!(triggers.stream());
-        let names = [stream.next().await, stream.next().await].map(|key| key.expect("endless").1);
-        assert_eq!(names, ["a", "b"]);
-        assert!(futures::poll!(stream.next()).is_pending());
+        let mut started = Vec::new();
+        while started.len() < 2 {
+            triggers.due().await;
+            started.extend(triggers.start());
+        }
+        assert_eq!(started, [named("b"), named("a")]);
+        assert!(futures::poll!(std::pin::pin!(triggers.due())).is_pending());
+        triggers.finished(named("a"), Some(Duration::ZERO));
+        triggers.finished(named("b"), Some(Duration::MAX));
+        triggers.due().await;
+        assert_eq!(triggers.start(), Some(named("a")));
+        assert_eq!(triggers.start(), None);
+    }
+
+    #[tokio::test]
+    async fn a_trigger_wakes_who_waits() {
+        let triggers = Triggers::new("test", Duration::ZERO, Arc::default());
+        let mut due = std::pin::pin!(triggers.due());
+        assert!(futures::poll!(&mut due).is_pending());
         triggers.push(("ns".to_owned(), "c".to_owned()));
-        assert_eq!(stream.next().await.expect("endless").1, "c");
+        due.await;
+        assert!(triggers.start().is_some());
     }
 }

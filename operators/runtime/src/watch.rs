@@ -13,12 +13,13 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tracing::{debug, warn};
 
+use crate::board::Key;
+use crate::cache::Cache;
 use crate::liveness::Liveness;
 
 /// How watches are made.
@@ -118,7 +119,7 @@ impl<K: Clone + Resource> Lists<K> {
             }
             Event::InitDone => {
                 let list = std::mem::take(&mut self.arriving[scope]);
-                let list = list.into_iter().map(|object| (key(&object), object)).collect();
+                let list = list.into_iter().map(|object| (key_of(&object), object)).collect();
                 self.current[scope] = Some(list);
                 if self.current.iter().any(Option::is_none) {
                     return Vec::new();
@@ -132,13 +133,13 @@ impl<K: Clone + Resource> Lists<K> {
             }
             Event::Apply(object) => {
                 if let Some(list) = &mut self.current[scope] {
-                    list.insert(key(&object), object.clone());
+                    list.insert(key_of(&object), object.clone());
                 }
                 self.once_complete(Event::Apply(object))
             }
             Event::Delete(object) => {
                 if let Some(list) = &mut self.current[scope] {
-                    list.remove(&key(&object));
+                    list.remove(&key_of(&object));
                 }
                 self.once_complete(Event::Delete(object))
             }
@@ -180,68 +181,63 @@ impl<K: Resource<DynamicType = ()>> Change<K> {
     }
 }
 
-type Key = (Option<String>, Option<String>);
-
-fn key<K: Resource>(object: &K) -> Key {
-    (object.meta().namespace.clone(), object.meta().name.clone())
+/// Namespace and name of an object.
+pub fn key_of<K: Resource>(object: &K) -> Key {
+    let meta = object.meta();
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
 
-struct Changes<K: Resource<DynamicType = ()> + Clone + 'static, E> {
+struct Changes<K, E> {
     events: E,
-    writer: Writer<K>,
-    known: HashMap<Key, Arc<K>>,
+    cache: Cache<K>,
+    arriving: HashMap<Key, Arc<K>>,
     ready: VecDeque<Change<K>>,
 }
 
-/// Keeps the store of `writer` and tells every change of it, after it is in the store. What
-/// vanished while the watch was not connected is told when the new list is complete.
-pub fn changes<K, E>(events: E, writer: Writer<K>) -> impl Stream<Item = Change<K>> + Send
+/// Keeps the cache and tells every change of it, after it is in the cache. What vanished while the
+/// watch was not connected is told when the new list is complete.
+pub fn changes<K, E>(events: E, cache: Cache<K>) -> impl Stream<Item = Change<K>> + Send
 where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Send + Sync + 'static,
     E: Stream<Item = Event<K>> + Send + Unpin,
 {
-    let start = Changes { events, writer, known: HashMap::new(), ready: VecDeque::new() };
+    let start = Changes { events, cache, arriving: HashMap::new(), ready: VecDeque::new() };
     futures::stream::unfold(start, |mut changes| async move {
         loop {
             if let Some(change) = changes.ready.pop_front() {
                 return Some((change, changes));
             }
             let event = changes.events.next().await?;
-            changes.take(&event.modify(|object| object.meta_mut().managed_fields = None));
+            changes.take(event);
         }
     })
 }
 
-impl<K, E> Changes<K, E>
-where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
-{
-    fn take(&mut self, event: &Event<K>) {
-        self.writer.apply_watcher_event(event);
+impl<K: Resource<DynamicType = ()>, E> Changes<K, E> {
+    fn take(&mut self, event: Event<K>) {
         match event {
             Event::Apply(object) => {
-                let key = key(object);
-                let new = Arc::new(object.clone());
-                let old = self.known.insert(key, Arc::clone(&new));
+                let (key, new) = kept(object);
+                let old = self.cache.insert(key, Arc::clone(&new));
                 self.ready.push_back(Change { old, new: Some(new) });
             }
             Event::Delete(object) => {
-                let old = self.known.remove(&key(object));
-                let old = old.unwrap_or_else(|| Arc::new(object.clone()));
+                let (key, last) = kept(object);
+                let old = self.cache.remove(&key).unwrap_or(last);
                 self.ready.push_back(Change { old: Some(old), new: None });
             }
+            Event::Init => self.arriving.clear(),
+            Event::InitApply(object) => self.arriving.extend([kept(object)]),
             Event::InitDone => self.relisted(),
-            Event::Init | Event::InitApply(_) => {}
         }
     }
 
     fn relisted(&mut self) {
-        let mut before = std::mem::take(&mut self.known);
-        for new in self.writer.as_reader().state() {
-            let key = key(&*new);
-            let old = before.remove(&key);
-            self.known.insert(key, Arc::clone(&new));
-            self.ready.push_back(Change { old, new: Some(new) });
+        let list = std::mem::take(&mut self.arriving);
+        let all: Vec<_> = list.iter().map(|(key, new)| (key.clone(), Arc::clone(new))).collect();
+        let mut before = self.cache.replace(list);
+        for (key, new) in all {
+            self.ready.push_back(Change { old: before.remove(&key), new: Some(new) });
         }
         debug!(gone = before.len(), "list complete");
         for old in before.into_values() {
@@ -250,11 +246,16 @@ where
     }
 }
 
+/// An object as it is kept: without the ledger of who owns which field, its greater half.
+fn kept<K: Resource>(mut object: K) -> (Key, Arc<K>) {
+    object.meta_mut().managed_fields = None;
+    (key_of(&object), Arc::new(object))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use k8s_openapi::api::core::v1::ConfigMap;
-    use kube::runtime::reflector;
 
     fn object(name: &str, generation: i64) -> ConfigMap {
         let mut object = ConfigMap::default();
@@ -265,8 +266,7 @@ mod tests {
     }
 
     async fn told(events: Vec<Event<ConfigMap>>) -> Vec<String> {
-        let (_reader, writer) = reflector::store();
-        let stream = changes(futures::stream::iter(events), writer);
+        let stream = changes(futures::stream::iter(events), Cache::default());
         let told = stream.filter(|change| std::future::ready(change.matters())).map(|change| {
             let name = change.object().and_then(|o| o.metadata.name.clone()).unwrap_or_default();
             format!("{name}{}", if change.new.is_some() { "" } else { " gone" })

@@ -11,7 +11,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kube::Resource;
-use kube::runtime::reflector::{ObjectRef, Store};
 use orrery_api::backup::{Backup, BackupStatus};
 use orrery_api::{Reason, Time};
 use orrery_operand::client::OperandClient;
@@ -20,7 +19,7 @@ use tracing::info;
 use super::is_over;
 use super::snapshots::Look;
 use super::stage::{Stage, summarise};
-use crate::board::Key;
+use crate::cache::Cache;
 use crate::context::Context;
 use crate::controller::{Guarded, Next, Reconcile};
 use crate::engine::{Engine, count, ready_change, tell_malformed};
@@ -31,13 +30,13 @@ use crate::step::report::{Reached, StatusMemory, observe, write_status};
 use crate::step::{SnapshotError, StepError};
 use crate::system::{Carrier, Identity, Mode, System};
 use crate::triggers::Triggers;
-use crate::watch::Change;
+use crate::watch::{Change, key_of};
 
 /// The controller of Backups of one engine kind.
 pub struct Backups<S: System> {
     pub(crate) ctx: Arc<Context>,
     pub(crate) events: Events,
-    pub(crate) reader: Store<Guarded<Backup>>,
+    pub(crate) cache: Cache<Guarded<Backup>>,
     pub(crate) triggers: Arc<Triggers>,
     pub(crate) engine: Arc<Engine<S>>,
     pub(crate) statuses: StatusMemory<BackupStatus>,
@@ -136,8 +135,8 @@ impl<S: System> Backups<S> {
         }
         let (namespace, name) = (key_of(backup).0, backup.spec.cluster.name.as_str());
         // Until the list of engines is complete, one that is not shown may well exist.
-        let _ = self.engine.reader.wait_until_ready().await;
-        let engine = self.engine.reader.get(&ObjectRef::new(name).within(&namespace));
+        self.engine.cache.complete().await;
+        let engine = self.engine.cache.get(&(namespace.clone(), name.to_owned()));
         let Some(engine) = engine else {
             let message = format!("{} {name} does not exist in {namespace}", S::Kind::kind(&()));
             return Ok(Step::waits(Reason::RefNotFound, message, Next::Within(left)));
@@ -212,7 +211,7 @@ impl<S: System> Backups<S> {
 
     /// An engine appeared, changed or went: Backups that wait for it are looked at.
     pub(crate) fn engine_changed(&self, namespace: &str, name: &str) {
-        let waiting = self.reader.state_filter(|backup: &Guarded<Backup>| {
+        let waiting = self.cache.filter(|backup: &Guarded<Backup>| {
             backup.meta().namespace.as_deref() == Some(namespace)
                 && backup.0.as_ref().is_ok_and(|backup| {
                     backup.spec.cluster.name == name && !backup.status.as_ref().is_some_and(is_over)
@@ -266,9 +265,4 @@ fn time_left(backup: &Backup, now: Timestamp) -> Duration {
     let deadline = Duration::from_secs(u64::try_from(backup.spec.deadline_seconds).unwrap_or(0));
     // A clock behind the server's makes it younger than new.
     deadline.saturating_sub(Duration::try_from(age).unwrap_or_default())
-}
-
-fn key_of<K: Resource>(object: &K) -> Key {
-    let meta = object.meta();
-    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }

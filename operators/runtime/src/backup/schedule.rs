@@ -12,13 +12,13 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kube::Resource;
 use kube::api::{Api, DeleteParams, PostParams, Preconditions};
-use kube::runtime::reflector::Store;
 use orrery_api::backup::{Backup, BackupSchedule, BackupScheduleStatus, BackupSpec};
 use orrery_api::{CommonStatus, ConditionSet, ConditionType, Reason, Time};
 use tracing::info;
 
 use super::outcome;
 use super::plan::{Clock, Made, is_running, last_failed, name, superfluous};
+use crate::cache::Cache;
 use crate::children::store::controller_of;
 use crate::context::Context;
 use crate::controller::{Guarded, Next, Reconcile};
@@ -35,7 +35,7 @@ use crate::watch::Change;
 pub struct Schedules {
     pub(crate) ctx: Arc<Context>,
     pub(crate) events: Events,
-    pub(crate) backups: Store<Guarded<Backup>>,
+    pub(crate) backups: Cache<Guarded<Backup>>,
     pub(crate) triggers: Arc<Triggers>,
     pub(crate) statuses: StatusMemory<BackupScheduleStatus>,
 }
@@ -116,7 +116,7 @@ impl Schedules {
         now: Timestamp,
     ) -> Result<Vec<Made>, StepError> {
         // Until the list is complete, one that is under way may not be shown.
-        let _ = self.backups.wait_until_ready().await;
+        self.backups.complete().await;
         let made = self.made(schedule);
         let created = schedule.metadata.creation_timestamp.as_ref().map(|created| created.0);
         let last = status.last_schedule_time.map(Time::timestamp);
@@ -140,7 +140,7 @@ impl Schedules {
     /// The Backups that this schedule made, as the watch shows them.
     fn made(&self, schedule: &BackupSchedule) -> Vec<Made> {
         let uid = schedule.metadata.uid.as_deref().unwrap_or_default();
-        let own = self.backups.state_filter(|backup: &Guarded<Backup>| {
+        let own = self.backups.filter(|backup: &Guarded<Backup>| {
             controller_of(backup.meta()).is_some_and(|owner| owner.uid == uid)
         });
         let made = own.iter().map(|backup| Made {

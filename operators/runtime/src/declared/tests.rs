@@ -1,14 +1,13 @@
 //! Rounds of a declared kind: what it says while its engine is absent, silent, or has spoken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
 use kube::core::DeserializeGuard;
-use kube::runtime::reflector::{self, store::Writer};
-use kube::runtime::watcher::Event;
 use orrery_api::condition::find;
 use orrery_api::{Condition, ConditionStatus, ConditionType};
 use serde_json::{Value, json};
@@ -22,8 +21,6 @@ use crate::toy::{Toy, ToyItem, ToyItemSpec, ToyItems, ToySpec, ToySystem};
 
 struct Bench {
     kind: Arc<DeclaredKind<ToyItems>>,
-    items: Writer<Guarded<ToyItem>>,
-    toys: Writer<Guarded<Toy>>,
     /// Method, path and body of each call.
     calls: Arc<Mutex<Vec<(String, Value)>>>,
 }
@@ -57,18 +54,15 @@ impl Bench {
             Arc::clone(&metrics),
             liveness.clone(),
         ));
-        let ((toy_reader, mut toys), (item_reader, mut items)) =
-            (reflector::store(), reflector::store());
-        toys.apply_watcher_event(&Event::Init);
-        toys.apply_watcher_event(&Event::InitDone);
-        items.apply_watcher_event(&Event::Init);
-        items.apply_watcher_event(&Event::InitDone);
+        let (toys, items) = (Cache::default(), Cache::default());
+        toys.replace(HashMap::new());
+        items.replace(HashMap::new());
         let events = || Events::new(client.clone(), "toy", "me", liveness.clone());
         let engine = Arc::new(Engine::<ToySystem> {
             ctx: Arc::clone(&ctx),
             events: events(),
-            reader: toy_reader,
-            triggers: Triggers::new("toy", Arc::clone(&metrics)),
+            cache: toys,
+            triggers: Triggers::new("toy", Duration::ZERO, Arc::clone(&metrics)),
             sources: Mutex::default(),
             statuses: StatusMemory::default(),
         });
@@ -76,24 +70,26 @@ impl Bench {
             ctx,
             events: events(),
             kind: "ToyItem",
-            reader: item_reader,
-            triggers: Triggers::new("toyitem", metrics),
+            cache: items,
+            triggers: Triggers::new("toyitem", Duration::ZERO, metrics),
             engine,
             statuses: StatusMemory::default(),
         });
-        Self { kind, items, toys, calls }
+        Self { kind, calls }
     }
 
-    fn with_engine(mut self, name: &str) -> Self {
+    fn with_engine(self, name: &str) -> Self {
         let mut toy = Toy::new(name, ToySpec::default());
         toy.metadata.namespace = Some("ns".into());
         toy.metadata.uid = Some("u".into());
-        self.toys.apply_watcher_event(&Event::Apply(DeserializeGuard(Ok(toy))));
+        let cache = &self.kind.engine.cache;
+        cache.insert(key_of(&toy), Arc::new(DeserializeGuard(Ok(toy))));
         self
     }
 
     fn add(&mut self, item: &ToyItem) {
-        self.items.apply_watcher_event(&Event::Apply(DeserializeGuard(Ok(item.clone()))));
+        let kept = Arc::new(DeserializeGuard(Ok(item.clone())));
+        self.kind.cache.insert(key_of(item), kept);
     }
 
     /// Runs a round and returns the Ready condition that was written.
@@ -175,7 +171,6 @@ async fn of_two_that_exclude_each_other_the_younger_is_refused_and_not_sent() {
 
 #[tokio::test]
 async fn a_change_calls_the_object_its_siblings_and_both_engines() {
-    use futures::StreamExt;
     let mut bench = Bench::new();
     let (old, new) = (item("a", Some("one"), 1), item("a", Some("two"), 1));
     bench.add(&item("b", Some("two"), 2));
@@ -184,14 +179,11 @@ async fn a_change_calls_the_object_its_siblings_and_both_engines() {
     let mut edited = new;
     edited.metadata.generation = Some(2);
     bench.kind.changed(&Change { old: guard(old), new: guard(edited) });
-    let called = async |triggers: &Arc<Triggers>| {
-        let mut stream = std::pin::pin!(triggers.stream());
-        let mut names = Vec::new();
-        while let std::task::Poll::Ready(Some((_, name))) = futures::poll!(stream.next()) {
-            names.push(name);
-        }
+    let called = |triggers: &Triggers| {
+        let mut names: Vec<_> = std::iter::from_fn(|| triggers.start()).map(|key| key.1).collect();
+        names.sort();
         names
     };
-    assert_eq!(called(&bench.kind.triggers).await, ["a", "b"]);
-    assert_eq!(called(&bench.kind.engine.triggers).await, ["one", "two"]);
+    assert_eq!(called(&bench.kind.triggers), ["a", "b"]);
+    assert_eq!(called(&bench.kind.engine.triggers), ["one", "two"]);
 }

@@ -3,13 +3,13 @@
 //! what was written, with the next version.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use http::{Method, Request, Response};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::client::Body;
-use kube::runtime::reflector;
 use orrery_api::condition::is_true;
 use serde_json::{Value, json};
 
@@ -120,8 +120,8 @@ impl Bench {
         let engine = Engine {
             ctx: Arc::new(ctx),
             events: Events::new(client, "toy", "me", liveness),
-            reader: reflector::store().0,
-            triggers: Triggers::new("toy", metrics),
+            cache: Cache::default(),
+            triggers: Triggers::new("toy", Duration::ZERO, metrics),
             sources: Mutex::default(),
             statuses: StatusMemory::default(),
         };
