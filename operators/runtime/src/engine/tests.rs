@@ -204,6 +204,7 @@ async fn a_new_object_is_applied_in_order_and_its_status_comes_last() {
             "PATCH serviceaccounts/a-toy",
             "GET secrets/a-toy",
             "POST ns/secrets",
+            "PATCH secrets/a-toy",
             "GET configmaps/a-toy",
             "PATCH configmaps/a-toy",
             "GET services/a-toy",

@@ -127,6 +127,36 @@ async fn dies_at(stage: &Stage, k: usize, side: Side, expected: &State) -> bool 
     }
 }
 
+/// Goal: a key of the generated Secret goes when it is no longer asked for, and the others keep their
+/// content. The first life of the operator makes it, since what is created differs from what is
+/// applied later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_generated_key_that_is_no_longer_asked_for_goes() {
+    let Some(stage) = kv_stage("kv-secret").await else { return };
+    let _operator = operator(&stage, Faults::default());
+    let given = Secret {
+        metadata: kube::api::ObjectMeta { name: Some("given".into()), ..Default::default() },
+        string_data: Some([("password".to_owned(), "swordfish".to_owned())].into()),
+        ..Secret::default()
+    };
+    let secrets = stage.namespace.api::<Secret>();
+    secrets.create(&PostParams::default(), &given).await.expect("a valid Secret");
+    create(&stage).await;
+    rested(&stage).await;
+    let content = async || secrets.get("a-kv").await.expect("it is made").data.expect("content");
+    let before = content().await;
+    assert!(before.contains_key("password"), "{:?}", before.keys());
+    let given = json!({ "secretRef": { "name": "given" } });
+    for (auth, has_own) in [(given, false), (Value::Null, true)] {
+        let patch = Patch::Merge(json!({ "spec": { "resp": { "auth": auth } } }));
+        clusters(&stage).patch("a", &PatchParams::default(), &patch).await.expect("a valid change");
+        let there = async || content().await.contains_key("password") == has_own;
+        poll("the password is there when it is used", LIMIT, there).await.expect("it follows");
+        let (now, token) = (content().await, labels::MANAGEMENT_TOKEN_KEY);
+        assert_eq!(now[token], before[token], "what is used on is kept");
+    }
+}
+
 const MANY: usize = 100;
 /// Windows of three rounds in which the operator may come to rest.
 const WINDOWS_MAX: usize = 5;

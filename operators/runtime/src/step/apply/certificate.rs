@@ -68,7 +68,7 @@ async fn one(applier: &mut Applier<'_>, wanted: &CertifiedSecret) -> Result<(), 
     metadata.resource_version = live.as_ref().and_then(|l| l.metadata.resource_version.clone());
     let type_ = Some("kubernetes.io/tls".to_owned());
     let desired = Secret { metadata, data: Some(data), type_, ..Secret::default() };
-    write(applier, &desired, content_hash, verdict).await
+    write(applier, desired, content_hash, verdict).await
 }
 
 /// Renews the certificates of an object that is otherwise left alone, because it is paused or its spec

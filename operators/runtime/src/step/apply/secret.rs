@@ -4,13 +4,14 @@
 //! Must not: log, cache or compare content. The object is read when it must be written, and the
 //! content is dropped with the answer.
 //!
-//! Two writers cannot both generate: a new Secret is created, which fails when it exists, and a
-//! missing key is added under the resourceVersion that was read.
+//! Two writers cannot both generate: a new Secret is created without content, which fails when it
+//! exists, and content is applied under the resourceVersion that was answered or read.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use rand::RngExt;
@@ -43,7 +44,7 @@ async fn one(applier: &mut Applier<'_>, wanted: &GeneratedSecret) -> Result<(), 
     }
     let live = read_own(applier, &name).await?;
     let desired = completed(wanted, &hash, live.as_ref());
-    write(applier, &desired, hash, verdict).await
+    write(applier, desired, hash, verdict).await
 }
 
 /// The Secret as it is stored; none when there is none. What is not ours is refused.
@@ -61,28 +62,48 @@ pub(super) async fn read_own(
     Ok(live)
 }
 
-/// Applies the Secret under the version it names; one without a version is created, which fails when
-/// it exists.
+/// Applies the Secret under the version it names. One without a version is made first, which fails
+/// when it exists.
 pub(super) async fn write(
     applier: &mut Applier<'_>,
-    desired: &Secret,
+    mut desired: Secret,
     hash: String,
     verdict: Verdict,
 ) -> Result<(), ApplyError> {
     let name = desired.name_any();
     let api: Api<Secret> = Api::namespaced(applier.ctx.client.clone(), &applier.identity.namespace);
     let manager = applier.ctx.options.field_manager;
-    let written = if desired.metadata.resource_version.is_none() {
+    let failed = |source| ApplyError::Patch { kind: KIND, name: name.clone(), source };
+    if desired.metadata.resource_version.is_none() {
         let params = PostParams { field_manager: Some(manager.into()), ..PostParams::default() };
-        api.create(&params, desired).await
-    } else {
-        let params = PatchParams::apply(manager).force();
-        api.patch(&name, &params, &Patch::Apply(desired)).await
-    };
-    let written =
-        written.map_err(|source| ApplyError::Patch { kind: KIND, name: name.clone(), source })?;
+        let made = api.create(&params, &bare(&desired)).await.map_err(failed)?;
+        desired.metadata.resource_version = made.metadata.resource_version;
+    }
+    let params = PatchParams::apply(manager).force();
+    let written = api.patch(&name, &params, &Patch::Apply(&desired)).await.map_err(failed)?;
     applier.remember(KIND, &name, hash, &written.metadata, verdict);
     Ok(())
+}
+
+/// What a Secret is created as. Fields that are created never become those of later applies: what
+/// stood in here would stay in the Secret when it is no longer wanted. One that is left like this is
+/// found by its label, or goes with its owner.
+fn bare(desired: &Secret) -> Secret {
+    let of = &desired.metadata;
+    let label = (labels::MANAGED_BY.to_owned(), labels::MANAGED_BY_VALUE.to_owned());
+    let metadata = ObjectMeta {
+        name: of.name.clone(),
+        namespace: of.namespace.clone(),
+        owner_references: of.owner_references.clone(),
+        labels: Some([label].into()),
+        ..ObjectMeta::default()
+    };
+    // The server refuses a type without its keys. What is applied over nothing is not shared.
+    let emptied = |data: &BTreeMap<String, ByteString>| {
+        data.keys().map(|key| (key.clone(), ByteString::default())).collect()
+    };
+    let data = desired.data.as_ref().filter(|_| desired.type_.is_some()).map(emptied);
+    Secret { metadata, type_: desired.type_.clone(), data, ..Secret::default() }
 }
 
 /// Tells one content that is given from another. It stands in the Secret itself, where whoever reads it
@@ -127,7 +148,6 @@ fn generate(length_chars: usize) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::redacted::Redacted;
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
     fn wanted() -> GeneratedSecret {
         let key = |name: &str| GeneratedKey { name: name.into(), length_chars: 40 };
