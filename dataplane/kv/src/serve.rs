@@ -39,6 +39,7 @@ use crate::replication::copy::CopyError;
 use crate::replication::grants::{Grants, GrantsError};
 use crate::replication::lease::Moments;
 use crate::server::certificates::Certificates;
+use crate::server::fence::Fence;
 use crate::server::group::{Group, Membership};
 use crate::server::listener::{ListenError, Listener};
 use crate::server::requests::{QUEUE, Request};
@@ -215,6 +216,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         let mut parts =
             parts(&config, recovered, &settings, logins.clone(), group, &run_id, &shared);
         parts.adoption = adoption.take();
+        parts.fence = args.live.as_deref().map(Fence::new);
         parts.posts = Arc::clone(&posts);
         let shard = Shard::new(seat, parts)?;
         if shutdown.is_none() {
@@ -322,6 +324,7 @@ fn parts(
         settings: settings.clone(),
         users,
         users_file,
+        fence: None,
         run_id: run_id.to_owned(),
         debug_enabled: config.debug_commands,
         snapshot_bytes: config.snapshot_after_bytes,

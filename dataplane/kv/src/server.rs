@@ -18,6 +18,7 @@ pub(crate) mod commands;
 pub(crate) mod connection;
 pub(crate) mod cron;
 pub(crate) mod dispatch;
+pub(crate) mod fence;
 pub(crate) mod group;
 pub(crate) mod limits;
 pub mod listener;
@@ -43,6 +44,7 @@ use mio::{Events, Poll, Token, Waker};
 use self::batch::Batch;
 use self::clients::Clients;
 use self::clock::Clock;
+use self::fence::Fence;
 use self::group::{Bar, Group};
 use self::limits::{CRON_MS, ClientLimits, HANDSHAKES_PER_TURN, READ_BYTES};
 use self::listener::Listener;
@@ -103,6 +105,7 @@ pub(crate) struct Parts {
     pub(crate) settings: Settings,
     pub(crate) users: Users,
     pub(crate) users_file: Option<UsersFile>,
+    pub(crate) fence: Option<Fence>,
     pub(crate) run_id: String,
     pub(crate) debug_enabled: bool,
     pub(crate) snapshot_bytes: u64,
@@ -143,6 +146,7 @@ pub(crate) struct Shard {
     pub(crate) stats: Stats,
     pub(crate) users: Users,
     pub(crate) users_file: Option<UsersFile>,
+    pub(crate) fence: Option<Fence>,
     pub(crate) denied: DeniedLog,
     pub(crate) run_id: String,
     pub(crate) debug_enabled: bool,
@@ -229,6 +233,7 @@ impl Shard {
             stats: Stats::new(crate::command_table::COUNT + commands::extra::COUNT),
             users: parts.users,
             users_file: parts.users_file,
+            fence: parts.fence,
             denied: DeniedLog::default(),
             run_id: parts.run_id,
             debug_enabled: parts.debug_enabled,

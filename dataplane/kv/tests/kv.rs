@@ -10,6 +10,8 @@ mod backlog;
 mod crash;
 #[path = "kv/disk_full.rs"]
 mod disk_full;
+#[path = "kv/fence.rs"]
+mod fence;
 #[path = "kv/hostile.rs"]
 mod hostile;
 #[path = "kv/management.rs"]

@@ -45,6 +45,8 @@ reasons! {
     Paused,
     /// `spec.operation` is `Hibernate`: no pods run, volumes and configuration are kept.
     Hibernated,
+    /// `spec.operation` is `Fence`: pods run and refuse writes, and none is replaced.
+    FencedBySpec,
     /// The object was seen for the first time; its children are being made.
     Starting,
     /// Children are on their way to what the spec asks for.

@@ -221,6 +221,9 @@ impl World {
         let progress = match mode {
             Mode::Pause => Progress::Paused,
             Mode::Hibernate => Progress::Hibernated { desired_hash },
+            Mode::Fence => {
+                Progress::Fenced { desired_hash, replicas_wanted: resources.replicas_wanted() }
+            }
             Mode::Run => {
                 Progress::Applied { desired_hash, replicas_wanted: resources.replicas_wanted() }
             }

@@ -58,7 +58,18 @@ pub(crate) enum Command {
         after_help = "Example:\n  orrery pause kvcluster/default\nNext: orrery status default"
     )]
     Pause(OnObject),
-    /// Carry an object of a cluster out again after pause or hibernate.
+    /// Let an object of a cluster refuse writes: pods run, and reads and backups go on.
+    ///
+    /// Sets `spec.operation` to Fence; pods take it over within about a minute. No pod is replaced
+    /// meanwhile, and nobody takes over from a lost primary.
+    #[command(after_help = "Example:\n  orrery fence default\nNext: orrery status default")]
+    Fence(OnObject),
+    /// Let an object of a cluster take writes again after fence.
+    ///
+    /// Sets `spec.operation` to Run.
+    #[command(after_help = "Example:\n  orrery unfence default\nNext: orrery status default")]
+    Unfence(OnObject),
+    /// Carry an object of a cluster out again after pause, hibernate or fence.
     ///
     /// Sets `spec.operation` to Run.
     #[command(after_help = "Example:\n  orrery resume default\nNext: orrery status default")]

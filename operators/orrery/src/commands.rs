@@ -41,6 +41,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Restart(on) => change::run(&on, &change::Change::Restart),
         Command::Hibernate(on) => change::run(&on, &change::Change::Hibernate),
         Command::Pause(on) => change::run(&on, &change::Change::Pause),
+        Command::Fence(on) => change::run(&on, &change::Change::Fence),
+        Command::Unfence(on) => change::run(&on, &change::Change::Unfence),
         Command::Resume(on) => change::run(&on, &change::Change::Resume),
         Command::Promote(arguments) => {
             change::run(&arguments.on, &change::Change::Promote(&arguments.to))

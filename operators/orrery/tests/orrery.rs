@@ -9,6 +9,8 @@ mod archive;
 mod check;
 #[path = "orrery/commands.rs"]
 mod commands;
+#[path = "orrery/live.rs"]
+mod live;
 #[path = "orrery/stage.rs"]
 mod stage;
 #[path = "orrery/tls.rs"]

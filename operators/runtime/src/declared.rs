@@ -118,6 +118,7 @@ impl<D: Declared> DeclaredKind<D> {
             Some(answer) if answer.generation == generation => {
                 DeclaredProgress::Answered(answer.clone())
             }
+            _ if mode == Mode::Fence => return waiting(Reason::EngineNotReady, "is fenced"),
             _ if mode == Mode::Pause => return waiting(Reason::EngineNotReady, "is paused"),
             answer => DeclaredProgress::Pending {
                 older_accepted: answer.as_ref().is_some_and(|answer| answer.accepted),

@@ -63,6 +63,8 @@ struct PodsPlan {
     group: Option<Plan>,
     /// Nothing may be changed; a group still keeps its pulse.
     frozen: bool,
+    /// No pod may be replaced.
+    kept: bool,
     /// Pods of this template hash differ by the release alone.
     asked_hash: Option<String>,
     /// Sizes of the volumes.
@@ -108,7 +110,9 @@ impl<S: System> Engine<S> {
                     recovered_from: None,
                 })
             }
-            Mode::Run | Mode::Hibernate => self.carry_out(object, &identity, mode).await,
+            Mode::Run | Mode::Hibernate | Mode::Fence => {
+                self.carry_out(object, &identity, mode).await
+            }
         };
         let (carried, failure) = match carried {
             Ok(carried) => (carried, None),
@@ -176,6 +180,10 @@ impl<S: System> Engine<S> {
             Box::pin(apply::apply(&self.ctx, &identity, prepared, self.look(&identity))).await?;
         let progress = match mode {
             Mode::Hibernate => Progress::Hibernated { desired_hash },
+            Mode::Fence => Progress::Fenced {
+                desired_hash,
+                replicas_wanted: outcome.resources.replicas_wanted(),
+            },
             _ => Progress::Applied {
                 desired_hash,
                 replicas_wanted: outcome.resources.replicas_wanted(),
@@ -183,7 +191,8 @@ impl<S: System> Engine<S> {
         };
         let pods = match mode {
             Mode::Hibernate => PodsPlan { frozen: true, ..PodsPlan::default() },
-            _ => PodsPlan { group, frozen: false, asked_hash, volumes },
+            Mode::Fence => PodsPlan { group, kept: true, ..PodsPlan::default() },
+            _ => PodsPlan { group, asked_hash, volumes, ..PodsPlan::default() },
         };
         let recovered_from = S::recovered_from(&validated).cloned();
         Ok(Carried { progress, notices: outcome.notices, pods, recovered_from })
@@ -269,7 +278,7 @@ impl<S: System> Engine<S> {
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let synced = match mode {
             Mode::Run => sync(&self.ctx, identity, &sources, &reached).await,
-            Mode::Pause | Mode::Hibernate => true,
+            Mode::Pause | Mode::Hibernate | Mode::Fence => true,
         };
         let stored = self.statuses.newest(object, S::status(object));
         let none = CommonStatus::default();
@@ -321,7 +330,7 @@ impl<S: System> Engine<S> {
     ) -> Result<(bool, Vec<Notice>), StepError> {
         let claims = self.ctx.children.claims(&identity.namespace, S::NAME, &identity.name);
         let misplaced = volumes::class::misplaced(&pods.volumes, &claims);
-        let next = if pods.frozen {
+        let next = if pods.frozen || pods.kept {
             rollout::Next::Nothing
         } else {
             self.next_pod(object, identity, pods, seen, &misplaced)

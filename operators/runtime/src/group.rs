@@ -43,6 +43,8 @@ pub enum Policy {
     AllowLoss,
     /// Nobody by itself.
     Manual,
+    /// Nobody, since nobody may write.
+    Fenced,
 }
 
 impl Group {

@@ -129,6 +129,11 @@ impl Observation {
     }
 }
 
+/// Whether a process refuses writes because the spec says so.
+pub fn is_fenced_by_spec(report: &Report) -> bool {
+    report.reason == Reason::FencedBySpec.as_str()
+}
+
 /// What an engine said about one declared object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Acceptance {

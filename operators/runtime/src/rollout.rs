@@ -19,7 +19,7 @@ use orrery_api::spec::{EngineSpec, RolloutStrategy};
 
 use crate::group::Grant;
 use crate::group::decide::is_in_sync;
-use crate::observation::Observation;
+use crate::observation::{Observation, is_fenced_by_spec};
 use crate::volumes::class::Misplaced;
 
 /// The pods of StatefulSets as the plan needs them, and how many there should be. Empty while the
@@ -49,7 +49,10 @@ pub fn states(
             let is_primary = primary == Some(pod.name.as_str());
             let in_group = match (grant, &pod.report, reported(primary)) {
                 (None, ..) => true,
-                (Some(_), Some(report), _) if is_primary => report.writable,
+                // Fenced by its spec it is as good as ever, and must hand over before it goes.
+                (Some(_), Some(report), _) if is_primary => {
+                    report.writable || is_fenced_by_spec(report)
+                }
                 (Some(grant), Some(report), Some(primary)) => {
                     is_in_sync(&pod.name, report, grant.epoch, primary)
                 }
@@ -234,6 +237,7 @@ fn ordinal(name: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observation::{PodView, Report, WorkloadView};
     use proptest::prelude::*;
 
     fn pod(n: usize, outdated: bool, serving: bool, is_primary: bool) -> PodState {
@@ -304,6 +308,31 @@ mod tests {
         assert!(matches!(plan(&pods, 2, true, &held), Next::Held(..)));
         pods[1].age = Age::Outdated;
         assert_eq!(replaced(plan(&pods, 2, true, &free)), "a-1", "templates first");
+    }
+
+    #[test]
+    fn a_primary_that_its_spec_fences_hands_over_like_any_other() {
+        let grant = Grant { holder: "a-0".into(), epoch: 1, resource_version: String::new() };
+        let workload = WorkloadView {
+            name: "a".into(),
+            replicas: 1,
+            observed: true,
+            revision: Some("new".into()),
+            ..WorkloadView::default()
+        };
+        let serving = |reason: &str| {
+            let report = Report { reason: reason.into(), ..Report::default() };
+            let pod = PodView {
+                name: "a-0".into(),
+                ready: true,
+                report: Some(report),
+                ..PodView::default()
+            };
+            let workloads = vec![workload.clone()];
+            let seen = Observation { workloads, pods: vec![pod], ..Observation::default() };
+            states(&seen, Some(&grant), None, &[]).0[0].serving
+        };
+        assert!(serving("FencedBySpec") && !serving("LeaseExpired"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub mod declared;
 
 use orrery_api::{CommonStatus, Condition, ConditionSet, ConditionType, Reason, Time};
 
-use crate::observation::{FollowerView, Observation};
+use crate::observation::{FollowerView, Observation, is_fenced_by_spec};
 use crate::system::Refusal;
 
 /// How far this round came.
@@ -20,6 +20,8 @@ pub enum Progress {
     Applied { desired_hash: String, replicas_wanted: i32 },
     /// As above, and no pods are wanted.
     Hibernated { desired_hash: String },
+    /// As the first, and writes are to be refused.
+    Fenced { desired_hash: String, replicas_wanted: i32 },
     /// Nothing was written, as asked.
     Paused,
     /// Something the spec points to is not there yet.
@@ -49,16 +51,21 @@ pub fn summarise(facts: &Facts<'_>) -> CommonStatus {
     let Facts { generation, stored, progress, seen, release, now } = facts;
     let done = matches!(
         progress,
-        Progress::Applied { .. } | Progress::Hibernated { .. } | Progress::Refused(_)
+        Progress::Applied { .. }
+            | Progress::Hibernated { .. }
+            | Progress::Fenced { .. }
+            | Progress::Refused(_)
     );
     let desired_hash = match progress {
-        Progress::Applied { desired_hash, .. } | Progress::Hibernated { desired_hash } => {
-            Some(desired_hash.clone())
-        }
+        Progress::Applied { desired_hash, .. }
+        | Progress::Hibernated { desired_hash }
+        | Progress::Fenced { desired_hash, .. } => Some(desired_hash.clone()),
         _ => stored.desired_hash.clone(),
     };
     let operator_version = match progress {
-        Progress::Applied { .. } | Progress::Hibernated { .. } => Some((*release).to_owned()),
+        Progress::Applied { .. } | Progress::Hibernated { .. } | Progress::Fenced { .. } => {
+            Some((*release).to_owned())
+        }
         _ => stored.operator_version.clone(),
     };
     let selector = seen.workloads.first().map(|workload| workload.selector.clone());
@@ -97,6 +104,7 @@ fn conditions(facts: &Facts<'_>) -> ConditionSet {
     match facts.progress {
         Progress::Applied { replicas_wanted, .. } => running(set, seen, *replicas_wanted),
         Progress::Hibernated { .. } => hibernated(set, seen),
+        Progress::Fenced { replicas_wanted, .. } => fenced(set, seen, *replicas_wanted),
         Progress::Paused => paused(set, facts),
         Progress::Waiting { reason, message } => held_up(set, seen, *reason, message),
         Progress::Failed { reason, message } => {
@@ -168,7 +176,7 @@ fn shortfall(seen: &Observation, wanted: i32) -> Option<(Reason, String)> {
 fn serving(seen: &Observation) -> Result<(), (Reason, String)> {
     for pod in seen.pods.iter().filter(|pod| !pod.terminating) {
         if let Some(report) = &pod.report
-            && !report.ready
+            && (!report.ready || is_fenced_by_spec(report))
         {
             let reason = report.reason.parse().unwrap_or(Reason::PodsNotReady);
             return Err((reason, format!("{}: {} {}", pod.name, report.reason, report.message)));
@@ -224,6 +232,29 @@ fn hibernated(set: ConditionSet, seen: &Observation) -> ConditionSet {
         .with(ConditionType::Available, false, Reason::Hibernated, "no pods are wanted")
         .with(ConditionType::Degraded, false, Reason::Hibernated, "")
         .with(ConditionType::Stalled, false, Reason::Hibernated, "")
+}
+
+fn fenced(set: ConditionSet, seen: &Observation, wanted: i32) -> ConditionSet {
+    let refusing = seen.reports().filter(|(_, report)| is_fenced_by_spec(report)).count() as i32;
+    let done = refusing >= wanted;
+    let mut message = if done {
+        "writes are refused, reads go on".to_owned()
+    } else {
+        format!("{refusing} of {wanted} pods refuse writes")
+    };
+    // That the primary takes no writes is what was asked for.
+    let trouble = seen.group.as_ref().and_then(|group| group.trouble.as_ref());
+    if let Some((reason, why)) = trouble
+        && !matches!(reason, Reason::FencedBySpec | Reason::NoPrimary)
+    {
+        message = format!("{message}; {why}");
+    }
+    let reason = Reason::FencedBySpec;
+    set.with(ConditionType::Ready, done, reason, message.as_str())
+        .with(ConditionType::Reconciling, !done, reason, message.as_str())
+        .with(ConditionType::Available, false, reason, message)
+        .with(ConditionType::Degraded, false, reason, "")
+        .with(ConditionType::Stalled, false, reason, "")
 }
 
 fn paused(set: ConditionSet, facts: &Facts<'_>) -> ConditionSet {

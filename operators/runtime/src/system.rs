@@ -77,6 +77,9 @@ pub enum Mode {
     Pause,
     /// No pods; volumes and everything else kept.
     Hibernate,
+    /// Carry the spec out, with pods that refuse writes: none is replaced, and nobody takes over from a
+    /// lost primary.
+    Fence,
 }
 
 /// Why an object cannot be carried out until its spec or an input changes.

@@ -57,6 +57,7 @@ impl System for Kv {
             Operation::Run => Mode::Run,
             Operation::Pause => Mode::Pause,
             Operation::Hibernate => Mode::Hibernate,
+            Operation::Fence => Mode::Fence,
         }
     }
 

@@ -43,6 +43,7 @@ impl Shard {
         self.look_after_clients();
         self.look_after_listeners();
         self.look_after_users();
+        self.look_after_fence();
         let is_due = self.snapshots.bytes_since >= self.snapshot_bytes;
         if is_due
             && !self.snapshots.is_running()

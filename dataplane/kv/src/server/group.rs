@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use mio::Waker;
+use orrery_api::Reason;
 use orrery_kit::identity::Identity;
 use orrery_kit::secrets::Secret;
 
@@ -47,6 +48,8 @@ pub(crate) enum Bar {
     Lease,
     Replicas,
     Ending,
+    /// The owner of the object wants no writes.
+    Owner,
 }
 
 impl Bar {
@@ -74,6 +77,7 @@ impl Bar {
                  confirmed it within its lease"
             }
             Self::Replicas => "NOREPLICAS Not enough good replicas to write.",
+            Self::Owner => "READONLY this service is fenced: its spec.operation is Fence",
             Self::Ending => "READONLY this pod ends: a follower takes over",
         }
     }
@@ -88,6 +92,7 @@ impl Bar {
             Self::Lease => "LeaseExpired",
             Self::Replicas => "FollowerLagging",
             Self::Ending => "Draining",
+            Self::Owner => Reason::FencedBySpec.as_str(),
         }
     }
 }
@@ -242,7 +247,12 @@ impl Shard {
             (Some(group), _) => group.bar(self.ending != Ending::No),
             (None, Some(adoption)) if adoption.is_complete() => Bar::Follower,
             (None, Some(_)) => Bar::Copying,
-            (None, None) => return,
+            (None, None) => Bar::None,
+        };
+        // Whatever else refuses writes goes on to say so.
+        let bar = match bar {
+            Bar::None | Bar::Replicas if self.is_fenced_by_owner() => Bar::Owner,
+            other => other,
         };
         if bar != self.bar {
             let before = std::mem::replace(&mut self.bar, bar);

@@ -123,6 +123,72 @@ async fn commands_show_and_change_objects_by_name_and_as_a_plugin() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_fenced_service_refuses_writes_and_nobody_takes_over() {
+    let Some(stage) = Stage::new("cli-fence").await else { return };
+    let orrery = orrery_binary().expect("make test builds it first");
+    stage
+        .apply(
+            "apiVersion: orrery.dev/v1alpha1\nkind: KVCluster\nmetadata: {name: a}\n\
+             spec: {followers: 1, synchronousFollowers: 1}\n",
+        )
+        .await;
+    stage.ready("kvcluster/a").await;
+    let password = stage.password("a").await;
+    let mut client = stage.connect_with("a", &password).await;
+    assert_eq!(client.call(&["SET", "a", "x"]).expect("it answers"), Reply::Simple("OK".into()));
+    let early = run(&stage, &orrery, &["unfence", "a"]);
+    assert!(early.code == Some(1) && early.err.contains("it is not fenced"), "{}", early.err);
+
+    let fenced = run(&stage, &orrery, &["fence", "a"]);
+    assert!(fenced.out.contains("refuses writes as soon as"), "{}{}", fenced.out, fenced.err);
+    let ready =
+        "-o=jsonpath={range .status.conditions[?(@.type==\"Ready\")]}{.status} {.reason}{end}";
+    let is_fenced = |text: &str| text == "True FencedBySpec";
+    stage.until(&["get", "kvcluster/a", ready], is_fenced).await;
+    let available = "-o=jsonpath={.status.conditions[?(@.type==\"Available\")].status}";
+    assert_eq!(stage.kubectl(&["get", "kvcluster/a", available]).await.as_deref(), Ok("False"));
+    let refused = client.call(&["SET", "a", "y"]).expect("it answers");
+    let says_so = |reply: &Reply| matches!(reply, Reply::Error(text) if text.starts_with("READONLY this service is fenced"));
+    assert!(says_so(&refused), "{refused:?}");
+    assert_eq!(client.call(&["GET", "a"]).expect("it answers"), Reply::Bulk(b"x".to_vec()));
+    stage
+        .until(&["get", "events", "-o=jsonpath={.items[*].reason}"], |text| {
+            text.contains("FencedBySpec")
+        })
+        .await;
+
+    // A change of the spec that needs other pods waits; pods that are deleted come back fenced.
+    let uids = ["get", "pods", "-o=jsonpath={.items[*].metadata.uid}"];
+    let before = stage.kubectl(&uids).await.expect("they are there");
+    let restart = r#"{"spec":{"restart":"now"}}"#;
+    stage.kubectl(&["patch", "kvcluster/a", "--type=merge", "-p", restart]).await.expect("valid");
+    stage
+        .until(&["get", "kvcluster/a", "-o=jsonpath={.status.observedGeneration}"], |text| {
+            text == "3"
+        })
+        .await;
+    stage.until(&["get", "kvcluster/a", ready], is_fenced).await;
+    assert_eq!(stage.kubectl(&uids).await.as_deref(), Ok(before.as_str()), "no pod is replaced");
+    stage.kubectl(&["delete", "pods", "--all"]).await.expect("they are there");
+    stage
+        .until(&uids, |now| {
+            now.split(' ').count() == 2 && now.split(' ').all(|uid| !before.contains(uid))
+        })
+        .await;
+    stage.until(&["get", "kvcluster/a", ready], is_fenced).await;
+    let mut client = stage.connect_with("a", &password).await;
+    let refused = client.call(&["SET", "a", "y"]).expect("it answers");
+    assert!(says_so(&refused), "{refused:?}");
+
+    assert_eq!(run(&stage, &orrery, &["unfence", "a"]).code, Some(0));
+    stage.until(&["get", "kvcluster/a", ready], |text| text == "True Serving").await;
+    let kept = stage.kubectl(&uids).await.expect("they are there");
+    assert!(kept.split(' ').all(|uid| !before.contains(uid)), "{kept}");
+    let mut client = stage.connect_with("a", &password).await;
+    assert_eq!(client.call(&["SET", "a", "y"]).expect("it answers"), Reply::Simple("OK".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_backup_is_waited_for_and_load_leaves_nothing_behind() {
     let Some(stage) = Stage::new("cli-load").await else { return };
     let orrery = orrery_binary().expect("make test builds it first");

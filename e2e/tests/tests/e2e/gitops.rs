@@ -75,9 +75,15 @@ async fn argo_kstatus_and_flux_understand_every_state() {
     let verdicts = ["Progressing", "Current", "InProgress"];
     seen.push(Seen { state: "never looked at", object, verdicts });
 
-    for (operation, wanted) in [("Hibernate", "Hibernated"), ("Pause", "Paused")] {
+    for (operation, wanted) in
+        [("Fence", "FencedBySpec"), ("Hibernate", "Hibernated"), ("Pause", "Paused")]
+    {
         stage.apply(&cluster("a", &format!("{{operation: {operation}}}"))).await;
         stage.until(&["get", "kvcluster/a", reason], |text| text == wanted).await;
+        if operation != "Pause" {
+            let ready = "-o=jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
+            stage.until(&["get", "kvcluster/a", ready], |text| text == "True").await;
+        }
         let object = get(&stage, "kvcluster/a").await;
         // While paused the generation that says so is not carried out.
         let waited = if operation == "Pause" { "InProgress" } else { "Current" };

@@ -22,6 +22,9 @@ pub const SNAPSHOT_AFTER_BYTES_MAX: i64 = 1 << 40;
 /// Longest path of a Unix socket in bytes; the system's own bound, without its closing zero.
 pub const UNIX_SOCKET_BYTES_MAX: usize = 107;
 
+/// File of the live folder that says whether the owner wants no writes: `true` or `false`.
+pub const FENCED_FILE: &str = "fenced";
+
 /// Environment variable: folder of the Secret for the archive.
 pub const ARCHIVE_SECRET: &str = "ORRERY_ARCHIVE_SECRET";
 /// Environment variable: folder of the Secret for the recovery.

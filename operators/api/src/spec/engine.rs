@@ -27,8 +27,9 @@ pub struct EngineSpec {
     pub pod_template: Option<Value>,
     /// Who may connect to the pods.
     pub network: Network,
-    /// What the operator does with the object: Run, Pause (change nothing) or Hibernate (no pods,
-    /// everything else kept).
+    /// What the operator does with the object: Run, Pause (change nothing), Hibernate (no pods,
+    /// everything else kept) or Fence (pods run and refuse writes; reads and backups go on, no pod is
+    /// replaced and nobody takes over from a lost primary).
     pub operation: Operation,
     /// What becomes of the volumes when the object is deleted: Retain, Delete or Snapshot.
     pub deletion_policy: DeletionPolicy,

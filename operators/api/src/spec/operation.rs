@@ -14,6 +14,8 @@ pub enum Operation {
     Pause,
     /// Stops all pods; volumes, addresses and configuration are kept.
     Hibernate,
+    /// Pods run and refuse writes; no pod is replaced, and nobody takes over from a lost primary.
+    Fence,
 }
 
 /// What becomes of the volumes when the object is deleted.

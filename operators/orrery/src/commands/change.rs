@@ -1,4 +1,5 @@
-//! `orrery restart`, `hibernate`, `pause`, `resume`, `promote`: one field of a spec each.
+//! `orrery restart`, `hibernate`, `pause`, `fence`, `unfence`, `resume`, `promote`: one field of a spec
+//! each.
 
 use std::process::ExitCode;
 
@@ -14,6 +15,8 @@ pub(crate) enum Change<'a> {
     Restart,
     Hibernate,
     Pause,
+    Fence,
+    Unfence,
     Resume,
     Promote(&'a str),
 }
@@ -45,6 +48,16 @@ fn plan(change: &Change<'_>, object: &Json, now: Timestamp) -> anyhow::Result<(J
         }
         Change::Hibernate => set("Hibernate", "stops its pods; volumes and addresses are kept"),
         Change::Pause => set("Pause", "is left alone from now on; its pods go on"),
+        Change::Fence => set(
+            "Fence",
+            "refuses writes as soon as its pods have read it, within about a minute; reads go on",
+        ),
+        Change::Unfence if operation != "Fence" => {
+            bail!("it is not fenced: its operation is {operation}")
+        }
+        Change::Unfence => {
+            set("Run", "takes writes again as soon as its pods have read it, within about a minute")
+        }
         Change::Resume => set("Run", "is carried out again"),
         Change::Promote(pod) => {
             let followers = object["status"]["followers"].as_array();
@@ -82,6 +95,7 @@ mod tests {
             (Change::Restart, json!({ "restart": "1970-01-01T00:00:00Z" })),
             (Change::Hibernate, json!({ "operation": "Hibernate" })),
             (Change::Pause, json!({ "operation": "Pause" })),
+            (Change::Fence, json!({ "operation": "Fence" })),
             (Change::Resume, json!({ "operation": "Run" })),
             (Change::Promote("a-kv-1"), json!({ "failover": { "primary": "a-kv-1" } })),
         ] {
@@ -95,6 +109,10 @@ mod tests {
         let alone = json!({ "spec": { "operation": "Hibernate" } });
         assert!(refusal(&Change::Restart, &alone).contains("orrery resume"));
         assert!(refusal(&Change::Promote("a-kv-1"), &alone).contains("spec.followers"));
+        assert!(refusal(&Change::Unfence, &alone).contains("not fenced"));
+        let fenced = json!({ "spec": { "operation": "Fence" } });
+        let (spec, _) = plan(&Change::Unfence, &fenced, Timestamp::UNIX_EPOCH).expect("it may be");
+        assert_eq!(spec, json!({ "operation": "Run" }));
         let group = json!({ "status": { "primary": "p", "followers": [{ "name": "f" }] } });
         assert!(refusal(&Change::Promote("p"), &group).contains("already"));
         assert!(refusal(&Change::Promote("x"), &group).contains("those that do: f"));

@@ -15,7 +15,7 @@ use super::pulse::{Watched, renewal};
 use super::{Grant, Group, LEASE, grant};
 use crate::context::Context;
 use crate::events::Notice;
-use crate::observation::{Failover, FollowerView, GroupView, Observation};
+use crate::observation::{Failover, FollowerView, GroupView, Observation, is_fenced_by_spec};
 use crate::step::GroupError;
 use crate::step::report::Reached;
 use crate::system::Identity;
@@ -325,8 +325,9 @@ impl Carrier<'_> {
             })
             .collect();
         if view.trouble.is_none() && !view.writable {
-            let why = format!("{} does not take writes yet", grant.holder);
-            view.trouble = Some((Reason::NoPrimary, why));
+            let is_fenced = primary.is_some_and(is_fenced_by_spec);
+            let reason = if is_fenced { Reason::FencedBySpec } else { Reason::NoPrimary };
+            view.trouble = Some((reason, format!("{} does not take writes yet", grant.holder)));
         }
     }
 }

@@ -305,7 +305,7 @@ fn absent(view: &View<'_>, grant: &Grant) -> Step {
             && report.known_epoch <= grant.epoch
             && !other.terminating
     });
-    if view.group.policy != Policy::Manual
+    if !matches!(view.group.policy, Policy::Manual | Policy::Fenced)
         && let Some((other, _)) = completed.max_by_key(|(_, report)| progress(report))
     {
         let epoch = view.next_epoch();
@@ -360,6 +360,11 @@ fn lost(view: &View<'_>, grant: &Grant, how: &str) -> Step {
                  with spec.failover.policy AllowLoss it takes over",
                 best_report.durable_position
             );
+            return Step::Blocked { why };
+        }
+        Policy::Fenced => {
+            let why =
+                format!("{holder} {how}, and nobody takes over while spec.operation is Fence");
             return Step::Blocked { why };
         }
         Policy::Manual => {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::observation::{PodView, Report, WorkloadView};
+use crate::observation::{GroupView, PodView, Report, WorkloadView};
 use orrery_api::ConditionStatus::{self, False, True};
 use orrery_api::condition::find;
 
@@ -115,6 +115,32 @@ fn while_paused_the_observed_generation_stays_behind_an_edit() {
     assert_eq!(shape(&paused)[0], (False, "Paused"), "the edit is not carried out");
     let same = status(&before, 1, &Progress::Paused, &seen(1, 1));
     assert_eq!(shape(&same)[0], (True, "Paused"));
+}
+
+#[test]
+fn an_object_is_fenced_when_every_pod_refuses_writes() {
+    let progress = Progress::Fenced { desired_hash: "h".into(), replicas_wanted: 2 };
+    let mut seen = seen(2, 2);
+    let before = status(&CommonStatus::default(), 1, &progress, &seen);
+    assert_eq!((shape(&before)[0], shape(&before)[1].0), ((False, "FencedBySpec"), True));
+    for pod in &mut seen.pods {
+        let reason = "FencedBySpec".into();
+        pod.report = Some(Report { ready: true, degraded: true, reason, ..Report::default() });
+    }
+    let done = status(&CommonStatus::default(), 1, &progress, &seen);
+    assert_eq!((shape(&done)[0], shape(&done)[1].0), ((True, "FencedBySpec"), False));
+    assert_eq!(shape(&done)[3], (False, "FencedBySpec"), "no write is taken");
+    assert_eq!(done.observed_generation, Some(1));
+    let trouble = (Reason::FailoverBlocked, "the primary does not answer".to_owned());
+    seen.group = Some(GroupView { trouble: Some(trouble), ..GroupView::default() });
+    let told = status(&done, 1, &progress, &seen);
+    let message = &find(&told.conditions, ConditionType::Ready).unwrap().message;
+    assert!(message.ends_with("reads go on; the primary does not answer"), "{message}");
+
+    // Its pods have yet to hear that they may go on.
+    seen.group = None;
+    let back = status(&done, 2, &applied(2), &seen);
+    assert_eq!((shape(&back)[0], shape(&back)[1].0), ((False, "FencedBySpec"), True));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use orrery_api::Reason;
 use orrery_api::kv::config::{KvConfig, ObjectName};
 use orrery_api::kv::{FailoverPolicy, KVCluster, KVClusterSpec};
-use orrery_api::spec::{DeletionPolicy, RolloutStrategy};
+use orrery_api::spec::{DeletionPolicy, Operation, RolloutStrategy};
 use orrery_runtime::group::{Group, Policy};
 use orrery_runtime::rollout::window;
 use orrery_runtime::{Carrier, Identity, Redacted, Referenced, Refusal};
@@ -71,6 +71,7 @@ pub(crate) fn group(spec: &KVClusterSpec, had_primary: bool, object: &str) -> Op
         followers: count(spec.followers),
         synchronous: count(spec.synchronous_followers),
         policy: match spec.failover.policy {
+            _ if spec.engine.operation == Operation::Fence => Policy::Fenced,
             FailoverPolicy::NoLoss => Policy::NoLoss,
             FailoverPolicy::AllowLoss => Policy::AllowLoss,
             FailoverPolicy::Manual => Policy::Manual,

@@ -127,6 +127,19 @@ impl Shard {
                 return Readiness::new(false, "Draining", message);
             }
         }
+        let readiness = self.readiness_by_role();
+        // Serves reads, and nothing worse is to be told.
+        if self.is_fenced_by_owner()
+            && readiness.ready
+            && (readiness.reason.is_empty() || self.bar == Bar::Owner)
+        {
+            let message = "writes are refused: spec.operation is Fence".to_owned();
+            return Readiness::new(true, Bar::Owner.reason(), message);
+        }
+        readiness
+    }
+
+    fn readiness_by_role(&self) -> Readiness {
         if let Some(adoption) = &self.adoption {
             return of_adoption(adoption);
         }

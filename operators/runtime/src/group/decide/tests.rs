@@ -257,7 +257,7 @@ fn a_lost_primary_is_replaced_as_the_policy_says() {
         change.waited = LEASE;
         assert_eq!(decide(&group, Some(&change), &members), granted("a-1", 4, true));
     }
-    for (policy, synchronous) in [(Policy::NoLoss, 0), (Policy::Manual, 1)] {
+    for (policy, synchronous) in [(Policy::NoLoss, 0), (Policy::Manual, 1), (Policy::Fenced, 1)] {
         let group = group(1, synchronous, policy);
         assert!(matches!(decide(&group, None, &members), Step::Blocked { .. }));
     }
