@@ -72,5 +72,5 @@ pub use processes::Processes;
 pub use real_nodes::{CONTROL_PLANE, Dialer, Fault, LogsIfFailed, RealNodes, Turn};
 pub use run::clean;
 pub use say::not_run;
-pub use tools::tool;
+pub use tools::{is_built, tool};
 pub use wait::{poll, poll_for};

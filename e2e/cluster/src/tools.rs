@@ -61,10 +61,19 @@ const TOOLS: &[Tool] = &[
         source: Source::Published { package: "helm.sh/helm/v3/cmd/helm", version: "v3.19.4" },
         takes: "90 seconds",
     },
+    Tool {
+        name: "minio",
+        source: Source::Published {
+            package: "github.com/minio/minio",
+            version: "v0.0.0-20260212201848-7aac2a2c5b7c",
+        },
+        takes: "5 minutes",
+    },
 ];
 
 /// The path of a program, built first when it is not in the cache: `kubernetes`, `kubectl`,
-/// `coredns`, `helm`, or one for pods of tests: `pause`, `toy`. Blocks for as long as that takes.
+/// `coredns`, `helm`, `minio`, or one for pods of tests: `pause`, `toy`. Blocks for as long as that
+/// takes.
 ///
 /// # Errors
 /// [`ClusterError::Missing`] for a name that is not in the table or when there is no compiler,
@@ -82,6 +91,20 @@ pub fn tool(name: &str) -> Result<PathBuf, ClusterError> {
         Source::Published { package, version } => published_tool(tool, package, version),
         Source::Name { of } => Ok(self::tool(of)?.with_file_name(name)),
     }
+}
+
+/// Whether a program of the table that somebody published is in the cache.
+pub fn is_built(name: &str) -> bool {
+    let version = TOOLS.iter().find_map(|tool| match tool.source {
+        Source::Published { version, .. } if tool.name == name => Some(version),
+        _ => None,
+    });
+    let Some(version) = version else { return false };
+    cache::folder().is_ok_and(|folder| folder.join(name_in_cache(name, version)).exists())
+}
+
+fn name_in_cache(name: &str, version: &str) -> String {
+    format!("{name}-{version}")
 }
 
 fn module_tool(tool: &Tool, package: &str, module: &str) -> Result<PathBuf, ClusterError> {
@@ -115,7 +138,7 @@ fn module_tool(tool: &Tool, package: &str, module: &str) -> Result<PathBuf, Clus
 }
 
 fn published_tool(tool: &Tool, package: &str, version: &str) -> Result<PathBuf, ClusterError> {
-    let folder = cache::once(&format!("{}-{version}", tool.name), |part| {
+    let folder = cache::once(&name_in_cache(tool.name, version), |part| {
         let mut command = go::command()?;
         command.env_remove("GOFLAGS").env("GOBIN", part);
         command.args(["install", "-trimpath", "-ldflags=-s -w", &format!("{package}@{version}")]);

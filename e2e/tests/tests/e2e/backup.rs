@@ -5,6 +5,8 @@
 
 #[path = "backup/group.rs"]
 mod group;
+#[path = "backup/minio.rs"]
+mod minio;
 
 use std::collections::BTreeMap;
 

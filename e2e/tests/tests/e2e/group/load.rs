@@ -3,7 +3,7 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::Api;
@@ -11,7 +11,12 @@ use orrery_e2e_cluster::Namespace;
 use orrery_e2e_tests::client::Client;
 use orrery_e2e_tests::load::{self, Writer};
 
-const WRITERS: usize = 4;
+/// `ORRERY_WRITERS` says how many connections write; each waits for its answer.
+fn writers() -> usize {
+    let given = std::env::var("ORRERY_WRITERS").ok().and_then(|text| text.parse().ok());
+    given.unwrap_or(4)
+}
+
 /// Between two looks at the Service.
 const LOOK: Duration = Duration::from_millis(100);
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
@@ -25,6 +30,7 @@ pub(crate) struct Load {
     follower: tokio::task::JoinHandle<()>,
     target: Target,
     password: String,
+    begun: Instant,
 }
 
 impl Load {
@@ -36,7 +42,7 @@ impl Load {
             format!("{object}-kv-rw"),
             Arc::clone(&target),
         ));
-        let writers = (0..WRITERS).map(|writer| {
+        let writers = (0..writers()).map(|writer| {
             let target = Arc::clone(&target);
             let dial = move || {
                 let address = (*target.lock().unwrap_or_else(PoisonError::into_inner))?;
@@ -45,7 +51,8 @@ impl Load {
             Writer::new(&format!("book:{writer}"), password, Duration::ZERO, dial)
         });
         let writers = load::Load::start(writers.collect());
-        Self { writers, follower, target, password: password.to_owned() }
+        let (password, begun) = (password.to_owned(), Instant::now());
+        Self { writers, follower, target, password, begun }
     }
 
     /// Acknowledged writes so far.
@@ -62,13 +69,17 @@ impl Load {
     /// Stops the writers, prints the longest gap, and asserts that nothing is missing.
     pub(crate) fn check(self, what: &str) {
         let (gap, _) = self.writers.take_window();
+        let seconds = self.begun.elapsed().as_secs_f64();
         let books = self.writers.stop();
         self.follower.abort();
         let address = self.target.lock().unwrap_or_else(PoisonError::into_inner);
         let mut client = Client::connect(address.expect("a primary")).expect("it listens");
         client.call(&["AUTH", &self.password]).expect("it answers");
         let total = load::check(what, &books, &mut client);
-        println!("{what}: {total} acknowledged writes, longest gap {} ms", gap.as_millis());
+        let (gap, rate) = (gap.as_millis(), total as f64 / seconds);
+        println!(
+            "{what}: {total} acknowledged writes, {rate:.0} in a second, longest gap {gap} ms"
+        );
     }
 }
 
