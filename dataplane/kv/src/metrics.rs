@@ -43,6 +43,8 @@ pub(crate) struct View {
     pub(crate) epoch: u64,
     pub(crate) durable_epoch: u64,
     pub(crate) completed_epoch: u64,
+    /// Of a group: see `Report`.
+    pub(crate) whole: Option<bool>,
     pub(crate) known_epoch: u64,
     pub(crate) followers: Vec<Follower>,
     pub(crate) link: Option<Link>,

@@ -252,6 +252,7 @@ impl Operand for KvOperand {
             writable: shared.writable.get() != 0,
             durable_epoch: view.durable_epoch,
             completed_epoch: view.completed_epoch,
+            whole: view.whole,
             known_epoch: view.known_epoch,
             // A process that is alone has no lease to renew.
             said_at: self.moments.map_or(0, Moments::now),

@@ -293,6 +293,7 @@ fn initial_view(membership: Option<&Membership>) -> View {
         epoch: held.promoted,
         known_epoch: held.known,
         completed_epoch: held.completed,
+        whole: None,
         discarded: held.discarded,
         ..View::default()
     }

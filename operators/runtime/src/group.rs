@@ -53,13 +53,18 @@ impl Group {
         self.followers / 2 + 1
     }
 
+    /// Fenced followers with a whole copy without which nobody knows that one of them has every
+    /// acknowledged write; one if that is not asked for.
+    pub fn copies_needed(&self, must_have_all: bool) -> usize {
+        let all = (self.followers + 1).saturating_sub(self.synchronous);
+        if must_have_all { all.max(1) as usize } else { 1 }
+    }
+
     /// Fenced followers without which an old primary could keep its lease, or could go on
     /// acknowledging writes that the new one does not have.
     pub fn fences_needed(&self, must_have_all: bool) -> usize {
         let lease = (self.followers + 1).saturating_sub(self.confirming());
-        let data = (self.followers + 1).saturating_sub(self.synchronous);
-        let data = if must_have_all { data } else { 0 };
-        lease.max(data).max(1) as usize
+        (lease.max(1) as usize).max(self.copies_needed(must_have_all))
     }
 }
 

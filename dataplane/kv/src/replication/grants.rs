@@ -39,10 +39,18 @@ pub(crate) struct Held {
     pub(crate) discarded: u64,
     /// What is here came from an archive, and this process was never primary with it.
     pub(crate) recovered: bool,
+    /// It never had all of what its primary had when it began to follow, nor was primary itself: what
+    /// is here may be a part of any size.
+    pub(crate) partial: bool,
     pub(crate) members: Option<Members>,
 }
 
 impl Held {
+    /// It has neither followed nor led in this group.
+    pub(crate) fn is_new(&self) -> bool {
+        self.promoted == 0 && self.followed == 0
+    }
+
     /// The epoch this process was promoted with is complete: it never writes under it again.
     pub(crate) fn give_up(&mut self) {
         self.given_up = true;

@@ -172,11 +172,14 @@ impl Group {
     ) -> Result<(), GrantsError> {
         let of_journal = recovered.journal.epoch().0.max(recovered.fenced_below);
         let has_copy = self.has_copy;
+        let is_empty = recovered.journal.last().0 == 0;
         self.grants.change(|held| {
             held.known = held.known.max(of_journal);
             held.discarded += discarded;
-            held.recovered |= is_filled && held.promoted == 0 && held.followed == 0;
+            held.recovered |= is_filled && held.is_new();
+            held.partial |= held.is_new() && (is_empty || held.recovered);
             held.recovered &= !has_copy;
+            held.partial &= !has_copy;
         })
     }
 

@@ -10,6 +10,8 @@ mod hostile;
 mod kills;
 #[path = "replication/lease.rs"]
 mod lease;
+#[path = "replication/partial.rs"]
+mod partial;
 #[path = "replication/roles.rs"]
 mod roles;
 #[path = "replication/secured.rs"]

@@ -146,7 +146,7 @@ fn progress(report: &Report) -> (u64, u64) {
 pub fn is_in_sync(pod: &str, report: &Report, epoch: u64, primary: &Report) -> bool {
     let listed = primary.followers.iter().any(|follower| follower.name == pod && follower.in_sync);
     let linked = report.link.as_ref().is_some_and(|link| link.up && link.copy_percent >= 100);
-    report.role() == Role::Follower && report.epoch == epoch && linked && listed
+    report.role() == Role::Follower && report.epoch == epoch && linked && listed && is_whole(report)
 }
 
 /// Whether a process has nothing, unless it knows that its primary has nothing either: it has not
@@ -154,6 +154,18 @@ pub fn is_in_sync(pod: &str, report: &Report, epoch: u64, primary: &Report) -> b
 fn is_bare(report: &Report) -> bool {
     let has_nothing_to_copy = |link: &Link| link.copy_percent >= 100 && link.primary_position == 0;
     report.durable_position == 0 && !report.link.as_ref().is_some_and(has_nothing_to_copy)
+}
+
+/// Whether a process has all that it ever confirmed, and had all of its primary's data once. Only such
+/// a one proves anything about what was acknowledged, and only such a one takes the place of another.
+fn is_whole(report: &Report) -> bool {
+    // A process of an earlier release does not say.
+    report.whole.unwrap_or_else(|| !is_bare(report))
+}
+
+/// Whether a process has nothing of this group: no record, or only those of an archive.
+fn has_nothing(report: &Report) -> bool {
+    !is_whole(report) && report.durable_epoch == 0
 }
 
 /// Why a process does not have its data yet.
@@ -195,10 +207,13 @@ fn first(view: &View<'_>) -> Step {
         );
         return Step::Blocked { why };
     }
-    match view.others("").max_by_key(|(_, report)| progress(report)) {
-        Some((member, _)) => Step::Grant { to: member.pod.clone(), epoch, failover: false },
-        None => starting("no pod answers yet".to_owned()),
-    }
+    let is_new = view.others("").all(|(_, report)| has_nothing(report));
+    let fit = view.others("").filter(|(_, report)| is_new || is_whole(report));
+    let Some((member, _)) = fit.max_by_key(|(_, report)| progress(report)) else {
+        let why = "the lease of the primary is gone, and no pod has a whole copy of its data";
+        return Step::Blocked { why: why.to_owned() };
+    };
+    Step::Grant { to: member.pod.clone(), epoch, failover: false }
 }
 
 /// The holder of the grant answers.
@@ -221,10 +236,23 @@ fn present(view: &View<'_>, grant: &Grant, member: &Member, report: &Report) -> 
         let why = format!("{} takes up its role again", member.pod);
         return Step::Wait { reason: Reason::NoPrimary, why };
     }
+    let is_new = report.whole == Some(false);
     let best = view.others(&member.pod).max_by_key(|(_, report)| progress(report));
-    if report.durable_position == 0 && best.is_some_and(|(_, best)| best.durable_position > 0) {
-        // It comes back without its data: as good as lost.
+    if (is_new || report.durable_position == 0)
+        && best.is_some_and(|(_, best)| best.durable_position > 0)
+    {
+        // It comes back without its data, or with what an archive had of it: as good as lost.
         return lost(view, grant, "came back without its data");
+    }
+    let answering = view.others(&member.pod).count();
+    if is_new && answering < view.group.followers as usize {
+        // It was never promoted, or it lost its data. Others may have them.
+        let why = format!(
+            "{} has no data of this group, and {answering} of {} other pods answer: all are needed \
+             to know that nobody has any",
+            member.pod, view.group.followers
+        );
+        return Step::Wait { reason: Reason::NoPrimary, why };
     }
     Step::Promote { to: member.pod.clone(), epoch: grant.epoch }
 }
@@ -341,15 +369,20 @@ fn lost(view: &View<'_>, grant: &Grant, how: &str) -> Step {
         .filter(|(other, _)| !other.terminating)
         .map(|(other, report)| (other.pod.as_str(), report))
         .collect();
-    let most = others.iter().max_by_key(|(_, report)| progress(report));
-    let Some((best, best_report)) = most else {
+    if others.is_empty() {
         let why = format!("{holder} {how}, and no follower answers");
         return Step::Wait { reason: Reason::NoPrimary, why };
-    };
-    if is_bare(best_report) {
-        let why = format!("{holder} {how}, and no follower has any data yet");
-        return Step::Blocked { why };
     }
+    let whole = |pod: &&str| is_whole(others[pod]);
+    let copies = others.keys().copied().filter(whole).count();
+    let most = others.keys().copied().filter(whole).max_by_key(|pod| progress(others[pod]));
+    let Some(best) = most else {
+        let why = format!(
+            "{holder} {how}, and no follower has had a whole copy of its data yet: what they have \
+             is a part of any size"
+        );
+        return Step::Blocked { why };
+    };
     let without_loss = group.synchronous > 0;
     match group.policy {
         Policy::AllowLoss => {}
@@ -358,7 +391,7 @@ fn lost(view: &View<'_>, grant: &Grant, how: &str) -> Step {
             let why = format!(
                 "{holder} {how}. {best} goes up to position {} and may lack acknowledged writes; \
                  with spec.failover.policy AllowLoss it takes over",
-                best_report.durable_position
+                others[best].durable_position
             );
             return Step::Blocked { why };
         }
@@ -370,12 +403,20 @@ fn lost(view: &View<'_>, grant: &Grant, how: &str) -> Step {
         Policy::Manual => {
             let why = format!(
                 "{holder} {how}, and spec.failover.policy is Manual. {best} goes up to position {}",
-                best_report.durable_position
+                others[best].durable_position
             );
             return Step::Blocked { why };
         }
     }
     let needed = group.fences_needed(group.policy == Policy::NoLoss);
+    let copies_needed = group.copies_needed(group.policy == Policy::NoLoss);
+    if others.len() >= needed && copies < copies_needed {
+        let why = format!(
+            "{holder} {how}. {copies_needed} followers with a whole copy of its data must answer before \
+             one may take over; {copies} do"
+        );
+        return Step::Blocked { why };
+    }
     if others.len() < needed {
         let why = format!(
             "{holder} {how}. {needed} followers must answer before one may take over; {} do",
@@ -386,19 +427,22 @@ fn lost(view: &View<'_>, grant: &Grant, how: &str) -> Step {
     let fenced = match view.transition {
         Some(Transition { epoch, kind: Kind::Failover { fenced }, waited }) => {
             let still = fenced.iter().filter(|pod| others.contains_key(pod.as_str()));
-            Some((*epoch, still.collect::<Vec<_>>(), *waited))
+            let still: Vec<&String> = still.collect();
+            let whole = still.iter().copied().filter(|pod| whole(&pod.as_str()));
+            let whole: Vec<&String> = whole.collect();
+            Some((*epoch, still, whole, *waited))
         }
         _ => None,
     };
     match fenced {
-        Some((epoch, still, waited))
-            if still.len() >= needed && !still.iter().all(|pod| is_bare(others[pod.as_str()])) =>
+        Some((epoch, still, whole, waited))
+            if still.len() >= needed && whole.len() >= copies_needed =>
         {
             if waited < LEASE && !lease_is_over(view, grant, &still) {
                 let why = format!("{holder} {how}; its lease runs out before {best} takes over");
                 return Step::Wait { reason: Reason::NoPrimary, why };
             }
-            let best = still.into_iter().max_by_key(|pod| progress(others[pod.as_str()]));
+            let best = whole.into_iter().max_by_key(|pod| progress(others[pod.as_str()]));
             let to = best.cloned().unwrap_or_default();
             Step::Grant { to, epoch, failover: true }
         }

@@ -133,7 +133,7 @@ impl Shard {
     }
 
     /// Whether everything is here, and whether that was all there will ever be.
-    fn look_at_progress(&mut self) {
+    pub(super) fn look_at_progress(&mut self) {
         let (appended, durable) = (self.log.appended(), self.log.durable());
         let Some(group) = self.group.as_deref_mut() else { return };
         if let Some(link) = &group.link {
@@ -142,11 +142,21 @@ impl Shard {
         if group.complete_at.is_some_and(|target| appended >= target) {
             group.is_complete = true;
         }
+        if group.complete_at.is_some_and(|target| durable >= target)
+            && group.grants.held().partial
+            && let Err(error) = group.grants.change(|held| held.partial = false)
+        {
+            // It is tried again when the link comes up next.
+            group.complete_at = None;
+            tracing::error!(%error, "failed to remember that all of the primary's data is here");
+        }
         if let Some((epoch, position)) = group.goodbye
             && durable >= position
         {
             group.goodbye = None;
-            let changed = group.grants.change(|held| held.completed = held.completed.max(epoch));
+            let changed = group.grants.change(|held| {
+                (held.completed, held.partial) = (held.completed.max(epoch), false);
+            });
             if let Err(error) = changed {
                 tracing::error!(%error, epoch, "failed to remember that an epoch is complete");
             }

@@ -43,16 +43,25 @@ impl Shard {
     }
 
     pub(crate) fn promote_in_group(&mut self, epoch: u64) -> Result<Granted, OperandError> {
+        if self.group_mut()?.role == Role::Follower {
+            self.look_at_progress();
+        }
         let held = self.group_mut()?.grants.held().clone();
         if epoch < held.known || epoch <= held.promoted || epoch <= held.followed {
             return Err(OperandError::Fenced { holder: held.known });
+        }
+        // Who has not followed either is the first one, or cannot know better.
+        if held.partial && held.followed > 0 {
+            let text =
+                "this follower has only a part of what its primary had: it takes nobody's place";
+            return Err(OperandError::Unavailable(text.into()));
         }
         self.group_mut()?.link = None;
         self.append_effects();
         self.log.promote(epoch).map_err(|error| OperandError::Unknown(error.to_string()))?;
         self.change_grants(|held| {
             (held.known, held.promoted, held.given_up) = (epoch, epoch, false);
-            held.recovered = false;
+            (held.recovered, held.partial) = (false, false);
         })?;
         self.become_primary(epoch)?;
         // Every record here was on the disk of the primary it came from: it is safe to be seen.
@@ -133,6 +142,8 @@ impl Shard {
             return Ok(self.granted());
         }
         self.change_grants(|held| {
+            // Whatever is here was never this group's.
+            held.partial |= held.is_new();
             held.known = held.known.max(epoch);
             held.followed = held.followed.max(epoch);
         })?;

@@ -91,6 +91,7 @@ impl Shard {
             // Of another group: whoever has anything of this one is ahead.
             durable_epoch: if held.recovered { 0 } else { durable_epoch },
             completed_epoch: held.completed,
+            whole: Some(!held.partial),
             known_epoch: held.known,
             followers: group
                 .peers()

@@ -157,6 +157,79 @@ fn a_follower_that_has_copied_nothing_yet_does_not_take_over() {
     }
 }
 
+/// A member that says whether it ever had all of its primary's data.
+fn says(mut member: Member, whole: bool) -> Member {
+    member.report.as_mut().unwrap().whole = Some(whole);
+    member
+}
+
+#[test]
+fn a_follower_with_a_part_of_the_data_is_as_good_as_none() {
+    let grant = grant("a-0", 3);
+    let kind = Kind::Failover { fenced: vec!["a-1".into(), "a-2".into()] };
+    let change = Transition { epoch: 4, kind, waited: LEASE };
+    for (policy, needed) in [(Policy::NoLoss, 2), (Policy::AllowLoss, 1)] {
+        let group = group(2, 1, policy);
+        let case = Case { transition: Some(&change), ..Case::of(&group, Some(&grant)) };
+        let decide = |whole: [bool; 2]| {
+            // The one with more has a part only.
+            let one = says(fenced(follower("a-1", 3, 90), 4), whole[0]);
+            let two = says(fenced(follower("a-2", 3, 9), 4), whole[1]);
+            case.decide(&[silent("a-0", 5000), one, two])
+        };
+        assert!(matches!(decide([false, false]), Step::Blocked { .. }), "{policy:?}");
+        let one_of_two = decide([false, true]);
+        match needed {
+            1 => assert_eq!(one_of_two, granted("a-2", 4, true)),
+            _ => assert!(matches!(one_of_two, Step::Blocked { .. }), "{one_of_two:?}"),
+        }
+        assert_eq!(decide([true, true]), granted("a-1", 4, true), "{policy:?}");
+    }
+}
+
+#[test]
+fn in_a_group_that_was_never_written_who_followed_once_takes_over() {
+    let (group, grant) = (group(1, 1, Policy::NoLoss), grant("a-0", 3));
+    let case = Case::of(&group, Some(&grant));
+    // It was restarted since, and does not know of its primary what it knew then.
+    let decide = |whole| case.decide(&[silent("a-0", 5000), says(standby("a-1", 3, 0), whole)]);
+    assert!(matches!(decide(true), Step::FenceFollowers { .. }));
+    assert!(matches!(decide(false), Step::Blocked { .. }), "its volume may have been lost");
+}
+
+#[test]
+fn a_holder_without_data_of_the_group_goes_on_only_when_nobody_has_any() {
+    let (group, grant) = (group(2, 1, Policy::NoLoss), grant("a-0", 3));
+    let case = Case::of(&group, Some(&grant));
+    let promote = Step::Promote { to: "a-0".into(), epoch: 3 };
+    // Filled again from an archive, which is older than what the followers have.
+    for position in [0, 50] {
+        let mut holder = says(standby("a-0", 0, position), false);
+        holder.report.as_mut().unwrap().durable_epoch = 0;
+        let decide = |others: [Member; 2]| case.decide(&[&[holder.clone()], &others[..]].concat());
+        let empty = |pod| says(follower(pod, 3, 0), false);
+        assert_eq!(decide([empty("a-1"), empty("a-2")]), promote);
+        let unheard = decide([empty("a-1"), silent("a-2", 9000)]);
+        assert!(matches!(unheard, Step::Wait { .. }), "a-2 may have data: {unheard:?}");
+        let part = decide([says(follower("a-1", 3, 9), false), empty("a-2")]);
+        assert!(matches!(part, Step::Blocked { .. }), "{part:?}");
+        let whole = [follower("a-1", 3, 9), follower("a-2", 3, 9)].map(|one| says(one, true));
+        assert!(matches!(decide(whole), Step::FenceFollowers { .. }));
+    }
+}
+
+#[test]
+fn a_lost_grant_goes_to_nobody_with_a_part_of_the_data() {
+    let group = group(1, 0, Policy::NoLoss);
+    let lost = Case { was_granted: true, ..Case::of(&group, None) };
+    let part = || says(standby("a-0", 4, 80), false);
+    let decide = |other| lost.decide(&[part(), other]);
+    assert_eq!(decide(says(standby("a-1", 3, 70), true)), granted("a-1", 5, false));
+    assert!(matches!(decide(says(standby("a-1", 0, 0), false)), Step::Blocked { .. }));
+    let empty = |pod| says(standby(pod, 0, 0), false);
+    assert!(matches!(lost.decide(&[empty("a-0"), empty("a-1")]), Step::Grant { .. }));
+}
+
 #[test]
 fn a_lost_grant_is_given_anew_only_when_all_pods_were_heard() {
     let group = group(1, 0, Policy::NoLoss);

@@ -1,7 +1,8 @@
 //! Goal: whatever dies, pauses or is cut off, at most one pod acknowledges writes at a time, and
-//! under `NoLoss` every acknowledged write is in the log of whoever is primary later. Method: a
-//! model of the processes as the decision document describes them, the real `decide`, and faults
-//! from a seed; time moves in steps of 100 ms.
+//! under `NoLoss` every acknowledged write is in the log of whoever is primary later; and what the
+//! first primary had before there was a group, from an archive for example, is never lost under any
+//! policy. Method: a model of the processes as the decision document describes them, the real
+//! `decide`, and faults from a seed, volumes that are lost among them; time moves in steps of 100 ms.
 
 use super::*;
 
@@ -23,12 +24,19 @@ impl Dice {
 
 /// What a process keeps on disk, and what it knows while it lives.
 #[derive(Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a process")]
 struct Pod {
     /// Epoch and value of each record.
     log: Vec<(u64, u64)>,
     promoted: u64,
     known: u64,
     completed: u64,
+    /// It followed somebody.
+    has_followed: bool,
+    /// It was primary, or had once all that its primary had.
+    whole: bool,
+    /// What its primary had when the link came up.
+    target: Option<usize>,
     up: bool,
     paused: bool,
     role: Role,
@@ -50,27 +58,36 @@ struct World {
     transition: Option<(u64, Kind, u64)>,
     heard: Vec<u64>,
     acked: Vec<(u64, u64)>,
+    /// What the first pod had before it was primary of anything.
+    before: Vec<(u64, u64)>,
     next_value: u64,
     failovers: u64,
+    wipes: u64,
 }
 
 impl World {
     fn new(followers: u32, synchronous: u32, policy: Policy, seed: u64) -> Self {
         let n = followers as usize + 1;
+        let records = if seed.is_multiple_of(2) { 12 } else { 0 };
+        let before: Vec<(u64, u64)> = (1..=records).map(|value| (7, value)).collect();
         let pod =
             Pod { up: true, role: Role::Standby, confirmed: vec![(0, 0); n], ..Pod::default() };
+        let mut pods = vec![pod; n];
+        pods[0].log.clone_from(&before);
         Self {
             group: group(followers, synchronous, policy),
             dice: Dice(seed),
             now: 10_000,
-            pods: vec![pod; n],
+            pods,
             cut: vec![false; n],
             grant: None,
             transition: None,
             heard: vec![0; n],
             acked: Vec::new(),
-            next_value: 1,
+            next_value: records + 1,
+            before,
             failovers: 0,
+            wipes: 0,
         }
     }
 
@@ -116,10 +133,13 @@ impl World {
     fn replicate(&mut self, primary: usize, follower: usize) {
         let epoch = self.pods[primary].promoted;
         if primary == follower
-            || !self.reach(primary, follower)
             || self.pods[follower].role != Role::Follower
             || self.pods[follower].follows != Some((primary, epoch))
         {
+            return;
+        }
+        if !self.reach(primary, follower) {
+            self.pods[follower].target = None;
             return;
         }
         if self.pods[follower].known > epoch {
@@ -132,7 +152,9 @@ impl World {
             own.len() <= log.len() && own.last().is_none_or(|last| log[own.len() - 1] == *last);
         // A log that parted ways is put aside; what is missing comes record by record or at once.
         let upto =
-            if same { (own.len() + self.dice.below(3) as usize).min(log.len()) } else { log.len() };
+            if same { (own.len() + self.dice.below(5) as usize).min(log.len()) } else { log.len() };
+        let target = *self.pods[follower].target.get_or_insert(log.len());
+        self.pods[follower].whole |= upto >= target;
         self.pods[follower].log = log[..upto].to_vec();
         self.pods[follower].silent_since = self.now;
         self.pods[primary].confirmed[follower] = (upto, self.now);
@@ -169,8 +191,13 @@ impl World {
             },
             known_epoch: own.known,
             durable_position: own.log.len() as u64,
-            durable_epoch: own.log.last().map_or(0, |(epoch, _)| *epoch),
+            durable_epoch: if own.promoted == 0 && !own.has_followed {
+                0
+            } else {
+                own.log.last().map_or(0, |(epoch, _)| *epoch)
+            },
             completed_epoch: own.completed,
+            whole: Some(own.whole),
             writable: self.leased(pod),
             followers: own.confirmed.iter().enumerate().filter_map(in_sync).collect(),
             link: link.filter(|_| own.role == Role::Follower),
@@ -279,6 +306,8 @@ impl World {
         if epoch <= own.promoted || epoch < own.known {
             return false;
         }
+        assert!(own.whole || !own.has_followed, "a part of the data is granted to");
+        own.whole = true;
         (own.promoted, own.known, own.role, own.follows) = (epoch, epoch, Role::Primary, None);
         own.lease_until = now + LEASE.as_millis() as u64;
         own.confirmed.iter_mut().for_each(|confirmed| *confirmed = (0, 0));
@@ -293,6 +322,7 @@ impl World {
                 let now = self.now;
                 let own = &mut self.pods[pod];
                 (own.role, own.follows) = (Role::Follower, Some((primary, grant.epoch)));
+                (own.has_followed, own.target) = (true, None);
                 (own.known, own.completed, own.silent_since) = (grant.epoch, 0, now);
             }
         }
@@ -303,8 +333,28 @@ impl World {
         let old = self.pods[pod].clone();
         let confirmed = vec![(0, 0); self.pods.len()];
         let (log, promoted, known, completed) = (old.log, old.promoted, old.known, old.completed);
-        let role = Role::Standby;
-        self.pods[pod] = Pod { log, promoted, known, completed, role, confirmed, ..Pod::default() };
+        let (whole, has_followed, role) = (old.whole, old.has_followed, Role::Standby);
+        let kept = Pod { log, promoted, known, completed, has_followed, whole, ..Pod::default() };
+        self.pods[pod] = Pod { role, confirmed, ..kept };
+        if self.dice.one_in(2) && self.can_lose(pod) {
+            self.wipes += 1;
+            let confirmed = vec![(0, 0); self.pods.len()];
+            self.pods[pod] = Pod { role, confirmed, ..Pod::default() };
+            self.pods.iter_mut().for_each(|other| other.confirmed[pod] = (0, 0));
+        }
+    }
+
+    /// Whether the volume of a pod may be lost: everybody else's is there and full, and what was
+    /// promised was promised by more than this one.
+    fn can_lose(&self, pod: usize) -> bool {
+        let others = || self.pods.iter().enumerate().filter(|(other, _)| *other != pod);
+        let is_elsewhere = |write| others().any(|(_, other)| other.log.contains(write));
+        let promised: &[(u64, u64)] =
+            if self.group.policy == Policy::NoLoss { &self.acked } else { &[] };
+        let leads = self.grant.as_ref().is_none_or(|grant| grant.holder == format!("a-{pod}"));
+        others().all(|(_, other)| other.whole)
+            && self.before.iter().chain(promised).all(is_elsewhere)
+            && !(leads && self.group.synchronous == 0)
     }
 
     /// SIGTERM: the primary tells its followers that this was all, when they have it all.
@@ -375,8 +425,8 @@ impl World {
     }
 }
 
-/// Runs one seed; gives the number of failovers and of acknowledged writes.
-fn run(followers: u32, synchronous: u32, policy: Policy, seed: u64) -> (u64, usize) {
+/// Runs one seed; gives the numbers of failovers, acknowledged writes and lost volumes.
+fn run(followers: u32, synchronous: u32, policy: Policy, seed: u64) -> (u64, usize, u64) {
     let mut world = World::new(followers, synchronous, policy, seed);
     for _ in 0..600 {
         world.faults();
@@ -399,12 +449,14 @@ fn run(followers: u32, synchronous: u32, policy: Policy, seed: u64) -> (u64, usi
         let (grant, change) = (&world.grant, &world.transition);
         panic!("seed {seed}: nobody serves in the end: {grant:?} {change:?} {reports:#?}")
     });
+    let log = &world.pods[primary].log;
+    let lost = world.before.iter().find(|record| !log.contains(record));
+    assert!(lost.is_none(), "seed {seed}: {lost:?} was there before the group and is lost");
     if policy == Policy::NoLoss {
-        let log = &world.pods[primary].log;
         let lost = world.acked.iter().find(|write| !log.contains(write));
         assert!(lost.is_none(), "seed {seed}: {lost:?} was acknowledged and is lost");
     }
-    (world.failovers, world.acked.len())
+    (world.failovers, world.acked.len(), world.wipes)
 }
 
 #[test]
@@ -413,12 +465,14 @@ fn no_two_acknowledge_and_nothing_acknowledged_is_lost() {
     let groups = [(1, 0), (1, 1), (2, 0), (2, 1), (2, 2), (3, 2)];
     for policy in [Policy::NoLoss, Policy::AllowLoss] {
         for (followers, synchronous) in groups {
-            let (mut failovers, mut writes) = (0, 0);
+            let (mut failovers, mut writes, mut wipes) = (0, 0, 0);
             for seed in 0..seeds {
-                let (more, acked) = run(followers, synchronous, policy, seed);
+                let (more, acked, wiped) = run(followers, synchronous, policy, seed);
                 failovers += more;
                 writes += acked;
+                wipes += wiped;
             }
+            assert!(wipes > 0, "{followers}/{synchronous} {policy:?} never lost a volume");
             assert!(failovers > 0, "{followers}/{synchronous} {policy:?} never failed over");
             assert!(writes > 1000, "{followers}/{synchronous} {policy:?}: {writes} writes");
         }
