@@ -391,13 +391,15 @@ impl<S: System> Engine<S> {
         let group = pods.group.as_ref();
         let grant = group.and_then(|plan| plan.grant.as_ref());
         let asked_hash = pods.asked_hash.as_deref();
-        let (states, wanted) = rollout::states(seen, grant, asked_hash, misplaced);
+        let spec = S::engine_spec(object);
+        let skipped = spec.map_or(&[][..], |spec| spec.rollout.skip_health_checks.as_slice());
+        let (states, wanted) = rollout::states(seen, grant, asked_hash, misplaced, skipped);
         if states.is_empty() {
             return rollout::Next::Nothing;
         }
         let uid = identity.uid.as_deref().unwrap_or_default();
         let turns = &self.ctx.turns;
-        let (spec, now) = (S::engine_spec(object), jiff::Timestamp::now());
+        let now = jiff::Timestamp::now();
         let allowed = rollout::allowed(spec, seen, now, turns.may(uid));
         let next = rollout::plan(&states, wanted, group.is_some(), &allowed);
         match &next {

@@ -9,7 +9,8 @@
 //! once, because only the new template can mend it; otherwise one pod at a time, and only while
 //! every other pod serves; followers first, highest ordinal first; the primary of a group last, and
 //! only after it handed over. A volume is replaced in the same order once no pod is, and never while
-//! any pod does not serve.
+//! any pod does not serve. Pods that the spec names in `skipHealthChecks` are not waited for, except
+//! before a volume is replaced.
 
 pub mod turns;
 pub mod window;
@@ -29,6 +30,7 @@ pub fn states(
     grant: Option<&Grant>,
     asked_hash: Option<&str>,
     misplaced: &[Misplaced],
+    skipped: &[String],
 ) -> (Vec<PodState>, usize) {
     let (mut states, mut wanted) = (Vec::new(), 0);
     for workload in &seen.workloads {
@@ -71,8 +73,16 @@ pub fn states(
                 serving: pod.ready && in_group,
                 is_primary,
                 volume: misplaced.iter().find(|one| one.pod == pod.name).cloned(),
+                skipped: skipped.contains(&pod.name),
             }
         }));
+        let pods = (0..workload.replicas).map(|number| format!("{}-{number}", workload.name));
+        let away = pods
+            .filter(|name| skipped.contains(name))
+            .filter(|name| !seen.pods.iter().any(|pod| pod.name == *name));
+        let away: Vec<PodState> =
+            away.map(|name| PodState { name, skipped: true, ..PodState::default() }).collect();
+        states.extend(away);
     }
     (states, wanted)
 }
@@ -117,9 +127,9 @@ pub enum Age {
     Superseded,
 }
 
-/// Whether every pod that should be there is of the newest template and serves.
+/// Whether every pod that should be there is of the newest template and serves, or is skipped.
 pub fn is_over(pods: &[PodState], wanted: usize) -> bool {
-    let done = |pod: &&PodState| pod.age == Age::Newest && pod.serving && !pod.terminating;
+    let done = |pod: &&PodState| pod.age == Age::Newest && (pod.serves() || pod.skipped);
     pods.iter().filter(done).count() >= wanted
 }
 
@@ -141,6 +151,8 @@ pub struct PodState {
     pub is_primary: bool,
     /// Its volume, if another is to take its place.
     pub volume: Option<Misplaced>,
+    /// Not waited for, as the spec says.
+    pub skipped: bool,
 }
 
 /// Whether pods that serve may be replaced now.
@@ -192,18 +204,27 @@ pub fn plan(pods: &[PodState], wanted: usize, is_group: bool, allowed: &Allowed)
     if let Some((reason, why)) = held {
         return Next::Held(*reason, why.clone());
     }
-    if let Some(wait) = unless_all_serve(pods, wanted) {
+    let skipped = pods.iter().filter(|pod| pod.skipped && !pod.serves()).count();
+    if let Some(wait) = unless_all_serve(pods, wanted.saturating_sub(skipped)) {
         return wait;
     }
+    let can_hand_over = || pods.iter().any(|pod| !pod.is_primary && pod.serves());
     match last(&mut outdated().filter(|pod| !pod.is_primary)) {
         Some(pod) => replace(pod),
-        None if is_group && wanted > 1 => Next::LeavePrimary,
+        // With nobody to hand over to, it comes back as primary.
+        None if is_group && wanted > 1 && can_hand_over() => Next::LeavePrimary,
         None => last(&mut outdated()).map_or(Next::Nothing, replace),
     }
 }
 
+impl PodState {
+    fn serves(&self) -> bool {
+        self.serving && !self.terminating
+    }
+}
+
 fn unless_all_serve(pods: &[PodState], wanted: usize) -> Option<Next> {
-    let serving = pods.iter().filter(|pod| pod.serving && !pod.terminating).count();
+    let serving = pods.iter().filter(|pod| pod.serves()).count();
     let why = || format!("{serving} of {wanted} pods serve; the next follows when all do");
     (serving < wanted).then(|| Next::Wait(why()))
 }
@@ -311,6 +332,52 @@ mod tests {
     }
 
     #[test]
+    fn pods_that_are_skipped_are_not_waited_for() {
+        let free = Allowed::default();
+        let skipped = |pod: PodState| PodState { skipped: true, ..pod };
+        let mut pods =
+            vec![pod(0, true, true, true), pod(1, true, true, false), pod(2, false, false, false)];
+        assert!(matches!(plan(&pods, 3, true, &free), Next::Wait(_)));
+        pods[2].skipped = true;
+        assert_eq!(replaced(plan(&pods, 3, true, &free)), "a-1");
+        pods[1] = pod(1, false, false, false);
+        assert!(matches!(plan(&pods, 3, true, &free), Next::Wait(_)), "this one is waited for");
+        pods[1].serving = true;
+        assert_eq!(plan(&pods, 3, true, &free), Next::LeavePrimary);
+        // Nobody is left to take over.
+        pods[1] = skipped(pod(1, false, false, false));
+        assert_eq!(replaced(plan(&pods, 3, true, &free)), "a-0");
+        pods[0] = pod(0, false, true, true);
+        assert_eq!(plan(&pods, 3, true, &free), Next::Nothing);
+        assert!(is_over(&pods, 3), "its turn ends");
+        let volume = Misplaced { claim: "data-a-0".into(), uid: "u".into(), pod: "a-0".into() };
+        pods[0].volume = Some(volume);
+        let next = plan(&pods, 3, true, &free);
+        assert!(matches!(next, Next::Wait(_)), "volumes wait for every pod: {next:?}");
+    }
+
+    #[test]
+    fn a_pod_that_is_skipped_may_be_away() {
+        let workload = WorkloadView {
+            name: "a".into(),
+            replicas: 2,
+            observed: true,
+            revision: Some("new".into()),
+            ..WorkloadView::default()
+        };
+        let old = PodView { name: "a-0".into(), ready: true, ..PodView::default() };
+        let old = PodView { revision: Some("old".into()), ..old };
+        let seen =
+            Observation { workloads: vec![workload], pods: vec![old], ..Observation::default() };
+        let next = |skipped: &str| {
+            let (states, wanted) = states(&seen, None, None, &[], &[skipped.to_owned()]);
+            plan(&states, wanted, false, &Allowed::default())
+        };
+        assert!(matches!(next("a-7"), Next::Wait(_)), "no such pod is wanted");
+        assert_eq!(replaced(next("a-1")), "a-0");
+    }
+
+    #[test]
     fn a_primary_that_its_spec_fences_hands_over_like_any_other() {
         let grant = Grant { holder: "a-0".into(), epoch: 1, resource_version: String::new() };
         let workload = WorkloadView {
@@ -330,7 +397,7 @@ mod tests {
             };
             let workloads = vec![workload.clone()];
             let seen = Observation { workloads, pods: vec![pod], ..Observation::default() };
-            states(&seen, Some(&grant), None, &[]).0[0].serving
+            states(&seen, Some(&grant), None, &[], &[]).0[0].serving
         };
         assert!(serving("FencedBySpec") && !serving("LeaseExpired"));
     }
@@ -344,13 +411,21 @@ mod tests {
     }
 
     proptest! {
-        /// Never two down by the plan, never a serving primary, and it always comes to an end.
+        /// Never two down by the plan but those that are skipped, never a serving primary while another
+        /// serves, and it always comes to an end, even if those that are skipped never serve.
         #[test]
-        fn a_roll_keeps_all_but_one_pod_serving(n in 1_usize..6, primary in 0_usize..6, seed: u64) {
-            let (mut primary, mut steps, mut dice) = (primary % n, 0, seed);
+        fn a_roll_keeps_all_but_one_pod_serving(
+            n in 1_usize..6, primary in 0_usize..6, broken in 0_u8..64, seed: u64,
+        ) {
+            let first = primary % n;
+            let (mut primary, mut steps, mut dice) = (first, 0, seed);
             let is_group = n > 1;
+            let made = |i: usize, outdated: bool, is_primary: bool| {
+                let skipped = broken >> i & 1 == 1 && i != first;
+                PodState { skipped, ..pod(i, outdated, outdated && !skipped, is_primary) }
+            };
             let mut pods: Vec<PodState> =
-                (0..n).map(|i| pod(i, true, true, is_group && i == primary)).collect();
+                (0..n).map(|i| made(i, true, is_group && i == primary)).collect();
             loop {
                 steps += 1;
                 prop_assert!(steps < 20 * n, "the roll does not end");
@@ -358,19 +433,23 @@ mod tests {
                     Next::Nothing => break,
                     Next::Replace { name, .. } => {
                         let at = pods.iter().position(|pod| pod.name == name).unwrap();
-                        prop_assert!(!(is_group && pods[at].is_primary), "the primary was replaced");
-                        prop_assert!(pods.iter().enumerate().all(|(i, pod)| i == at || pod.serving));
-                        pods[at] = pod(at, false, false, false);
+                        let others = || pods.iter().enumerate().filter(|(i, _)| *i != at);
+                        let is_alone = others().all(|(_, pod)| pod.skipped && !pod.serving);
+                        prop_assert!(!pods[at].is_primary || is_alone, "the primary was replaced");
+                        let whole = others().all(|(_, pod)| pod.serving || pod.skipped);
+                        prop_assert!(whole || pods[at].skipped, "two are down");
+                        pods[at] = made(at, false, pods[at].is_primary);
                     }
                     Next::LeavePrimary => {
+                        let next = pods.iter().position(|pod| !pod.is_primary && pod.serving);
                         pods[primary].is_primary = false;
-                        primary = (primary + 1) % n;
+                        primary = next.expect("somebody can take over");
                         pods[primary].is_primary = true;
                     }
                     Next::Wait(_) => {
                         dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                         if dice >> 63 == 0 {
-                            for pod in &mut pods {
+                            for pod in pods.iter_mut().filter(|pod| !pod.skipped) {
                                 pod.serving = true;
                             }
                         }

@@ -8,7 +8,7 @@ mod chaos;
 pub(crate) mod load;
 
 use load::Load;
-use orrery_e2e_cluster::{Order, poll};
+use orrery_e2e_cluster::{Order, Rule, poll};
 use serde_json::Value;
 
 use crate::kubernetes::{LIMIT, Stage};
@@ -161,6 +161,43 @@ async fn pods_are_restarted_one_by_one_and_the_primary_last() {
     in_sync(&stage, 2).await;
     goes_on(&stage, &load, "after the restarts").await;
     load.check("three pods restarted one by one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_goes_on_without_a_pod_that_the_spec_says_not_to_wait_for() {
+    let Some((stage, load, _turn)) = staged("skipped", LOSSLESS, 2).await else { return };
+    let uid = |pod: &str| {
+        let pod = format!("pod/{pod}");
+        let stage = &stage;
+        async move { stage.kubectl(&["get", &pod, "-o=jsonpath={.metadata.uid}"]).await }
+    };
+    let before = [uid("a-kv-0").await, uid("a-kv-1").await, uid("a-kv-2").await];
+    assert_eq!(primary(&stage).await, "a-kv-0");
+    let hold = stage.nodes.rule(stage.namespace.name(), "a-kv-2", Rule::Hold);
+    stage.apply(&cluster(&format!("{{{LOSSLESS}, restart: again}}"))).await;
+    let path =
+        ["get", "kvcluster/a", "-o=jsonpath={.status.conditions[?(@.type==\"Ready\")].message}"];
+    stage.until(&path, |text| text.contains("1 of 3 pods are up to date")).await;
+    assert_ne!(uid("a-kv-2").await, before[2], "it went first");
+    assert_eq!([uid("a-kv-0").await, uid("a-kv-1").await], before[..2], "they wait for it");
+
+    let skips = "rollout: {skipHealthChecks: [a-kv-2]}";
+    stage.apply(&cluster(&format!("{{{LOSSLESS}, restart: again, {skips}}}"))).await;
+    for (pod, old) in [("a-kv-1", &before[1]), ("a-kv-0", &before[0])] {
+        let is_new = poll("it is replaced", LIMIT, || async {
+            let now = uid(pod).await;
+            now.is_ok() && now != *old
+        });
+        if let Err(error) = is_new.await {
+            panic!("{pod}: {error}: {:#}\n{}", status(&stage).await, stage.operator.log_tail());
+        }
+    }
+    assert_eq!(primary(&stage).await, "a-kv-1", "it handed over to the one that serves");
+    drop(hold);
+    stage.ready("kvcluster/a").await;
+    in_sync(&stage, 2).await;
+    goes_on(&stage, &load, "after the restarts").await;
+    load.check("a restart past a pod that does not start");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,15 @@ pub struct Rollout {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub released: Option<String>,
+    /// Pods that a change does not wait for: the next pod is replaced although these do not serve. All
+    /// others are waited for, and volumes never move meanwhile. Take them out when they serve again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        inner(length(min = 1, max = 253)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub skip_health_checks: Vec<String>,
 }
 
 /// When a change reaches the pods.

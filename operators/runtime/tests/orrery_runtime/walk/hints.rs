@@ -98,6 +98,7 @@ pub(super) const KVCLUSTER: Hints = Hints {
         ("spec.resp.users", "they are in a Secret, whose content is compared nowhere"),
         ("spec.rollout.strategy", "it is about the next change"),
         ("spec.rollout.released", "it is about a gated change"),
+        ("spec.rollout.skipHealthChecks", "it is about pods that do not serve"),
         ("spec.maintenanceWindows", "they are about the next release"),
         ("spec.memcached.port", "it counts once spec.memcached.mode is On"),
         ("spec.failover.policy", "it is about the loss of a primary"),
@@ -149,6 +150,7 @@ fn cluster(field: &str) -> Option<Vec<Value>> {
         ],
         // A gated change waits until it is released: random walks give both values.
         "spec.rollout.released" => vec![json!("walk")],
+        "spec.rollout.skipHealthChecks" => vec![json!(["a-kv-0"]), json!(["a-kv-1", "other"])],
         "spec.archive.folder" => vec![json!({ "claimName": BESIDE })],
         _ => return None,
     })
