@@ -8,6 +8,7 @@ mod generic;
 mod hash;
 mod list;
 mod more;
+mod replication;
 mod server;
 mod set;
 mod string;
@@ -263,7 +264,7 @@ const fn keys(first_key: i32, last_key: i32, key_step: i32) -> CommandSpec {
     CommandSpec { first_key, last_key, key_step, ..KEYLESS }
 }
 
-static GROUPS: [&[CommandSpec]; 10] = [
+static GROUPS: [&[CommandSpec]; 11] = [
     string::COMMANDS,
     generic::COMMANDS,
     hash::COMMANDS,
@@ -274,6 +275,7 @@ static GROUPS: [&[CommandSpec]; 10] = [
     server::COMMANDS,
     more::COMMANDS,
     acl::COMMANDS,
+    replication::COMMANDS,
 ];
 
 /// Number of commands and subcommands.

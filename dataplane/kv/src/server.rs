@@ -15,6 +15,7 @@ pub(crate) mod certificates;
 pub(crate) mod clients;
 pub(crate) mod clock;
 pub(crate) mod commands;
+pub(crate) mod confirmations;
 pub(crate) mod connection;
 pub(crate) mod cron;
 pub(crate) mod dispatch;
@@ -339,6 +340,7 @@ impl Shard {
             self.answer_requests();
         }
         self.serve_waiting();
+        self.serve_confirmed();
         self.expire_waits();
         self.handshakes_left = HANDSHAKES_PER_TURN;
         for _ in 0..self.ready.len() {

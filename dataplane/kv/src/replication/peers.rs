@@ -91,6 +91,8 @@ pub(crate) struct Peers {
     last: AtomicU64,
     /// Replies wait for confirmations: the loop is to be woken by each.
     eager: AtomicBool,
+    /// The same for a client that waits for followers.
+    awaited: AtomicBool,
     moments: Moments,
     waker: Arc<Waker>,
 }
@@ -104,6 +106,7 @@ impl Peers {
             heard_of: AtomicU64::new(0),
             last: AtomicU64::new(0),
             eager: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
             moments,
             waker,
         }
@@ -132,6 +135,10 @@ impl Peers {
         self.eager.store(on, Ordering::Release);
     }
 
+    pub(crate) fn set_awaited(&self, on: bool) {
+        self.awaited.store(on, Ordering::Release);
+    }
+
     /// Tells every follower that has all records up to `position` that this was all.
     pub(crate) fn say_goodbye(&self, position: u64) {
         self.last.store(position + 1, Ordering::Release);
@@ -158,12 +165,17 @@ impl Peers {
         self.links().clone()
     }
 
-    /// What `count` followers of the same epoch have on disk at least.
-    pub(crate) fn confirmed_by(&self, count: usize) -> u64 {
+    /// What each follower of the same epoch has on disk.
+    pub(crate) fn confirmed(&self) -> Vec<u64> {
         let epoch = self.epoch.load(Ordering::Acquire);
         let links = self.links();
         let of_epoch = links.iter().filter(|peer| peer.known.load(Ordering::Acquire) == epoch);
-        let mut confirmed: Vec<u64> = of_epoch.map(|peer| peer.confirmed()).collect();
+        of_epoch.map(|peer| peer.confirmed()).collect()
+    }
+
+    /// What `count` followers of the same epoch have on disk at least.
+    pub(crate) fn confirmed_by(&self, count: usize) -> u64 {
+        let mut confirmed = self.confirmed();
         confirmed.sort_unstable_by(|a, b| b.cmp(a));
         count.checked_sub(1).and_then(|at| confirmed.get(at).copied()).unwrap_or(0)
     }
@@ -280,7 +292,8 @@ impl Peers {
         let known_before = peer.known.swap(known, Ordering::AcqRel);
         let is_news = known > self.epoch.load(Ordering::Acquire)
             && self.heard_of.fetch_max(known, Ordering::AcqRel) < known;
-        let is_waited_for = self.eager.load(Ordering::Acquire) && durable > before;
+        let is_asked = self.eager.load(Ordering::Acquire) || self.awaited.load(Ordering::Acquire);
+        let is_waited_for = is_asked && durable > before;
         if is_news || is_waited_for || known_before != known {
             self.wake();
         }

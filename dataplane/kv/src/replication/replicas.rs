@@ -7,6 +7,7 @@
 
 mod commands;
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -15,6 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use mio::Waker;
 use orrery_journal::{Feed, JournalError, Position, SnapshotReader};
 use orrery_resp::{Decoder, Limits, Parsed};
 
@@ -33,6 +35,11 @@ const PING: Duration = Duration::from_secs(5);
 const FRESH: Duration = Duration::from_secs(3);
 /// Gathered before it is sent.
 const BATCH_BYTES: usize = 256 << 10;
+/// Whether anybody waits for the replica is looked at so often.
+const LOOK: Duration = Duration::from_millis(50);
+/// Places in the stream whose positions are remembered until the replica has executed them; when there
+/// are more, it counts as further behind than it is.
+const MARKS_MAX: usize = 1024;
 /// Requests of a replica are a few dozen bytes.
 const REQUEST_BYTES_MAX: usize = 64 << 10;
 /// A snapshot that is replaced while the copy begins is tried again so often.
@@ -46,6 +53,11 @@ pub(crate) struct Replica {
     /// Bytes of the stream of commands, sent and executed.
     sent: AtomicU64,
     executed: AtomicU64,
+    /// Position of the journal up to which it has executed everything.
+    position: AtomicU64,
+    /// Bytes of the stream, and the position they reach.
+    marks: Mutex<VecDeque<(u64, u64)>>,
+    waker: Arc<Waker>,
     heard: Mutex<Option<Instant>>,
     was_heard: Condvar,
     gone: AtomicBool,
@@ -75,6 +87,33 @@ impl Replica {
         heard.is_some_and(|at| at.elapsed() < FRESH)
     }
 
+    /// Position up to which it has executed everything; none before it has loaded its image.
+    pub(crate) fn executed(&self) -> Option<u64> {
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.map(|_| self.position.load(Ordering::Acquire))
+    }
+
+    /// The next `bytes` of the stream reach `position`.
+    fn note_sent(&self, bytes: usize, position: u64) {
+        let sent = self.sent.fetch_add(bytes as u64, Ordering::AcqRel) + bytes as u64;
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        if marks.len() >= MARKS_MAX {
+            marks.pop_back();
+        }
+        marks.push_back((sent, position));
+    }
+
+    fn note_executed(&self, offset: u64) {
+        self.executed.fetch_max(offset, Ordering::AcqRel);
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some((_, position)) = marks.pop_front_if(|(bytes, _)| *bytes <= offset) {
+            self.position.fetch_max(position, Ordering::AcqRel);
+        }
+        drop(marks);
+        // A poll that cannot be woken looks again at its next cron.
+        let _ = self.waker.wake();
+    }
+
     /// Bytes of the stream that it has not executed yet.
     pub(crate) fn lag_bytes(&self) -> u64 {
         let sent = self.sent.load(Ordering::Acquire);
@@ -84,11 +123,19 @@ impl Replica {
 
 /// All replicas of an engine.
 #[derive(Debug, Default)]
-pub(crate) struct Replicas(Mutex<Vec<Arc<Replica>>>);
+pub(crate) struct Replicas {
+    links: Mutex<Vec<Arc<Replica>>>,
+    /// A client waits for what they say.
+    awaited: AtomicBool,
+}
 
 impl Replicas {
     fn all(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Replica>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_awaited(&self, on: bool) {
+        self.awaited.store(on, Ordering::Release);
     }
 
     pub(crate) fn list(&self) -> Vec<Arc<Replica>> {
@@ -106,6 +153,7 @@ impl Replicas {
         address: String,
         id: String,
         feed: Feed,
+        waker: Arc<Waker>,
     ) -> io::Result<()> {
         socket.tcp().set_nonblocking(false)?;
         socket.tcp().set_read_timeout(Some(PATIENCE))?;
@@ -115,6 +163,9 @@ impl Replicas {
             socket: socket.tcp().try_clone()?,
             sent: AtomicU64::new(0),
             executed: AtomicU64::new(0),
+            position: AtomicU64::new(0),
+            marks: Mutex::default(),
+            waker,
             heard: Mutex::default(),
             was_heard: Condvar::new(),
             gone: AtomicBool::new(false),
@@ -128,7 +179,7 @@ impl Replicas {
         }
         let (all, sending) = (Arc::clone(self), Arc::clone(&replica));
         let spawned = thread::Builder::new().name("replica-out".into()).spawn(move || {
-            let ended = serve(&sending, socket, &id, &feed);
+            let ended = serve(&all, &sending, socket, &id, &feed);
             let reason = ended.map_or_else(|error| error.to_string(), |()| "it was cut".into());
             tracing::info!(address = sending.address, reason, "a replica is gone");
             all.leave(&sending);
@@ -157,7 +208,13 @@ enum Ended {
     Record(#[from] crate::effects::CorruptEffect),
 }
 
-fn serve(replica: &Arc<Replica>, mut socket: Socket, id: &str, feed: &Feed) -> Result<(), Ended> {
+fn serve(
+    all: &Replicas,
+    replica: &Arc<Replica>,
+    mut socket: Socket,
+    id: &str,
+    feed: &Feed,
+) -> Result<(), Ended> {
     let mut tries = 0;
     let (mut image, mut tail) = loop {
         let image = feed.snapshot()?;
@@ -168,6 +225,7 @@ fn serve(replica: &Arc<Replica>, mut socket: Socket, id: &str, feed: &Feed) -> R
             tail => break (image, tail?),
         }
     };
+    replica.position.store(tail.last().0, Ordering::Release);
     let mark = mark();
     write!(socket, "+FULLRESYNC {id} 0\r\n$EOF:{mark}\r\n")?;
     match &mut image {
@@ -180,19 +238,33 @@ fn serve(replica: &Arc<Replica>, mut socket: Socket, id: &str, feed: &Feed) -> R
     replica.wait_until_loaded();
     let mut stream = Stream::default();
     let mut ping_due = Instant::now();
+    // Up to where it was asked how far it is.
+    let mut asked = None;
     while !replica.gone.load(Ordering::Acquire) {
-        match tail.next(ping_due)? {
+        match tail.next(ping_due.min(Instant::now() + LOOK))? {
             Some(entry) if entry.kind == kind::EFFECTS => stream.put(entry.body)?,
-            Some(_) => {}
-            None => stream.ping(),
+            None if Instant::now() >= ping_due => stream.ping(),
+            Some(_) | None => {}
         }
+        let (last, is_awaited) = (tail.last().0, all.awaited.load(Ordering::Acquire));
         let is_last = tail.last() >= feed.durable();
-        if is_last || stream.bytes.len() >= BATCH_BYTES {
-            ping_due = Instant::now() + PING;
-            replica.sent.fetch_add(stream.bytes.len() as u64, Ordering::AcqRel);
-            socket.write_all(&stream.bytes)?;
-            stream.bytes.clear();
+        if !is_last && stream.bytes.len() < BATCH_BYTES {
+            continue;
         }
+        let is_asked = is_awaited && asked != Some(last);
+        if stream.bytes.is_empty() && !is_asked {
+            continue;
+        }
+        ping_due = Instant::now() + PING;
+        replica.note_sent(stream.bytes.len(), last);
+        if is_asked {
+            let before = stream.bytes.len();
+            stream.ask();
+            replica.sent.fetch_add((stream.bytes.len() - before) as u64, Ordering::AcqRel);
+            asked = Some(last);
+        }
+        socket.write_all(&stream.bytes)?;
+        stream.bytes.clear();
     }
     Ok(())
 }
@@ -222,11 +294,12 @@ fn receive(replica: &Replica, mut from: Socket) {
                         && let Some(offset) =
                             std::str::from_utf8(offset).ok().and_then(|t| t.parse().ok())
                     {
-                        replica.executed.fetch_max(offset, Ordering::AcqRel);
                         let mut heard =
                             replica.heard.lock().unwrap_or_else(PoisonError::into_inner);
                         *heard = Some(Instant::now());
                         replica.was_heard.notify_all();
+                        drop(heard);
+                        replica.note_executed(offset);
                     }
                     buffer.drain(..consumed);
                 }

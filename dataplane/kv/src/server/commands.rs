@@ -104,6 +104,7 @@ pub(crate) fn run(
         "role" => replication::role(call),
         "replconf" => replication::replconf(call),
         "psync" => replication::psync(call),
+        "wait" => replication::wait(call),
         "debug" => basic::debug(call),
         "auth" => auth::auth(call),
         "hello" => auth::hello(call),

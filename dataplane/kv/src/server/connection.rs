@@ -154,6 +154,8 @@ pub(crate) struct Connection {
     /// Since when the output is above the soft limit.
     pub(crate) soft_since_ms: Option<u64>,
     pub(crate) last_command: Option<&'static CommandSpec>,
+    /// Position of the last record that its replies depend on; 0 before the first.
+    pub(crate) written: u64,
 }
 
 impl Connection {
@@ -202,6 +204,7 @@ impl Connection {
             sent_ms: now_ms,
             soft_since_ms: None,
             last_command: None,
+            written: 0,
         };
         connection.log_out(users);
         connection

@@ -210,6 +210,9 @@ impl Shard {
             self.begin_wait(connection, timeout_ms);
             return;
         }
+        if spec.is_server() && self.begin_wait_for_followers(connection) {
+            return;
+        }
         self.finish_reply(connection, start, gate, reply);
         if self.machine.has_ready() {
             self.serve_waiting();
@@ -305,6 +308,7 @@ impl Shard {
         gate: u64,
         reply: &mut Reply,
     ) {
+        connection.written = connection.written.max(gate);
         match connection.reply_mode {
             ReplyMode::On => {}
             ReplyMode::Off => reply.truncate(start),

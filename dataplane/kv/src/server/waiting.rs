@@ -1,4 +1,4 @@
-//! Connections that wait for a list: their deadlines, and how they go on.
+//! Connections that wait for a list or for followers: their deadlines, and how they go on.
 //!
 //! The machine knows who waits for which key; here is which connection that is and until when. A
 //! waiting connection runs nothing; what it sends meanwhile stays in the socket. A served one gets
@@ -10,6 +10,7 @@ use foldhash::fast::FixedState;
 use orrery_resp::Reply;
 
 use super::Shard;
+use super::confirmations::Awaited;
 use super::connection::{Connection, Hold};
 
 /// Waiting connections of a shard.
@@ -18,6 +19,10 @@ pub(crate) struct Waiting {
     /// Slot and deadline (monotonic milliseconds) by the connection's id.
     by_id: HashMap<u64, (usize, Option<u64>), FixedState>,
     deadlines: BTreeSet<(u64, u64)>,
+    /// Those of them that wait for followers.
+    pub(super) for_followers: HashMap<u64, Awaited, FixedState>,
+    /// The command that runs is to wait for followers, so long.
+    pub(super) asked: Option<(Awaited, u64)>,
 }
 
 impl Waiting {
@@ -48,6 +53,7 @@ impl Waiting {
 
     fn remove(&mut self, id: u64) -> bool {
         let Some((_, deadline_ms)) = self.by_id.remove(&id) else { return false };
+        self.for_followers.remove(&id);
         if let Some(at_ms) = deadline_ms {
             self.deadlines.remove(&(at_ms, id));
         }
@@ -138,14 +144,18 @@ impl Shard {
     pub(crate) fn end_wait(&mut self, id: u64, how: WaitEnd) -> bool {
         let Some(slot) = self.waiting.slot(id) else { return false };
         let Some(mut connection) = self.clients.take(slot) else { return false };
+        let awaited = self.waiting.for_followers.get(&id).copied();
         self.forget_wait(id);
-        self.reply_to(&mut connection, |_, _, reply| {
-            match how {
-                WaitEnd::Timeout => reply.null_array(),
-                WaitEnd::Unblocked => {
+        self.reply_to(&mut connection, |shard, _, reply| {
+            match (how, awaited) {
+                (WaitEnd::Timeout, Some(awaited)) => {
+                    reply.integer(shard.confirmations().of(awaited.position));
+                }
+                (WaitEnd::Timeout, None) => reply.null_array(),
+                (WaitEnd::Unblocked, _) => {
                     reply.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
                 }
-                WaitEnd::RoleChanged => reply.error(
+                (WaitEnd::RoleChanged, _) => reply.error(
                     "UNBLOCKED force unblock from blocking operation, instance state changed \
                      (master -> replica?)",
                 ),

@@ -18,3 +18,5 @@ mod roles;
 mod secured;
 #[path = "replication/slow.rs"]
 mod slow;
+#[path = "replication/wait.rs"]
+mod wait;

@@ -24,6 +24,11 @@ impl Stream {
         self.command(&[b"PING"]);
     }
 
+    /// Asks the replica to say how far it is.
+    pub(super) fn ask(&mut self) {
+        self.command(&[b"REPLCONF", b"GETACK", b"*"]);
+    }
+
     /// Appends the commands of a record: all at once or not at all, as they were journalled.
     pub(super) fn put(&mut self, effects: &[u8]) -> Result<(), CorruptEffect> {
         let start = self.bytes.len();

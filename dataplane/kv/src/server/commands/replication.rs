@@ -11,6 +11,7 @@ use super::info::Text;
 use crate::replication::peers::Asked;
 use crate::replication::socket::Socket;
 use crate::replication::wire::CAPABILITY;
+use crate::server::confirmations::Awaited;
 use crate::server::connection::Hold;
 use crate::server::group::Role;
 use crate::server::stream::Stream;
@@ -111,6 +112,34 @@ pub(super) fn psync(call: &mut Call<'_>) {
     hand_over(call, |socket| peers.welcome(socket, asked, feed, history));
 }
 
+pub(super) fn wait(call: &mut Call<'_>) {
+    let is_primary = call.shard.group.as_ref().is_none_or(|group| group.role == Role::Primary);
+    if !is_primary || call.shard.adoption.is_some() {
+        call.reply.error(
+            "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 \
+             if a replica is configured to be writable (which is not the default) writes to \
+             replicas are just local and are not propagated.",
+        );
+        return;
+    }
+    let Some(followers) = call.number(1) else { return call.not_an_integer() };
+    let Some(timeout) = call.number(2) else {
+        call.reply.error("ERR timeout is not an integer or out of range");
+        return;
+    };
+    let Ok(timeout_ms) = u64::try_from(timeout) else {
+        call.reply.error("ERR timeout is negative");
+        return;
+    };
+    let position = call.connection.written;
+    let confirmed = call.shard.confirmations().of(position);
+    if confirmed >= followers || !call.connection.session.may_wait {
+        call.reply.integer(confirmed);
+        return;
+    }
+    call.shard.waiting.asked = Some((Awaited { position, followers }, timeout_ms));
+}
+
 /// A replica that speaks the field's own protocol always gets everything.
 fn serve_replica(call: &mut Call<'_>) {
     let role = call.shard.group.as_ref().map(|group| group.role);
@@ -124,7 +153,8 @@ fn serve_replica(call: &mut Call<'_>) {
     }
     let (replicas, address) = (Arc::clone(&call.shard.replicas), call.connection.address.clone());
     let (id, feed) = (call.shard.run_id.clone(), call.shard.log.journal().feed());
-    hand_over(call, |socket| replicas.welcome(socket, address, id, feed));
+    let waker = Arc::clone(&call.shard.waker);
+    hand_over(call, |socket| replicas.welcome(socket, address, id, feed, waker));
 }
 
 /// Takes the socket out of the event loop and gives it away.
