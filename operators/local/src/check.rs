@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::folder::Folder;
 use crate::kinds::{Kinds, Release};
-use crate::objects::{Change, Objects, ObjectsError};
+use crate::objects::{Change, Key, Objects, ObjectsError};
 use crate::spec::{Declaration, Problem, Sources, load};
 
 /// The outcome of a check.
@@ -18,6 +18,8 @@ pub enum Checked {
     Right {
         objects: usize,
         changes: Vec<Change>,
+        /// Objects that one machine does not carry out, and why.
+        elsewhere: Vec<(Key, &'static str)>,
     },
 }
 
@@ -56,7 +58,10 @@ pub fn check(
         })
         .collect();
     let objects = manifest.objects.len();
+    let why = |key: &Key| kinds.elsewhere_of(&key.kind).map(|kind| kind.why);
+    let keys = manifest.objects.iter().map(|object| &object.key);
+    let elsewhere = keys.filter_map(|key| Some((key.clone(), why(key)?))).collect();
     let all: Vec<Declaration> = manifest.objects.into_iter().chain(others).collect();
     let (_, changes) = old.accept(&all, Timestamp::now());
-    Ok(Checked::Right { objects, changes })
+    Ok(Checked::Right { objects, changes, elsewhere })
 }

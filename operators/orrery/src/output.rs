@@ -7,6 +7,7 @@ mod progress;
 use std::io::{IsTerminal as _, Write as _};
 
 use jiff::Timestamp;
+use orrery_api::Reason;
 use orrery_local::kinds::{KindInfo, Kinds};
 use orrery_local::objects::{Change, Fate, Key};
 use orrery_local::snapshot::Snapshot;
@@ -91,10 +92,29 @@ pub(crate) fn lists(objects: &[Json], kinds: &[&KindInfo], wide: bool) -> String
     lists.join("\n")
 }
 
+/// What is said of an object that one machine does not carry out.
+pub(crate) fn elsewhere(object: &str, why: &str) -> String {
+    format!("{object} does nothing here ({}): {why}\n", Reason::NotOnThisCarrier)
+}
+
 /// The end of a good start: resources, where they listen, and what to type next.
 pub(crate) fn summary(snapshot: &Snapshot, kinds: &Kinds, data: &std::path::Path) -> String {
     let infos: Vec<&KindInfo> = kinds.all().collect();
     let mut text = format!("\n{}", lists(&snapshot.objects, &infos, false));
+    let mut not_here = String::new();
+    for object in &snapshot.objects {
+        let word = |value: &Json| value.as_str().unwrap_or_default().to_owned();
+        let kind = word(&object["kind"]);
+        if let Some(elsewhere) = kinds.elsewhere_of(&kind) {
+            let metadata = &object["metadata"];
+            let (namespace, name) = (word(&metadata["namespace"]), word(&metadata["name"]));
+            not_here
+                .push_str(&self::elsewhere(&format!("{kind} {namespace}/{name}"), elsewhere.why));
+        }
+    }
+    if !not_here.is_empty() {
+        text = format!("{text}\n{not_here}");
+    }
     let mut hints = Vec::new();
     for process in snapshot.processes.iter().filter(|process| process.ready) {
         for (name, port) in &process.ports {

@@ -141,6 +141,7 @@ pub fn is_unasked(pods: &[PodState]) -> bool {
 
 /// What is known of one pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a pod")]
 pub struct PodState {
     pub name: String,
     pub uid: String,

@@ -19,9 +19,12 @@ Examples:
   kubectl orrery bench default                        from where the pods can be reached
   kubectl port-forward svc/default-kv-rw 6379 &
   ORRERY_PASSWORD=... orrery bench --address 127.0.0.1:6379
+  ORRERY_PASSWORD=... orrery bench default --user shop --prefix shop: --yes
+  orrery bench --address cache.example.org:6379 --tls --cacert ca.crt
 
 Environment:
-  ORRERY_PASSWORD   password of the user; `default` of a cluster has it in the Secret <name>-kv")]
+  ORRERY_PASSWORD   password of the user; `default` of a cluster has it in the Secret <name>-kv
+  REDISCLI_AUTH     the same, if ORRERY_PASSWORD is not set")]
 pub(crate) struct Bench {
     /// NAME, KIND NAME or KIND/NAME.
     #[arg(num_args = 1..=2, required_unless_present = "address", conflicts_with = "address")]
@@ -30,10 +33,15 @@ pub(crate) struct Bench {
     /// Host and port to connect to, instead of those of an object.
     #[arg(long)]
     pub(crate) address: Option<String>,
-    /// User to log in as.
+    /// User to log in as; it needs GET, SET and UNLINK, and DBSIZE unless --yes is given.
     #[arg(long, default_value = "default")]
     pub(crate) user: String,
-    /// File with the password; else ORRERY_PASSWORD, else none.
+    /// What keys begin with, for users that may use some keys only.
+    #[arg(long, default_value = "")]
+    pub(crate) prefix: String,
+    #[command(flatten)]
+    pub(crate) tls: TlsChoice,
+    /// File with the password; else ORRERY_PASSWORD, else REDISCLI_AUTH, else none.
     #[arg(long, value_hint = ValueHint::FilePath)]
     pub(crate) password_file: Option<PathBuf>,
     /// How long.
@@ -64,4 +72,35 @@ pub(crate) struct Bench {
     pub(crate) choice: ClusterChoice,
     #[command(flatten)]
     pub(crate) data: DataFolder,
+}
+
+/// How to speak TLS, as redis-cli has it.
+#[derive(Debug, Default, Args)]
+pub(crate) struct TlsChoice {
+    /// Speak TLS; taken for granted with any flag below, and for an object with spec.resp.tls.
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// Authority of the certificate the service shows, as PEM.
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub(crate) cacert: Option<PathBuf>,
+    /// Trust any certificate.
+    #[arg(long, conflicts_with = "cacert")]
+    pub(crate) insecure: bool,
+    /// Name the certificate must have; else the host, and for an object of a cluster its Service -rw.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sni: Option<String>,
+    /// Certificate to show, as PEM.
+    #[arg(long, requires = "key", value_hint = ValueHint::FilePath)]
+    pub(crate) cert: Option<PathBuf>,
+    /// Its private key, as PEM.
+    #[arg(long, requires = "cert", value_hint = ValueHint::FilePath)]
+    pub(crate) key: Option<PathBuf>,
+}
+
+impl TlsChoice {
+    /// Whether any of it was asked for.
+    pub(crate) fn is_asked(&self) -> bool {
+        let named = self.cacert.is_some() || self.sni.is_some() || self.cert.is_some();
+        self.tls || self.insecure || named
+    }
 }

@@ -5,6 +5,7 @@
 mod histogram;
 mod load;
 mod resp;
+mod tls;
 
 use std::fmt::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -19,6 +20,7 @@ use serde_json::Value as Json;
 
 use self::load::{Load, Outcome};
 use self::resp::Connection;
+use self::tls::Tls;
 use crate::cli::bench::Bench;
 use crate::cluster::Cluster;
 use crate::output::{self, Progress};
@@ -27,19 +29,24 @@ use crate::output::{self, Progress};
 const PORT: &str = "resp";
 
 pub(crate) fn run(arguments: &Bench) -> anyhow::Result<ExitCode> {
-    let address = address(arguments)?;
+    let place = place(arguments)?;
+    let address = place.address()?;
+    let speaks_tls = place.tls || arguments.tls.is_asked();
+    let tls = speaks_tls.then(|| Tls::new(&arguments.tls, &place.host)).transpose()?;
     let login = login(arguments)?;
-    let connect = || Connection::open(address, login.as_ref());
+    let connect = || Connection::open(address, tls.as_ref(), login.as_ref());
     let mut control = connect()?;
     check(&mut control, arguments.yes)?;
     let load = Load {
-        prefix: format!("orrery-bench:{:08x}:", std::process::id()),
+        prefix: format!("{}orrery-bench:{:08x}:", arguments.prefix, std::process::id()),
         clients: arguments.clients,
         pipeline: arguments.pipeline,
         value_bytes: arguments.value_bytes as usize,
         keys: arguments.keys,
         reads_percent: arguments.reads,
     };
+    // Nothing is written that cannot be removed again.
+    load.remove_first(&mut control)?;
     let connections =
         (0..arguments.clients).map(|_| connect()).collect::<anyhow::Result<Vec<_>>>()?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -93,7 +100,11 @@ fn check(connection: &mut Connection, yes: bool) -> anyhow::Result<()> {
             "it holds {count} keys: load takes time from its clients, and memory that a cache may \
              need. Nothing of theirs is touched; go ahead with --yes"
         ),
-        None => bail!("the service answers {keys:?}"),
+        None if !keys.starts_with("-NOPERM") => bail!("the service answers {keys:?}"),
+        None if yes => Ok(()),
+        None => bail!(
+            "the user may not ask with DBSIZE whether there are keys of others; go ahead with --yes"
+        ),
     }
 }
 
@@ -104,27 +115,52 @@ fn login(arguments: &Bench) -> anyhow::Result<Option<(String, String)>> {
                 .with_context(|| format!("failed to read {}", path.display()))?;
             Some(text.trim_end_matches(['\r', '\n']).to_owned())
         }
-        None => std::env::var("ORRERY_PASSWORD").ok(),
+        None => ["ORRERY_PASSWORD", "REDISCLI_AUTH"]
+            .into_iter()
+            .find_map(|name| std::env::var(name).ok()),
     };
     Ok(password.map(|password| (arguments.user.clone(), password)))
 }
 
-fn address(arguments: &Bench) -> anyhow::Result<SocketAddr> {
-    let text = match &arguments.address {
-        Some(address) => address.clone(),
-        None if arguments.cluster
-            || arguments.choice.context.is_some()
-            || super::logs::is_plugin() =>
-        {
-            of_cluster(arguments)?
-        }
-        None => of_this_machine(arguments)?,
-    };
-    let mut found = text.to_socket_addrs().with_context(|| format!("{text} is no address"))?;
-    found.next().with_context(|| format!("{text} has no address"))
+/// Where the service is.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    /// Host and port.
+    text: String,
+    /// Name its certificate has, if it shows one.
+    host: String,
+    /// Whether its spec says that it speaks TLS.
+    tls: bool,
 }
 
-fn of_this_machine(arguments: &Bench) -> anyhow::Result<String> {
+impl Place {
+    fn address(&self) -> anyhow::Result<SocketAddr> {
+        let text = &self.text;
+        let mut found = text.to_socket_addrs().with_context(|| format!("{text} is no address"))?;
+        found.next().with_context(|| format!("{text} has no address"))
+    }
+}
+
+fn place(arguments: &Bench) -> anyhow::Result<Place> {
+    let is_of_cluster =
+        arguments.cluster || arguments.choice.context.is_some() || super::logs::is_plugin();
+    match &arguments.address {
+        Some(text) => {
+            let host = text.rsplit_once(':').map_or(text.as_str(), |(host, _)| host);
+            let host = host.trim_matches(['[', ']']).to_owned();
+            Ok(Place { text: text.clone(), host, tls: false })
+        }
+        None if is_of_cluster => of_cluster(arguments),
+        None => of_this_machine(arguments),
+    }
+}
+
+/// Whether the clients of an object must speak TLS.
+fn speaks_tls(object: &Json) -> bool {
+    !object["spec"]["resp"]["tls"].is_null()
+}
+
+fn of_this_machine(arguments: &Bench) -> anyhow::Result<Place> {
     let snapshot = super::ask(&arguments.data.data, Request::Get)?;
     let kinds = crate::systems::kinds();
     let words: Vec<&str> = arguments.target.iter().flat_map(|word| word.split('/')).collect();
@@ -139,21 +175,35 @@ fn of_this_machine(arguments: &Bench) -> anyhow::Result<String> {
             && kind.as_ref().is_none_or(|kind| process.owner.kind == *kind)
             && namespace.is_none_or(|namespace| process.owner.namespace == namespace)
     });
-    let ports: Vec<u16> = owned.filter_map(|process| process.ports.get(PORT)).copied().collect();
-    match ports.as_slice() {
-        [port] => Ok(format!("127.0.0.1:{port}")),
+    let found: Vec<_> =
+        owned.filter_map(|process| Some((&process.owner, *process.ports.get(PORT)?))).collect();
+    match found.as_slice() {
+        [(owner, port)] => {
+            let is_owner = |object: &&Json| {
+                object["kind"] == owner.kind
+                    && object["metadata"]["name"] == owner.name
+                    && object["metadata"]["namespace"] == owner.namespace
+            };
+            let host = "127.0.0.1".to_owned();
+            let tls = snapshot.objects.iter().find(is_owner).is_some_and(speaks_tls);
+            Ok(Place { text: format!("{host}:{port}"), host, tls })
+        }
         [] => bail!("nothing of the name {name} listens for clients here"),
         _ => bail!("{name} is there several times; name one by -n NAMESPACE"),
     }
 }
 
-fn of_cluster(arguments: &Bench) -> anyhow::Result<String> {
+fn of_cluster(arguments: &Bench) -> anyhow::Result<Place> {
     let cluster = Cluster::connect(&arguments.choice)?;
     let target = super::Target::of(&arguments.target, &cluster.namespace)?;
     let object = cluster.get(&target.path)?;
     let pod = primary(&object, &target.name);
     let pod = cluster.get(&format!("/api/v1/namespaces/{}/pods/{pod}", cluster.namespace))?;
-    endpoint(&object, &pod)
+    Ok(Place {
+        text: endpoint(&object, &pod)?,
+        host: format!("{}-kv-rw.{}.svc", target.name, cluster.namespace),
+        tls: speaks_tls(&object),
+    })
 }
 
 /// The pod that takes writes.
@@ -163,9 +213,6 @@ fn primary(object: &Json, name: &str) -> String {
 }
 
 fn endpoint(object: &Json, pod: &Json) -> anyhow::Result<String> {
-    if !object["spec"]["resp"]["tls"].is_null() {
-        bail!("its clients must speak TLS, and this command does not")
-    }
     let port = object["spec"]["resp"]["port"].as_u64().unwrap_or(6379);
     match pod["status"]["podIP"].as_str() {
         Some(ip) if ip.contains(':') => Ok(format!("[{ip}]:{port}")),
@@ -201,7 +248,6 @@ mod tests {
         assert_eq!(endpoint(&object, &pod("10.0.0.7")).expect("there is one"), "10.0.0.7:7000");
         assert_eq!(endpoint(&json!({}), &pod("fd00::1")).expect("there is one"), "[fd00::1]:6379");
         assert!(endpoint(&object, &json!({})).is_err());
-        let tls = json!({"spec": {"resp": {"tls": {}}}});
-        assert!(endpoint(&tls, &pod("10.0.0.7")).expect_err("refused").to_string().contains("TLS"));
+        assert!(speaks_tls(&json!({"spec": {"resp": {"tls": {}}}})) && !speaks_tls(&object));
     }
 }

@@ -16,7 +16,7 @@ pub(crate) fn run(arguments: cli::Check) -> anyhow::Result<ExitCode> {
             output::problems(&problems);
             Ok(ExitCode::FAILURE)
         }
-        Checked::Right { objects, changes } => {
+        Checked::Right { objects, changes, elsewhere } => {
             let what = if objects == 1 { "1 resource is right" } else { "resources are right" };
             let what = if objects == 1 { what.to_owned() } else { format!("{objects} {what}") };
             if changes.is_empty() {
@@ -24,6 +24,9 @@ pub(crate) fn run(arguments: cli::Check) -> anyhow::Result<ExitCode> {
             } else {
                 let changes: String = changes.iter().map(output::change).collect();
                 output::print(&format!("{what}; this would change:\n{changes}"));
+            }
+            for (key, why) in elsewhere {
+                output::print(&output::elsewhere(&key.to_string(), why));
             }
             Ok(ExitCode::SUCCESS)
         }

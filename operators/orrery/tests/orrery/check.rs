@@ -98,3 +98,27 @@ fn a_field_that_cannot_change_is_refused_against_what_ran_last() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("kv.yaml:5:"), "{said}");
 }
+
+#[test]
+fn an_object_that_one_machine_does_not_carry_out_is_named_with_what_to_do() {
+    let backup =
+        format!("{HEAD}kind: Backup\nmetadata: {{name: b}}\nspec:\n  cluster: {{name: a}}\n");
+    let cluster = format!("{HEAD}kind: KVCluster\nmetadata: {{name: a}}\nspec: {{}}\n");
+    let stage = Stage::new(&format!("{cluster}---\n{backup}"));
+    let checked = stage.run(&["check", "specs"]);
+    let said = String::from_utf8(checked.stdout).unwrap();
+    let told =
+        "Backup default/b does nothing here (NotOnThisCarrier): Backups are taken by the operator";
+    assert!(checked.status.success() && said.contains(told), "{said}");
+    let up = stage.up();
+    stage.ready("KVCluster", "a", 1);
+    up.says("Backup default/b does nothing here (NotOnThisCarrier)");
+    let listed = String::from_utf8(stage.run(&["get", "backup", "-o", "wide"]).stdout).unwrap();
+    let described = String::from_utf8(stage.run(&["describe", "backup", "b"]).stdout).unwrap();
+    assert!(
+        described.contains("`spec.archive` of the KVCluster keeps every change"),
+        "{described}"
+    );
+    assert!(listed.contains("NotOnThisCarrier"), "{listed}");
+    up.interrupt();
+}

@@ -17,6 +17,16 @@ fn specs(spec: &str) -> String {
     )
 }
 
+/// What load as this user says.
+fn bench(stage: &Stage, user: &str, more: &[&str]) -> String {
+    let file = stage.data().with_file_name("password");
+    std::fs::write(&file, "hunter2\n").expect("writable");
+    let few = ["--seconds", "1", "--clients", "2", "--keys", "50"];
+    let who = ["--user", user, "--password-file", file.to_str().expect("text")];
+    let output = stage.run(&[&["bench", "default"], &few[..], &who, more].concat());
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
 #[test]
 fn users_and_a_fence_come_and_go_without_a_restart() {
     let stage = Stage::new(&specs("{}"));
@@ -27,7 +37,11 @@ fn users_and_a_fence_come_and_go_without_a_restart() {
     assert_eq!(default.ask(&["SET", "a", "1"]), "+OK");
 
     let rules = r#"["+get", "allkeys"]"#;
-    let user = format!("{{name: shop, passwordSecret: {{name: shop}}, rules: {rules}}}");
+    let secret = "passwordSecret: {name: shop}";
+    let load = r#"["+get", "+set", "+unlink", "~load:*"]"#;
+    let user = format!(
+        "{{name: shop, {secret}, rules: {rules}}}, {{name: load, {secret}, rules: {load}}}"
+    );
     stage.write("kv.yaml", &specs(&format!("{{resp: {{users: [{user}]}}}}")));
     let mut shop = until("the user is let in", || {
         let mut client = connect(&cluster);
@@ -35,6 +49,12 @@ fn users_and_a_fence_come_and_go_without_a_restart() {
     });
     assert_eq!(shop.ask(&["GET", "a"]), "1");
     assert!(shop.ask(&["SET", "a", "2"]).starts_with("-NOPERM"));
+    let said = bench(&stage, "shop", &[]);
+    assert!(said.contains("the user may not ask with DBSIZE"), "{said}");
+    let said = bench(&stage, "shop", &["--yes"]);
+    assert!(said.contains("does not let keys be removed: -NOPERM"), "{said}");
+    let said = bench(&stage, "load", &["--yes", "--prefix", "load:"]);
+    assert!(said.contains("errors      0") && said.contains("keys below load:"), "{said}");
 
     stage.write("kv.yaml", &specs(&format!("{{operation: Fence, resp: {{users: [{user}]}}}}")));
     let fenced = stage.ready("KVCluster", "default", 3);

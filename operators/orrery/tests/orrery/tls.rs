@@ -39,6 +39,39 @@ fn ask(stage: &Stage, address: &str, chain: &str, words: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
+/// Load over TLS, with `chain` as authority and `other` as one of somebody else.
+fn bench(stage: &Stage, address: &str, chain: &str, other: &str) {
+    let file = |name: &str, text: &str| {
+        let path = stage.data().with_file_name(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (trusted, strange) = (file("authority.pem", chain), file("stranger.pem", other));
+    let run = |more: &[&str]| {
+        let all = ["bench", "default", "--yes", "--seconds", "1", "--clients", "2", "--keys", "50"];
+        let output = stage.run(&[&all, more].concat());
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    };
+    for more in [&["--cacert", &trusted, "--pipeline", "500"][..], &["--insecure"]] {
+        let (is_fine, said) = run(more);
+        assert!(is_fine && said.contains("errors      0"), "{said}");
+        assert!(said.contains("keys are removed again"), "{said}");
+    }
+    for (more, why) in [
+        (&[][..], "name the authority of its certificate with --cacert"),
+        (&["--cacert", &strange], "invalid peer certificate"),
+        (&["--cacert", &trusted, "--sni", "elsewhere"], "not valid for name"),
+        (&["--cacert", "nowhere.pem"], "failed to read certificates in nowhere.pem"),
+    ] {
+        let (is_fine, said) = run(more);
+        assert!(!is_fine && said.contains(why), "{said}");
+    }
+    let plain = stage.run(&["bench", "--address", address, "--seconds", "1"]);
+    let said = String::from_utf8_lossy(&plain.stderr);
+    assert!(!plain.status.success() && said.contains("does it speak TLS?"), "{said}");
+}
+
 #[test]
 fn a_secret_in_the_file_makes_clients_speak_tls_and_a_new_one_is_taken_over() {
     let (chain, key) = pair();
@@ -50,6 +83,7 @@ fn a_secret_in_the_file_makes_clients_speak_tls_and_a_new_one_is_taken_over() {
     assert_eq!(ask(&stage, &address, &chain, &["SET", "a", "1"]), "OK");
     let (next, next_key) = pair();
     assert_eq!(ask(&stage, &address, &next, &["GET", "a"]), "", "not the authority");
+    bench(&stage, &address, &chain, &next);
     stage.write("kv.yaml", &specs(&next, &next_key));
     until("the new certificate is used", || {
         (ask(&stage, &address, &next, &["GET", "a"]) == "1").then_some(())

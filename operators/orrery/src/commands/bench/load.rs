@@ -152,24 +152,29 @@ impl Load {
         format!("{}{number}", self.prefix)
     }
 
+    /// Whether keys of the load may be removed; an error says why not.
+    pub(super) fn remove_first(&self, connection: &mut Connection) -> anyhow::Result<()> {
+        unlink(connection, &[self.key(0)]).map(drop)
+    }
+
     /// Removes every key the load may have made; gives their number.
     pub(super) fn remove(&self, connection: &mut Connection) -> anyhow::Result<u64> {
         let mut removed = 0;
         for first in (0..self.keys).step_by(REMOVED_AT_ONCE as usize) {
-            let keys: Vec<String> = (first..self.keys.min(first + REMOVED_AT_ONCE))
-                .map(|number| self.key(number))
-                .collect();
-            let mut args: Vec<&[u8]> = vec![b"UNLINK"];
-            args.extend(keys.iter().map(String::as_bytes));
-            let said = connection.call(&args)?;
-            let Some(count) = said.strip_prefix(':').and_then(|count| count.parse::<u64>().ok())
-            else {
-                anyhow::bail!("{said}")
-            };
-            removed += count;
+            let numbers = first..self.keys.min(first + REMOVED_AT_ONCE);
+            let keys: Vec<String> = numbers.map(|number| self.key(number)).collect();
+            removed += unlink(connection, &keys)?;
         }
         Ok(removed)
     }
+}
+
+fn unlink(connection: &mut Connection, keys: &[String]) -> anyhow::Result<u64> {
+    let mut args: Vec<&[u8]> = vec![b"UNLINK"];
+    args.extend(keys.iter().map(String::as_bytes));
+    let said = connection.call(&args)?;
+    let count = said.strip_prefix(':').and_then(|count| count.parse().ok());
+    count.ok_or_else(|| anyhow::anyhow!("the service does not let keys be removed: {said}"))
 }
 
 /// Xorshift: only its speed matters here.

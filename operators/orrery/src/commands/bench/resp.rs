@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use super::tls::{Stream, Tls};
+
 /// Longest wait for a connection, and for a reply.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Longest line of a reply: nothing that is asked for here has longer ones.
@@ -16,7 +18,7 @@ const LINE_BYTES_MAX: u64 = 4096;
 /// A connection that has logged in.
 #[derive(Debug)]
 pub(super) struct Connection {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Stream>,
 }
 
 /// What a reply was.
@@ -29,6 +31,7 @@ pub(super) enum Reply {
 impl Connection {
     pub(super) fn open(
         address: SocketAddr,
+        tls: Option<&Tls>,
         login: Option<&(String, String)>,
     ) -> anyhow::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, DEADLINE)
@@ -36,6 +39,10 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(DEADLINE))?;
         stream.set_write_timeout(Some(DEADLINE))?;
+        let stream = match tls {
+            Some(tls) => tls.connect(stream)?,
+            None => Stream::Plain(stream),
+        };
         let mut connection = Self { reader: BufReader::with_capacity(64 << 10, stream) };
         if let Some((user, password)) = login {
             let said = connection.call(&[b"AUTH", user.as_bytes(), password.as_bytes()])?;
@@ -50,8 +57,8 @@ impl Connection {
     pub(super) fn call(&mut self, args: &[&[u8]]) -> anyhow::Result<String> {
         let mut bytes = Vec::new();
         encode(args, &mut bytes);
-        self.send(&bytes)?;
-        let line = self.line()?;
+        let answered = self.send(&bytes).and_then(|()| self.line());
+        let line = answered.context("the service does not answer; does it speak TLS?")?;
         if let Some(error) = line.strip_prefix("-NOAUTH") {
             bail!("the service asks for a password: set ORRERY_PASSWORD ({})", error.trim())
         }
@@ -59,7 +66,9 @@ impl Connection {
     }
 
     pub(super) fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.reader.get_mut().write_all(bytes)
+        let stream = self.reader.get_mut();
+        stream.write_all(bytes)?;
+        stream.flush()
     }
 
     /// Reads one reply of a kind that has no others in it.
