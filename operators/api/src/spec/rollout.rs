@@ -1,6 +1,6 @@
 //! How a change reaches the pods.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// How a change that needs a restart reaches the pods.
@@ -16,12 +16,22 @@ pub struct Rollout {
     /// Pods that a change does not wait for: the next pod is replaced although these do not serve. All
     /// others are waited for, and volumes never move meanwhile. Take them out when they serve again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 32),
-        inner(length(min = 1, max = 253)),
-        extend("x-kubernetes-list-type" = "set")
-    )]
+    #[schemars(schema_with = "pod_names")]
     pub skip_health_checks: Vec<String>,
+}
+
+fn pod_names(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 32,
+        "x-kubernetes-list-type": "set",
+        "items": {
+            "type": "string",
+            "description": "Name of a pod.",
+            "minLength": 1,
+            "maxLength": 253,
+        },
+    })
 }
 
 /// When a change reaches the pods.
