@@ -26,5 +26,5 @@ pub const COMMANDS: &[&str] = &[
     "select", "set", "setex", "setnx", "setrange", "sinter", "sintercard", "sinterstore",
     "sismember", "smembers", "smismember", "smove", "spop", "srandmember", "srem", "sscan",
     "strlen", "sunion", "sunionstore", "swapdb", "time", "touch", "ttl", "type", "unlink",
-    "unwatch", "watch",
+    "unwatch", "wait", "watch",
 ];
