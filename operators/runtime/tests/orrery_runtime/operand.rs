@@ -9,8 +9,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::{Api, ResourceExt};
+use orrery_api::Reason;
+use orrery_api::kv::config::FENCED_FILE;
 use orrery_e2e_cluster::{MarkOnly, PodRunner, Seat};
 use orrery_operand::OperandError;
 use orrery_operand::progress::{Finished, ProgressSender};
@@ -48,6 +50,8 @@ pub struct Seen {
     pub config: String,
     /// Names of the objects it was given, with their specs.
     pub declared: BTreeMap<String, String>,
+    /// Its owner wants no writes, as it read last.
+    pub fenced: bool,
 }
 
 #[derive(Debug, Default)]
@@ -89,7 +93,8 @@ impl PodRunner for Answering {
             ..Seen::default()
         };
         self.lock().running.insert(name.clone(), (address.to_string(), seen));
-        let process = Arc::new(Process { pod: name.clone(), all: self.clone() });
+        let live = live(seat, &pod);
+        let process = Arc::new(Process { pod: name.clone(), all: self.clone(), live });
         let server = tonic::transport::Server::builder()
             .add_service(service(process, Access::Loopback))
             .serve(SocketAddr::new(address, labels::MANAGEMENT_PORT));
@@ -115,13 +120,29 @@ async fn config(seat: &Seat, pod: &Pod) -> String {
     map.map(|data| data.into_values().collect()).unwrap_or_default()
 }
 
+/// The Secret that processes read again while they run.
+fn live(seat: &Seat, pod: &Pod) -> Option<(Api<Secret>, String)> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let mut secrets = volumes.filter_map(|volume| volume.secret.as_ref()?.secret_name.clone());
+    let name = secrets.find(|name| name.ends_with("-live"))?;
+    Some((Api::namespaced(seat.client(), &pod.namespace().unwrap_or_default()), name))
+}
+
 /// One process.
 struct Process {
     pod: String,
     all: Answering,
+    live: Option<(Api<Secret>, String)>,
 }
 
 impl Process {
+    /// Whether its owner wants no writes.
+    async fn is_fenced(&self) -> bool {
+        let Some((api, name)) = &self.live else { return false };
+        let data = api.get_opt(name).await.ok().flatten().and_then(|secret| secret.data);
+        data.and_then(|data| Some(data.get(FENCED_FILE)?.0 == b"true")).unwrap_or(false)
+    }
+
     /// A call that comes while the process ends changes nothing.
     fn change<T>(
         &self,
@@ -138,7 +159,11 @@ impl Process {
 #[tonic::async_trait]
 impl Operand for Process {
     async fn report(&self) -> ReportResponse {
-        let world = self.all.lock();
+        let fenced = self.is_fenced().await;
+        let mut world = self.all.lock();
+        if let Some((_, seen)) = world.running.get_mut(&self.pod) {
+            seen.fenced = fenced;
+        }
         let disk = world.disks.get(&self.pod).cloned().unwrap_or_default();
         let Some((address, seen)) = world.running.get(&self.pod) else {
             return ReportResponse::default();
@@ -167,7 +192,8 @@ impl Operand for Process {
             durable_epoch: 1,
             known_epoch: disk.known,
             ready: true,
-            writable: leads,
+            writable: leads && !fenced,
+            reason: if fenced { Reason::FencedBySpec.as_str().into() } else { String::new() },
             followers: if leads { followers } else { Vec::new() },
             link: seen.follows.clone().map(|address| Link {
                 address,

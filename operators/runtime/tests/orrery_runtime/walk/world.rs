@@ -251,7 +251,7 @@ impl World {
         for (pod, seen) in self.processes.seen() {
             let told = seen.renewed.map(|told| json!([told.followers, told.synchronous]));
             let process = json!({ "config": seen.config, "told": told, "declared": seen.declared,
-                "role": format!("{:?}", seen.role) });
+                "fenced": seen.fenced, "role": format!("{:?}", seen.role) });
             shown.insert(format!("process {pod}"), process);
         }
         shown
