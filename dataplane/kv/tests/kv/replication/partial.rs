@@ -19,14 +19,19 @@ const KEYS: usize = 3000;
 /// Less than all records, more than some of them.
 const LET_THROUGH: u64 = 1 << 20;
 
+/// Keys written at a time: what arrives together becomes one record, which must pass as a whole.
+const AT_ONCE: usize = 50;
+
 /// Records enough that a part of them can be held back, and no image.
 fn fill(client: &mut Client) {
     let value = "v".repeat(VALUE_BYTES);
-    for key in 0..KEYS {
-        client.send(&encode(&format!("SET key:{key} {key}{value}"))).expect("it takes it");
-    }
-    for _ in 0..KEYS {
-        assert_eq!(client.read().expect("a reply"), ok());
+    for first in (0..KEYS).step_by(AT_ONCE) {
+        for key in first..first + AT_ONCE {
+            client.send(&encode(&format!("SET key:{key} {key}{value}"))).expect("it takes it");
+        }
+        for _ in 0..AT_ONCE {
+            assert_eq!(client.read().expect("a reply"), ok());
+        }
     }
 }
 
