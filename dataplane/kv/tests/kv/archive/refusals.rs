@@ -96,6 +96,10 @@ fn an_archive_of_another_journal_is_not_written_to() {
     let first = Engine::start(&archiving(archive.path()));
     let mut book = Book::default();
     book.write(&mut first.client(), 50);
+    // The archive belongs to whoever writes it first.
+    wait_for(&first, "archived", |report| {
+        report.figures.get("archived_position").is_some_and(|position| *position >= 50)
+    });
     let second = Engine::start(&archiving(archive.path()));
     assert_eq!(second.client().run("SET k0 1000000"), ok());
     wait_for(&second, "degraded", |report| {
