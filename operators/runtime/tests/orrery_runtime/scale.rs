@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt};
-use kube::ResourceExt;
 use kube::api::{PostParams, WatchEvent, WatchParams};
+use kube::{CustomResourceExt, ResourceExt};
 use orrery_api::ConditionType;
+use orrery_api::backup::{Backup, BackupSchedule};
 use orrery_api::condition::{find, is_true};
 use orrery_api::kv::{KVCluster, KVClusterSpec};
 use orrery_e2e_cluster::poll;
@@ -126,6 +127,8 @@ async fn a_thousand_kvclusters_cost_little_memory_and_no_requests_at_rest() {
     };
     let Some(stage) = kv_stage("scale").await else { return };
     let cluster = stage.namespace.cluster();
+    let others = [Backup::crd(), BackupSchedule::crd()];
+    cluster.install_crds(&others).await.expect("valid definitions");
     let nodes = cluster.nodes().expect("a cluster of our own");
     nodes.run_with(stage.name(), Arc::new(Answering::default()));
     let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
