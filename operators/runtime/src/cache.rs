@@ -2,8 +2,8 @@
 //!
 //! Must not: be written by anything but the watch (`watch::changes`).
 //!
-//! kube's `Store` is not used because of two properties of `wait_until_ready` in 5.0: of several that
-//! wait, only the last is woken; and it cannot tell without waiting.
+//! kube's `Store` is not used: of several that wait with `wait_until_ready` of kube 5.0, only the last
+//! is woken.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -29,7 +29,7 @@ use crate::step::report::{StatusMemory, write_status};
 use crate::step::{ScheduleError, StepError};
 use crate::system::{Carrier, Identity};
 use crate::triggers::Triggers;
-use crate::watch::Change;
+use crate::watch::{Change, key_of};
 
 /// The controller of BackupSchedules.
 pub struct Schedules {
@@ -205,8 +205,7 @@ impl Schedules {
             self.statuses.forget(uid);
             self.ctx.metrics.object_gone(uid);
         }
-        let (namespace, name) = (meta.namespace.clone(), meta.name.clone());
-        self.triggers.push((namespace.unwrap_or_default(), name.unwrap_or_default()));
+        self.triggers.push(key_of(&**schedule));
     }
 
     /// A Backup came, ended or went: the schedule that made it is looked at.

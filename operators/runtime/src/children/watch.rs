@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::runtime::watcher::Event;
 use kube::{Client, Resource, core::PartialObjectMeta};
 
@@ -26,7 +26,7 @@ use crate::labels;
 use crate::liveness::Liveness;
 use crate::observation::{PodView, WorkloadView};
 use crate::triggers::Triggers;
-use crate::watch::{WatchOptions, events};
+use crate::watch::{WatchOptions, events, key_of};
 
 /// Which controller looks after which owner.
 #[derive(Debug, Clone, Default)]
@@ -166,7 +166,7 @@ impl ChildWatches {
                         None
                     }
                     Event::InitApply(object) => {
-                        listed.insert(full_name(object.meta()));
+                        listed.insert(key_of(&object));
                         store.apply(kind, object.meta(), child(&object))
                     }
                     Event::Apply(object) => store.apply(kind, object.meta(), child(&object)),
@@ -202,7 +202,7 @@ impl ChildWatches {
                         None
                     }
                     Event::InitApply(claim) => {
-                        listed.insert(full_name(&claim.metadata));
+                        listed.insert(key_of(&claim));
                         store.apply_claim(&claim)
                     }
                     Event::Apply(claim) => store.apply_claim(&claim),
@@ -237,7 +237,7 @@ impl ChildWatches {
                         None
                     }
                     Event::InitApply(pod) => {
-                        listed.insert(full_name(&pod.metadata));
+                        listed.insert(key_of(&pod));
                         store.apply_pod(&pod.metadata, &cached_pod(&pod))
                     }
                     Event::Apply(pod) => store.apply_pod(&pod.metadata, &cached_pod(&pod)),
@@ -257,10 +257,6 @@ impl ChildWatches {
         }
         .boxed()
     }
-}
-
-fn full_name(meta: &ObjectMeta) -> (String, String) {
-    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
 
 fn selector_text(selector: &LabelSelector) -> String {

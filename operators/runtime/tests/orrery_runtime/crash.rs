@@ -61,6 +61,20 @@ pub async fn at_every_write(mut dies: impl AsyncFnMut(usize, Side) -> bool) -> u
     crashes
 }
 
+/// Lets an operator die at write `k`, and a fresh one bring the object to its end; whether it died.
+async fn dies_and_recovers(
+    run: &Stage,
+    k: usize,
+    side: Side,
+    expected: &BTreeMap<String, Value>,
+) -> bool {
+    let died = dies_at(run, k, side, async || run.ready("a").await).await;
+    let _fresh = run.plain();
+    run.ready("a").await;
+    same(expected, &run.state().await, &format!("crash {side:?} write {k}"));
+    died
+}
+
 /// Compares object by object, so that a difference can be read.
 pub fn same(expected: &BTreeMap<String, Value>, state: &BTreeMap<String, Value>, when: &str) {
     let names: Vec<&String> = expected.keys().collect();
@@ -81,11 +95,7 @@ async fn a_crash_at_any_write_of_a_creation_ends_in_the_same_state() {
     let crashes = at_every_write(async |k, side| {
         let run = stage("crash-create").await.expect("it was there");
         run.create("a", first()).await;
-        let died = dies_at(&run, k, side, async || run.ready("a").await).await;
-        let _fresh = run.plain();
-        run.ready("a").await;
-        same(&expected, &run.state().await, &format!("crash {side:?} write {k}"));
-        died
+        dies_and_recovers(&run, k, side, &expected).await
     })
     .await;
     assert!(crashes >= 12, "five children and a status, on both sides: {crashes}");
@@ -111,11 +121,7 @@ async fn a_crash_at_any_write_of_a_change_ends_in_the_same_state() {
         run.ready("a").await;
         drop(operator);
         run.change("a", change.clone()).await;
-        let died = dies_at(&run, k, side, async || run.ready("a").await).await;
-        let _fresh = run.plain();
-        run.ready("a").await;
-        same(&expected, &run.state().await, &format!("crash {side:?} write {k}"));
-        died
+        dies_and_recovers(&run, k, side, &expected).await
     })
     .await;
     assert!(crashes >= 6, "a map, a set, an orphan and a status: {crashes}");
