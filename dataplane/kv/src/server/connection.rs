@@ -131,6 +131,8 @@ pub(crate) struct Connection {
     pub(crate) takes_streams: bool,
     /// The name it gave itself for that.
     pub(crate) follower_name: String,
+    /// Where a replica of Redis says that it can be reached.
+    pub(crate) announced: Announced,
     /// The socket may have bytes to read.
     pub(crate) readable: bool,
     /// The socket may take bytes.
@@ -156,6 +158,22 @@ pub(crate) struct Connection {
     pub(crate) last_command: Option<&'static CommandSpec>,
     /// Position of the last record that its replies depend on; 0 before the first.
     pub(crate) written: u64,
+}
+
+/// Where a replica of Redis can be reached, as far as it says so.
+#[derive(Debug, Default)]
+pub(crate) struct Announced {
+    pub(crate) host: Option<String>,
+    pub(crate) port: Option<u16>,
+}
+
+impl Announced {
+    /// Address of one that came from `address`.
+    pub(crate) fn of(&self, address: &str) -> String {
+        let (host, port) = address.rsplit_once(':').unwrap_or((address, "0"));
+        let host = self.host.as_deref().unwrap_or(host);
+        self.port.map_or_else(|| format!("{host}:{port}"), |port| format!("{host}:{port}"))
+    }
 }
 
 impl Connection {
@@ -189,6 +207,7 @@ impl Connection {
             user: Arc::clone(users.default_user()),
             takes_streams: false,
             follower_name: String::new(),
+            announced: Announced::default(),
             readable: true,
             writable: true,
             read_closed: false,

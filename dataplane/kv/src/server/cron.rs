@@ -44,6 +44,7 @@ impl Shard {
         self.look_after_listeners();
         self.look_after_users();
         self.look_after_fence();
+        self.replicas.forget_old();
         let is_due = self.snapshots.bytes_since >= self.snapshot_bytes;
         if is_due
             && !self.snapshots.is_running()

@@ -1,5 +1,8 @@
 //! A real `redis-server`, and how it follows this engine: the same keys, whatever is done to them.
 
+#[path = "replica/cuts.rs"]
+mod cuts;
+
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -14,6 +17,7 @@ pub(crate) struct Redis {
     folder: tempfile::TempDir,
     child: Child,
     port: u16,
+    args: Vec<String>,
 }
 
 impl Redis {
@@ -32,23 +36,39 @@ impl Redis {
 
     fn start(port: u16, more: &[&str]) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        let args = more.iter().map(|arg| (*arg).to_owned()).collect();
+        Self::start_in(folder, port, args)
+    }
+
+    fn start_in(folder: tempfile::TempDir, port: u16, args: Vec<String>) -> Option<Self> {
         let socket = folder.path().join("redis.sock");
         let child = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--save", "", "--unixsocket"])
             .arg(&socket)
             .arg("--dir")
             .arg(folder.path())
-            .args(more)
+            .args(&args)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
         match child {
-            Ok(child) => Some(Self { folder, child, port }),
+            Ok(child) => Some(Self { folder, child, port, args }),
             Err(error) => {
                 println!("not run: no redis-server: {error}");
                 None
             }
         }
+    }
+
+    /// Ends in order, with an image of what it has, and starts again on that.
+    fn restart(mut self) -> Self {
+        // The connection ends without a reply.
+        let _ = self.client().try_run("SHUTDOWN SAVE");
+        self.child.wait().expect("it ends");
+        let empty = tempfile::tempdir().expect("a temporary folder");
+        let folder = std::mem::replace(&mut self.folder, empty);
+        let args = std::mem::take(&mut self.args);
+        Self::start_in(folder, self.port, args).expect("it is installed")
     }
 
     pub(crate) fn address(&self) -> String {

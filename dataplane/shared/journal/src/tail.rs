@@ -28,6 +28,11 @@ impl Feed {
         Position(self.shared.durable())
     }
 
+    /// Wakes every [`Tail::next_unless`], to look again whether it is over.
+    pub fn wake(&self) {
+        self.shared.waiters.nudge();
+    }
+
     /// The newest snapshot; `None` if there is none. Stays readable when a newer one replaces it.
     pub fn snapshot(&self) -> Result<Option<SnapshotReader>, JournalError> {
         // Under the lock, so that it is not removed between the look and the opening.
@@ -158,7 +163,17 @@ impl Tail {
     /// The next record. Waits for it until the deadline, then gives `None`. Fails with `Unknown`
     /// when the journal failed or was closed, and with `Trimmed` when it fell too far behind.
     pub fn next(&mut self, deadline: Instant) -> Result<Option<Entry<'_>>, JournalError> {
-        match self.shared.wait_until(self.last + 1, deadline) {
+        self.next_unless(deadline, || false)
+    }
+
+    /// The same, and gives `None` as well when there is no record and `is_over` is true. Whoever makes
+    /// it true has to call [`Feed::wake`] afterwards.
+    pub fn next_unless(
+        &mut self,
+        deadline: Instant,
+        is_over: impl Fn() -> bool,
+    ) -> Result<Option<Entry<'_>>, JournalError> {
+        match self.shared.wait_unless(self.last + 1, deadline, is_over) {
             Ok(_) => {}
             Err(JournalError::Deadline { .. }) => return Ok(None),
             Err(error) => return Err(error),

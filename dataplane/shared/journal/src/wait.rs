@@ -40,6 +40,13 @@ impl Waiters {
         self.blocked.notify_all();
         ready.into_iter().for_each(Waker::wake);
     }
+
+    /// Has those who block look again at what else they wait for.
+    pub(crate) fn nudge(&self) {
+        // Whoever has looked already and does not wait yet holds the lock.
+        drop(self.lock());
+        self.blocked.notify_all();
+    }
 }
 
 impl Shared {
@@ -63,13 +70,24 @@ impl Shared {
         position: u64,
         deadline: Instant,
     ) -> Result<Position, JournalError> {
+        self.wait_unless(position, deadline, || false)
+    }
+
+    /// The same, and gives up as if the deadline had passed once `is_over` is true. That is looked at
+    /// in the beginning and after every wake.
+    pub(crate) fn wait_unless(
+        &self,
+        position: u64,
+        deadline: Instant,
+        is_over: impl Fn() -> bool,
+    ) -> Result<Position, JournalError> {
         let mut held = self.waiters.lock();
         loop {
             if let Some(fate) = self.fate(position) {
                 return fate;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || is_over() {
                 return Err(JournalError::Deadline { position: Position(position) });
             }
             held = self

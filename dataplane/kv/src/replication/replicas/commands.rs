@@ -16,7 +16,7 @@ const INSERT: &[u8] = b"local tail = redis.call('LRANGE', KEYS[1], ARGV[1], -1) 
 pub(super) struct Stream {
     pub(super) bytes: Vec<u8>,
     /// The database the replica has selected; it begins with none that is known.
-    db: Option<u16>,
+    pub(super) db: Option<u16>,
 }
 
 impl Stream {

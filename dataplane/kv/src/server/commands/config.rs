@@ -9,6 +9,7 @@ pub(super) fn run(call: &mut Call<'_>, name: &str) {
         "config|set" => set(call),
         "config|resetstat" => {
             call.shard.stats.reset();
+            call.shard.replicas.reset_syncs();
             call.reply.ok();
         }
         "config|rewrite" => call.reply.error("ERR The server is running without a config file"),

@@ -151,9 +151,10 @@ pub(super) fn stats(call: &Call<'_>, text: &mut Text) {
     text.field("instantaneous_input_kbps", format!("{:.2}", stats.input.per_second() / 1024.0));
     text.field("instantaneous_output_kbps", format!("{:.2}", stats.output.per_second() / 1024.0));
     text.field("rejected_connections", stats.connections_rejected);
-    text.field("sync_full", 0);
-    text.field("sync_partial_ok", 0);
-    text.field("sync_partial_err", 0);
+    let syncs = shard.replicas.syncs();
+    text.field("sync_full", syncs.full);
+    text.field("sync_partial_ok", syncs.partial_ok);
+    text.field("sync_partial_err", syncs.partial_err);
     text.field("expired_keys", figures.expired_keys);
     text.field("expired_stale_perc", "0.00");
     text.field("evicted_keys", figures.evicted_keys);

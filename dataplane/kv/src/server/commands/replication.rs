@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::Call;
 use super::info::Text;
 use crate::replication::peers::Asked;
+use crate::replication::replicas::Wish;
 use crate::replication::socket::Socket;
 use crate::replication::wire::CAPABILITY;
 use crate::server::confirmations::Awaited;
@@ -54,7 +55,21 @@ pub(super) fn replconf(call: &mut Call<'_>) {
             call.connection.follower_name = call.text(at + 1);
         } else if call.is(at, "capa") {
             call.connection.takes_streams |= call.is(at + 1, "eof");
-        } else if !call.is(at, "listening-port") && !call.is(at, "ip-address") {
+        } else if call.is(at, "listening-port") {
+            let Some(port) = call.number(at + 1).and_then(|port| u16::try_from(port).ok()) else {
+                call.not_an_integer();
+                return;
+            };
+            // One that has no port says 0.
+            call.connection.announced.port = Some(port).filter(|port| *port > 0);
+        } else if call.is(at, "ip-address") {
+            let host = call.args[at + 1];
+            if host.len() > NAME_BYTES_MAX || !host.iter().all(u8::is_ascii_graphic) {
+                call.reply.error("ERR that is no address of a replica");
+                return;
+            }
+            call.connection.announced.host = Some(call.text(at + 1));
+        } else {
             let option = call.text(at);
             call.reply.error(format!("ERR Unrecognized REPLCONF option: {option}"));
             return;
@@ -140,7 +155,7 @@ pub(super) fn wait(call: &mut Call<'_>) {
     call.shard.waiting.asked = Some((Awaited { position, followers }, timeout_ms));
 }
 
-/// A replica that speaks the field's own protocol always gets everything.
+/// A replica that speaks the field's own protocol gets everything, or what it missed.
 fn serve_replica(call: &mut Call<'_>) {
     let role = call.shard.group.as_ref().map(|group| group.role);
     if role.is_some_and(|role| role != Role::Primary) {
@@ -151,10 +166,14 @@ fn serve_replica(call: &mut Call<'_>) {
         call.reply.error("ERR replicas must announce REPLCONF capa eof");
         return;
     }
-    let (replicas, address) = (Arc::clone(&call.shard.replicas), call.connection.address.clone());
-    let (id, feed) = (call.shard.run_id.clone(), call.shard.log.journal().feed());
-    let waker = Arc::clone(&call.shard.waker);
-    hand_over(call, |socket| replicas.welcome(socket, address, id, feed, waker));
+    // It names the next byte it wants, the first of a stream being 1.
+    let next = call.number(2).and_then(|next| u64::try_from(next).ok());
+    let wish = next.and_then(|next| next.checked_sub(1)).filter(|_| !call.is(1, "?"));
+    let wish = wish.map(|executed| Wish { id: call.text(1), executed });
+    let replicas = Arc::clone(&call.shard.replicas);
+    let address = call.connection.announced.of(&call.connection.address);
+    let (feed, waker) = (call.shard.log.journal().feed(), Arc::clone(&call.shard.waker));
+    hand_over(call, |socket| replicas.welcome(socket, address, wish, feed, waker));
 }
 
 /// Takes the socket out of the event loop and gives it away.
@@ -193,7 +212,7 @@ pub(super) fn role(call: &mut Call<'_>) {
     let view = call.shard.view();
     let Some(link) = view.link else {
         let position = call.shard.durable;
-        let followers = view.followers;
+        let followers = call.shard.shown_followers();
         call.reply.array(3);
         call.reply.bulk(b"master");
         call.reply.integer(position as i64);
@@ -203,7 +222,7 @@ pub(super) fn role(call: &mut Call<'_>) {
             call.reply.array(3);
             call.reply.bulk(host.as_bytes());
             call.reply.bulk(port.as_bytes());
-            call.reply.bulk(follower.durable_position.to_string().as_bytes());
+            call.reply.bulk(follower.position.to_string().as_bytes());
         }
         return;
     };
@@ -246,11 +265,12 @@ pub(super) fn info(call: &Call<'_>, text: &mut Text) {
             text.field("slave_lag_records", shard.lag_records());
         }
     }
-    text.field("connected_slaves", view.followers.len());
-    for (number, follower) in view.followers.iter().enumerate() {
+    let followers = shard.shown_followers();
+    text.field("connected_slaves", followers.len());
+    for (number, follower) in followers.iter().enumerate() {
         let (host, port) = split(&follower.address);
-        let state = if follower.in_sync { "online" } else { "wait_bgsave" };
-        let offset = follower.durable_position;
+        let state = if follower.is_in_sync { "online" } else { "wait_bgsave" };
+        let offset = follower.position;
         text.field(
             format_args!("slave{number}"),
             format_args!("ip={host},port={port},state={state},offset={offset},lag=0"),

@@ -23,6 +23,15 @@ fn stranger(replica: &Replica) -> Follower {
     }
 }
 
+/// A follower as commands show it.
+#[derive(Debug)]
+pub(crate) struct ShownFollower {
+    pub(crate) address: String,
+    pub(crate) is_in_sync: bool,
+    /// What it has on disk, or as a replica of Redis has executed.
+    pub(crate) position: u64,
+}
+
 /// A replica that has executed all but this much has everything but the tail.
 const NEAR_BYTES: u64 = 1 << 20;
 
@@ -104,6 +113,26 @@ impl Shard {
             synchronous: group.synchronous() as u32,
             discarded: held.discarded,
         }
+    }
+
+    /// The followers as commands show them: positions of Redis's replicas as well.
+    pub(crate) fn shown_followers(&self) -> Vec<ShownFollower> {
+        let member = |peer: Arc<Peer>, now_ms| ShownFollower {
+            address: peer.address.clone(),
+            is_in_sync: peer.is_in_sync(now_ms),
+            position: peer.confirmed(),
+        };
+        let replica = |replica: Arc<Replica>| ShownFollower {
+            address: replica.address.clone(),
+            is_in_sync: stranger(&replica).in_sync,
+            position: replica.executed().unwrap_or(0),
+        };
+        let group = self.group.iter();
+        let members = group.flat_map(|group| {
+            let now_ms = group.now_ms();
+            group.peers().list().into_iter().map(move |peer| member(peer, now_ms))
+        });
+        members.chain(self.replicas.list().into_iter().map(replica)).collect()
     }
 
     /// Records that this follower does not have on disk yet.

@@ -195,3 +195,27 @@ fn records_of_a_leader_keep_their_epochs_within_bounds() {
     }
     assert_eq!(epochs, [2, 3, 4]);
 }
+
+#[test]
+fn a_reader_that_waits_can_be_called_away() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = open(folder.path()).journal;
+    append(&mut journal, 1);
+    wait(&mut journal);
+    let feed = journal.feed();
+    let (is_over, reader) = (Arc::new(AtomicBool::new(false)), feed.clone());
+    let seen = Arc::clone(&is_over);
+    let reading = std::thread::spawn(move || {
+        let mut tail = reader.tail(Position(0)).unwrap();
+        // Nothing but a call ends this wait.
+        let never = Instant::now() + Duration::from_hours(1);
+        let is_over = || seen.load(Ordering::Acquire);
+        assert!(tail.next_unless(never, is_over).unwrap().is_some(), "records come first");
+        assert!(tail.next_unless(never, is_over).unwrap().is_none());
+        tail.last()
+    });
+    is_over.store(true, Ordering::Release);
+    feed.wake();
+    assert_eq!(reading.join().unwrap(), Position(1));
+}
