@@ -35,6 +35,8 @@ pub type Guarded<K> = DeserializeGuard<K>;
 pub enum Next {
     /// All is done; only the net is left.
     AtRest,
+    /// There is more to do, after all that is due already.
+    InTurn,
     /// Something is under way; look again soon, less often the longer it takes.
     Soon,
     /// All is done for this long; the net is below it as well.
@@ -182,6 +184,7 @@ fn pause<K, R>(shared: &Shared<K, R>, key: &Key, next: Next) -> Option<Duration>
         shared.polls.forget(key);
     }
     match next {
+        Next::InTurn => Some(Duration::ZERO),
         Next::AtRest => Some(jittered(shared.ctx.options.net, rand::random())),
         Next::Within(time) => Some(jittered(shared.ctx.options.net, rand::random()).min(time)),
         Next::Soon => Some(shared.polls.failed(key.clone())),

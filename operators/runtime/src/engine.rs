@@ -93,6 +93,9 @@ impl<S: System> Engine<S> {
             return self.farewell(object, &identity).await;
         }
         let mode = S::mode(object);
+        if mode != Mode::Pause && self.statuses.newest(object, S::status(object)).is_none() {
+            return self.welcome(object, &identity, mode).await;
+        }
         if let Some(refusal) = self.newer_release(object) {
             let pods = self.standing(object, &identity, mode).await;
             let progress = Progress::Refused(refusal);
@@ -136,6 +139,22 @@ impl<S: System> Engine<S> {
             }
             Some(error) => Err(error),
         }
+    }
+
+    /// Tells that the object was seen, before anything is made. Among many new objects each is told
+    /// so first, and the work of one does not keep the others waiting for a word.
+    async fn welcome(
+        &self,
+        object: &S::Kind,
+        identity: &Identity,
+        mode: Mode,
+    ) -> Result<Next, StepError> {
+        let message = "its children are made when its turn comes".to_owned();
+        let progress = Progress::Waiting { reason: Reason::Starting, message };
+        let pods = PodsPlan { frozen: true, ..PodsPlan::default() };
+        let carried = Carried { progress, notices: Vec::new(), pods, recovered_from: None };
+        self.report(object, identity, mode, carried).await?;
+        Ok(Next::InTurn)
     }
 
     /// Forgets an object that is gone.

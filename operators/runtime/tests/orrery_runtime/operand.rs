@@ -4,11 +4,15 @@
 //! They run in the test's own process behind pods of toy nodes. What a real one keeps on its disk is
 //! kept here by the name of the pod.
 
+#[path = "operand/certificate.rs"]
+mod certificate;
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::{Api, ResourceExt};
 use orrery_api::Reason;
@@ -16,12 +20,14 @@ use orrery_api::kv::config::FENCED_FILE;
 use orrery_e2e_cluster::{MarkOnly, PodRunner, Seat};
 use orrery_operand::OperandError;
 use orrery_operand::progress::{Finished, ProgressSender};
+use orrery_operand::secured::accepted;
 use orrery_operand::server::{Access, Operand, service};
 use orrery_operand::v1::{
     DeclaredSet, FenceResponse, FollowRequest, FollowResponse, Follower, Link, ObjectResult,
     PromoteResponse, RenewRequest, RenewResponse, ReportResponse, Role, SyncRequest, SyncResponse,
 };
 use orrery_runtime::labels;
+use tokio::net::TcpListener;
 
 /// Position of every journal: all hold the same records.
 const POSITION: u64 = 100;
@@ -94,10 +100,19 @@ impl PodRunner for Answering {
         };
         self.lock().running.insert(name.clone(), (address.to_string(), seen));
         let live = live(seat, &pod);
-        let process = Arc::new(Process { pod: name.clone(), all: self.clone(), live });
+        let shown = certificate::shown(seat, &pod).await;
+        let identity_hash = shown.as_ref().map(certificate::Shown::hash).unwrap_or_default();
+        let process = Process { pod: name.clone(), all: self.clone(), live, identity_hash };
         let server = tonic::transport::Server::builder()
-            .add_service(service(process, Access::Loopback))
-            .serve(SocketAddr::new(address, labels::MANAGEMENT_PORT));
+            .add_service(service(Arc::new(process), Access::Loopback));
+        let address = SocketAddr::new(address, labels::MANAGEMENT_PORT);
+        let server = match shown {
+            Some(shown) => {
+                let socket = TcpListener::bind(address).await.expect("an address of its own");
+                server.serve_with_incoming(accepted(socket, move || shown.management())).boxed()
+            }
+            None => server.serve(address).boxed(),
+        };
         tokio::select! {
             () = MarkOnly.run(seat) => {}
             ended = server => panic!("{name} cannot answer: {ended:?}"),
@@ -133,6 +148,7 @@ struct Process {
     pod: String,
     all: Answering,
     live: Option<(Api<Secret>, String)>,
+    identity_hash: String,
 }
 
 impl Process {
@@ -208,6 +224,7 @@ impl Operand for Process {
                 .map(|(kind, hash)| DeclaredSet { kind: kind.clone(), set_hash: hash.clone() })
                 .collect(),
             durability: "disk".into(),
+            identity_hash: self.identity_hash.clone(),
             ..ReportResponse::default()
         }
     }
