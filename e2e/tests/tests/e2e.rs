@@ -16,6 +16,8 @@ mod charts;
 mod cli;
 #[path = "e2e/clients.rs"]
 mod clients;
+#[path = "e2e/documentation.rs"]
+mod documentation;
 #[path = "e2e/gitops.rs"]
 mod gitops;
 #[path = "e2e/group.rs"]
