@@ -2,10 +2,12 @@
 //!
 //! Must not: know what a round does, or how many may run at once.
 //!
-//! Whatever is due the longest goes first, so an object that failed and is tried again stands behind
-//! all that were due before: objects whose calls hang cannot keep the others from their turn (P1).
-//! kube's own scheduler takes them in the order of a hash map. An object is in the queue once, and
-//! never runs twice at the same time; what happens to it while it runs counts for its next round.
+//! An object that was not in the queue goes before those that were: among many that are made at once
+//! each is looked at before the work of any goes on. That is so for one round. Of the others, whatever
+//! is due the longest goes first, so an object that failed and is tried again stands behind all that
+//! were due before: objects whose calls hang cannot keep the others from their turn (P1). kube's own
+//! scheduler takes them in the order of a hash map. An object is in the queue once, and never runs
+//! twice at the same time; what happens to it while it runs counts for its next round.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
@@ -15,40 +17,62 @@ use crate::board::Key;
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Queue {
-    waiting: BTreeSet<(Instant, Key)>,
+    first: BTreeSet<(Instant, Key)>,
+    later: BTreeSet<(Instant, Key)>,
     places: HashMap<Key, Place>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Place {
-    /// In `waiting`, at this time.
-    Waiting(Instant),
+    /// In `first` or `later`, at this time.
+    Waiting(Line, Instant),
     /// Its round runs; the time of the next, if one is wanted already.
     Running(Option<Instant>),
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Line {
+    First,
+    Later,
+}
+
 impl Queue {
+    fn line(&mut self, line: Line) -> &mut BTreeSet<(Instant, Key)> {
+        match line {
+            Line::First => &mut self.first,
+            Line::Later => &mut self.later,
+        }
+    }
+
+    fn put(&mut self, key: Key, line: Line, at: Instant) {
+        self.places.insert(key.clone(), Place::Waiting(line, at));
+        self.line(line).insert((at, key));
+    }
+
     /// The object is to be looked at at `at`, or earlier if that is wanted already.
     pub fn want(&mut self, key: Key, at: Instant) {
         match self.places.get_mut(&key) {
             Some(Place::Running(next)) => *next = Some(next.map_or(at, |next| next.min(at))),
-            Some(Place::Waiting(before)) if *before <= at => {}
-            Some(Place::Waiting(before)) => {
-                let entry = (std::mem::replace(before, at), key);
-                self.waiting.remove(&entry);
-                self.waiting.insert((at, entry.1));
+            Some(Place::Waiting(_, before)) if *before <= at => {}
+            Some(&mut Place::Waiting(line, before)) => {
+                let entry = (before, key);
+                self.line(line).remove(&entry);
+                self.put(entry.1, line, at);
             }
-            None => {
-                self.places.insert(key.clone(), Place::Waiting(at));
-                self.waiting.insert((at, key));
-            }
+            None => self.put(key, Line::First, at),
         }
     }
 
     /// The object whose round is to run now. It is running until [`Queue::finished`].
     pub fn start(&mut self, now: Instant) -> Option<Key> {
-        self.waiting.first().filter(|(at, _)| *at <= now)?;
-        let (_, key) = self.waiting.pop_first()?;
+        let due = |line: &BTreeSet<(Instant, Key)>| line.first().is_some_and(|(at, _)| *at <= now);
+        let (_, key) = if due(&self.first) {
+            self.first.pop_first()?
+        } else if due(&self.later) {
+            self.later.pop_first()?
+        } else {
+            return None;
+        };
         self.places.insert(key.clone(), Place::Running(None));
         Some(key)
     }
@@ -58,20 +82,21 @@ impl Queue {
     pub fn finished(&mut self, key: Key, at: Option<Instant>) {
         let wanted = match self.places.remove(&key) {
             Some(Place::Running(next)) => next,
-            Some(Place::Waiting(at)) => {
-                self.waiting.remove(&(at, key.clone()));
+            Some(Place::Waiting(line, at)) => {
+                self.line(line).remove(&(at, key.clone()));
                 Some(at)
             }
             None => None,
         };
         if let Some(at) = wanted.into_iter().chain(at).min() {
-            self.want(key, at);
+            self.put(key, Line::Later, at);
         }
     }
 
     /// When the next round is due; it may be past.
     pub fn next(&self) -> Option<Instant> {
-        self.waiting.first().map(|(at, _)| *at)
+        let lines = [&self.first, &self.later].into_iter();
+        lines.filter_map(|line| line.first()).map(|(at, _)| *at).min()
     }
 }
 
@@ -110,6 +135,22 @@ mod tests {
     }
 
     #[test]
+    fn a_new_object_is_looked_at_before_the_work_of_the_others_goes_on() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        for name in ["a", "b"] {
+            queue.want(key(name), now);
+            assert_eq!(queue.start(now), Some(key(name)));
+            queue.finished(key(name), Some(now));
+        }
+        queue.want(key("new"), now + MILLI);
+        assert_eq!(queue.start(now), Some(key("a")), "the new one is not due yet");
+        assert_eq!(queue.start(now + MILLI), Some(key("new")));
+        queue.finished(key("new"), Some(now + MILLI));
+        assert_eq!(queue.start(now + MILLI), Some(key("b")), "it is one of them now");
+    }
+
+    #[test]
     fn what_happens_often_is_not_put_off() {
         let start = Instant::now();
         let mut queue = Queue::default();
@@ -141,13 +182,13 @@ mod tests {
 
     proptest! {
         /// Against a model that is a plain list of what is wanted: nothing wanted is lost, nothing
-        /// runs twice at once or before its time, and whoever waits longest goes first.
+        /// runs twice at once or before its time, new ones go first, then whoever waits longest.
         #[test]
         fn nothing_is_lost_doubled_early_or_out_of_turn(ops in prop::collection::vec(op(), 1..200)) {
             let start = Instant::now();
             let (mut now, mut queue) = (start, Queue::default());
             let mut wanted: HashMap<Key, Instant> = HashMap::new();
-            let mut running: HashSet<Key> = HashSet::new();
+            let (mut running, mut known) = (HashSet::<Key>::new(), HashSet::<Key>::new());
             for op in ops {
                 match op {
                     Op::Want(name, after) => {
@@ -160,13 +201,14 @@ mod tests {
                         let mut due: Vec<_> = wanted
                             .iter()
                             .filter(|(key, at)| !running.contains(*key) && **at <= now)
-                            .map(|(key, at)| (*at, key.clone()))
+                            .map(|(key, at)| (known.contains(key), *at, key.clone()))
                             .collect();
                         due.sort();
-                        let first = due.into_iter().next().map(|(_, key)| key);
+                        let first = due.into_iter().next().map(|(_, _, key)| key);
                         prop_assert_eq!(queue.start(now), first.clone());
                         if let Some(key) = first {
                             wanted.remove(&key);
+                            known.insert(key.clone());
                             running.insert(key);
                         }
                     }
@@ -179,6 +221,9 @@ mod tests {
                         if let Some(at) = at {
                             let entry = wanted.entry(key.clone()).or_insert(at);
                             *entry = at.min(*entry);
+                        }
+                        if !wanted.contains_key(&key) {
+                            known.remove(&key);
                         }
                         queue.finished(key, at);
                     }
