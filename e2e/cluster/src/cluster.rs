@@ -233,7 +233,7 @@ impl Cluster {
     /// # Errors
     /// When kubectl fails, with what it said.
     pub async fn apply_yaml(&self, yaml: &str) -> Result<(), ClusterError> {
-        let output = self.kubectl_with_input(["apply", "-f", "-"], yaml).await?;
+        let output = self.kubectl_with_input(["apply", "-f", "-"], &document(yaml)).await?;
         succeeded("kubectl apply", &output).map(drop)
     }
 
@@ -358,4 +358,9 @@ fn with_causes(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+/// Some releases of kubectl take what begins with a brace for JSON.
+pub(crate) fn document(yaml: &str) -> String {
+    format!("---\n{yaml}")
 }

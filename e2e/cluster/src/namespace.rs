@@ -8,7 +8,7 @@ use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 
-use crate::cluster::background;
+use crate::cluster::{background, document};
 use crate::wait::poll;
 use crate::{Cluster, ClusterError};
 
@@ -93,7 +93,7 @@ impl Namespace {
     /// When kubectl fails, with what it said.
     pub async fn apply_yaml(&self, yaml: &str) -> Result<(), ClusterError> {
         let args = ["apply", "-n", &self.name, "-f", "-"];
-        let output = self.cluster.kubectl_with_input(args, yaml).await?;
+        let output = self.cluster.kubectl_with_input(args, &document(yaml)).await?;
         crate::cluster::succeeded("kubectl apply", &output).map(drop)
     }
 

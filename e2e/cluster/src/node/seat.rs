@@ -96,7 +96,7 @@ impl Seat {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &namespace);
         match pods.patch_status(&name, &PatchParams::default(), &Patch::Strategic(patch)).await {
             Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
             Err(cause) => say(&format!("failed to write the status of pod {name}: {cause}")),
         }
     }

@@ -123,7 +123,8 @@ pub(super) fn patch(
     if let Some(reason) = &state.reason {
         status["reason"] = json!(reason);
     }
-    json!({ "status": status })
+    // A later pod of the name is none of ours.
+    json!({ "metadata": { "uid": pod.metadata.uid }, "status": status })
 }
 
 /// Whether the conditions that the spec waits for beside the containers all hold.

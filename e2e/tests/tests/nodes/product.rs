@@ -4,8 +4,9 @@
 //! On somebody's cluster (`ORRERY_TEST_KUBECONFIG`) the image must be there already, and
 //! `ORRERY_TEST_IMAGE_NAME` names it.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{ChildStdout, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -210,6 +211,8 @@ impl Product {
 /// `kubectl port-forward` to a Service of somebody's cluster; ends when dropped.
 struct Forward {
     child: std::process::Child,
+    /// Open to the end: kubectl does not survive a line that it cannot write.
+    out: BufReader<ChildStdout>,
 }
 
 impl Forward {
@@ -219,15 +222,15 @@ impl Forward {
         command.args(["-n", product.namespace.name(), "port-forward"]);
         command.args([&format!("service/{service}"), ":6379"]);
         command.stdout(Stdio::piped()).stderr(Stdio::null());
-        Ok(Self { child: command.spawn().map_err(|error| error.to_string())? })
+        let mut child = command.spawn().map_err(|error| error.to_string())?;
+        let out = child.stdout.take().ok_or("it is not piped")?;
+        Ok(Self { child, out: BufReader::new(out) })
     }
 
     /// From the line `Forwarding from 127.0.0.1:40123 -> 6379`.
     fn port(&mut self) -> Result<String, String> {
-        let out = self.child.stdout.take().ok_or("it is not piped")?;
         let mut line = String::new();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line)
-            .map_err(|error| error.to_string())?;
+        self.out.read_line(&mut line).map_err(|error| error.to_string())?;
         let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next());
         port.map(str::to_owned).ok_or(format!("no port is forwarded: {line}"))
     }
@@ -260,7 +263,7 @@ async fn install(cluster: &Cluster, nodes: Option<&RealNodes>) {
     let (repository, tag) = name.rsplit_once(':').expect("a name with a tag");
     let label = "pod-security.kubernetes.io/enforce: restricted";
     let system = format!(
-        "{{apiVersion: v1, kind: Namespace, metadata: {{name: {SYSTEM}, labels: {{{label}}}}}}}"
+        "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {SYSTEM}, labels: {{{label}}}}}\n"
     );
     cluster.apply_yaml(&system).await.expect("the namespace is made");
     helm(cluster, &["upgrade", "--install", "orrery-crds", &chart("orrery-crds")]);
