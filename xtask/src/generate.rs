@@ -42,6 +42,7 @@ fn files() -> Vec<(String, String)> {
     files.extend(crate::observe::files());
     files.push(("charts/orrery/files/kinds.yaml".to_owned(), kinds()));
     files.push(rules("rules.yaml", &operator_rules()));
+    files.push(rules("cluster-rules.yaml", &cluster_rules()));
     files.push(rules("leader-rules.yaml", &leader_rules()));
     files
 }
@@ -52,7 +53,10 @@ fn kinds() -> String {
         let names = &crd.spec.names;
         let (plural, singular) = (&names.plural, names.singular.as_deref().unwrap_or_default());
         let subresources = crd.spec.versions.first().and_then(|v| v.subresources.as_ref());
-        let mut resources = vec![plural.clone(), format!("{plural}/status")];
+        let mut resources = vec![plural.clone()];
+        if subresources.is_some_and(|subresources| subresources.status.is_some()) {
+            resources.push(format!("{plural}/status"));
+        }
         if subresources.is_some_and(|subresources| subresources.scale.is_some()) {
             resources.push(format!("{plural}/scale"));
         }
@@ -77,6 +81,12 @@ fn operator_rules() -> Vec<Value> {
         "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"],
     }));
     rules
+}
+
+/// What the operator reads that belongs to no namespace, wherever it works.
+fn cluster_rules() -> Vec<Value> {
+    let verbs = ["get", "list", "watch"];
+    vec![json!({"apiGroups": ["orrery.dev"], "resources": ["releasecatalogs"], "verbs": verbs})]
 }
 
 /// What leader election does in the operator's own namespace.

@@ -11,6 +11,7 @@ use kube::CustomResourceExt;
 use serde_json::Value;
 
 use crate::backup::{Backup, BackupSchedule};
+use crate::catalog::ReleaseCatalog;
 use crate::kv::{KVCluster, KVNamespace};
 
 pub use fields::{Field, fields};
@@ -20,7 +21,13 @@ const HEADER: &str = "# Made from the types by `make generate`; edit those.\n";
 
 /// The definitions of all kinds, engines before what is declared on them.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![KVCluster::crd(), KVNamespace::crd(), Backup::crd(), BackupSchedule::crd()]
+    vec![
+        KVCluster::crd(),
+        KVNamespace::crd(),
+        Backup::crd(),
+        BackupSchedule::crd(),
+        ReleaseCatalog::crd(),
+    ]
 }
 
 /// `crds/<plural>.yaml` for every kind: relative path and content.

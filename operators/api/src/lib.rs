@@ -11,6 +11,7 @@
 )]
 
 pub mod backup;
+pub mod catalog;
 mod cel;
 pub mod condition;
 pub mod durability;

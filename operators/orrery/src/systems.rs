@@ -1,6 +1,7 @@
 //! The systems of this program: the one place that names them.
 
 use orrery_api::backup::{Backup, BackupSchedule};
+use orrery_api::catalog::ReleaseCatalog;
 use orrery_local::{Kinds, Release};
 
 /// Version of this program and of the data planes in it.
@@ -11,13 +12,20 @@ const BACKUP: &str = "Backups are taken by the operator in a cluster; on one mac
                       of the KVCluster keeps every change, and `spec.bootstrap.recovery.archive` of \
                       another brings them back";
 
+/// What a user of one machine does instead of naming a release.
+const CATALOG: &str = "releases are looked up by the operator in a cluster; on one machine this \
+                       program itself runs, whatever `spec.release` says";
+
 /// Every kind, engines first.
 pub(crate) fn kinds() -> Kinds {
     let kinds = Kinds::default();
     #[cfg(feature = "kv")]
     let kinds =
         kinds.engine::<orrery_systems::kv::Kv>().declared::<orrery_systems::kv::Namespaces>();
-    kinds.elsewhere::<Backup>(BACKUP).elsewhere::<BackupSchedule>(BACKUP)
+    kinds
+        .elsewhere::<Backup>(BACKUP)
+        .elsewhere::<BackupSchedule>(BACKUP)
+        .elsewhere::<ReleaseCatalog>(CATALOG)
 }
 
 /// Adds every kind to an operator.

@@ -4,6 +4,8 @@
 //! are the system's own pure functions.
 
 pub mod farewell;
+mod released;
+mod welcome;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -54,6 +56,15 @@ struct Carried {
     notices: Vec<Notice>,
     pods: PodsPlan,
     recovered_from: Option<RecoveredFrom>,
+    missing_release: Option<String>,
+}
+
+impl Carried {
+    /// Nothing was written.
+    fn nothing(progress: Progress, pods: PodsPlan) -> Self {
+        let notices = Vec::new();
+        Self { progress, notices, pods, recovered_from: None, missing_release: None }
+    }
 }
 
 /// What is to become of the pods in the rest of the round.
@@ -98,20 +109,14 @@ impl<S: System> Engine<S> {
         }
         if let Some(refusal) = self.newer_release(object) {
             let pods = self.standing(object, &identity, mode).await;
-            let progress = Progress::Refused(refusal);
-            let carried = Carried { progress, notices: Vec::new(), pods, recovered_from: None };
+            let carried = Carried::nothing(Progress::Refused(refusal), pods);
             // Nothing is synced either, as while paused.
             return self.report(object, &identity, Mode::Pause, carried).await;
         }
         let carried = match mode {
             Mode::Pause => {
                 let pods = self.standing(object, &identity, mode).await;
-                Ok(Carried {
-                    progress: Progress::Paused,
-                    notices: Vec::new(),
-                    pods,
-                    recovered_from: None,
-                })
+                Ok(Carried::nothing(Progress::Paused, pods))
             }
             Mode::Run | Mode::Hibernate | Mode::Fence => {
                 self.carry_out(object, &identity, mode).await
@@ -124,7 +129,7 @@ impl<S: System> Engine<S> {
             Err(error) => {
                 let progress = error.progress();
                 let pods = self.standing(object, &identity, mode).await;
-                (Carried { progress, notices: Vec::new(), pods, recovered_from: None }, Some(error))
+                (Carried::nothing(progress, pods), Some(error))
             }
         };
         let reported = self.report(object, &identity, mode, carried).await;
@@ -139,22 +144,6 @@ impl<S: System> Engine<S> {
             }
             Some(error) => Err(error),
         }
-    }
-
-    /// Tells that the object was seen, before anything is made. Among many new objects each is told
-    /// so first, and the work of one does not keep the others waiting for a word.
-    async fn welcome(
-        &self,
-        object: &S::Kind,
-        identity: &Identity,
-        mode: Mode,
-    ) -> Result<Next, StepError> {
-        let message = "its children are made when its turn comes".to_owned();
-        let progress = Progress::Waiting { reason: Reason::Starting, message };
-        let pods = PodsPlan { frozen: true, ..PodsPlan::default() };
-        let carried = Carried { progress, notices: Vec::new(), pods, recovered_from: None };
-        self.report(object, identity, mode, carried).await?;
-        Ok(Next::InTurn)
     }
 
     /// Forgets an object that is gone.
@@ -182,9 +171,9 @@ impl<S: System> Engine<S> {
         mode: Mode,
     ) -> Result<Carried, StepError> {
         let validated = self.prepare(object, identity).await?;
-        self.hold(object, identity).await?;
-        let group = self.group(object, identity, &validated).await?;
-        let mut identity = identity.clone();
+        let (mut identity, missing_release) = self.released(object, identity, &validated).await?;
+        self.hold(object, &identity).await?;
+        let group = self.group(object, &identity, &validated).await?;
         let grant = group.as_ref().and_then(|plan| plan.grant.as_ref());
         identity.primary = grant.map(|grant| grant.holder.clone());
         let mut prepared = S::build(&validated, &identity);
@@ -214,7 +203,7 @@ impl<S: System> Engine<S> {
             _ => PodsPlan { group, asked_hash, volumes, ..PodsPlan::default() },
         };
         let recovered_from = S::recovered_from(&validated).cloned();
-        Ok(Carried { progress, notices: outcome.notices, pods, recovered_from })
+        Ok(Carried { progress, notices: outcome.notices, pods, recovered_from, missing_release })
     }
 
     /// Looks at the object as it is stored, once it is polled.
@@ -282,10 +271,10 @@ impl<S: System> Engine<S> {
         mode: Mode,
         carried: Carried,
     ) -> Result<Next, StepError> {
-        let Carried { progress, mut notices, mut pods, recovered_from } = carried;
+        let Carried { progress, mut notices, mut pods, recovered_from, missing_release } = carried;
         let is_group = pods.group.is_some();
         let (mut seen, reached) = observe(&self.ctx, identity, S::NAME, is_group).await?;
-        seen.recovered_from = recovered_from;
+        (seen.recovered_from, seen.missing_release) = (recovered_from, missing_release);
         let looked_after = self.look_after(object, identity, &mut pods, &mut seen, &reached).await;
         let (again, failure) = match looked_after {
             Ok((again, more)) => {

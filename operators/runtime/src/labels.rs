@@ -37,6 +37,10 @@ pub const ARCHIVE_HASH: &str = "orrery.dev/archive-hash";
 /// Annotation on pods that were built with a certificate of the installation's authority: the name in
 /// it. Pods without one speak without TLS, as those of releases before certificates do.
 pub const IDENTITY: &str = "orrery.dev/identity";
+/// Annotation on pod templates of objects whose spec names a release of a catalog: which one,
+/// `<catalog>/<version>`. It is there although the image is, because the image is the catalog's to
+/// change and this is the spec's.
+pub const RELEASE: &str = "orrery.dev/release";
 /// Label on Backups that a schedule made: its name.
 pub const SCHEDULE: &str = "orrery.dev/schedule";
 /// Label a StatefulSet puts on its pods: their name.

@@ -24,6 +24,7 @@ pub mod backoff;
 pub mod backup;
 pub mod board;
 pub mod cache;
+mod catalogs;
 pub mod certificates;
 pub mod children;
 pub mod client;

@@ -17,6 +17,8 @@ pub struct Observation {
     pub pods: Vec<PodView>,
     /// Who is primary and who follows, of objects with followers.
     pub group: Option<GroupView>,
+    /// Which release the spec names that is not there, while the one before runs on.
+    pub missing_release: Option<String>,
     /// Why pods of an older template are not replaced yet.
     pub held: Option<(Reason, String)>,
     /// What the object is recovered from, once that was carried out.

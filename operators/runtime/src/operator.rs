@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use crate::backup::once::Backups;
 use crate::backup::schedule::Schedules;
 use crate::cache::Cache;
+use crate::catalogs::{self, Callers};
 use crate::certificates::keeper::Surroundings;
 use crate::children::watch::{ChildWatches, Routes};
 use crate::client::Outlet;
@@ -37,7 +38,7 @@ use crate::startup::{self, StartupError};
 use crate::step::report::StatusMemory;
 use crate::system::{Declared, Object, System};
 use crate::triggers::Triggers;
-use crate::watch::{Change, WatchOptions, changes, events};
+use crate::watch::{Change, WatchOptions, changes, events, key_of};
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +128,8 @@ pub struct Operator {
     routes: Routes,
     checks: Vec<Check>,
     starts: Vec<Start>,
+    /// By kind, those whose spec names a catalog.
+    releases: Vec<Callers>,
 }
 
 impl std::fmt::Debug for Operator {
@@ -162,6 +165,7 @@ impl Operator {
             routes: Routes::default(),
             checks: Vec::new(),
             starts: Vec::new(),
+            releases: Vec::new(),
         }
     }
 
@@ -182,6 +186,7 @@ impl Operator {
         let kind = S::Kind::kind(&()).into_owned();
         self.routes.kinds.insert(kind, Arc::clone(&triggers));
         self.routes.systems.insert(S::NAME.to_owned(), Arc::clone(&triggers));
+        self.releases.push(callers::<S>(cache.clone(), Arc::clone(&triggers)));
         let engine = Arc::new(Engine::<S> {
             ctx: Arc::clone(&self.ctx),
             events: self.events(name),
@@ -377,6 +382,7 @@ impl Operator {
         children.futures().into_iter().for_each(|future| {
             watches.spawn(future);
         });
+        watches.spawn(catalogs::watch(Arc::clone(&self.ctx), self.releases));
         let pulses = Arc::clone(&self.ctx.pulses);
         let gate = Arc::clone(&self.connection.gate);
         watches.spawn(pulses.run(Arc::clone(&self.ctx.children), gate));
@@ -411,6 +417,20 @@ fn surroundings<'a>(ctx: &'a Context, scopes: &'a [Option<String>]) -> Surroundi
         scopes,
         field_manager: ctx.options.field_manager,
     }
+}
+
+/// Calls the objects of a kind that name a catalog.
+fn callers<S: System>(cache: Cache<Guarded<S::Kind>>, triggers: Arc<Triggers>) -> Callers {
+    Arc::new(move |catalog| {
+        let named = cache.filter(|object: &Guarded<S::Kind>| {
+            let spec = object.0.as_ref().ok().and_then(S::engine_spec);
+            let release = spec.and_then(|spec| spec.release.as_ref());
+            release.is_some_and(|release| release.catalog == catalog)
+        });
+        for object in named {
+            triggers.push(key_of(&*object));
+        }
+    })
 }
 
 /// The watch of a main kind: keeps the cache and tells changes.

@@ -2,8 +2,11 @@
 //!
 //! Must not: install anything. The operator has no right to write definitions.
 
-use kube::Client;
+use std::fmt::Debug;
+
 use kube::api::{Api, ListParams};
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
 use tracing::warn;
 
 use crate::backoff::BackoffOptions;
@@ -53,6 +56,14 @@ async fn check_scope<K: Object>(client: &Client, scope: Option<&str>) -> Result<
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
+    list_one(&api).await
+}
+
+/// Lists one object, to see whether that can be done.
+pub(crate) async fn list_one<K>(api: &Api<K>) -> Result<(), StartupError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
     let (plural, group) = (K::plural(&()).into_owned(), K::group(&()).into_owned());
     match api.list_metadata(&ListParams::default().limit(1)).await {
         Ok(_) => Ok(()),

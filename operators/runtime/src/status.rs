@@ -145,6 +145,9 @@ fn shortfall(seen: &Observation, wanted: i32) -> Option<(Reason, String)> {
     if trouble.is_some() {
         return trouble;
     }
+    if let Some(why) = &seen.missing_release {
+        return Some((Reason::RefNotFound, why.clone()));
+    }
     if wanted > 0 && seen.workloads.is_empty() {
         return Some((Reason::Starting, "the workload is being created".to_owned()));
     }

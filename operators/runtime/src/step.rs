@@ -36,6 +36,9 @@ pub enum DereferenceError {
     Missing { what: &'static str, name: String },
     #[error("Backup {name} has not succeeded yet")]
     Unfinished { name: String },
+    /// The release of a catalog that the spec names.
+    #[error("{0}")]
+    Release(String),
     #[error("failed to read {what} {name}")]
     Read { what: &'static str, name: String, source: kube::Error },
 }
@@ -140,7 +143,9 @@ impl StepError {
     pub fn class(&self) -> Class {
         match self {
             Self::Dereference(
-                DereferenceError::Missing { .. } | DereferenceError::Unfinished { .. },
+                DereferenceError::Missing { .. }
+                | DereferenceError::Unfinished { .. }
+                | DereferenceError::Release(_),
             )
             | Self::Apply(
                 ApplyError::Leaving { .. } | ApplyError::Outdated | ApplyError::NoAuthority,
@@ -188,7 +193,7 @@ impl StepError {
         let message = self.text();
         match self {
             Self::Validate(refusal) => Progress::Refused(refusal.clone()),
-            Self::Dereference(DereferenceError::Missing { .. }) => {
+            Self::Dereference(DereferenceError::Missing { .. } | DereferenceError::Release(_)) => {
                 Progress::Waiting { reason: Reason::RefNotFound, message }
             }
             Self::Dereference(DereferenceError::Unfinished { .. }) => {
@@ -290,6 +295,7 @@ mod tests {
                 DereferenceError::Missing { what: "Secret", name: "s".into() }.into(),
                 Class::WaitingFor,
             ),
+            (DereferenceError::Release("m".into()).into(), Class::WaitingFor),
             (Refusal::object(Reason::InvalidSpec, "x").into(), Class::InvalidSpec),
         ];
         for (error, class) in cases {

@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use orrery_api::backup::BackupStatus;
-use orrery_api::spec::{ArchiveOf, EngineSpec, RecoveredFrom};
+use orrery_api::spec::{ArchiveOf, EngineSpec, RecoveredFrom, Release};
 use orrery_api::{CommonStatus, Reason};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -121,6 +121,8 @@ pub struct Identity {
     pub image: String,
     /// Version of the software in that image.
     pub version: String,
+    /// Release of a catalog that the spec names, as `<catalog>/<version>`.
+    pub release: Option<String>,
     pub carrier: Carrier,
     /// Whether the carrier gives certificates to the pods.
     pub secured: bool,
@@ -141,13 +143,22 @@ impl Identity {
             generation: meta.generation.unwrap_or(0),
             image: image.to_owned(),
             version: version.to_owned(),
+            release: None,
             carrier,
             secured: false,
             primary: None,
         }
     }
 
-    /// The same object as any release would build it: certificates came with one.
+    /// The same object with a release of a catalog and the image that it is there.
+    #[must_use]
+    pub fn running(&self, release: &Release, image: String) -> Self {
+        let named = Some(format!("{}/{}", release.catalog, release.version));
+        Self { image, version: release.version.clone(), release: named, ..self.clone() }
+    }
+
+    /// The same object as any release would build it: certificates came with one. A release that the
+    /// spec names is part of the spec.
     #[must_use]
     pub fn unreleased(&self) -> Self {
         Self { image: String::new(), version: String::new(), secured: false, ..self.clone() }

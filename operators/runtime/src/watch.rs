@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
-use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client, Resource};
@@ -65,12 +65,41 @@ where
         + Send
         + 'static,
 {
-    let path = K::url_path(&(), namespace);
-    liveness.expect(&path);
     let api: Api<K> = match namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
+    watched(api, K::url_path(&(), namespace), selector, options, liveness)
+}
+
+/// Watches all objects of a kind that belongs to no namespace.
+pub fn cluster_events<K>(
+    client: &Client,
+    options: &WatchOptions,
+    liveness: &Liveness,
+) -> impl Stream<Item = Event<K>> + Send + use<K>
+where
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + 'static,
+{
+    watched(Api::all(client.clone()), K::url_path(&(), None), None, options, liveness)
+}
+
+fn watched<K>(
+    api: Api<K>,
+    path: String,
+    selector: Option<&str>,
+    options: &WatchOptions,
+    liveness: &Liveness,
+) -> impl Stream<Item = Event<K>> + Send + use<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    liveness.expect(&path);
     watcher(api, options.config(selector)).default_backoff().filter_map(move |result| {
         let event = match result {
             Ok(event) => Some(event),

@@ -17,6 +17,8 @@ mod kv;
 mod lease;
 #[path = "orrery_runtime/operand.rs"]
 mod operand;
+#[path = "orrery_runtime/releases.rs"]
+mod releases;
 #[path = "orrery_runtime/rest.rs"]
 mod rest;
 #[path = "orrery_runtime/scale.rs"]

@@ -25,6 +25,23 @@ pub(crate) async fn install(cluster: &Cluster, release: &str, namespace: &str, o
     let applied = cluster.kubectl_with_input(["apply", "-f", "-"], &text).await;
     let applied = applied.expect("kubectl runs");
     assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    if only.is_some() {
+        goes_with(cluster, release, namespace).await;
+    }
+}
+
+/// Lets the role that reads catalogs, which belongs to the whole cluster, go with the namespace.
+async fn goes_with(cluster: &Cluster, release: &str, namespace: &str) {
+    let uid = ["get", "namespace", namespace, "-o=jsonpath={.metadata.uid}"];
+    let uid = cluster.kubectl(uid).await.expect("kubectl runs").stdout;
+    let uid = String::from_utf8(uid).expect("it is text");
+    let owner = json!({ "apiVersion": "v1", "kind": "Namespace", "name": namespace, "uid": uid });
+    let patch = json!({ "metadata": { "ownerReferences": [owner] } }).to_string();
+    let name = format!("{release}-{namespace}-catalogs");
+    let objects = [format!("clusterrole/{name}"), format!("clusterrolebinding/{name}")];
+    let words = ["patch", &objects[0], &objects[1], "--type=merge", "--patch", &patch];
+    let patched = cluster.kubectl(words).await.expect("kubectl runs");
+    assert!(patched.status.success(), "{}", String::from_utf8_lossy(&patched.stderr));
 }
 
 /// Removes what [`install`] made outside its namespace too.

@@ -129,6 +129,17 @@ async fn argo_kstatus_and_flux_understand_every_state() {
         })
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+
+    // Without a status, and without expressions Flux asks kstatus.
+    let catalog = json!({ "apiVersion": "orrery.dev/v1alpha1", "kind": "ReleaseCatalog",
+        "metadata": { "name": "default", "generation": 2 }, "spec": { "releases": [] } });
+    let argo = json!({ "config": read("docs/gitops/argocd-cm.yaml"), "object": catalog });
+    for (judge, input, verdict) in
+        [("argo-health", argo, "Healthy"), ("kstatus", catalog, "Current")]
+    {
+        let said = judges::ask(judge, &input.to_string()).expect("the judges were built");
+        assert_eq!(said.as_deref(), Ok(verdict), "{judge}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -93,6 +93,8 @@ const NEVER: &[(&str, &str, &[&str])] = &[
     ("orrery.dev", "backupschedules", &["create", "update", "patch", "delete"]),
     ("orrery.dev", "kvclusters/scale", &["update", "patch"]),
     ("orrery.dev", "kvnamespaces", &["create", "update", "patch", "delete"]),
+    // Whoever writes a catalog says which images run.
+    ("orrery.dev", "releasecatalogs", &["create", "update", "patch", "delete", "deletecollection"]),
     ("*", "*", &["*", "get", "list", "create", "impersonate", "bind", "escalate"]),
 ];
 
@@ -145,8 +147,9 @@ async fn the_operator_may_do_what_the_chart_says_and_nothing_beside_it() {
     account::install(&cluster, &wide, here, None).await;
     let asker = Asker::new(&cluster).await;
     let mut questions = asker.every(&VERBS);
-    let (never, granted, lease) = (never(), rules("rules.yaml"), rules("leader-rules.yaml"));
-    for asked in [&never, &granted, &lease] {
+    let (never, narrow) = (never(), rules("rules.yaml"));
+    let (lease, cluster_wide) = (rules("leader-rules.yaml"), rules("cluster-rules.yaml"));
+    for asked in [&never, &narrow, &lease, &cluster_wide] {
         questions.extend(asked.iter().cloned());
     }
 
@@ -172,12 +175,12 @@ async fn the_operator_may_do_what_the_chart_says_and_nothing_beside_it() {
     let elsewhere = but(all(&account(&wide), Some(other.name())).await);
     account::remove(&cluster, &wide, here).await;
 
+    let granted: BTreeSet<Right> = narrow.union(&cluster_wide).cloned().collect();
     let expected: BTreeSet<Right> = granted.union(&lease).cloned().collect();
-    let none = BTreeSet::new();
     for (found, expected, place) in [
         (&in_its_own, &expected, "in its own namespace"),
-        (&in_another, &none, "in a namespace it was not given"),
-        (&of_the_cluster, &none, "in the cluster as a whole"),
+        (&in_another, &cluster_wide, "in a namespace it was not given"),
+        (&of_the_cluster, &cluster_wide, "in the cluster as a whole"),
         (&everywhere, &granted, "of the whole cluster, when it looks after all of it"),
         (&elsewhere, &granted, "in a namespace, when it looks after all of them"),
     ] {

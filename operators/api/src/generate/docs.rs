@@ -37,6 +37,9 @@ pub(super) fn kind_page(crd: &CustomResourceDefinition) -> String {
         put(&mut page, &row(&names.kind, field));
     }
     rules_section(&mut page, &schema);
+    if schema["properties"]["status"].is_null() {
+        return page;
+    }
     put(&mut page, "\n## Status\n\n| field | type | meaning |\n|---|---|---|");
     for field in fields(&schema, "status").iter().skip(1) {
         let type_ = &field.type_;
@@ -94,8 +97,12 @@ fn row(kind: &str, field: &Field) -> String {
 }
 
 fn rules_section(page: &mut String, schema: &Value) {
+    let fields = fields(schema, "spec");
+    if fields.iter().all(|field| field.rules.is_empty()) {
+        return;
+    }
     put(page, "\n## Rules\n\nThe API server and `orrery check` refuse objects that break one.\n");
-    for field in fields(schema, "spec") {
+    for field in fields {
         for rule in &field.rules {
             put(page, &format!("- `{}`: {rule}", field.path));
         }

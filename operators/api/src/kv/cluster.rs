@@ -8,6 +8,7 @@ use super::config::{DATABASES_DEFAULT, MAX_CLIENTS_DEFAULT};
 #[cfg(feature = "crd")]
 use super::status::KVClusterStatus;
 use crate::cel::rules;
+use crate::spec::release::RELEASE_OR_IMAGE;
 use crate::spec::{Archive, Bootstrap, EngineSpec, LocalRef, Quantity, SecretKeyRef, Storage, Tls};
 
 /// A key-value service for everything that speaks the Redis protocol. `spec: {}` gives one pod
@@ -98,6 +99,7 @@ use crate::spec::{Archive, Bootstrap, EngineSpec, LocalRef, Quantity, SecretKeyR
         "!has(self.bootstrap) || (has(oldSelf.bootstrap) && self.bootstrap == oldSelf.bootstrap)",
         "bootstrap is for new objects: it can be removed later, and not be added or changed",
     ),
+    RELEASE_OR_IMAGE,
 ])))]
 pub struct KVClusterSpec {
     /// Number of pods; the slots are spread over them.

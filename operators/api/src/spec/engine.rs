@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    DeletionPolicy, ExtraMetadata, Image, MaintenanceWindow, Network, Operation,
+    DeletionPolicy, ExtraMetadata, Image, MaintenanceWindow, Network, Operation, Release,
     ResourceRequirements, Rollout,
 };
 
@@ -15,6 +15,11 @@ use super::{
 pub struct EngineSpec {
     /// Container image of the data plane. Left out: the image of the operator itself.
     pub image: Image,
+    /// The release to run, from a ReleaseCatalog. Its image takes the place of `image.name`; a change
+    /// of this field replaces the pods at once, and another image in the catalog as a new release does.
+    /// Left out: the release of the operator. On one machine it does nothing: this program itself runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<Release>,
     /// CPU and memory of each pod.
     pub resources: ResourceRequirements,
     /// Labels and annotations added to every child object and pod.

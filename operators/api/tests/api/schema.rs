@@ -129,9 +129,11 @@ fn kinds_carry_what_the_conventions_ask_for() {
         assert_eq!(version.name, orrery_api::VERSION);
         assert_eq!(names.categories.as_deref(), Some(&["orrery".to_owned()][..]));
         assert!(names.short_names.as_ref().is_some_and(|names| !names.is_empty()));
-        assert_eq!(crd.spec.scope, "Namespaced");
-        let subresources = version.subresources.as_ref().unwrap();
-        assert!(subresources.status.is_some());
+        // What a catalog says is nobody's to carry out: it has no status.
+        let is_catalog = names.kind == "ReleaseCatalog";
+        assert_eq!(crd.spec.scope, if is_catalog { "Cluster" } else { "Namespaced" });
+        let subresources = version.subresources.clone().unwrap_or_default();
+        assert_eq!(subresources.status.is_some(), !is_catalog);
         let columns: Vec<&str> = version
             .additional_printer_columns
             .iter()
@@ -154,6 +156,7 @@ fn kinds_carry_what_the_conventions_ask_for() {
             "BackupSchedule" => {
                 assert_eq!(columns, ["Cluster", "Schedule", "Ready", "Last", "Next", "Age"]);
             }
+            "ReleaseCatalog" => assert_eq!(columns, ["Age"]),
             other => panic!("no expectation for kind {other}"),
         }
     }

@@ -103,13 +103,19 @@ fn a_field_that_cannot_change_is_refused_against_what_ran_last() {
 fn an_object_that_one_machine_does_not_carry_out_is_named_with_what_to_do() {
     let backup =
         format!("{HEAD}kind: Backup\nmetadata: {{name: b}}\nspec:\n  cluster: {{name: a}}\n");
-    let cluster = format!("{HEAD}kind: KVCluster\nmetadata: {{name: a}}\nspec: {{}}\n");
-    let stage = Stage::new(&format!("{cluster}---\n{backup}"));
+    let release = "spec: {release: {catalog: main, version: 9.0.0}}";
+    let cluster = format!("{HEAD}kind: KVCluster\nmetadata: {{name: a}}\n{release}\n");
+    let catalog = format!(
+        "{HEAD}kind: ReleaseCatalog\nmetadata: {{name: main}}\n\
+         spec: {{releases: [{{version: 9.0.0, image: \"orrery:9\"}}]}}\n"
+    );
+    let stage = Stage::new(&format!("{cluster}---\n{backup}---\n{catalog}"));
     let checked = stage.run(&["check", "specs"]);
     let said = String::from_utf8(checked.stdout).unwrap();
     let told =
         "Backup default/b does nothing here (NotOnThisCarrier): Backups are taken by the operator";
     assert!(checked.status.success() && said.contains(told), "{said}");
+    assert!(said.contains("ReleaseCatalog default/main does nothing here"), "{said}");
     let up = stage.up();
     stage.ready("KVCluster", "a", 1);
     up.says("Backup default/b does nothing here (NotOnThisCarrier)");

@@ -104,7 +104,7 @@ fn definitions_completions_and_the_version_are_printed() {
     let stage = Stage::new(SPEC);
     let crds = text(&stage.run(&["crds"]));
     assert!(crds.contains("name: kvclusters.orrery.dev"), "{crds}");
-    for plural in ["kvnamespaces", "backups", "backupschedules"] {
+    for plural in ["kvnamespaces", "backups", "backupschedules", "releasecatalogs"] {
         assert!(crds.contains(&format!("name: {plural}.orrery.dev")), "{crds}");
     }
     for shell in ["bash", "zsh", "fish"] {

@@ -278,7 +278,7 @@ impl<S: System> Engine<S> {
         }))
     }
 
-    fn set_api(&self, identity: &Identity) -> Api<StatefulSet> {
+    pub(super) fn set_api(&self, identity: &Identity) -> Api<StatefulSet> {
         Api::namespaced(self.ctx.client.clone(), &identity.namespace)
     }
 

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, CustomResourceExt, ResourceExt};
 use orrery_api::ConditionType;
+use orrery_api::catalog::ReleaseCatalog;
 use orrery_api::condition::is_true;
 use orrery_e2e_cluster::{Cluster, Namespace, poll};
 use orrery_runtime::backoff::BackoffOptions;
@@ -32,7 +33,8 @@ pub struct Stage {
 /// A stage on the shared cluster, or nothing where there is none.
 pub async fn stage(name: &str) -> Option<Stage> {
     let cluster = Cluster::shared().await?;
-    cluster.install_crds(&[Toy::crd(), ToyItem::crd()]).await.expect("valid definitions");
+    let definitions = [Toy::crd(), ToyItem::crd(), ReleaseCatalog::crd()];
+    cluster.install_crds(&definitions).await.expect("valid definitions");
     let namespace = cluster.namespace(name).await.expect("a namespace");
     Some(Stage { namespace })
 }

@@ -421,6 +421,12 @@ fn every_kind_is_walked() {
     let walked = hints::ALL.map(|hints| hints.kind);
     for crd in orrery_api::generate::crds() {
         let kind = crd.spec.names.kind;
+        let subresources = crd.spec.versions[0].subresources.clone().unwrap_or_default();
+        if subresources.status.is_none() {
+            // Nobody carries it out; what it does shows in the field that names it.
+            assert_eq!(kind, "ReleaseCatalog");
+            continue;
+        }
         assert!(walked.contains(&kind.as_str()), "{kind} has no hints to walk by");
     }
     for hints in hints::ALL {

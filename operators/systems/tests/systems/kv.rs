@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use orrery_api::kv::KVCluster;
+use orrery_api::kv::{KVCluster, KVClusterSpec};
+use orrery_api::spec::Release;
 use orrery_runtime::{
     Carrier, Identity, Prepared, Redacted, Referenced, Resources, System, labels,
 };
@@ -236,6 +237,34 @@ fn every_declared_field_is_seen_in_the_children() {
         let built = serde_json::to_value(build(&object)).unwrap();
         assert_eq!(built.pointer(pointer), Some(&expected), "{spec} at {pointer}");
     }
+}
+
+#[test]
+fn another_image_of_a_release_is_a_new_release_and_another_release_a_change_of_the_spec() {
+    let object = KVCluster::new("default", KVClusterSpec::default());
+    let validated = Kv::validate(&object, &inputs(), Carrier::Cluster).unwrap();
+    let identity = Identity::of(&object, "orrery:1.2.3", "1.2.3", Carrier::Cluster);
+    let built = |version: Option<&str>, image: &str| {
+        let release = |version: &str| Release { catalog: "main".into(), version: version.into() };
+        let released = version.map(|version| identity.running(&release(version), image.into()));
+        let identity = released.unwrap_or_else(|| identity.clone());
+        let mut built = Kv::build(&validated, &identity);
+        built.mark_asked(&Kv::build(&validated, &identity.unreleased()));
+        (built.asked_hash().unwrap(), built)
+    };
+    let (none, _) = built(None, "");
+    let (asked, first) = built(Some("1.2.2"), "mirror/orrery:a");
+    let (same, second) = built(Some("1.2.2"), "mirror/orrery:b");
+    let (other, _) = built(Some("1.2.3"), "mirror/orrery:b");
+    assert_eq!(asked, same, "the spec did not change");
+    assert!(none != asked && asked != other, "the spec did");
+    assert_ne!(first.hash(), second.hash());
+    let template = first.stateful_sets[0].spec.clone().unwrap().template;
+    let metadata = template.metadata.unwrap();
+    assert_eq!(metadata.labels.unwrap()[labels::VERSION], "1.2.2");
+    assert_eq!(metadata.annotations.unwrap()[labels::RELEASE], "main/1.2.2");
+    let image = |built: &Resources<Prepared>| pod_spec(built).containers[0].image.clone().unwrap();
+    assert_eq!([image(&first), image(&second)], ["mirror/orrery:a", "mirror/orrery:b"]);
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl Hints {
     }
 }
 
-/// Name of what a spec may point to: a Secret that has every key, a claim, a KVCluster.
+/// Name of what a spec may point to: a Secret that has every key, a claim, a KVCluster, a catalog.
 pub(super) const BESIDE: &str = "walk";
 
 pub(super) const KVCLUSTER: Hints = Hints {
@@ -90,6 +90,9 @@ pub(super) const KVCLUSTER: Hints = Hints {
             ("spec.podTemplate", json!({ "spec": { "hostNetwork": true } })),
             ("spec.podTemplate", json!({ "spec": { "containers": "none" } })),
             ("spec.metadata.labels", json!({ "app.kubernetes.io/name": "other" })),
+            ("spec.release", json!({ "catalog": "nowhere", "version": "1.0.0" })),
+            ("spec.release", json!({ "catalog": BESIDE, "version": "0.8.0" })),
+            ("spec.release", json!({ "catalog": BESIDE, "version": "9.0.0" })),
             ("spec.resp.auth", json!({ "secretRef": { "name": "nowhere" } })),
             ("spec.resp.users", json!([{ "name": "default", "rules": ["+@nosuch"] }])),
         ]
@@ -125,6 +128,8 @@ pub(super) const KVCLUSTER: Hints = Hints {
 
 fn cluster(field: &str) -> Option<Vec<Value>> {
     Some(match field {
+        // No older than what the processes say they are, and no newer than the operator.
+        "spec.release" => vec![json!({ "catalog": BESIDE, "version": "1.0.0" })],
         "spec.followers" => vec![json!(1), json!(2)],
         "spec.synchronousFollowers" => vec![json!(0), json!(1)],
         "spec.failover.primary" => vec![json!("a-kv-0"), json!("a-kv-1")],

@@ -6,9 +6,12 @@ use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams,
+};
 use kube::{CustomResourceExt, ResourceExt};
 use orrery_api::backup::{Backup, BackupSchedule};
+use orrery_api::catalog::ReleaseCatalog;
 use orrery_api::condition::{ConditionStatus, ConditionType, find};
 use orrery_api::kv::KVCluster;
 use orrery_e2e_cluster::poll;
@@ -99,6 +102,7 @@ impl World {
         }))
         .expect("a claim");
         stage.namespace.api().create(&PostParams::default(), &claim).await.expect("it is made");
+        catalog(&stage).await;
         let mut options = options(stage.name());
         options.net = NET;
         let operator = stage.operator_of(options, Faults::default(), |operator| {
@@ -269,6 +273,16 @@ impl World {
     pub(super) fn words(&self) -> String {
         format!("ORRERY_WALK_SEED={} in {}", self.seed, self.stage.name())
     }
+}
+
+/// The catalog of the releases that are walked; several walks share it.
+async fn catalog(stage: &Stage) {
+    let releases = json!({ "releases": [{ "version": "1.0.0", "image": "walk:1.0.0" }] });
+    let spec = serde_json::from_value(releases).expect("a spec");
+    let api: Api<ReleaseCatalog> = Api::all(stage.namespace.client());
+    let manager = PatchParams::apply("walk").force();
+    let catalog = Patch::Apply(ReleaseCatalog::new(BESIDE, spec));
+    api.patch(BESIDE, &manager, &catalog).await.expect("a valid object");
 }
 
 /// The KVCluster that the walked object is about.

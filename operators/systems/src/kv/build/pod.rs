@@ -52,6 +52,9 @@ fn template_metadata(validated: &Validated, identity: &Identity) -> ObjectMeta {
     if identity.secured {
         own.insert(labels::IDENTITY.to_owned(), certificate::common_name(identity));
     }
+    if let Some(release) = &identity.release {
+        own.insert(labels::RELEASE.to_owned(), release.clone());
+    }
     if let Some(restart) = &engine.restart {
         own.insert(RESTART.to_owned(), restart.clone());
     }
