@@ -18,6 +18,8 @@ fn main() -> ExitCode {
         tls: None,
         identity: None,
         adopt: None,
+        adopt_tls: None,
+        adopt_name: None,
         live: None,
     }) {
         Ok(code) => ExitCode::from(code),

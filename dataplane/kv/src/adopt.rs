@@ -3,6 +3,7 @@
 //!
 //! | module | job |
 //! |---|---|
+//! | [`connect`] | a socket to the source, over TLS where it speaks that |
 //! | [`source`] | a thread that connects, asks for everything and reads what is written from then on |
 //! | [`apply`] | the event loop's part: runs what came in, and says how far it is |
 //!
@@ -17,6 +18,7 @@
 //! Protocol: `replication.c` of Redis 7.0 (SYNC with PSYNC, REPLCONF ACK).
 
 mod apply;
+mod connect;
 mod source;
 
 use std::fs::{self, File};
@@ -32,6 +34,7 @@ use mio::Waker;
 use orrery_kit::secrets::Secrets;
 use orrery_operand::v1::Link;
 
+pub(crate) use self::connect::Tls;
 use crate::machine::Session;
 
 /// Pieces that may wait for the loop.
@@ -117,8 +120,13 @@ pub(crate) struct Adoption {
 }
 
 impl Adoption {
-    /// Follows the source that the Secret in `folder` names.
-    pub(crate) fn start(folder: &Path, data: &Path, waker: Arc<Waker>) -> io::Result<Self> {
+    /// Follows the source that the Secret in `folder` names. `tls`: it speaks TLS.
+    pub(crate) fn start(
+        folder: &Path,
+        tls: Option<Tls>,
+        data: &Path,
+        waker: Arc<Waker>,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
             up: AtomicBool::new(false),
@@ -134,6 +142,7 @@ impl Adoption {
         let (to, from) = sync_channel(PIECES_MAX);
         let source = source::Source {
             secrets: Secrets::new(Some(folder)),
+            tls,
             image: data.join(IMAGE),
             shared: Arc::clone(&shared),
             to,

@@ -19,7 +19,7 @@ use orrery_kit::shutdown::Shutdown;
 use orrery_kit::{EXIT_POISONED, listen, management};
 use orrery_operand::v1::Role;
 
-use crate::adopt::{self, Adoption};
+use crate::adopt::{self, Adoption, Tls};
 use crate::archive;
 use crate::archive::config::RecoveryConfig;
 use crate::archive::post::Posts;
@@ -70,6 +70,10 @@ pub struct ServeArgs {
     /// Folder of the Secret of a Redis to take over: `address`, `username`, `password`. With it, this
     /// process follows that Redis and refuses writes of clients.
     pub adopt: Option<PathBuf>,
+    /// Folder of `ca.crt`, and perhaps `tls.crt` and `tls.key`: that Redis speaks TLS.
+    pub adopt_tls: Option<PathBuf>,
+    /// The name its certificate must have; else it is the host of its address.
+    pub adopt_name: Option<String>,
     /// Folder of what is read again when it changes: the file with the users, see [`USERS_FILE`]. Without
     /// it there is only the user `default`.
     ///
@@ -204,7 +208,10 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     let run_id = run_id();
     let mut adoption = match &args.adopt {
         Some(secret) => {
-            Some(Box::new(Adoption::start(secret, &args.data, Arc::clone(&to_loop.waker))?))
+            let tls = args.adopt_tls.as_deref();
+            let tls = tls.map(|folder| Tls::new(folder, args.adopt_name.clone()));
+            let waker = Arc::clone(&to_loop.waker);
+            Some(Box::new(Adoption::start(secret, tls, &args.data, waker)?))
         }
         None => None,
     };

@@ -406,6 +406,12 @@ pub(crate) struct ServeArgs {
     /// Folder of address, username and password of a Redis to take over: this process follows it.
     #[arg(long, value_hint = ValueHint::DirPath)]
     pub(crate) adopt: Option<PathBuf>,
+    /// Folder of ca.crt and perhaps tls.crt and tls.key: that Redis speaks TLS.
+    #[arg(long, value_hint = ValueHint::DirPath, requires = "adopt")]
+    pub(crate) adopt_tls: Option<PathBuf>,
+    /// Name that the certificate of that Redis must have; else it is the host of its address.
+    #[arg(long, requires = "adopt_tls")]
+    pub(crate) adopt_name: Option<String>,
     /// Folder of what is read again when it changes: users.acl, in the form of an ACL file of Redis.
     #[arg(long, value_hint = ValueHint::DirPath)]
     pub(crate) live: Option<PathBuf>,

@@ -3,6 +3,8 @@
 // Helpers of tests may fail a test as tests may.
 #![allow(clippy::unwrap_used)]
 
+#[path = "orrery/adopt.rs"]
+mod adopt;
 #[path = "orrery/archive.rs"]
 mod archive;
 #[path = "orrery/check.rs"]

@@ -38,7 +38,10 @@ impl System for Kv {
         let tls = resp.tls.iter().map(|tls| &tls.secret_ref);
         // What the operator makes itself is not waited for.
         let tls = tls.filter(|secret| !validate::is_own_certificate(object, &secret.name));
-        let adopt = object.spec.adopt_from.iter().map(|adopt| &adopt.secret_ref);
+        let adopt = object.spec.adopt_from.iter().flat_map(|adopt| {
+            let tls = adopt.tls.as_ref().map(|tls| &tls.secret_ref);
+            [&adopt.secret_ref].into_iter().chain(tls)
+        });
         let users = resp.users.iter().filter_map(|user| user.password_secret.as_ref());
         let users = users.map(|secret| &secret.name);
         let names = auth.chain(tls).chain(adopt).map(|secret| &secret.name).chain(users);

@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -17,10 +16,11 @@ use mio::Waker;
 use orrery_kit::secrets::{SecretError, Secrets};
 use orrery_resp::{Decoder, Limits, Parsed, ProtocolError, Span};
 
+use super::connect::{ConnectError, STUCK, Tls, connect, said};
 use super::{Command, Piece, Shared};
 use crate::replication::dial;
+use crate::replication::socket::Socket;
 
-const CONNECT: Duration = Duration::from_secs(5);
 /// How often the thread looks up from a silent socket.
 const LOOK: Duration = Duration::from_millis(200);
 /// The source hears from this process at least so often.
@@ -28,8 +28,6 @@ const ACKNOWLEDGE: Duration = Duration::from_secs(1);
 /// A source that says nothing for so long is given up: it pings every ten seconds, and while it
 /// prepares an image it sends empty lines.
 const SILENCE: Duration = Duration::from_mins(1);
-/// Longest time one write may take.
-const STUCK: Duration = Duration::from_secs(10);
 /// Pause between two attempts, doubled up to the other one.
 const RETRY_MIN: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);
@@ -50,9 +48,9 @@ enum SourceError {
     NoAddress,
     #[error(transparent)]
     Secret(#[from] SecretError),
-    #[error("failed to connect to the source: {0}")]
-    Connect(io::Error),
-    #[error("failed to talk to the source: {0}")]
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("failed to talk to the source: {}", said(.0))]
     Io(#[from] io::Error),
     #[error("failed to keep the image of the source: {0}")]
     Image(io::Error),
@@ -73,6 +71,7 @@ enum SourceError {
 
 pub(super) struct Source {
     pub(super) secrets: Secrets,
+    pub(super) tls: Option<Tls>,
     pub(super) image: PathBuf,
     pub(super) shared: Arc<Shared>,
     pub(super) to: SyncSender<Piece>,
@@ -123,7 +122,8 @@ impl Source {
             let mut shown = self.shared.address.lock().unwrap_or_else(PoisonError::into_inner);
             shown.clone_from(&address);
         }
-        let socket = connect(&address)?;
+        let socket = connect(&address, self.tls.as_ref())?;
+        socket.tcp().set_read_timeout(Some(LOOK))?;
         let mut link =
             Link { from: BufReader::with_capacity(BUFFER_BYTES, socket), heard: Instant::now() };
         self.log_in(&mut link)?;
@@ -325,7 +325,7 @@ impl Source {
 
 /// A connection to the source.
 struct Link {
-    from: BufReader<TcpStream>,
+    from: BufReader<Socket>,
     heard: Instant,
 }
 
@@ -360,14 +360,6 @@ impl Link {
         }
         Err(SourceError::Refused { asked, said: line.trim().to_owned() })
     }
-}
-
-fn connect(address: &str) -> Result<TcpStream, SourceError> {
-    let socket = dial::connect(address, CONNECT).map_err(SourceError::Connect)?;
-    socket.set_nodelay(true)?;
-    socket.set_read_timeout(Some(LOOK))?;
-    socket.set_write_timeout(Some(STUCK))?;
-    Ok(socket)
 }
 
 /// A read that only timed out.

@@ -9,7 +9,8 @@ use std::net::TcpStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use orrery_kit::identity::Identity;
-use rustls::{ClientConnection, Connection, ServerConnection};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, Connection, ServerConnection};
 
 /// Ciphertext read at once.
 const READ_BYTES: usize = 32 << 10;
@@ -49,11 +50,20 @@ impl Socket {
         Self::over(socket, session.into())
     }
 
-    /// Connects over mutual TLS to another process of the same object. Takes as long as the socket's
-    /// time limits allow.
-    pub(crate) fn connect(mut socket: TcpStream, identity: &Identity) -> io::Result<Self> {
+    /// Connects over mutual TLS to another process of the same object.
+    pub(crate) fn connect_to_peer(socket: TcpStream, identity: &Identity) -> io::Result<Self> {
         let config = Arc::clone(&identity.current().dial);
-        let session = ClientConnection::new(config, identity.name().clone());
+        Self::connect(socket, config, identity.name().clone())
+    }
+
+    /// Connects over TLS to a server that must show a certificate for `name`. Takes as long as the
+    /// socket's time limits allow.
+    pub(crate) fn connect(
+        mut socket: TcpStream,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> io::Result<Self> {
+        let session = ClientConnection::new(config, name);
         let mut session = session.map_err(io::Error::other)?;
         while session.is_handshaking() {
             session.complete_io(&mut socket)?;

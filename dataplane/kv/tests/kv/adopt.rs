@@ -1,5 +1,8 @@
 //! A real `redis-server` that is taken over: the same keys, whatever is done to them meanwhile.
 
+#[path = "adopt/tls.rs"]
+mod tls;
+
 use std::path::Path;
 
 use rand::rngs::StdRng;

@@ -30,6 +30,8 @@ fn serve() {
             .filter(|folder| folder.exists())
             .map(|folder| (folder, IDENTITY_NAME.to_owned())),
         adopt: Some(folder.join("adopt")).filter(|folder| folder.exists()),
+        adopt_tls: Some(folder.join("adopt-tls")).filter(|folder| folder.exists()),
+        adopt_name: std::fs::read_to_string(folder.join("adopt-name")).ok(),
         live: Some(folder.join("live")).filter(|folder| folder.exists()),
     };
     let code = orrery_kv::run(&args).expect("it starts");

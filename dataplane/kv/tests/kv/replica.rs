@@ -3,7 +3,7 @@
 #[path = "replica/cuts.rs"]
 mod cuts;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rand::rngs::StdRng;
@@ -32,6 +32,20 @@ impl Redis {
     /// One that others can follow; `None` where none is installed.
     pub(crate) fn serve(more: &[&str]) -> Option<Self> {
         Self::start(free_port(), more)
+    }
+
+    /// The same over TLS alone, with the certificate and the authority in `folder`. `mutual`: it asks
+    /// for a certificate as well.
+    pub(crate) fn serve_tls(folder: &Path, mutual: bool) -> Option<Self> {
+        let port = free_port();
+        let file = |name: &str| folder.join(name).display().to_string();
+        let (chain, key, authority) = (file("tls.crt"), file("tls.key"), file("ca.crt"));
+        let tls_port = port.to_string();
+        let asks = if mutual { "yes" } else { "no" };
+        let args = ["--port", "0", "--tls-port", &tls_port, "--tls-auth-clients", asks];
+        let files = ["--tls-cert-file", &chain, "--tls-key-file", &key];
+        let all = [&args[..], &files, &["--tls-ca-cert-file", &authority]].concat();
+        Self::start(port, &all)
     }
 
     fn start(port: u16, more: &[&str]) -> Option<Self> {

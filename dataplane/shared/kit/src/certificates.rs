@@ -17,7 +17,7 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 pub use watched::Watched;
 
@@ -104,6 +104,21 @@ impl Folder {
         };
         let config = builder.with_single_cert(chain, key).map_err(CertificateError::Pair)?;
         Ok(Server { config: Arc::new(config), expires_s, asks_peers })
+    }
+
+    /// Reads everything for connecting to a server with a certificate of the authority. With a chain or
+    /// a key in the folder both are needed, and shown to servers that ask for a certificate.
+    pub fn client(&self) -> Result<ClientConfig, CertificateError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(CertificateError::Pair)?
+            .with_root_certificates(Arc::new(self.authority()?));
+        if ![CHAIN, KEY].iter().any(|file| self.path.join(file).exists()) {
+            return Ok(builder.with_no_client_auth());
+        }
+        let (chain, key) = self.pair()?;
+        builder.with_client_auth_cert(chain, key).map_err(CertificateError::Pair)
     }
 
     /// The certificate chain with its key.

@@ -412,4 +412,20 @@ pub struct Adopt {
     /// Secret with the key `address` (`host:port`) of the Redis to follow, and where it asks for them
     /// `username` and `password`.
     pub secret_ref: LocalRef,
+    /// That Redis speaks TLS. Left out: it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<AdoptTls>,
+}
+
+/// What its certificate is checked with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AdoptTls {
+    /// Secret with the authority of its certificate under the key ca.crt, and where it asks for a
+    /// certificate tls.crt and tls.key. A changed Secret is read at the next attempt to connect.
+    pub secret_ref: LocalRef,
+    /// The name its certificate must have, or its IP address. Left out: the host of `address`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub server_name: Option<String>,
 }

@@ -25,6 +25,8 @@ pub(crate) fn run(system: Serve) -> anyhow::Result<ExitCode> {
                 tls: arguments.tls,
                 identity: arguments.identity.zip(arguments.identity_name),
                 adopt: arguments.adopt,
+                adopt_tls: arguments.adopt_tls,
+                adopt_name: arguments.adopt_name,
                 live: arguments.live,
             };
             let code = orrery_kv::run(&arguments).context("the key-value process failed")?;

@@ -241,6 +241,7 @@ mod tests {
             let mut object = object();
             object.spec.adopt_from = Some(orrery_api::kv::Adopt {
                 secret_ref: orrery_api::spec::LocalRef { name: "old".into() },
+                tls: None,
             });
             let seen = seen(vec![Some(report)]);
             let state = summary(&object, None, CommonStatus::default(), &seen).adopt;

@@ -101,6 +101,7 @@ pub fn validate(
     tls::check(object, inputs, carrier)?;
     let users = users::file(spec, inputs)?;
     let adopt_port = adopt::port(spec, inputs)?;
+    adopt::check_tls(spec, inputs)?;
     let stores = archive::check(object, inputs)?;
     let validated = Validated {
         config: config(object, memory::limit_bytes(spec)?, &stores),

@@ -28,6 +28,7 @@ fn inputs() -> Referenced {
     let pair = pair.map(|(key, text)| (key.to_owned(), format!("-----{text}").into_bytes()));
     let keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
     let keys = keys.map(|key| (key.to_owned(), b"x".to_vec()));
+    let authority = [("ca.crt".to_owned(), b"-----BEGIN CERTIFICATE-----".to_vec())];
     let source = BTreeMap::from([("address".to_owned(), b"redis.old.svc:6390".to_vec())]);
     Referenced {
         secrets: BTreeMap::from([
@@ -35,6 +36,7 @@ fn inputs() -> Referenced {
             ("shop-tls".to_owned(), Redacted::new(BTreeMap::from(pair))),
             ("shop-s3".to_owned(), Redacted::new(BTreeMap::from(keys))),
             ("old-redis".to_owned(), Redacted::new(source)),
+            ("old-redis-tls".to_owned(), Redacted::new(BTreeMap::from(authority))),
         ]),
         ..Referenced::default()
     }
@@ -56,8 +58,16 @@ fn pod_spec(resources: &Resources<Prepared>) -> k8s_openapi::api::core::v1::PodS
     set.template.spec.clone().unwrap()
 }
 
-const FIXTURES: [&str; 7] =
-    ["minimal", "everything", "own-password", "followers", "tls", "archive-folder", "recovered"];
+const FIXTURES: [&str; 8] = [
+    "minimal",
+    "everything",
+    "own-password",
+    "followers",
+    "tls",
+    "archive-folder",
+    "recovered",
+    "adopt",
+];
 
 #[test]
 fn fixtures_give_these_objects() {

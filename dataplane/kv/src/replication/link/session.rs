@@ -65,7 +65,9 @@ pub(super) fn run(runner: &mut Runner) -> Result<(), SessionError> {
         return Err(SessionError::Dropped);
     }
     let mut socket = match &runner.plan.identity {
-        Some(identity) => Socket::connect(socket, identity).map_err(SessionError::Connect)?,
+        Some(identity) => {
+            Socket::connect_to_peer(socket, identity).map_err(SessionError::Connect)?
+        }
         None => Socket::plain(socket),
     };
     let mut from = BufReader::with_capacity(256 << 10, socket.try_clone()?);

@@ -58,3 +58,23 @@ fn an_exchanged_file_changes_the_stamp() {
     std::fs::write(kept.path().join(AUTHORITY), &chain).expect("writable");
     assert_ne!(after, folder.stamp());
 }
+
+#[test]
+fn a_client_needs_an_authority_and_shows_a_certificate_only_with_its_key() {
+    let (chain, key) = pair("redis");
+    let client = |files: &[(&str, &str)]| {
+        let (_kept, folder) = folder(files);
+        folder.client().map(|config| config.client_auth_cert_resolver.has_certs())
+    };
+    assert!(!client(&[(AUTHORITY, &chain)]).expect("usable"));
+    assert!(client(&[(AUTHORITY, &chain), (CHAIN, &chain), (KEY, &key)]).expect("usable"));
+    for (files, what) in [
+        (&[(CHAIN, chain.as_str()), (KEY, key.as_str())][..], "ca.crt"),
+        (&[(AUTHORITY, "-")], "ca.crt"),
+        (&[(AUTHORITY, &chain), (CHAIN, &chain)], "tls.key"),
+        (&[(AUTHORITY, &chain), (KEY, &key)], "tls.crt"),
+    ] {
+        let refusal = client(files).expect_err("it is not usable").to_string();
+        assert!(refusal.contains(what), "{refusal}");
+    }
+}

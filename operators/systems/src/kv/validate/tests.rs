@@ -241,6 +241,40 @@ fn a_redis_to_take_over_must_have_an_address() {
     assert_eq!(check(spec.clone()).unwrap_err().reason, Reason::RefNotFound);
 }
 
+#[test]
+fn a_redis_that_speaks_tls_needs_an_authority_and_a_certificate_needs_its_key() {
+    const CHAIN: &[u8] = b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+    const KEY: &[u8] = b"-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n";
+    let tls = json!({"secretRef": {"name": "trust"}, "serverName": "redis.example"});
+    let spec = json!({"adoptFrom": {"secretRef": {"name": "old"}, "tls": tls}});
+    let with = |content: Option<&[(&str, &[u8])]>| {
+        let address = BTreeMap::from([("address".to_owned(), b"redis:6380".to_vec())]);
+        let mut secrets = BTreeMap::from([("old".to_owned(), Redacted::new(address))]);
+        if let Some(content) = content {
+            let content = content.iter().map(|(key, value)| ((*key).to_owned(), value.to_vec()));
+            secrets.insert("trust".to_owned(), Redacted::new(content.collect()));
+        }
+        let inputs = Referenced { secrets, ..Referenced::default() };
+        validate(&object("default", spec.clone()), &inputs, Carrier::Cluster).map(|_| ())
+    };
+    assert_eq!(with(Some(&[("ca.crt", CHAIN)])), Ok(()));
+    assert_eq!(with(Some(&[("ca.crt", CHAIN), ("tls.crt", CHAIN), ("tls.key", KEY)])), Ok(()));
+    let refused: [&[(&str, &[u8])]; 5] = [
+        &[("tls.crt", CHAIN), ("tls.key", KEY)],
+        &[("ca.crt", b"")],
+        &[("ca.crt", CHAIN), ("tls.crt", CHAIN)],
+        &[("ca.crt", CHAIN), ("tls.key", KEY)],
+        &[("ca.crt", CHAIN), ("tls.crt", CHAIN), ("tls.key", b"swordfish")],
+    ];
+    for content in refused {
+        let refusal = with(Some(content)).unwrap_err();
+        assert_eq!(refusal.reason, Reason::InvalidSpec);
+        assert_eq!(refusal.field.as_deref(), Some("spec.adoptFrom.tls.secretRef"));
+        assert!(!refusal.message.contains("swordfish"), "{}", refusal.message);
+    }
+    assert_eq!(with(None).unwrap_err().reason, Reason::RefNotFound);
+}
+
 fn users(inputs: &Referenced, users: &Value) -> Result<Validated, Refusal> {
     let spec = json!({"resp": {"users": users}});
     validate(&object("default", spec), inputs, Carrier::Cluster)
@@ -298,11 +332,11 @@ fn only_the_secrets_that_are_used_are_looked_up() {
     let spec = json!({
         "resp": {"auth": {"secretRef": {"name": "mine"}}, "tls": {"secretRef": {"name": "tls"}},
             "users": [user("a", "mine"), user("b", "b")]},
-        "adoptFrom": {"secretRef": {"name": "old"}},
+        "adoptFrom": {"secretRef": {"name": "old"}, "tls": {"secretRef": {"name": "old-tls"}}},
     });
     let references = Kv::references(&object("default", spec));
     let secret = |name: &str| orrery_runtime::Reference::Secret(name.into());
-    assert_eq!(references, [secret("mine"), secret("tls"), secret("old"), secret("b")]);
+    assert_eq!(references, ["mine", "tls", "old", "old-tls", "b"].map(secret));
 }
 
 #[test]

@@ -11,11 +11,14 @@ use orrery_runtime::{Carrier, Referenced, Refusal};
 use super::super::names;
 
 const FIELD: &str = "spec.resp.tls.secretRef";
+/// Text that is in every certificate, and in every key.
+pub(super) const CERTIFICATE: &str = "BEGIN CERTIFICATE-----";
+pub(super) const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 /// Key of the Secret, the text that must be in it, and whether only client certificates need it.
 const KEYS: [(&str, &str, bool); 3] = [
-    ("tls.crt", "BEGIN CERTIFICATE-----", false),
-    ("tls.key", "PRIVATE KEY-----", false),
-    ("ca.crt", "BEGIN CERTIFICATE-----", true),
+    ("tls.crt", CERTIFICATE, false),
+    ("tls.key", PRIVATE_KEY, false),
+    ("ca.crt", CERTIFICATE, true),
 ];
 
 /// Whether this is the Secret with the certificate that the installation's authority gives the pods.
@@ -60,6 +63,6 @@ pub(super) fn check(
     Ok(())
 }
 
-fn contains(bytes: &[u8], mark: &str) -> bool {
+pub(super) fn contains(bytes: &[u8], mark: &str) -> bool {
     bytes.windows(mark.len()).any(|window| window == mark.as_bytes())
 }

@@ -50,12 +50,17 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Container {
 
 fn arguments(validated: &Validated, identity: &Identity) -> Vec<String> {
     let config = format!("{}/{}", volumes::CONFIG_FOLDER, config_map::FILE);
-    let name = certificate::common_name(identity);
+    let common_name = certificate::common_name(identity);
     let tls = validated.spec.resp.tls.iter().flat_map(|_| ["--tls", volumes::TLS_FOLDER]);
-    let shown = ["--identity", volumes::IDENTITY_FOLDER, "--identity-name", &name];
+    let shown = ["--identity", volumes::IDENTITY_FOLDER, "--identity-name", &common_name];
     let shown = identity.secured.then_some(shown).into_iter().flatten();
     let adopt = validated.spec.adopt_from.iter();
     let adopt = adopt.flat_map(|_| ["--adopt", volumes::ADOPT_FOLDER]);
+    let adopt_tls = volumes::adopt_tls(validated);
+    let name = adopt_tls.and_then(|tls| tls.server_name.as_deref());
+    let adopt = adopt
+        .chain(adopt_tls.iter().flat_map(|_| ["--adopt-tls", volumes::ADOPT_TLS_FOLDER]))
+        .chain(name.iter().flat_map(|name| ["--adopt-name", *name]));
     ["serve", SYSTEM, "--config", &config, "--data", volumes::DATA_FOLDER, "--secrets"]
         .into_iter()
         .chain([volumes::SECRETS_FOLDER, "--live", volumes::LIVE_FOLDER])

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, EnvVar, KeyToPath, ProjectedVolumeSource, SecretProjection,
     SecretVolumeSource, Volume, VolumeMount, VolumeProjection,
 };
+use orrery_api::kv::AdoptTls;
 use orrery_api::kv::config::{ARCHIVE_SECRET, RECOVERY_SECRET};
 use orrery_api::spec::ClientCertificates;
 use orrery_runtime::{Carrier, Identity, labels};
@@ -18,6 +19,7 @@ const CONFIG: &str = "config";
 const SECRETS: &str = "secrets";
 const TLS: &str = "tls";
 const ADOPT: &str = "adopt";
+const ADOPT_TLS: &str = "adopt-tls";
 const IDENTITY: &str = "identity";
 const LIVE: &str = "live";
 
@@ -31,6 +33,8 @@ pub(super) const TLS_FOLDER: &str = "/run/orrery/tls";
 pub(super) const IDENTITY_FOLDER: &str = "/run/orrery/identity";
 /// Folder of the Redis to take over.
 pub(super) const ADOPT_FOLDER: &str = "/run/orrery/adopt";
+/// Folder of what its certificate is checked with.
+pub(super) const ADOPT_TLS_FOLDER: &str = "/run/orrery/adopt-tls";
 /// Folder of what is read again when it changes.
 pub(super) const LIVE_FOLDER: &str = "/run/orrery/live";
 /// Folder of journal and snapshots.
@@ -64,6 +68,12 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Volume> {
         secret: Some(whole(adopt.secret_ref.name.clone())),
         ..Volume::default()
     });
+    let adopt_tls = adopt_tls(validated).map(|tls| Volume {
+        name: ADOPT_TLS.to_owned(),
+        secret: Some(whole(tls.secret_ref.name.clone())),
+        ..Volume::default()
+    });
+    let adopt = adopt.chain(adopt_tls);
     let stores = stores(validated).into_iter().filter_map(|store| store.volume());
     // Renewed certificates reach the folder, and the process, without a restart.
     let shown = identity.secured.then(|| Volume {
@@ -79,6 +89,11 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Volume> {
     };
     let own = [config, secrets(validated, identity), live];
     own.into_iter().chain(tls).chain(shown).chain(adopt).chain(stores).collect()
+}
+
+/// What the certificate of the Redis to take over is checked with.
+pub(super) fn adopt_tls(validated: &Validated) -> Option<&AdoptTls> {
+    validated.spec.adopt_from.as_ref().and_then(|adopt| adopt.tls.as_ref())
 }
 
 /// The archive and what is recovered from.
@@ -172,6 +187,9 @@ pub(super) fn mounts(validated: &Validated, identity: &Identity) -> Vec<VolumeMo
     }
     if validated.spec.adopt_from.is_some() {
         mounts.push(mount(ADOPT, ADOPT_FOLDER, true));
+    }
+    if adopt_tls(validated).is_some() {
+        mounts.push(mount(ADOPT_TLS, ADOPT_TLS_FOLDER, true));
     }
     mounts.extend(stores(validated).iter().filter_map(Mounted::mount));
     mounts
