@@ -3,7 +3,8 @@
 //! Must not: read a clock or talk to anyone. The same view gives the same step, so a round that was
 //! cut off is taken up by the next one, of this operator or another.
 
-use std::collections::BTreeMap;
+mod lost;
+
 use std::time::Duration;
 
 use orrery_api::Reason;
@@ -242,7 +243,7 @@ fn present(view: &View<'_>, grant: &Grant, member: &Member, report: &Report) -> 
         && best.is_some_and(|(_, best)| best.durable_position > 0)
     {
         // It comes back without its data, or with what an archive had of it: as good as lost.
-        return lost(view, grant, "came back without its data");
+        return lost::lost(view, grant, "came back without its data");
     }
     let answering = view.others(&member.pod).count();
     if is_new && answering < view.group.followers as usize {
@@ -358,99 +359,7 @@ fn absent(view: &View<'_>, grant: &Grant) -> Step {
         let why = format!("{holder} does not answer, but {} still hears it", other.pod);
         return Step::Wait { reason: Reason::Unreachable, why };
     }
-    lost(view, grant, "does not answer")
-}
-
-/// The primary is lost: the most advanced follower takes over if the policy allows it.
-fn lost(view: &View<'_>, grant: &Grant, how: &str) -> Step {
-    let (group, holder) = (view.group, &grant.holder);
-    let others: BTreeMap<&str, &Report> = view
-        .others(holder)
-        .filter(|(other, _)| !other.terminating)
-        .map(|(other, report)| (other.pod.as_str(), report))
-        .collect();
-    if others.is_empty() {
-        let why = format!("{holder} {how}, and no follower answers");
-        return Step::Wait { reason: Reason::NoPrimary, why };
-    }
-    let whole = |pod: &&str| is_whole(others[pod]);
-    let copies = others.keys().copied().filter(whole).count();
-    let most = others.keys().copied().filter(whole).max_by_key(|pod| progress(others[pod]));
-    let Some(best) = most else {
-        let why = format!(
-            "{holder} {how}, and no follower has had a whole copy of its data yet: what they have \
-             is a part of any size"
-        );
-        return Step::Blocked { why };
-    };
-    let without_loss = group.synchronous > 0;
-    match group.policy {
-        Policy::AllowLoss => {}
-        Policy::NoLoss if without_loss => {}
-        Policy::NoLoss => {
-            let why = format!(
-                "{holder} {how}. {best} goes up to position {} and may lack acknowledged writes; \
-                 with spec.failover.policy AllowLoss it takes over",
-                others[best].durable_position
-            );
-            return Step::Blocked { why };
-        }
-        Policy::Fenced => {
-            let why =
-                format!("{holder} {how}, and nobody takes over while spec.operation is Fence");
-            return Step::Blocked { why };
-        }
-        Policy::Manual => {
-            let why = format!(
-                "{holder} {how}, and spec.failover.policy is Manual. {best} goes up to position {}",
-                others[best].durable_position
-            );
-            return Step::Blocked { why };
-        }
-    }
-    let needed = group.fences_needed(group.policy == Policy::NoLoss);
-    let copies_needed = group.copies_needed(group.policy == Policy::NoLoss);
-    if others.len() >= needed && copies < copies_needed {
-        let why = format!(
-            "{holder} {how}. {copies_needed} followers with a whole copy of its data must answer before \
-             one may take over; {copies} do"
-        );
-        return Step::Blocked { why };
-    }
-    if others.len() < needed {
-        let why = format!(
-            "{holder} {how}. {needed} followers must answer before one may take over; {} do",
-            others.len()
-        );
-        return Step::Blocked { why };
-    }
-    let fenced = match view.transition {
-        Some(Transition { epoch, kind: Kind::Failover { fenced }, waited }) => {
-            let still = fenced.iter().filter(|pod| others.contains_key(pod.as_str()));
-            let still: Vec<&String> = still.collect();
-            let whole = still.iter().copied().filter(|pod| whole(&pod.as_str()));
-            let whole: Vec<&String> = whole.collect();
-            Some((*epoch, still, whole, *waited))
-        }
-        _ => None,
-    };
-    match fenced {
-        Some((epoch, still, whole, waited))
-            if still.len() >= needed && whole.len() >= copies_needed =>
-        {
-            if waited < LEASE && !lease_is_over(view, grant, &still) {
-                let why = format!("{holder} {how}; its lease runs out before {best} takes over");
-                return Step::Wait { reason: Reason::NoPrimary, why };
-            }
-            let best = whole.into_iter().max_by_key(|pod| progress(others[pod.as_str()]));
-            let to = best.cloned().unwrap_or_default();
-            Step::Grant { to, epoch, failover: true }
-        }
-        _ => Step::FenceFollowers {
-            pods: others.keys().map(|pod| (*pod).to_owned()).collect(),
-            epoch: view.next_epoch(),
-        },
-    }
+    lost::lost(view, grant, "does not answer")
 }
 
 /// Whether the followers say that the primary is lost: an operator that has just begun to lead knows
@@ -461,20 +370,6 @@ fn is_unheard(view: &View<'_>, grant: &Grant) -> bool {
     let silent: Vec<u64> = silent.map(|link| link.silent_milliseconds).collect();
     let is_lost = |silent: &u64| Duration::from_millis(*silent) >= SILENT_MAX;
     silent.len() >= view.group.fences_needed(false) && silent.iter().all(is_lost)
-}
-
-/// Whether nobody can have confirmed the lost primary within a lease. A lease runs from a moment at
-/// which the primary was heard: by an operator, or by more than half of its followers, one of which
-/// is among these fenced ones.
-fn lease_is_over(view: &View<'_>, grant: &Grant, fenced: &[&String]) -> bool {
-    let over = LEASE + DRIFT;
-    let last_heard = |pod: &String| {
-        let (_, report) = view.answering(pod)?;
-        let link = report.link.as_ref().filter(|_| report.epoch == grant.epoch)?;
-        Some(Duration::from_millis(link.silent_milliseconds))
-    };
-    view.member(&grant.holder).is_some_and(|holder| holder.silent >= over)
-        && fenced.iter().all(|pod| last_heard(pod).is_some_and(|silent| silent >= over))
 }
 
 #[cfg(test)]
