@@ -81,6 +81,18 @@ pub fn redis(folder: &Path, mode: RedisMode, cpu: Option<usize>) -> Result<Serve
     start("redis", command, folder, port, cpu)
 }
 
+/// The same on a port of its own that speaks TLS as well, with `tls.crt` and `tls.key` in `folder`. Gives
+/// that port.
+pub fn redis_with_tls(folder: &Path) -> Result<(Server, u16), String> {
+    let (port, tls_port) = (free_port()?, free_port()?);
+    let mut command = Command::new(redis_server()?);
+    command.args(["--port", &port.to_string(), "--save", "", "--dir"]).arg(folder);
+    command.args(["--tls-port", &tls_port.to_string(), "--tls-auth-clients", "no"]);
+    command.arg("--tls-cert-file").arg(folder.join("tls.crt"));
+    command.arg("--tls-key-file").arg(folder.join("tls.key"));
+    Ok((start("redis", command, folder, port, None)?, tls_port))
+}
+
 /// Path of the package manager's redis-server.
 pub fn redis_server() -> Result<PathBuf, String> {
     program(&["redis-server"])

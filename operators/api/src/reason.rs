@@ -120,6 +120,10 @@ reasons! {
     /// The archive cannot be written; clients are served, and the message says why. What was changed
     /// since stays on the volume alone until it can be written again.
     ArchiveFailing,
+    /// The keys of the Redis to take over are being copied; clients are served when they are here.
+    Adopting,
+    /// The Redis to take over cannot be followed; the message says why. It is tried again.
+    AdoptionFailing,
     /// The data is being recovered from an archive; clients are served when it is there.
     Recovering,
     /// The data cannot be recovered from the archive; the message says why. It is tried again.

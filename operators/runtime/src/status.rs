@@ -170,6 +170,10 @@ fn shortfall(seen: &Observation, wanted: i32) -> Option<(Reason, String)> {
         return Some(growing.clone());
     }
     if ready < wanted {
+        // A process that says what it waits for is believed more than a count.
+        if let Err(told @ (Reason::Adopting | Reason::AdoptionFailing, _)) = serving(seen) {
+            return Some(told);
+        }
         return Some((Reason::PodsNotReady, format!("{ready} of {wanted} pods are ready")));
     }
     serving(seen).err()

@@ -208,3 +208,19 @@ fn the_same_round_gives_the_same_status() {
     };
     assert_eq!(summarise(&facts), first);
 }
+
+#[test]
+fn a_take_over_says_how_it_goes_before_any_pod_is_ready() {
+    let ready = |reason: &str| {
+        let mut seen = seen(1, 0);
+        let report = seen.pods[0].report.as_mut().expect("there");
+        (report.reason, report.message) = (reason.into(), "its certificate has expired".into());
+        status(&CommonStatus::default(), 1, &applied(1), &seen)
+    };
+    let failing = ready("AdoptionFailing");
+    assert_eq!(shape(&failing)[0], (False, "AdoptionFailing"));
+    let told = find(&failing.conditions, ConditionType::Ready).expect("it is there");
+    assert!(told.message.ends_with("its certificate has expired"), "{}", told.message);
+    assert_eq!(shape(&ready("Adopting"))[0], (False, "Adopting"));
+    assert_eq!(shape(&ready("Standby"))[0], (False, "PodsNotReady"));
+}
