@@ -74,6 +74,8 @@ impl World {
             Pod { up: true, role: Role::Standby, confirmed: vec![(0, 0); n], ..Pod::default() };
         let mut pods = vec![pod; n];
         pods[0].log.clone_from(&before);
+        // A process has heard of every epoch in its own journal.
+        pods[0].known = before.last().map_or(0, |(epoch, _)| *epoch);
         Self {
             group: group(followers, synchronous, policy),
             dice: Dice(seed),
@@ -368,8 +370,10 @@ impl World {
             for _ in 0..3 {
                 self.replicate(pod, follower);
             }
+            let hears = self.reach(pod, follower);
             let own = &self.pods[follower];
-            if own.role == Role::Follower
+            if hears
+                && own.role == Role::Follower
                 && own.follows == Some((pod, epoch))
                 && own.known == epoch
                 && own.log == self.pods[pod].log
