@@ -222,6 +222,10 @@ fn present(view: &View<'_>, grant: &Grant, member: &Member, report: &Report) -> 
     if report.role() == Role::Primary && report.epoch == grant.epoch {
         return leading(view, grant, member, report);
     }
+    // Before anything that lets it go on, a hand-over that is given up among them.
+    if let Some(step) = without_its_data(view, grant, member, report) {
+        return step;
+    }
     if let Some(step) = handing_over(view, grant, report) {
         return step;
     }
@@ -237,13 +241,23 @@ fn present(view: &View<'_>, grant: &Grant, member: &Member, report: &Report) -> 
         let why = format!("{} takes up its role again", member.pod);
         return Step::Wait { reason: Reason::NoPrimary, why };
     }
+    Step::Promote { to: member.pod.clone(), epoch: grant.epoch }
+}
+
+/// The holder has no data of this group: it was never promoted, or it lost what it had.
+fn without_its_data(
+    view: &View<'_>,
+    grant: &Grant,
+    member: &Member,
+    report: &Report,
+) -> Option<Step> {
     let is_new = report.whole == Some(false);
     let best = view.others(&member.pod).max_by_key(|(_, report)| progress(report));
     if (is_new || report.durable_position == 0)
         && best.is_some_and(|(_, best)| best.durable_position > 0)
     {
         // It comes back without its data, or with what an archive had of it: as good as lost.
-        return lost::lost(view, grant, "came back without its data");
+        return Some(lost::lost(view, grant, "came back without its data"));
     }
     let answering = view.others(&member.pod).count();
     if is_new && answering < view.group.followers as usize {
@@ -253,9 +267,9 @@ fn present(view: &View<'_>, grant: &Grant, member: &Member, report: &Report) -> 
              to know that nobody has any",
             member.pod, view.group.followers
         );
-        return Step::Wait { reason: Reason::NoPrimary, why };
+        return Some(Step::Wait { reason: Reason::NoPrimary, why });
     }
-    Step::Promote { to: member.pod.clone(), epoch: grant.epoch }
+    None
 }
 
 /// The holder is primary under its grant.

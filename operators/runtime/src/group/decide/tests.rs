@@ -279,6 +279,25 @@ fn a_wish_a_drain_and_a_roll_move_the_primary_to_a_follower_in_sync() {
 }
 
 #[test]
+fn a_hand_over_is_not_given_back_to_a_primary_that_lost_its_data_meanwhile() {
+    let (group, grant) = (group(1, 1, Policy::NoLoss), grant("a-0", 3));
+    let kind = Kind::HandOver { to: "a-1".into(), position: 10 };
+    let change = Transition { epoch: 4, kind, waited: HAND_OVER_MAX };
+    for known_epoch in [3, 4] {
+        let mut empty = standby("a-0", 0, 0);
+        let report = empty.report.as_mut().unwrap();
+        (report.whole, report.known_epoch) = (Some(false), known_epoch);
+        for transition in [None, Some(&change)] {
+            let case = Case { transition, ..Case::of(&group, Some(&grant)) };
+            let alone = case.decide(&[empty.clone(), silent("a-1", 9000)]);
+            assert!(matches!(alone, Step::Wait { .. }), "{alone:?}");
+            let other = case.decide(&[empty.clone(), cut(follower("a-1", 3, 9))]);
+            assert!(matches!(other, Step::FenceFollowers { .. }), "{other:?}");
+        }
+    }
+}
+
+#[test]
 fn a_hand_over_waits_for_the_last_position_and_is_given_up_in_the_end() {
     let (group, grant) = (group(1, 0, Policy::NoLoss), grant("a-0", 3));
     let kind = Kind::HandOver { to: "a-1".into(), position: 10 };
