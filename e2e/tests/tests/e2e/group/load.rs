@@ -20,6 +20,8 @@ fn writers() -> usize {
 /// Between two looks at the Service.
 const LOOK: Duration = Duration::from_millis(100);
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+/// Longest wait for a primary at the end.
+const PATIENCE: Duration = Duration::from_mins(1);
 const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 
 /// Where the Service leads now.
@@ -70,16 +72,29 @@ impl Load {
     pub(crate) fn check(self, what: &str) {
         let (gap, _) = self.writers.take_window();
         let seconds = self.begun.elapsed().as_secs_f64();
+        let address = primary(&self.target);
         let books = self.writers.stop();
         self.follower.abort();
-        let address = self.target.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut client = Client::connect(address.expect("a primary")).expect("it listens");
+        let mut client = Client::connect(address).expect("it listens");
         client.call(&["AUTH", &self.password]).expect("it answers");
         let total = load::check(what, &books, &mut client);
         let (gap, rate) = (gap.as_millis(), total as f64 / seconds);
         println!(
             "{what}: {total} acknowledged writes, {rate:.0} in a second, longest gap {gap} ms"
         );
+    }
+}
+
+/// Where the Service leads; waits while a look at it fails or its pod is not ready.
+fn primary(target: &Target) -> SocketAddr {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let address = *target.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(address) = address {
+            return address;
+        }
+        assert!(Instant::now() < until, "the Service leads nowhere");
+        tokio::task::block_in_place(|| std::thread::sleep(LOOK));
     }
 }
 
