@@ -10,6 +10,8 @@ mod not_yet;
 mod tls;
 mod users;
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use orrery_api::Reason;
 use orrery_api::kv::config::{KvConfig, ObjectName};
@@ -199,6 +201,17 @@ fn check_password(spec: &KVClusterSpec, inputs: &Referenced) -> Result<(), Refus
     password(inputs, &auth.secret_ref.name, PASSWORD_KEY, "spec.resp.auth.secretRef").map(|_| ())
 }
 
+/// What is in a Secret that the spec names.
+fn content<'a>(
+    inputs: &'a Referenced,
+    secret: &str,
+    field: &str,
+) -> Result<&'a BTreeMap<String, Vec<u8>>, Refusal> {
+    inputs.secrets.get(secret).map(Redacted::expose).ok_or_else(|| {
+        Refusal::field(Reason::RefNotFound, field, format!("there is no Secret {secret}"))
+    })
+}
+
 /// The password under a key of a Secret.
 fn password<'a>(
     inputs: &'a Referenced,
@@ -210,11 +223,7 @@ fn password<'a>(
         let message = format!("the Secret {secret} {why}");
         Err(Refusal::field(Reason::InvalidSpec, field, message))
     };
-    let Some(found) = inputs.secrets.get(secret) else {
-        let message = format!("there is no Secret {secret}");
-        return Err(Refusal::field(Reason::RefNotFound, field, message));
-    };
-    let Some(password) = found.expose().get(key) else {
+    let Some(password) = content(inputs, secret, field)?.get(key) else {
         return refuse(&format!("has no key `{key}`"));
     };
     if password.trim_ascii().is_empty() {

@@ -3,12 +3,15 @@
 //! Must not: read what is in the certificate. The processes do; here only mistakes are caught that
 //! would keep every one of them from starting.
 
+use std::collections::BTreeMap;
+
 use orrery_api::Reason;
 use orrery_api::kv::KVCluster;
 use orrery_api::spec::ClientCertificates;
 use orrery_runtime::{Carrier, Referenced, Refusal};
 
 use super::super::names;
+use super::content;
 
 const FIELD: &str = "spec.resp.tls.secretRef";
 /// Text that is in every certificate, and in every key.
@@ -45,24 +48,31 @@ pub(super) fn check(
         }
         return Ok(());
     }
-    let Some(found) = inputs.secrets.get(name) else {
-        let message = format!("there is no Secret {name}");
-        return Err(Refusal::field(Reason::RefNotFound, FIELD, message));
-    };
     let is_required = tls.client_certificates == ClientCertificates::Required;
-    for (key, mark, is_authority) in KEYS {
-        let why = match found.expose().get(key) {
-            _ if is_authority && !is_required => continue,
+    let needed = KEYS.into_iter().filter(|(.., is_authority)| !is_authority || is_required);
+    let found = content(inputs, name, FIELD)?;
+    check_keys(found, name, FIELD, needed.map(|(key, mark, _)| (key, mark)))
+}
+
+/// Each key of the Secret `name` must hold PEM text in which its mark is.
+pub(super) fn check_keys(
+    found: &BTreeMap<String, Vec<u8>>,
+    name: &str,
+    field: &str,
+    keys: impl IntoIterator<Item = (&'static str, &'static str)>,
+) -> Result<(), Refusal> {
+    for (key, mark) in keys {
+        let why = match found.get(key) {
             None => format!("has no key `{key}`"),
             Some(bytes) if contains(bytes, mark) => continue,
             Some(_) => format!("has no PEM text with {mark} under the key `{key}`"),
         };
         let message = format!("the Secret {name} {why}");
-        return Err(Refusal::field(Reason::InvalidSpec, FIELD, message));
+        return Err(Refusal::field(Reason::InvalidSpec, field, message));
     }
     Ok(())
 }
 
-pub(super) fn contains(bytes: &[u8], mark: &str) -> bool {
+fn contains(bytes: &[u8], mark: &str) -> bool {
     bytes.windows(mark.len()).any(|window| window == mark.as_bytes())
 }
