@@ -20,7 +20,7 @@ use orrery_runtime::certificates::{AuthorityOptions, Clock};
 use orrery_runtime::faults::Faults;
 use serde_json::json;
 
-use crate::crash::{at_every_write, dies_with, first, same};
+use crate::crash::{at_every_write, dies_with, first, reaches};
 use crate::stage::{LIMIT, Stage, options, stage};
 
 const AUTHORITY: &str = "test-authority";
@@ -187,12 +187,9 @@ async fn a_crash_at_any_write_of_a_creation_leaves_a_good_certificate() {
         let died = dies_with(secured(&run, &days), &run, k, side, done).await;
         let _fresh = run.operator(secured(&run, &days), Faults::default());
         run.ready("a").await;
-        until(&run, &format!("crash {side:?} write {k}"), |_, _| true).await;
-        // The controller of the set counts the pods a little later than they are ready.
-        let reached = || async { run.state().await == expected };
-        if poll("the same state", LIMIT, reached).await.is_err() {
-            same(&expected, &run.state().await, &format!("crash {side:?} write {k}"));
-        }
+        let when = format!("crash {side:?} write {k}");
+        until(&run, &when, |_, _| true).await;
+        reaches(&run, &expected, &when).await;
         assert_eq!(authorities(&run).await, (1, false));
         died
     })

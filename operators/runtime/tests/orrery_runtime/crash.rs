@@ -71,16 +71,21 @@ async fn dies_and_recovers(
     let died = dies_at(run, k, side, async || run.ready("a").await).await;
     let _fresh = run.plain();
     run.ready("a").await;
-    // The controller of the set counts the pods a little later than they are ready.
-    let reached = || async { run.state().await == *expected };
-    if poll("the same state", LIMIT, reached).await.is_err() {
-        same(expected, &run.state().await, &format!("crash {side:?} write {k}"));
-    }
+    reaches(run, expected, &format!("crash {side:?} write {k}")).await;
     died
 }
 
+/// Waits until everything is as expected: the controller of a set counts the pods a little later than
+/// they are ready.
+pub async fn reaches(run: &Stage, expected: &BTreeMap<String, Value>, when: &str) {
+    let reached = || async { run.state().await == *expected };
+    if poll("the same state", LIMIT, reached).await.is_err() {
+        same(expected, &run.state().await, when);
+    }
+}
+
 /// Compares object by object, so that a difference can be read.
-pub fn same(expected: &BTreeMap<String, Value>, state: &BTreeMap<String, Value>, when: &str) {
+fn same(expected: &BTreeMap<String, Value>, state: &BTreeMap<String, Value>, when: &str) {
     let names: Vec<&String> = expected.keys().collect();
     assert_eq!(state.keys().collect::<Vec<_>>(), names, "{when}");
     for name in names {

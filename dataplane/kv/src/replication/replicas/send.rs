@@ -162,7 +162,8 @@ impl Out<'_> {
         self.replica.note(|course| course.note(count, position, self.stream.db, made_of));
     }
 
-    /// Makes the bytes up to each of the marks again, from `made` bytes on, and sends those that the replica does not have.
+    /// Makes the bytes up to each of the marks again, from `made` bytes on, and sends those that the
+    /// replica does not have.
     fn make_again(&mut self, tail: &mut Tail, mut made: u64, marks: &[Mark]) -> Result<(), Ended> {
         for mark in marks {
             let mut before = self.stream.bytes.len();
