@@ -28,6 +28,9 @@ const EXISTING: &str = "ORRERY_TEST_KUBECONFIG";
 /// Who applies CRDs, as server-side apply records it.
 const FIELD_MANAGER: &str = "orrery-e2e";
 
+/// For a kubectl command, all that it waits for included.
+const KUBECTL_LIMIT: Duration = Duration::from_mins(10);
+
 /// For a CRD to be served; takes well under a second on an idle machine.
 const ESTABLISHED_LIMIT: Duration = Duration::from_secs(30);
 
@@ -240,7 +243,7 @@ impl Cluster {
     /// kubectl as a user runs it; its exit status is the caller's to judge.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// When it cannot be started, or does not end.
     pub async fn kubectl<I>(&self, args: I) -> Result<Output, ClusterError>
     where
         I: IntoIterator<Item: AsRef<OsStr>>,
@@ -251,7 +254,7 @@ impl Cluster {
     /// [`Self::kubectl`] with a standard input.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// When it cannot be started, or does not end.
     pub async fn kubectl_with_input<I>(&self, args: I, input: &str) -> Result<Output, ClusterError>
     where
         I: IntoIterator<Item: AsRef<OsStr>>,
@@ -267,11 +270,18 @@ impl Cluster {
             .kill_on_drop(true)
             .spawn()
             .map_err(start)?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // A command that does not read may have closed it already.
-            let _ = stdin.write_all(input.as_bytes()).await;
-        }
-        child.wait_with_output().await.map_err(start)
+        let ended = tokio::time::timeout(KUBECTL_LIMIT, async move {
+            if let Some(mut stdin) = child.stdin.take() {
+                // A command that does not read may have closed it already.
+                let _ = stdin.write_all(input.as_bytes()).await;
+            }
+            child.wait_with_output().await
+        });
+        let late = |_| {
+            let what = "the end of a kubectl command".to_owned();
+            ClusterError::Late { what, seconds: KUBECTL_LIMIT.as_secs() }
+        };
+        ended.await.map_err(late)?.map_err(start)
     }
 
     /// Ours when the cluster is ours; beside somebody's cluster their own kubectl comes first.

@@ -6,9 +6,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::say::say;
-use crate::{ClusterError, cache, go};
+use crate::{ClusterError, cache, go, output_within};
+
+/// For a download or a build; a registry may keep a connection open and send nothing.
+const LIMIT: Duration = Duration::from_mins(8);
 
 /// A program: the machine's own, or unpacked from the Debian package of a name.
 ///
@@ -77,7 +81,12 @@ pub fn go_program(folder: &Path) -> Result<PathBuf, ClusterError> {
 /// Standard output of a command that succeeded; "missing", with what it said, of one that did not.
 fn run(command: &mut Command, what: &str) -> Result<String, ClusterError> {
     let missing = |why: &str| ClusterError::Missing(format!("{what} failed: {}", why.trim()));
-    let output = command.output().map_err(|cause| missing(&cause.to_string()))?;
+    let late = |error: &ClusterError| matches!(error, ClusterError::Command { .. });
+    let output = output_within(command, LIMIT).or_else(|error| {
+        // What it fetched and built so far is kept.
+        if late(&error) { output_within(command, LIMIT) } else { Err(error) }
+    });
+    let output = output.map_err(|cause| missing(&cause.to_string()))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

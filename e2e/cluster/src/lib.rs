@@ -38,6 +38,7 @@ mod address;
 mod cache;
 mod cgroup;
 mod cluster;
+mod command;
 mod control_plane;
 mod error;
 mod fetched;
@@ -59,6 +60,7 @@ mod tools;
 mod wait;
 
 pub use cluster::Cluster;
+pub use command::output_within;
 pub use control_plane::Options;
 pub use error::ClusterError;
 pub use fetched::{debian_program, go_module, go_program};

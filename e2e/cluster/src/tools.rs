@@ -12,6 +12,9 @@ use crate::{ClusterError, cache, go, process};
 /// How often a long build says that it is alive.
 const PROGRESS: Duration = Duration::from_secs(30);
 
+/// For a whole build; a registry may keep a connection open and send nothing.
+const LIMIT: Duration = Duration::from_mins(20);
+
 /// Where a program comes from.
 #[derive(Clone, Copy)]
 enum Source {
@@ -166,7 +169,8 @@ fn required<'a>(requirements: &'a str, module: &str) -> Option<&'a str> {
     })
 }
 
-/// Runs a build to its end, saying now and then that it goes on.
+/// Runs a build to its end, saying now and then that it goes on. One that hangs is begun once more:
+/// what it fetched and built so far is kept.
 fn build(
     tool: &Tool,
     version: &str,
@@ -176,27 +180,43 @@ fn build(
     let Tool { name, takes, .. } = tool;
     say(&format!("building {name} {version}, once, about {takes} on two cores"));
     let log = part.join("build.log");
-    let out = File::create(&log).map_err(ClusterError::file(&log))?;
-    let errors = out.try_clone().map_err(ClusterError::file(&log))?;
+    let mut ended = attempt(name, &mut command, &log)?;
+    if ended.is_none() {
+        say(&format!("building {name} took {} s, once more", LIMIT.as_secs()));
+        ended = attempt(name, &mut command, &log)?;
+    }
+    if ended == Some(true) {
+        return Ok(());
+    }
+    Err(ClusterError::Build { tool: (*name).to_owned(), output: process::tail(&log) })
+}
+
+/// Whether it succeeded; none when it had to be ended.
+fn attempt(name: &str, command: &mut Command, log: &Path) -> Result<Option<bool>, ClusterError> {
+    let out = File::create(log).map_err(ClusterError::file(log))?;
+    let errors = out.try_clone().map_err(ClusterError::file(log))?;
     let start = |cause| ClusterError::Start { program: "go".to_owned(), cause };
     let mut child =
         command.stdin(Stdio::null()).stdout(out).stderr(errors).spawn().map_err(start)?;
     let (begun, mut said) = (Instant::now(), Duration::ZERO);
-    let status = loop {
+    loop {
         if let Some(status) = child.try_wait().map_err(start)? {
-            break status;
+            if status.success() {
+                say(&format!("built {name} in {} s", begun.elapsed().as_secs()));
+            }
+            return Ok(Some(status.success()));
+        }
+        if begun.elapsed() >= LIMIT {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Ok(None);
         }
         if begun.elapsed() >= said + PROGRESS {
             said = begun.elapsed();
             say(&format!("still building {name}, {} s", said.as_secs()));
         }
         std::thread::sleep(Duration::from_millis(100));
-    };
-    if status.success() {
-        say(&format!("built {name} in {} s", begun.elapsed().as_secs()));
-        Ok(())
-    } else {
-        Err(ClusterError::Build { tool: (*name).to_owned(), output: process::tail(&log) })
     }
 }
 

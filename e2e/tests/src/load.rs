@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpStream;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -18,8 +19,14 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 /// Before the next try after a failed one.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Sends one number; true when it was acknowledged.
-type Send = Box<dyn FnMut(u64) -> bool + std::marker::Send>;
+/// Sends a few numbers from the given one on.
+type Send = Box<dyn FnMut(u64) -> Sent + std::marker::Send>;
+
+/// What came of it.
+struct Sent {
+    count: u64,
+    acknowledged: Vec<u64>,
+}
 
 /// One that writes numbers under a key of its own.
 pub struct Writer {
@@ -37,26 +44,28 @@ impl std::fmt::Debug for Writer {
 }
 
 impl Writer {
-    /// Appends to the list `key`, with `pace` between two writes, over connections that `dial` makes.
+    /// Appends to the list `key`, `pipeline` numbers at once with `pace` in between, over connections
+    /// that `dial` makes.
     pub fn new(
         key: &str,
         password: &str,
+        pipeline: u64,
         pace: Duration,
         mut dial: impl FnMut() -> Option<TcpStream> + std::marker::Send + 'static,
     ) -> Self {
         let (list, password) = (key.to_owned(), password.to_owned());
         let mut client: Option<Client> = None;
-        let send = move |number: u64| {
+        let send = move |first: u64| {
+            let numbers = first..first + pipeline;
             if client.is_none() {
                 client = dial().and_then(|stream| log_in(stream, &password));
             }
-            let Some(connection) = &mut client else { return false };
-            let reply = connection.call(&["RPUSH", &list, &number.to_string()]);
-            let acknowledged = matches!(reply, Ok(Reply::Integer(_)));
-            if !acknowledged {
+            let acknowledged = client.as_mut().map(|client| append(client, &list, numbers));
+            let acknowledged = acknowledged.unwrap_or_default();
+            if acknowledged.len() as u64 != pipeline {
                 client = None;
             }
-            acknowledged
+            Sent { count: pipeline, acknowledged }
         };
         Self { key: key.to_owned(), is_list: true, pace, send: Box::new(send) }
     }
@@ -65,30 +74,50 @@ impl Writer {
     pub fn by_program(
         key: &str,
         pace: Duration,
-        send: impl FnMut(u64) -> bool + std::marker::Send + 'static,
+        mut send: impl FnMut(u64) -> bool + std::marker::Send + 'static,
     ) -> Self {
+        let send = move |number: u64| {
+            let acknowledged = if send(number) { vec![number] } else { Vec::new() };
+            Sent { count: 1, acknowledged }
+        };
         Self { key: key.to_owned(), is_list: false, pace, send: Box::new(send) }
     }
 
     fn run(mut self, stop: &AtomicBool, figures: &Figures) -> Book {
         let mut book = Book { key: self.key, is_list: self.is_list, acknowledged: BTreeSet::new() };
-        let (mut number, mut last) = (0, Instant::now());
+        let (mut next, mut last) = (1, Instant::now());
         while !stop.load(Ordering::Relaxed) {
-            number += 1;
-            if (self.send)(number) {
-                book.acknowledged.insert(number);
-                let gap = last.elapsed().as_millis() as u64;
-                figures.gap_ms.fetch_max(gap, Ordering::Relaxed);
-                figures.acknowledged.fetch_add(1, Ordering::Relaxed);
-                last = Instant::now();
-                std::thread::sleep(self.pace);
-            } else {
-                figures.failed.fetch_add(1, Ordering::Relaxed);
+            let Sent { count, acknowledged } = (self.send)(next);
+            let done = acknowledged.len() as u64;
+            next += count;
+            figures.failed.fetch_add(count - done, Ordering::Relaxed);
+            if done == 0 {
                 std::thread::sleep(PAUSE);
+                continue;
             }
+            book.acknowledged.extend(acknowledged);
+            let gap = last.elapsed().as_millis() as u64;
+            figures.gap_ms.fetch_max(gap, Ordering::Relaxed);
+            figures.acknowledged.fetch_add(done, Ordering::Relaxed);
+            last = Instant::now();
+            std::thread::sleep(self.pace);
         }
         book
     }
+}
+
+/// Appends the numbers to a list; gives those that were acknowledged.
+fn append(client: &mut Client, list: &str, numbers: Range<u64>) -> Vec<u64> {
+    for number in numbers.clone() {
+        client.queue(&["RPUSH", list, &number.to_string()]);
+    }
+    if client.flush().is_err() {
+        return Vec::new();
+    }
+    // The first that is not answered is the last that is waited for.
+    let replies = numbers.map_while(|number| Some((number, client.read().ok()?)));
+    let acknowledged = replies.filter(|(_, reply)| matches!(reply, Reply::Integer(_)));
+    acknowledged.map(|(number, _)| number).collect()
 }
 
 /// A connection with short deadlines.

@@ -254,7 +254,7 @@ impl<S: System> Engine<S> {
         validated: &S::Validated,
     ) -> Result<Option<Plan>, StepError> {
         let Some(group) = S::group(validated, identity) else {
-            self.ctx.pulses.forget(identity.uid.as_deref().unwrap_or_default());
+            self.ctx.pulses.rest(identity.uid.as_deref().unwrap_or_default());
             return Ok(None);
         };
         let grant = grant::read(&self.ctx.client, identity, S::NAME).await;

@@ -12,7 +12,7 @@
 
 pub mod decide;
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use decide::{Decision, Seen, decide};
@@ -23,6 +23,10 @@ use kube::api::{Api, PostParams};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
+
+/// Annotation of the Lease whose value is the holder, if that one lets nothing that it confirms
+/// outlast the Lease. An earlier release that takes the Lease leaves the name of another there.
+const BOUNDED: &str = "orrery.dev/bounded";
 
 /// How leadership is arranged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +85,7 @@ pub enum LeaseError {
 #[derive(Debug)]
 pub struct Gate {
     state: Mutex<GateState>,
+    alone_since: OnceLock<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -93,12 +98,22 @@ enum GateState {
 impl Gate {
     /// Lets nothing out until a lease is held.
     pub fn closed() -> Self {
-        Self { state: Mutex::new(GateState::Closed) }
+        Self::new(GateState::Closed)
     }
 
     /// Lets everything out: for a single process without election.
     pub fn open() -> Self {
-        Self { state: Mutex::new(GateState::Open) }
+        Self::new(GateState::Open)
+    }
+
+    fn new(state: GateState) -> Self {
+        Self { state: Mutex::new(state), alone_since: OnceLock::new() }
+    }
+
+    /// Since when nothing that a leader before this one confirmed holds any more; none when that is
+    /// not known.
+    pub fn alone_since(&self) -> Option<Instant> {
+        self.alone_since.get().copied()
     }
 
     /// None when nothing may be written now; otherwise when an answer is no longer worth waiting
@@ -248,6 +263,7 @@ impl Elector {
         if decision == Decision::Yield {
             return Ok(false);
         }
+        let alone_since = seen.as_ref().and_then(Seen::over);
         let written = match lease {
             None => self.api.create(&PostParams::default(), &self.fresh()).await,
             Some(lease) => {
@@ -258,6 +274,10 @@ impl Elector {
         match written {
             Ok(lease) => {
                 self.see(&lease, now);
+                if let (Decision::Acquire, Some(since)) = (decision, alone_since) {
+                    // Set by the first acquisition, and there is no second.
+                    let _ = self.gate.alone_since.set(since);
+                }
                 Ok(true)
             }
             // Somebody was faster: read and decide again in the next round.
@@ -283,7 +303,9 @@ impl Elector {
         let spec = lease.spec.clone().unwrap_or_default();
         let seconds = spec.lease_duration_seconds.unwrap_or(0).max(0);
         let duration = Duration::from_secs(seconds as u64);
-        let seen = Seen { holder: spec.holder_identity, duration, since: now };
+        let mark = lease.metadata.annotations.as_ref().and_then(|all| all.get(BOUNDED));
+        let is_bounded = mark.is_some() && mark == spec.holder_identity.as_ref();
+        let seen = Seen { holder: spec.holder_identity, duration, since: now, is_bounded };
         self.seen = Some((version, seen.clone()));
         seen
     }
@@ -307,6 +329,8 @@ impl Elector {
         spec.holder_identity = Some(self.options.identity.clone());
         spec.lease_duration_seconds = Some(self.options.duration.as_secs() as i32);
         spec.renew_time = Some(now);
+        let annotations = lease.metadata.annotations.get_or_insert_default();
+        annotations.insert(BOUNDED.to_owned(), self.options.identity.clone());
         lease
     }
 }

@@ -16,6 +16,9 @@ use crate::storage::object;
 /// How often the lease is renewed; a kubelet does every ten seconds.
 const RENEWAL: Duration = Duration::from_secs(2);
 
+/// Renewals between two looks at the Node, as a kubelet looks at its own every ten seconds.
+const RENEWALS_PER_LOOK: u32 = 5;
+
 /// A kubelet's lease duration.
 const LEASE_SECONDS: i32 = 40;
 
@@ -79,17 +82,28 @@ pub(super) async fn report_ready(client: &Client, name: &str) -> Result<(), Clus
     Ok(())
 }
 
-/// Renews the lease as long as the node and the cluster live.
+/// Renews the lease as long as the node and the cluster live, and takes back what the controllers
+/// said of the node while the API server did not hear it.
 pub(super) async fn keep_alive(client: Client, name: String, alive: impl Fn() -> bool) {
+    let nodes: Api<Node> = Api::all(client.clone());
     let mut tick = tokio::time::interval(RENEWAL);
-    loop {
+    for count in 0_u32.. {
         tick.tick().await;
         if !alive() {
             continue;
         }
-        // A lost renewal is made up by the next one.
+        // A lost renewal is made up by the next one, and so is a lost report.
         let _ = renew(&client, &name).await;
+        let looks = count.is_multiple_of(RENEWALS_PER_LOOK);
+        if looks && nodes.get(&name).await.is_ok_and(|node| !is_ready(&node)) && alive() {
+            let _ = report_ready(&client, &name).await;
+        }
     }
+}
+
+fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|held| held.type_ == "Ready" && held.status == "True")
 }
 
 async fn renew(client: &Client, name: &str) -> Result<(), ClusterError> {

@@ -112,7 +112,7 @@ impl Seat {
             }
             tokio::select! {
                 changed = self.latest.changed() => match changed {
-                    Ok(()) => self.report_gates().await,
+                    Ok(()) => self.report_again().await,
                     // The node itself ends.
                     Err(_) => return Order::Stop { grace: Duration::ZERO },
                 },
@@ -134,13 +134,15 @@ impl Seat {
         Some(Duration::from_secs(seconds.unsigned_abs()))
     }
 
-    /// Others open a pod's readiness gates; what was reported then has to be said again.
-    async fn report_gates(&mut self) {
+    /// Others open a pod's readiness gates, and the controllers take the readiness of the pods of a
+    /// silent node away; what was reported then has to be said again.
+    async fn report_again(&mut self) {
         let pod = self.pod();
         let gated = pod.spec.as_ref().is_some_and(|spec| spec.readiness_gates.is_some());
         let ready = self.transitions.get("Ready").is_some_and(|(ready, _)| *ready);
-        if let (true, Some(state)) = (gated && ready != status::gates_open(&pod), &self.reported) {
-            let state = state.clone();
+        let moved = gated && ready != status::gates_open(&pod);
+        let taken = ready && !status::says_ready(&pod);
+        if let (true, Some(state)) = (moved || taken, self.reported.clone()) {
             self.report(&state).await;
         }
     }

@@ -127,6 +127,12 @@ pub(super) fn patch(
     json!({ "metadata": { "uid": pod.metadata.uid }, "status": status })
 }
 
+/// Whether the API server has the pod as ready.
+pub(super) fn says_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref());
+    conditions.unwrap_or_default().iter().any(|held| held.type_ == "Ready" && held.status == "True")
+}
+
 /// Whether the conditions that the spec waits for beside the containers all hold.
 pub(super) fn gates_open(pod: &Pod) -> bool {
     let gates = pod.spec.as_ref().and_then(|spec| spec.readiness_gates.as_deref());

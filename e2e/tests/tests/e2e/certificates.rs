@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use orrery_e2e_cluster::{Order, poll};
+use orrery_e2e_cluster::{Order, output_within, poll};
 use orrery_e2e_tests::client::{Client, Reply};
 use serde_json::Value;
 
@@ -16,6 +16,8 @@ use crate::kubernetes::{LIMIT, Stage};
 
 /// Three steps, each of which waits for every pod.
 const ROTATION_LIMIT: Duration = Duration::from_mins(6);
+/// For the answer to one command.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 async fn secret(stage: &Stage, name: &str) -> Option<Value> {
     let text = stage.kubectl(&["get", "secret", name, "-o=json"]).await.ok()?;
@@ -152,13 +154,14 @@ async fn redis_cli(stage: &Stage, pod: &str, words: &[&str]) -> String {
     let ip = ["get", "pod", pod, "-o=jsonpath={.status.podIP}"];
     let ip = stage.kubectl(&ip).await.expect("it is there");
     let password = stage.password("a").await;
-    let output = std::process::Command::new("redis-cli")
-        .args(["-h", &ip, "--tls", "--cacert"])
-        .arg(stage.folder().join("ca.crt"))
-        .env("REDISCLI_AUTH", password)
-        .args(words)
-        .output()
-        .expect("redis-cli is there");
+    let mut command = std::process::Command::new("redis-cli");
+    command.args(["-h", &ip, "--tls", "--cacert"]).arg(stage.folder().join("ca.crt"));
+    command.env("REDISCLI_AUTH", password).args(words);
+    // It waits for ever for the answer of a primary that lost its followers.
+    let output = match output_within(&mut command, ANSWER_LIMIT) {
+        Ok(output) => output,
+        Err(error) => return error.to_string(),
+    };
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
         + String::from_utf8_lossy(&output.stderr).trim()
 }

@@ -2,9 +2,13 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use orrery_e2e_cluster::{Cluster, tool};
+use orrery_e2e_cluster::{Cluster, output_within, tool};
 use serde_json::Value as Json;
+
+/// For an installation that waits.
+pub(crate) const HELM_LIMIT: Duration = Duration::from_mins(5);
 
 pub(crate) fn chart(name: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -13,7 +17,8 @@ pub(crate) fn chart(name: &str) -> String {
 
 pub(crate) fn helm(args: &[&str]) -> Result<String, String> {
     let program = tool("helm").map_err(|error| error.to_string())?;
-    let output = Command::new(program).args(args).output().map_err(|error| error.to_string())?;
+    let output = output_within(Command::new(program).args(args), HELM_LIMIT)
+        .map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(text);

@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use orrery_e2e_cluster::tool;
+use orrery_e2e_cluster::{output_within, tool};
 use orrery_e2e_tests::client::Reply;
 use orrery_e2e_tests::orrery_binary;
 
-use crate::kubernetes::Stage;
+use crate::kubernetes::{LIMIT, Stage};
 
 struct Said {
     code: Option<i32>,
@@ -26,14 +26,11 @@ fn run_with(stage: &Stage, program: &std::path::Path, args: &[&str], password: &
     let plugin = folder.path().join("kubectl-orrery");
     std::os::unix::fs::symlink(binary, plugin).expect("a link");
     let path = std::env::var("PATH").unwrap_or_default();
-    let output = Command::new(program)
-        .args(args)
-        .args(["-n", stage.namespace()])
-        .env("KUBECONFIG", stage.kubeconfig())
-        .envs((!password.is_empty()).then_some(("ORRERY_PASSWORD", password)))
-        .env("PATH", format!("{}:{path}", folder.path().display()))
-        .output()
-        .expect("it runs");
+    let mut command = Command::new(program);
+    command.args(args).args(["-n", stage.namespace()]).env("KUBECONFIG", stage.kubeconfig());
+    command.envs((!password.is_empty()).then_some(("ORRERY_PASSWORD", password)));
+    command.env("PATH", format!("{}:{path}", folder.path().display()));
+    let output = output_within(&mut command, LIMIT).expect("it runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }

@@ -3,9 +3,11 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
+use orrery_e2e_cluster::output_within;
 use orrery_e2e_tests::process::{free_port, poll};
 use orrery_e2e_tests::servers::{KvOptions, Server, orrery_kv};
 use orrery_e2e_tests::{cache, program};
@@ -16,6 +18,11 @@ use crate::not_run::or_not_run;
 /// Versions that are tested; the package clients fetch them once into the cache.
 const REDIS_PY: &str = "8.1.0";
 const IOREDIS: &str = "6.0.0";
+
+/// For a package that is fetched.
+const FETCH_LIMIT: Duration = Duration::from_mins(5);
+/// For the next line of a client program.
+const LINE_LIMIT: Duration = Duration::from_mins(2);
 
 /// A server whose port stays the same over restarts.
 fn server(folder: &Path) -> (Server, KvOptions) {
@@ -28,7 +35,7 @@ fn server(folder: &Path) -> (Server, KvOptions) {
 struct Script {
     child: Child,
     stdin: ChildStdin,
-    lines: BufReader<ChildStdout>,
+    lines: Receiver<String>,
 }
 
 impl Script {
@@ -39,14 +46,18 @@ impl Script {
             .spawn()
             .expect("the interpreter was found before");
         let stdin = child.stdin.take().expect("it is piped");
-        let lines = BufReader::new(child.stdout.take().expect("it is piped"));
+        let out = BufReader::new(child.stdout.take().expect("it is piped"));
+        let (line, lines) = mpsc::channel();
+        // Ends with the child.
+        std::thread::spawn(move || {
+            out.lines().map_while(Result::ok).try_for_each(|l| line.send(l))
+        });
         Self { child, stdin, lines }
     }
 
     fn expect(&mut self, wanted: &str) {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).expect("its output can be read");
-        assert_eq!(line.trim(), wanted, "the client's errors stand above");
+        let line = self.lines.recv_timeout(LINE_LIMIT);
+        assert_eq!(line.as_deref(), Ok(wanted), "the client's errors stand above");
     }
 
     fn go_on(&mut self) {
@@ -175,7 +186,7 @@ fn once(folder: &Path, make: impl FnOnce() -> Result<(), String>) -> Result<(), 
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    let output = output_within(command, FETCH_LIMIT).map_err(|error| error.to_string())?;
     if output.status.success() {
         return Ok(());
     }

@@ -4,14 +4,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use orrery_e2e_cluster::tool;
+use orrery_e2e_cluster::{output_within, tool};
 use orrery_e2e_tests::orrery_binary;
 
 use crate::kubernetes::Stage;
 
-/// Longest wait for the commands of one block, in seconds.
-const BLOCK_SECONDS: &str = "300";
+/// Longest wait for the commands of one block.
+const BLOCK_LIMIT: Duration = Duration::from_mins(5);
 
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
@@ -79,13 +80,12 @@ impl Shell {
 
     fn types(&self, script: &str) {
         let (folder, path) = (self.folder.path(), std::env::var("PATH").unwrap_or_default());
-        let output = Command::new("timeout")
-            .args([BLOCK_SECONDS, "sh", "-e", "-c", script])
-            .current_dir(&self.root)
-            .env("KUBECONFIG", folder.join("config"))
-            .env("PATH", format!("{}:{path}", folder.display()))
-            .output()
-            .expect("there is a shell");
+        let mut command = Command::new("sh");
+        command.args(["-e", "-c", script]).current_dir(&self.root);
+        command.env("KUBECONFIG", folder.join("config"));
+        command.env("PATH", format!("{}:{path}", folder.display()));
+        let output = output_within(&mut command, BLOCK_LIMIT);
+        let output = output.unwrap_or_else(|error| panic!("{error}"));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (out, err) = (text(&output.stdout), text(&output.stderr));
         assert!(output.status.success(), "{}\n{script}\n{out}\n{err}", output.status);

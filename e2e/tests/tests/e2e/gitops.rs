@@ -3,11 +3,12 @@
 
 use std::path::Path;
 
-use orrery_e2e_cluster::{Cluster, ClusterError, Options};
+use orrery_e2e_cluster::{Cluster, ClusterError, Options, output_within};
 use serde_json::{Value as Json, json};
 
+use crate::charts::HELM_LIMIT;
 use crate::judges;
-use crate::kubernetes::Stage;
+use crate::kubernetes::{LIMIT, Stage};
 use crate::not_run::or_not_run;
 
 fn read(path: &str) -> String {
@@ -211,12 +212,9 @@ async fn a_newer_chart_of_kinds_keeps_the_objects_of_the_older_one() {
     let cluster = Cluster::start(Options::default()).await.expect("a cluster starts");
     let helm = orrery_e2e_cluster::tool("helm").expect("it was built with the cluster");
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/orrery-crds");
-    let rendered = std::process::Command::new(&helm)
-        .args(["template", "kinds"])
-        .arg(&chart)
-        .args(["--kube-version", "1.34.0"])
-        .output()
-        .expect("helm runs");
+    let mut template = std::process::Command::new(&helm);
+    template.args(["template", "kinds"]).arg(&chart).args(["--kube-version", "1.34.0"]);
+    let rendered = output_within(&mut template, LIMIT).expect("helm runs");
     let rendered = String::from_utf8(rendered.stdout).expect("YAML is text");
 
     // The release before: the same chart with older kinds in it.
@@ -229,7 +227,7 @@ async fn a_newer_chart_of_kinds_keeps_the_objects_of_the_older_one() {
     let run = |args: &[&str], chart: &Path| {
         let mut command = std::process::Command::new(&helm);
         command.args(args).arg(chart).env("KUBECONFIG", cluster.kubeconfig_path());
-        let output = command.output().expect("helm runs");
+        let output = output_within(&mut command, HELM_LIMIT).expect("helm runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
     run(&["upgrade", "--install", "--wait", "kinds"], &before);
@@ -256,11 +254,9 @@ async fn a_newer_chart_of_kinds_keeps_the_objects_of_the_older_one() {
     cluster.apply_yaml(&object(mended)).await.expect("it can be mended");
 
     // Uninstalling keeps kinds and objects.
-    let output = std::process::Command::new(&helm)
-        .args(["uninstall", "kinds"])
-        .env("KUBECONFIG", cluster.kubeconfig_path())
-        .output()
-        .expect("helm runs");
+    let mut uninstall = std::process::Command::new(&helm);
+    uninstall.args(["uninstall", "kinds"]).env("KUBECONFIG", cluster.kubeconfig_path());
+    let output = output_within(&mut uninstall, HELM_LIMIT).expect("helm runs");
     assert!(output.status.success());
     let kept = cluster.kubectl(uid).await.expect("kubectl runs").stdout;
     assert_eq!(String::from_utf8_lossy(&before), String::from_utf8_lossy(&kept));

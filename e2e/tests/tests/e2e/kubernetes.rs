@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use orrery_e2e_cluster::{Cluster, Namespace, Nodes, Processes, poll, poll_for};
+use orrery_e2e_cluster::{Cluster, Namespace, Nodes, Processes, output_within, poll, poll_for};
 use orrery_e2e_tests::client::{Client, Reply};
 use orrery_e2e_tests::orrery_binary;
 use orrery_e2e_tests::process::{Process, free_port};
@@ -56,7 +56,8 @@ impl Stage {
     /// A stage on a cluster with toy nodes.
     pub(crate) async fn on(cluster: Cluster, nodes: Nodes, name: &str) -> Self {
         let binary = orrery_binary().expect("make test builds it first");
-        let crds = Command::new(&binary).arg("crds").output().expect("the binary runs");
+        let crds =
+            output_within(Command::new(&binary).arg("crds"), LIMIT).expect("the binary runs");
         let crds = String::from_utf8(crds.stdout).expect("YAML is text");
         let applied = cluster
             .kubectl_with_input(["apply", "--server-side", "-f", "-"], &crds)

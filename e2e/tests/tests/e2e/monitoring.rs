@@ -9,10 +9,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use orrery_e2e_cluster::{Cluster, debian_program, go_module, tool};
+use orrery_e2e_cluster::{Cluster, debian_program, go_module, output_within, tool};
 
 use crate::judges;
-use crate::kubernetes::Stage;
+use crate::kubernetes::{LIMIT, Stage};
 use crate::not_run::or_not_run;
 
 fn root() -> PathBuf {
@@ -134,7 +134,8 @@ fn alerts_fire_when_they_should_and_only_then() {
     let rules = folder.path().join("alerts.yaml");
     std::fs::write(&rules, read("charts/orrery/files/alerts.yaml")).expect("it is written");
     let run = |args: &[&str], file: &Path| {
-        let output = Command::new(&promtool).args(args).arg(file).output().expect("it runs");
+        let mut command = Command::new(&promtool);
+        let output = output_within(command.args(args).arg(file), LIMIT).expect("it runs");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let said = said + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "promtool {args:?}: {said}");
@@ -186,7 +187,7 @@ async fn monitors_are_made_where_their_kinds_are_and_an_api_server_takes_them() 
         let helm = tool("helm").expect("it was built with the cluster");
         let mut command = Command::new(helm);
         command.args(["template", "orrery"]).arg(&chart).args(["--kube-version", "1.34.0"]);
-        let output = command.args(more).output().expect("helm runs");
+        let output = output_within(command.args(more), LIMIT).expect("helm runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("YAML is text")
     };

@@ -11,7 +11,7 @@ mod ask;
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use orrery_e2e_cluster::{Cluster, poll};
+use orrery_e2e_cluster::{Cluster, output_within, poll};
 use orrery_e2e_tests::orrery_binary;
 use serde_json::Value;
 
@@ -125,7 +125,7 @@ fn rules(file: &str) -> BTreeSet<Right> {
 
 async fn install_kinds(cluster: &Cluster) {
     let binary = orrery_binary().expect("make test builds it first");
-    let crds = Command::new(binary).arg("crds").output().expect("the binary runs");
+    let crds = output_within(Command::new(binary).arg("crds"), LIMIT).expect("the binary runs");
     let crds = String::from_utf8(crds.stdout).expect("YAML is text");
     let words = ["apply", "--server-side", "-f", "-"];
     let applied = cluster.kubectl_with_input(words, &crds).await.expect("kubectl runs");

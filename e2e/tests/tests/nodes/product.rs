@@ -13,7 +13,8 @@ use std::time::Duration;
 use kube::Api;
 use kube::core::{ApiResource, DynamicObject};
 use orrery_e2e_cluster::{
-    Cluster, LogsIfFailed, Namespace, RealNodes, Turn, not_run, poll_for, tool, write_image,
+    Cluster, LogsIfFailed, Namespace, RealNodes, Turn, not_run, output_within, poll_for, tool,
+    write_image,
 };
 use orrery_e2e_tests::{orrery_binary, program};
 use serde_json::Value;
@@ -21,6 +22,9 @@ use tokio::sync::OnceCell;
 
 /// Longest wait for something that takes seconds.
 pub(crate) const LIMIT: Duration = Duration::from_mins(3);
+
+/// For an installation that waits.
+const HELM_LIMIT: Duration = Duration::from_mins(5);
 
 /// Where the charts are installed.
 pub(crate) const SYSTEM: &str = "orrery-system";
@@ -97,7 +101,8 @@ impl Product {
     pub(crate) fn orrery(&self, args: &[&str]) -> String {
         let mut command = Command::new(orrery_binary().expect("make test builds it first"));
         command.env("KUBECONFIG", self.namespace.cluster().kubeconfig_path());
-        let output = command.args(args).args(["-n", self.namespace.name()]).output();
+        command.args(args).args(["-n", self.namespace.name()]);
+        let output = output_within(&mut command, LIMIT);
         text(&output.expect("it runs")).expect("it succeeds")
     }
 
@@ -179,7 +184,8 @@ impl Product {
         }
         let mut forward = Forward::start(self, &service)?;
         let port = forward.port()?;
-        text(&client("127.0.0.1", &port).output().map_err(|error| error.to_string())?)
+        let output = output_within(&mut client("127.0.0.1", &port), LIMIT);
+        text(&output.map_err(|error| error.to_string())?)
     }
 
     /// Waits for an answer of the service.
@@ -280,7 +286,7 @@ async fn install(cluster: &Cluster, nodes: Option<&RealNodes>) {
 fn helm(cluster: &Cluster, words: &[&str]) {
     let mut command = Command::new(theirs_or_ours("helm"));
     command.env("KUBECONFIG", cluster.kubeconfig_path()).args(["--namespace", SYSTEM]);
-    let output = command.args(words).output().expect("helm runs");
+    let output = output_within(command.args(words), HELM_LIMIT).expect("helm runs");
     text(&output).unwrap_or_else(|what| panic!("helm: {what}"));
 }
 

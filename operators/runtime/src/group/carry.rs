@@ -173,6 +173,7 @@ impl Carrier<'_> {
                     Some(_) => Duration::ZERO,
                     None => self.ctx.pulses.silent(self.uid(), &pod.name),
                 },
+                unrenewed: self.ctx.pulses.unrenewed(self.uid(), &pod.name, &self.ctx.gate),
                 report: pod.report.clone(),
             }
         });
@@ -275,10 +276,9 @@ impl Carrier<'_> {
             Ok(_) => {
                 // A promotion gives no lease: without this the first write would wait for a beat.
                 if let Ok(report) = reached.client.report().await
-                    && self.ctx.gate.writes_until().is_some()
+                    && let Some(renewal) = renewal(group, epoch, &report, &self.ctx.gate)
                 {
                     self.ctx.pulses.heard(self.uid(), pod);
-                    let renewal = renewal(group, epoch, report.said_at);
                     _ = reached.client.renew(renewal).await;
                 }
                 Ok(true)

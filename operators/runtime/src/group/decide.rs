@@ -10,14 +10,11 @@ use std::time::Duration;
 use orrery_api::Reason;
 use orrery_operand::v1::Link;
 
-use super::{Grant, Group, LEASE, Policy};
+use super::{DRIFT, Grant, Group, LEASE, Policy};
 use crate::observation::{Report, Role};
 
 /// A primary that has not answered for this long is called lost.
 pub const SILENT_MAX: Duration = Duration::from_millis(2500);
-/// How much longer than a lease everybody must have been silent for the lease to be over: clocks do
-/// not run equally fast.
-const DRIFT: Duration = Duration::from_millis(100);
 /// A planned hand-over that takes longer is given up: the old primary goes on.
 pub const HAND_OVER_MAX: Duration = Duration::from_secs(20);
 
@@ -32,8 +29,10 @@ pub struct Member {
     pub terminating: bool,
     /// What it said in this round; none when it does not answer.
     pub report: Option<Report>,
-    /// How long it has not answered this operator; no operator before renewed it later than that.
+    /// How long it has not answered this operator.
     pub silent: Duration,
+    /// For how long no operator, this one or one before, can have renewed it.
+    pub unrenewed: Duration,
 }
 
 impl Member {

@@ -5,7 +5,7 @@
 //! controller when something changed that a round must look at.
 //!
 //! Invariant: whether this process still leads is looked at between the report that a renewal goes
-//! back to and the renewal. So no renewal reaches further than a lease beyond the operator's own.
+//! back to and the renewal, and no renewal reaches further than the operator's own lease.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,7 @@ use orrery_operand::v1::{RenewRequest, ReportResponse as Report, Role};
 use tokio::time::{Instant, timeout_at};
 
 use super::decide::{Kind, SILENT_MAX, Transition};
-use super::{Group, LEASE};
+use super::{DRIFT, Group, LEASE};
 use crate::certificates::{Certificates, connect};
 use crate::children::store::{CachedPod, ChildStore};
 use crate::lease::Gate;
@@ -63,6 +63,8 @@ struct Memory {
     /// What a round would see, as far as it matters to one.
     said: BTreeMap<String, Option<Report>>,
     transition: Option<(u64, Kind, Instant)>,
+    /// Without followers for now. Who answered when is still remembered: it was renewed.
+    is_resting: bool,
 }
 
 /// A report without what moves all the time: a change of the rest calls for a round.
@@ -104,24 +106,51 @@ impl Pulses {
     pub fn watch(&self, uid: &str, watched: Watched) {
         let mut groups = self.lock();
         if let Some(memory) = groups.get_mut(uid) {
-            memory.watched = watched;
+            (memory.watched, memory.is_resting) = (watched, false);
             return;
         }
-        let (since, heard, said) = (Instant::now(), BTreeMap::new(), BTreeMap::new());
-        groups.insert(uid.to_owned(), Memory { watched, since, heard, said, transition: None });
+        let memory = Memory {
+            watched,
+            since: Instant::now(),
+            heard: BTreeMap::new(),
+            said: BTreeMap::new(),
+            transition: None,
+            is_resting: false,
+        };
+        groups.insert(uid.to_owned(), memory);
     }
 
-    /// Stops the pulse of a group that is gone, asleep or without followers.
+    /// Stops the pulse of a group that is asleep or without followers.
+    pub fn rest(&self, uid: &str) {
+        if let Some(memory) = self.lock().get_mut(uid) {
+            (memory.is_resting, memory.transition) = (true, None);
+            memory.said.clear();
+        }
+    }
+
+    /// Forgets a group that is gone.
     pub fn forget(&self, uid: &str) {
         self.lock().remove(uid);
     }
 
-    /// How long a pod has not answered this operator, and so for how long none of its renewals can
-    /// have given it a lease.
+    /// How long a pod has not answered this operator.
     pub fn silent(&self, uid: &str, pod: &str) -> Duration {
         let groups = self.lock();
         let Some(memory) = groups.get(uid) else { return Duration::ZERO };
         memory.heard.get(pod).unwrap_or(&memory.since).elapsed()
+    }
+
+    /// For how long no operator can have renewed a pod. Nothing is known of those before this one,
+    /// unless they bounded their renewals by the lease that this one waited for.
+    pub fn unrenewed(&self, uid: &str, pod: &str, gate: &Gate) -> Duration {
+        let alone =
+            gate.alone_since().map_or(Duration::ZERO, |since| since.elapsed() + LEASE + DRIFT);
+        let groups = self.lock();
+        let Some(memory) = groups.get(uid) else { return Duration::ZERO };
+        match memory.heard.get(pod) {
+            Some(heard) => heard.elapsed(),
+            None => memory.since.elapsed().max(alone),
+        }
     }
 
     /// How long a round waits for a pod: one that has not answered for long, or never yet, is given
@@ -175,8 +204,9 @@ impl Pulses {
     }
 
     fn questions(&self, children: &ChildStore) -> Vec<Question> {
-        let groups: Vec<(String, Watched)> =
-            self.lock().iter().map(|(uid, memory)| (uid.clone(), memory.watched.clone())).collect();
+        let groups: Vec<(String, Watched)> = awake(&self.lock())
+            .map(|(uid, memory)| (uid.clone(), memory.watched.clone()))
+            .collect();
         let mut questions = Vec::new();
         for (uid, watched) in groups {
             for pod in children.pods(&watched.namespace, watched.system, &watched.name) {
@@ -215,7 +245,7 @@ impl Pulses {
 
     fn keep_clients(&self, children: &ChildStore) {
         let groups = self.lock();
-        let pods = groups.values().flat_map(|memory| {
+        let pods = awake(&groups).flat_map(|(_, memory)| {
             let watched = &memory.watched;
             children.pods(&watched.namespace, watched.system, &watched.name)
         });
@@ -272,23 +302,54 @@ impl Question {
         let (group, epoch) = (&self.watched.group, self.watched.epoch);
         let until = Instant::now() + self.limit;
         let Ok(Ok(report)) = timeout_at(until, client.report()).await else { return (self, None) };
-        if epoch > 0 && gate.writes_until().is_some() {
+        if epoch > 0
+            && let Some(renewal) = renewal(group, epoch, &report, gate)
+        {
             // A renewal without an answer may have been taken: the process counts as heard.
-            _ = timeout_at(until, client.renew(renewal(group, epoch, report.said_at))).await;
+            _ = timeout_at(until, client.renew(renewal)).await;
         }
         (self, Some(report))
     }
 }
 
-/// What members of a group are told about it.
-pub fn renewal(group: &Group, epoch: u64, said_at: u64) -> RenewRequest {
-    RenewRequest {
+fn awake(groups: &HashMap<String, Memory>) -> impl Iterator<Item = (&String, &Memory)> {
+    groups.iter().filter(|(_, memory)| !memory.is_resting)
+}
+
+/// What a member of a group that just said `report` is told about it; none while nothing may be
+/// written.
+pub fn renewal(group: &Group, epoch: u64, report: &Report, gate: &Gate) -> Option<RenewRequest> {
+    let own = gate.writes_until()?.saturating_duration_since(Instant::now());
+    Some(RenewRequest {
         shard: 0,
         epoch,
         followers: group.followers,
         synchronous: group.synchronous,
         // Alone, nobody else could be promoted.
         lease_milliseconds: if group.followers > 0 { LEASE.as_millis() as u32 } else { 0 },
-        said_at,
+        said_at: bounded(report.said_at, own),
+    })
+}
+
+/// The moment a renewal counts from, in milliseconds: that of the report, or as much earlier as a
+/// lease from then would outlast what is left of the operator's `own`.
+fn bounded(said_at: u64, own: Duration) -> u64 {
+    let excess = (LEASE + DRIFT).saturating_sub(own);
+    said_at.saturating_sub(excess.as_micros().div_ceil(1000) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewal_ends_before_the_lease_of_the_operator() {
+        let left = Duration::from_millis;
+        assert_eq!(bounded(10_000, left(60_000)), 10_000);
+        assert_eq!(bounded(10_000, left(3_100)), 10_000);
+        // 1,500 ms from the moment it was said, and the drift.
+        assert_eq!(bounded(10_000, left(1_600)), 8_500);
+        assert_eq!(bounded(10_000, Duration::ZERO), 6_900);
+        assert_eq!(bounded(0, left(1_000)), 0, "no moment stays none");
     }
 }

@@ -16,6 +16,16 @@ pub struct Seen {
     pub duration: Duration,
     /// When we first saw this version of it.
     pub since: Instant,
+    /// Whether nothing that its holder confirms outlasts it.
+    pub is_bounded: bool,
+}
+
+impl Seen {
+    /// When everything that the holder confirmed is over; none when that is not known.
+    pub fn over(&self) -> Option<Instant> {
+        let is_held = self.holder.as_ref().is_some_and(|holder| !holder.is_empty());
+        (is_held && self.is_bounded).then(|| self.since + self.duration)
+    }
 }
 
 /// What to do now.
@@ -53,6 +63,7 @@ mod tests {
             holder: Some(holder.to_owned()),
             duration: Duration::from_secs(15),
             since: start,
+            is_bounded: false,
         };
         let released = Seen { holder: None, ..held("x") };
         let cases = [
@@ -70,5 +81,18 @@ mod tests {
             let now = start + Duration::from_secs(seconds);
             assert_eq!(decide(lease.as_ref(), "me", now), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn what_a_bounded_holder_confirmed_is_over_when_its_lease_is() {
+        let since = Instant::now();
+        let duration = Duration::from_secs(5);
+        let seen = |holder: Option<&str>, is_bounded| {
+            Seen { holder: holder.map(str::to_owned), duration, since, is_bounded }.over()
+        };
+        assert_eq!(seen(Some("a"), true), Some(since + duration));
+        assert_eq!(seen(Some("a"), false), None, "an earlier release");
+        assert_eq!(seen(Some(""), true), None, "released: its last confirmation may be young");
+        assert_eq!(seen(None, true), None);
     }
 }

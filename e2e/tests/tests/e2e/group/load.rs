@@ -11,10 +11,10 @@ use orrery_e2e_cluster::Namespace;
 use orrery_e2e_tests::client::Client;
 use orrery_e2e_tests::load::{self, Writer};
 
-/// `ORRERY_WRITERS` says how many connections write; each waits for its answer.
-fn writers() -> usize {
-    let given = std::env::var("ORRERY_WRITERS").ok().and_then(|text| text.parse().ok());
-    given.unwrap_or(4)
+/// `ORRERY_WRITERS` says how many connections write, and `ORRERY_PIPELINE` how many writes each of
+/// them sends before it waits for the answers.
+fn given(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
 /// Between two looks at the Service.
@@ -44,13 +44,14 @@ impl Load {
             format!("{object}-kv-rw"),
             Arc::clone(&target),
         ));
-        let writers = (0..writers()).map(|writer| {
+        let pipeline = given("ORRERY_PIPELINE", 1);
+        let writers = (0..given("ORRERY_WRITERS", 4)).map(|writer| {
             let target = Arc::clone(&target);
             let dial = move || {
                 let address = (*target.lock().unwrap_or_else(PoisonError::into_inner))?;
                 TcpStream::connect_timeout(&address, CONNECT_LIMIT).ok()
             };
-            Writer::new(&format!("book:{writer}"), password, Duration::ZERO, dial)
+            Writer::new(&format!("book:{writer}"), password, pipeline, Duration::ZERO, dial)
         });
         let writers = load::Load::start(writers.collect());
         let (password, begun) = (password.to_owned(), Instant::now());

@@ -199,7 +199,7 @@ impl Stage {
         let address = SocketAddr::new(ip.parse().expect("an address"), PORT);
         let dialer = self.nodes.dialer(&self.victim).expect("it lives");
         let dial = move || dialer.dial(address, CONNECT_LIMIT).ok();
-        Load::start(vec![Writer::new(&key, &self.password, PACE, dial)])
+        Load::start(vec![Writer::new(&key, &self.password, 1, PACE, dial)])
     }
 
     /// What was acknowledged beside the old primary is there under the new one: it was acknowledged
@@ -255,7 +255,7 @@ async fn writers(product: &Product, nodes: &RealNodes, home: &str, password: &st
         .map(|number| {
             let dialer = dialer.clone();
             let dial = move || dialer.dial(address, CONNECT_LIMIT).ok();
-            Writer::new(&format!("book:{number}"), password, PACE, dial)
+            Writer::new(&format!("book:{number}"), password, 1, PACE, dial)
         })
         .collect();
     let host = format!("a-kv-rw.{}.svc.cluster.local", product.namespace.name());

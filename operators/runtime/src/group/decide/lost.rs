@@ -136,8 +136,8 @@ impl<'a> Loss<'a> {
 }
 
 /// Whether nobody can have confirmed the lost primary within a lease. A lease runs from a moment at
-/// which the primary was heard: by an operator, or by more than half of its followers, one of which
-/// is among these fenced ones.
+/// which the primary was heard: by an operator that renewed it, or by more than half of its followers,
+/// one of which is among these fenced ones.
 fn lease_is_over(view: &View<'_>, grant: &Grant, fenced: &[&String]) -> bool {
     let over = LEASE + DRIFT;
     let last_heard = |pod: &String| {
@@ -145,6 +145,6 @@ fn lease_is_over(view: &View<'_>, grant: &Grant, fenced: &[&String]) -> bool {
         let link = report.link.as_ref().filter(|_| report.epoch == grant.epoch)?;
         Some(Duration::from_millis(link.silent_milliseconds))
     };
-    view.member(&grant.holder).is_some_and(|holder| holder.silent >= over)
+    view.member(&grant.holder).is_some_and(|holder| holder.unrenewed >= over)
         && fenced.iter().all(|pod| last_heard(pod).is_some_and(|silent| silent >= over))
 }

@@ -73,7 +73,7 @@ fn answering(pod: &str, report: Report) -> Member {
 
 fn silent(pod: &str, milliseconds: u64) -> Member {
     let silent = Duration::from_millis(milliseconds);
-    Member { pod: pod.into(), silent, ..Member::default() }
+    Member { pod: pod.into(), silent, unrenewed: silent, ..Member::default() }
 }
 
 /// A follower that hears nothing of its primary.

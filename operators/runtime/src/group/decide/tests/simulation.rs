@@ -7,6 +7,8 @@
 use super::*;
 
 const STEP_MS: u64 = 100;
+const LEASE_MS: u64 = LEASE.as_millis() as u64;
+const DRIFT_MS: u64 = DRIFT.as_millis() as u64;
 
 struct Dice(u64);
 
@@ -57,6 +59,12 @@ struct World {
     grant: Option<Grant>,
     transition: Option<(u64, Kind, u64)>,
     heard: Vec<u64>,
+    /// Which pods this operator has heard, and may have renewed.
+    renewed: Vec<bool>,
+    /// When the lease of this operator ends; none while it is renewed.
+    operator_until: Option<u64>,
+    /// Since when nothing that an operator before confirmed holds, if that is known.
+    alone_since: Option<u64>,
     acked: Vec<(u64, u64)>,
     /// What the first pod had before it was primary of anything.
     before: Vec<(u64, u64)>,
@@ -85,6 +93,9 @@ impl World {
             grant: None,
             transition: None,
             heard: vec![0; n],
+            renewed: vec![false; n],
+            operator_until: None,
+            alone_since: None,
             acked: Vec::new(),
             next_value: records + 1,
             before,
@@ -217,12 +228,16 @@ impl World {
         }
         let members: Vec<Member> = (0..self.pods.len())
             .map(|pod| {
+                let name = format!("a-{pod}");
                 if answers(self, pod) {
-                    self.heard[pod] = self.now;
-                    answering(&format!("a-{pod}"), self.report(pod))
-                } else {
-                    silent(&format!("a-{pod}"), self.now - self.heard[pod])
+                    (self.heard[pod], self.renewed[pod]) = (self.now, true);
+                    return answering(&name, self.report(pod));
                 }
+                let own = self.now - self.heard[pod];
+                let alone = self.alone_since.filter(|_| !self.renewed[pod]);
+                let alone = alone.map_or(0, |since| self.now - since + LEASE_MS + DRIFT_MS);
+                let unrenewed = Duration::from_millis(own.max(alone));
+                Member { unrenewed, ..silent(&name, own) }
             })
             .collect();
         let transition = self.transition.as_ref().map(|(epoch, kind, since)| Transition {
@@ -273,21 +288,37 @@ impl World {
             }
             Step::Wait { .. } | Step::Blocked { .. } => {}
         }
-        if self.dice.one_in(30) {
-            // Another operator, which remembers nothing.
-            self.transition = None;
-            self.heard.fill(self.now);
+        if self.dice.one_in(60) {
+            // It gave its lease up.
+            self.next_operator(None);
+        } else if self.dice.one_in(60) && self.operator_until.is_none() {
+            // It can no longer renew its lease.
+            self.operator_until = Some(self.now + self.dice.below(3 * LEASE_MS));
         }
     }
 
+    /// Another operator, which remembers nothing.
+    fn next_operator(&mut self, alone_since: Option<u64>) {
+        self.transition = None;
+        self.heard.fill(self.now);
+        self.renewed.fill(false);
+        (self.operator_until, self.alone_since) = (None, alone_since);
+    }
+
+    /// Until when a lease lasts that the operator confirms now.
+    fn lease_until(&self) -> u64 {
+        let own = self.operator_until.unwrap_or(u64::MAX);
+        (self.now + LEASE_MS).min(own.saturating_sub(DRIFT_MS))
+    }
+
     fn renew(&mut self, pod: usize, epoch: u64) {
-        let now = self.now;
+        let lease_until = self.lease_until();
         let own = &mut self.pods[pod];
         own.known = own.known.max(epoch);
         let resumes = own.promoted == epoch && own.known == epoch && own.completed != epoch;
         if resumes && own.role != Role::Follower {
             own.role = Role::Primary;
-            own.lease_until = now + LEASE.as_millis() as u64;
+            own.lease_until = own.lease_until.max(lease_until);
         }
     }
 
@@ -303,7 +334,7 @@ impl World {
         if !self.runs(pod) || self.cut[pod] {
             return true;
         }
-        let now = self.now;
+        let lease_until = self.lease_until();
         let own = &mut self.pods[pod];
         if epoch <= own.promoted || epoch < own.known {
             return false;
@@ -311,7 +342,7 @@ impl World {
         assert!(own.whole || !own.has_followed, "a part of the data is granted to");
         own.whole = true;
         (own.promoted, own.known, own.role, own.follows) = (epoch, epoch, Role::Primary, None);
-        own.lease_until = now + LEASE.as_millis() as u64;
+        own.lease_until = lease_until;
         own.confirmed.iter_mut().for_each(|confirmed| *confirmed = (0, 0));
         true
     }
@@ -422,6 +453,9 @@ impl World {
                 }
             }
             self.write(primary);
+        }
+        if self.operator_until.is_some_and(|until| self.now >= until) {
+            self.next_operator(self.operator_until);
         }
         if !self.dice.one_in(3) {
             self.round();
