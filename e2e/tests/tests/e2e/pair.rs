@@ -147,6 +147,8 @@ async fn of_two_operators_one_writes_whatever_happens_to_the_other() {
     let thief = "{\"spec\":{\"holderIdentity\":\"thief\"}}";
     let steal = ["patch", "lease/orrery", "--type=merge", "-p", thief];
     stage.kubectl(&steal).await.expect("it is taken");
+    let noticed = poll("the second no longer leads", LIMIT, || async { !second.leads() }).await;
+    noticed.unwrap_or_else(|error| panic!("{error}\n{}", second.process.log_tail()));
     let _third = Replica::start(&stage, "third");
     stage.apply(&object(20)).await;
     carried_out(&stage, 20).await;
