@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
-    ObjectFieldSelector, Probe, ResourceRequirements, SecurityContext,
+    Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle,
+    LifecycleHandler, ObjectFieldSelector, Probe, ResourceRequirements, SecurityContext, SleepAction,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -14,6 +14,10 @@ use orrery_runtime::{Identity, labels};
 use super::super::super::validate::Validated;
 use super::super::{HTTP, HTTP_PORT, RESP, SYSTEM, certificate, config_map};
 use super::volumes;
+
+/// How long a pod that is to go still answers. Proxies of Services learn of a change up to a second
+/// late, and who is sent to a pod that is gone waits for a timeout, not for an error.
+const LINGER_SECONDS: i64 = 2;
 
 pub(super) fn build(validated: &Validated, identity: &Identity) -> Container {
     let image = &validated.spec.engine.image;
@@ -42,6 +46,13 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Container {
         startup_probe: Some(probe("/livez", 1, 600)),
         liveness_probe: Some(probe("/livez", 10, 6)),
         readiness_probe: Some(probe("/readyz", 2, 3)),
+        lifecycle: Some(Lifecycle {
+            pre_stop: Some(LifecycleHandler {
+                sleep: Some(SleepAction { seconds: LINGER_SECONDS }),
+                ..LifecycleHandler::default()
+            }),
+            ..Lifecycle::default()
+        }),
         volume_mounts: Some(volumes::mounts(validated, identity)),
         ports: Some(ports),
         ..Container::default()
