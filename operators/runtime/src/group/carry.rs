@@ -169,6 +169,7 @@ impl Carrier<'_> {
                 }),
                 pod: pod.name.clone(),
                 terminating: pod.terminating,
+                ready: pod.ready,
                 silent: match &pod.report {
                     Some(_) => Duration::ZERO,
                     None => self.ctx.pulses.silent(self.uid(), &pod.name),

@@ -27,6 +27,8 @@ pub struct Member {
     /// Where followers with certificates reach it over mutual TLS, of pods that have one.
     pub secured_address: Option<String>,
     pub terminating: bool,
+    /// Whether Services send clients to it.
+    pub ready: bool,
     /// What it said in this round; none when it does not answer.
     pub report: Option<Report>,
     /// How long it has not answered this operator.
@@ -279,14 +281,21 @@ fn leading(view: &View<'_>, grant: &Grant, member: &Member, report: &Report) -> 
     };
     let wished = view.group.wished.as_deref().filter(|wished| *wished != grant.holder);
     let wished = wished.filter(|wished| view.replaced != Some(*wished));
+    // Clients of a Service find nobody while the primary is a pod that is not ready: worth a wait, but
+    // not for a primary that ends.
+    let reachable = |other: &Member| other.ready || member.terminating;
     let best = || {
         let stays = |pod: &String| view.group.pods.contains(pod);
         let others = view.others(&grant.holder);
         let others = others.filter(|(other, _)| ready(&other.pod) && stays(&other.pod));
-        others.max_by_key(|(_, other)| progress(other)).map(|(other, _)| other.pod.clone())
+        let others = others.filter(|(other, _)| reachable(other));
+        let best = others.max_by_key(|(member, other)| (member.ready, progress(other)));
+        best.map(|(other, _)| other.pod.clone())
     };
     let to = match wished {
-        Some(wished) if ready(wished) => Some(wished.to_owned()),
+        Some(wished) if ready(wished) && view.member(wished).is_some_and(reachable) => {
+            Some(wished.to_owned())
+        }
         _ if member.terminating
             || view.leave_primary
             || !view.group.pods.contains(&grant.holder) =>

@@ -9,13 +9,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::Api;
 use orrery_e2e_cluster::Namespace;
 use orrery_e2e_tests::client::Client;
-use orrery_e2e_tests::load::{self, Writer};
-
-/// `ORRERY_WRITERS` says how many connections write, and `ORRERY_PIPELINE` how many writes each of
-/// them sends before it waits for the answers.
-fn given(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
-}
+use orrery_e2e_tests::load::{self, Writer, given};
 
 /// Between two looks at the Service.
 const LOOK: Duration = Duration::from_millis(100);

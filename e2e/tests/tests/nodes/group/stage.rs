@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use orrery_e2e_cluster::{RealNodes, poll};
 use orrery_e2e_tests::client::Client;
-use orrery_e2e_tests::load::{self, Load, Writer};
+use orrery_e2e_tests::load::{self, Load, Writer, given};
 
 use crate::product::{LIMIT, Product};
 
@@ -19,7 +19,7 @@ const NODE: &str = "-o=jsonpath={.spec.nodeName}";
 const PORT: u16 = 6379;
 
 /// Writers that keep a connection, beside one that makes a new one for every write.
-const WRITERS: usize = 3;
+const WRITERS: u64 = 3;
 /// Between two writes: enough to see a gap, and the machine has other work.
 const PACE: Duration = Duration::from_millis(5);
 const PACE_BY_NAME: Duration = Duration::from_millis(50);
@@ -44,6 +44,8 @@ pub(super) struct Stage {
     pub(super) alone: String,
     password: String,
     load: std::sync::Mutex<Load>,
+    /// When the clients began.
+    begun: Instant,
 }
 
 impl Stage {
@@ -69,6 +71,7 @@ impl Stage {
             home: home.clone(),
             alone: (*alone).to_owned(),
             load: std::sync::Mutex::new(load),
+            begun: Instant::now(),
             product,
             nodes,
             password,
@@ -212,7 +215,8 @@ impl Stage {
     pub(super) fn check(&self) {
         let load = std::mem::replace(&mut *self.load(), Load::start(Vec::new()));
         let total = load::check("the group", &load.stop(), &mut self.client());
-        println!("{total} acknowledged writes, none lost");
+        let rate = total as f64 / self.begun.elapsed().as_secs_f64();
+        println!("{total} acknowledged writes, {rate:.0} in a second, none lost");
     }
 
     /// A client of the Service on the machine of the clients.
@@ -251,11 +255,12 @@ async fn service_address(product: &Product) -> SocketAddr {
 async fn writers(product: &Product, nodes: &RealNodes, home: &str, password: &str) -> Vec<Writer> {
     let address = service_address(product).await;
     let dialer = nodes.dialer(home).expect("it lives");
-    let mut writers: Vec<Writer> = (0..WRITERS)
+    let pipeline = given("ORRERY_PIPELINE", 1);
+    let mut writers: Vec<Writer> = (0..given("ORRERY_WRITERS", WRITERS))
         .map(|number| {
             let dialer = dialer.clone();
             let dial = move || dialer.dial(address, CONNECT_LIMIT).ok();
-            Writer::new(&format!("book:{number}"), password, 1, PACE, dial)
+            Writer::new(&format!("book:{number}"), password, pipeline, PACE, dial)
         })
         .collect();
     let host = format!("a-kv-rw.{}.svc.cluster.local", product.namespace.name());

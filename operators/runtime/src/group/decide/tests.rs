@@ -68,7 +68,7 @@ fn standby(pod: &str, epoch: u64, position: u64) -> Member {
 
 fn answering(pod: &str, report: Report) -> Member {
     let address = Some(format!("{pod}:6379"));
-    Member { pod: pod.into(), address, report: Some(report), ..Member::default() }
+    Member { pod: pod.into(), address, ready: true, report: Some(report), ..Member::default() }
 }
 
 fn silent(pod: &str, milliseconds: u64) -> Member {
@@ -265,14 +265,20 @@ fn a_wish_a_drain_and_a_roll_move_the_primary_to_a_follower_in_sync() {
     let mut drained = all.clone();
     drained[0].terminating = true;
     assert_eq!(Case::of(&group, Some(&grant)).decide(&drained), hand_over);
+    let mut unready = all.clone();
+    unready[1].ready = false;
+    let stays = Step::Steady { follow: vec![] };
+    assert_eq!(roll.decide(&unready), stays, "its Service would lead nowhere");
+    unready[0].terminating = true;
+    assert_eq!(roll.decide(&unready), hand_over, "that of a pod that ends would as well");
     group.wished = Some("a-1".into());
     assert_eq!(Case::of(&group, Some(&grant)).decide(&all), hand_over);
     let replaced = Case { replaced: Some("a-1"), ..Case::of(&group, Some(&grant)) };
-    let stays = Step::Steady { follow: vec![] };
     assert_eq!(replaced.decide(&all), stays, "it would have to hand over again at once");
+    unready[0].terminating = false;
+    assert_eq!(Case::of(&group, Some(&grant)).decide(&unready), stays, "nor where it is wished");
     group.wished = Some("a-2".into());
-    let waits = Case::of(&group, Some(&grant)).decide(&all);
-    assert_eq!(waits, Step::Steady { follow: vec![] }, "a-2 is not in sync yet");
+    assert_eq!(Case::of(&group, Some(&grant)).decide(&all), stays, "a-2 is not in sync yet");
     group.wished = None;
     group.pods = vec!["a-1".into(), "a-2".into()];
     assert_eq!(Case::of(&group, Some(&grant)).decide(&all), hand_over, "the spec has fewer pods");

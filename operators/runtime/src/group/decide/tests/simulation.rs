@@ -231,7 +231,8 @@ impl World {
                 let name = format!("a-{pod}");
                 if answers(self, pod) {
                     (self.heard[pod], self.renewed[pod]) = (self.now, true);
-                    return answering(&name, self.report(pod));
+                    let ready = !self.dice.one_in(10);
+                    return Member { ready, ..answering(&name, self.report(pod)) };
                 }
                 let own = self.now - self.heard[pod];
                 let alone = self.alone_since.filter(|_| !self.renewed[pod]);
