@@ -36,6 +36,8 @@ mod monitoring;
 mod not_run;
 #[path = "e2e/outage.rs"]
 mod outage;
+#[path = "common/page.rs"]
+mod page;
 #[path = "e2e/pair.rs"]
 mod pair;
 #[path = "e2e/refused.rs"]

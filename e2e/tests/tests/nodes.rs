@@ -5,6 +5,8 @@
 mod faults;
 #[path = "nodes/group.rs"]
 mod group;
+#[path = "common/page.rs"]
+mod page;
 #[path = "nodes/product.rs"]
 mod product;
 #[path = "nodes/time.rs"]

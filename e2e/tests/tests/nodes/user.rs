@@ -1,5 +1,6 @@
 //! What a user does, from the first `kubectl apply` to coming back after a deletion.
 
+use crate::page::{Shell, Step, steps};
 use crate::product::Product;
 
 const EXAMPLES: &str = include_str!("../../../../examples/kv.yaml");
@@ -48,5 +49,22 @@ async fn the_examples_hold_data_through_everything_a_user_does() {
     assert_eq!(product.kubectl(&volume).await.as_deref(), Ok("Bound"), "its policy is to retain");
     product.apply(EXAMPLES).await;
     product.ready("kvcluster/default").await;
+    product.answers("default", &["GET", "order:1"], "paid").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_on_upgrades_works_as_written() {
+    let Some(product) = Product::new("page-upgrade").await else { return };
+    product.apply(EXAMPLES).await;
+    product.ready("kvcluster/default").await;
+    product.answers("default", &["SET", "order:1", "paid"], "OK").await;
+    let kubeconfig = product.namespace.cluster().kubeconfig_path();
+    let shell = Shell::new(kubeconfig, product.namespace.name());
+    let steps = steps(include_str!("../../../../docs/upgrade.md"));
+    assert!(steps.len() >= 4, "the page has something to type: {steps:?}");
+    for step in steps {
+        let Step::Type(script) = step else { panic!("nothing is applied: {step:?}") };
+        tokio::task::block_in_place(|| shell.types(&script));
+    }
     product.answers("default", &["GET", "order:1"], "paid").await;
 }
