@@ -18,7 +18,7 @@ use std::time::Duration;
 pub const LEASE: Duration = Duration::from_secs(3);
 
 /// How much longer than a lease one waits for its end: clocks do not run equally fast.
-const DRIFT: Duration = Duration::from_millis(100);
+pub(crate) const DRIFT: Duration = Duration::from_millis(100);
 
 /// What a system says about the group of one object.
 #[derive(Debug, Clone, PartialEq, Eq)]

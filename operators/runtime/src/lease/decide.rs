@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::group::{DRIFT, LEASE};
+
 /// A Lease as we see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
@@ -21,10 +23,13 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// When everything that the holder confirmed is over; none when that is not known.
+    /// When everything is over that the holder confirmed, and whoever held it before; none when that
+    /// is not known. What the latter confirmed may be as young as the holder's first version of the
+    /// Lease, so the Lease must be longer than that of a primary.
     pub fn over(&self) -> Option<Instant> {
         let is_held = self.holder.as_ref().is_some_and(|holder| !holder.is_empty());
-        (is_held && self.is_bounded).then(|| self.since + self.duration)
+        let is_long = self.duration >= LEASE + DRIFT;
+        (is_held && is_long && self.is_bounded).then(|| self.since + self.duration)
     }
 }
 
@@ -94,5 +99,8 @@ mod tests {
         assert_eq!(seen(Some("a"), false), None, "an earlier release");
         assert_eq!(seen(Some(""), true), None, "released: its last confirmation may be young");
         assert_eq!(seen(None, true), None);
+        let short = Duration::from_secs(3);
+        let short = Seen { duration: short, holder: Some("a".into()), since, is_bounded: true };
+        assert_eq!(short.over(), None, "what was confirmed before it may outlast it");
     }
 }

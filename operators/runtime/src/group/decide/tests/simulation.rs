@@ -8,6 +8,7 @@ use super::*;
 
 const STEP_MS: u64 = 100;
 const LEASE_MS: u64 = LEASE.as_millis() as u64;
+const OPERATOR_LEASE_MS: u64 = 5_000;
 const DRIFT_MS: u64 = DRIFT.as_millis() as u64;
 
 struct Dice(u64);
@@ -61,7 +62,8 @@ struct World {
     heard: Vec<u64>,
     /// Which pods this operator has heard, and may have renewed.
     renewed: Vec<bool>,
-    /// When the lease of this operator ends; none while it is renewed.
+    /// When this operator took its lease, and when that ends; none while it is renewed.
+    operator_since: u64,
     operator_until: Option<u64>,
     /// Since when nothing that an operator before confirmed holds, if that is known.
     alone_since: Option<u64>,
@@ -94,6 +96,7 @@ impl World {
             transition: None,
             heard: vec![0; n],
             renewed: vec![false; n],
+            operator_since: 0,
             operator_until: None,
             alone_since: None,
             acked: Vec::new(),
@@ -293,8 +296,9 @@ impl World {
             // It gave its lease up.
             self.next_operator(None);
         } else if self.dice.one_in(60) && self.operator_until.is_none() {
-            // It can no longer renew its lease.
-            self.operator_until = Some(self.now + self.dice.below(3 * LEASE_MS));
+            // It can no longer renew its lease, which it did every second.
+            let renewed = self.now - self.dice.below(1_000);
+            self.operator_until = Some(renewed.max(self.operator_since) + OPERATOR_LEASE_MS);
         }
     }
 
@@ -304,6 +308,7 @@ impl World {
         self.heard.fill(self.now);
         self.renewed.fill(false);
         (self.operator_until, self.alone_since) = (None, alone_since);
+        self.operator_since = self.now;
     }
 
     /// Until when a lease lasts that the operator confirms now.
