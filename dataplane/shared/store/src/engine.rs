@@ -1,0 +1,53 @@
+//! The seam between the committer and what keeps the rows on disk.
+//!
+//! An engine must not check conditions, retry, or acknowledge anything before it is durable.
+
+mod fjall;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use bytes::Bytes;
+
+use crate::StoreError;
+use crate::commit::IdempotencyKey;
+use crate::row::Row;
+
+pub(crate) use fjall::FjallEngine;
+
+/// Called with each row of a walk; `false` ends it.
+pub(crate) type Visit<'a> = dyn FnMut(Bytes, Row) -> bool + 'a;
+
+/// The rows of one version, however many are written meanwhile.
+pub(crate) trait View: Send + Sync {
+    /// The last commit it contains.
+    fn version(&self) -> u64;
+    /// The row of a key, whether it has expired or not.
+    fn get(&self, key: &[u8]) -> Result<Option<Row>, StoreError>;
+    /// The rows in `[from, to)` in the order of keys, or from the end. An empty `to` is the end.
+    fn walk(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        reverse: bool,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError>;
+}
+
+/// What a group of commits changes. Each key once: the engine must not depend on an order.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// The last version of the group.
+    pub(crate) version: u64,
+    /// New rows; `None` removes.
+    pub(crate) rows: BTreeMap<Bytes, Option<Row>>,
+    /// The versions of idempotency keys; `None` forgets.
+    pub(crate) receipts: BTreeMap<IdempotencyKey, Option<u64>>,
+}
+
+/// Keeps rows.
+pub(crate) trait Engine: Send + Sync + Debug + 'static {
+    fn view(&self) -> Result<Box<dyn View>, StoreError>;
+    /// Writes all of it or nothing, and syncs. After an error nobody knows which.
+    fn apply(&self, batch: Batch) -> Result<(), StoreError>;
+}

@@ -1,0 +1,216 @@
+//! Shards in folders: a lock, a database, and the thread that commits to it.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+
+use bytes::Bytes;
+
+use crate::committer::{Committer, Shared};
+use crate::engine::{Engine as _, FjallEngine, View};
+use crate::queue::{Entry, Queue};
+use crate::receipts::Receipts;
+use crate::store::Pair;
+use crate::{
+    Clock, Commit, Epoch, Options, ShardId, Snapshot, Store, StoreError, Stores, TenantId, Ticket,
+    Version,
+};
+
+/// Name of the file whose lock keeps other processes out.
+const LOCK: &str = "lock";
+/// Folder of the database beside it.
+const DATABASE: &str = "database";
+
+/// Shards on the local disk, kept by fjall.
+#[derive(Debug)]
+pub struct FjallStores {
+    root: PathBuf,
+    options: Options,
+    clock: Arc<dyn Clock>,
+}
+
+impl FjallStores {
+    /// Shards below `root`, which is made when the first is opened.
+    pub fn new(root: impl Into<PathBuf>, options: Options, clock: Arc<dyn Clock>) -> Self {
+        Self { root: root.into(), options, clock }
+    }
+
+    /// The folder of a shard.
+    pub fn folder(&self, tenant: TenantId, shard: ShardId) -> PathBuf {
+        self.root.join(format!("tenant-{}", tenant.0)).join(format!("shard-{}", shard.0))
+    }
+}
+
+impl Stores for FjallStores {
+    fn open(
+        &self,
+        tenant: TenantId,
+        shard: ShardId,
+        epoch: Epoch,
+    ) -> Result<Arc<dyn Store>, StoreError> {
+        let folder = self.folder(tenant, shard);
+        make_durably(&folder).map_err(|error| unavailable("make", &folder, &error))?;
+        let lock = lock(&folder)?;
+        let database = FjallEngine::open(&folder.join(DATABASE), &self.options)?;
+        File::open(&folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|error| unavailable("sync", &folder, &error))?;
+        database.own(tenant, shard, epoch)?;
+        let receipts = Receipts::new(database.receipts()?, self.options.receipts_max);
+        let durable = AtomicU64::new(database.view()?.version());
+        let engine = Arc::new(Shared {
+            engine: database,
+            queue: Queue::new(&self.options),
+            clock: Arc::clone(&self.clock),
+            options: self.options,
+            durable,
+        });
+        let committer = Committer::new(Arc::clone(&engine), receipts);
+        let thread = thread::Builder::new()
+            .name("store-committer".to_owned())
+            .spawn(move || committer.run())
+            .map_err(|error| StoreError::unavailable(error.to_string()))?;
+        Ok(Arc::new(FjallStore {
+            thread: Some(thread),
+            open: Arc::new(Open { engine, _lock: lock }),
+        }))
+    }
+
+    fn options(&self) -> &Options {
+        &self.options
+    }
+}
+
+/// What must not be gone while anyone reads. The lock goes last.
+#[derive(Debug)]
+struct Open {
+    engine: Arc<Shared<FjallEngine>>,
+    _lock: File,
+}
+
+#[derive(Debug)]
+struct FjallStore {
+    thread: Option<JoinHandle<()>>,
+    open: Arc<Open>,
+}
+
+impl Store for FjallStore {
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        let shared = &self.open.engine;
+        let view = shared.engine.view()?;
+        let now_us = shared.clock.wall_us();
+        Ok(Box::new(FjallSnapshot { view, now_us, _open: Arc::clone(&self.open) }))
+    }
+
+    fn commit(&self, commit: Commit) -> Ticket {
+        let shared = &self.open.engine;
+        if let Err(error) = commit.validate(&shared.options) {
+            return Ticket::ready(Err(error));
+        }
+        let (reply, ticket) = Ticket::new();
+        shared.queue.put(Entry { bytes: commit.bytes(), commit, reply });
+        ticket
+    }
+
+    fn durable(&self) -> Version {
+        Version(self.open.engine.durable.load(Ordering::Acquire))
+    }
+}
+
+impl Drop for FjallStore {
+    fn drop(&mut self) {
+        self.open.engine.queue.close("it was closed");
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the committer of the store panicked");
+        }
+    }
+}
+
+struct FjallSnapshot {
+    view: Box<dyn View>,
+    now_us: i64,
+    _open: Arc<Open>,
+}
+
+impl std::fmt::Debug for FjallSnapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FjallSnapshot")
+            .field("version", &self.view.version())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Snapshot for FjallSnapshot {
+    fn version(&self) -> Version {
+        Version(self.view.version())
+    }
+
+    fn get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let mut values = Vec::with_capacity(keys.len());
+        for key in keys {
+            let row = self.view.get(key)?.filter(|row| row.is_live(self.now_us));
+            values.push(row.map(|row| row.value));
+        }
+        Ok(values)
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        reverse: bool,
+        limit: usize,
+    ) -> Result<Vec<Pair>, StoreError> {
+        let mut pairs = Vec::new();
+        if limit == 0 {
+            return Ok(pairs);
+        }
+        self.view.walk(from, to, reverse, &mut |key, row| {
+            if row.is_live(self.now_us) {
+                pairs.push((key, row.value));
+            }
+            pairs.len() < limit
+        })?;
+        Ok(pairs)
+    }
+}
+
+/// Makes a folder and those above it, and their entries durable.
+fn make_durably(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        make_durably(parent)?;
+    }
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn lock(folder: &Path) -> Result<File, StoreError> {
+    let path = folder.join(LOCK);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|error| unavailable("open", &path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::unavailable("the shard is in use")),
+        Err(TryLockError::Error(error)) => Err(unavailable("lock", &path, &error)),
+    }
+}
+
+fn unavailable(action: &str, path: &Path, error: &io::Error) -> StoreError {
+    StoreError::unavailable(format!("failed to {action} {}: {error}", path.display()))
+}

@@ -1,0 +1,57 @@
+//! What a data plane sees of a store, whatever keeps it.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{Commit, Epoch, Options, ShardId, StoreError, TenantId, Ticket, Version};
+
+/// A key and its value.
+pub type Pair = (Bytes, Bytes);
+
+/// Opens shards. Opening and reading block on the disk: call them where blocking is allowed.
+pub trait Stores: Send + Sync + Debug {
+    /// Opens a shard and fences every lower epoch for good. `Fenced` when a higher epoch was here,
+    /// `Unavailable` while the shard is open, here or in another process.
+    fn open(
+        &self,
+        tenant: TenantId,
+        shard: ShardId,
+        epoch: Epoch,
+    ) -> Result<Arc<dyn Store>, StoreError>;
+
+    /// The limits that commits are held to.
+    fn options(&self) -> &Options;
+}
+
+/// One open shard. Dropping it finishes what waits. It stays locked until its snapshots are gone.
+pub trait Store: Send + Sync + Debug {
+    /// The state now: everything acknowledged, nothing that is not durable.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
+
+    /// Hands a commit over, without blocking. The ticket tells its version once it is durable.
+    fn commit(&self, commit: Commit) -> Ticket;
+
+    /// Everything up to this version is durable.
+    fn durable(&self) -> Version;
+}
+
+/// The state of a shard at one version. Values that expire later than it was taken stay visible.
+pub trait Snapshot: Send + Sync + Debug {
+    /// The last commit it shows.
+    fn version(&self) -> Version;
+
+    /// The values of several keys, in their order.
+    fn get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, StoreError>;
+
+    /// Up to `limit` pairs with keys in `[from, to)`, by key ascending or, with `reverse`,
+    /// descending from the end. An empty `to` is the end.
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        reverse: bool,
+        limit: usize,
+    ) -> Result<Vec<Pair>, StoreError>;
+}

@@ -1,0 +1,12 @@
+//! The promises of the store, over every engine.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "store/conformance.rs"]
+mod conformance;
+#[path = "store/crash.rs"]
+mod crash;
+#[path = "store/fixture.rs"]
+mod fixture;
+#[path = "store/model.rs"]
+mod model;
