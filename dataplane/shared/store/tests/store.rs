@@ -10,3 +10,5 @@ mod crash;
 mod fixture;
 #[path = "store/model.rs"]
 mod model;
+#[path = "store/tail.rs"]
+mod tail;

@@ -18,21 +18,21 @@ pub const SHARD: ShardId = ShardId(3);
 pub struct Fixture {
     pub stores: Box<dyn Stores>,
     pub clock: Arc<ManualClock>,
-    pub _folder: Option<TempDir>,
+    pub folder: Option<TempDir>,
 }
 
 impl Fixture {
     pub fn memory(options: Options) -> Self {
         let clock = Arc::new(ManualClock::default());
         let stores = Box::new(MemoryStores::new(options, clock.clone()));
-        Self { stores, clock, _folder: None }
+        Self { stores, clock, folder: None }
     }
 
     pub fn fjall(options: Options) -> Self {
         let folder = TempDir::new().unwrap();
         let clock = Arc::new(ManualClock::default());
         let stores = Box::new(FjallStores::new(folder.path(), options, clock.clone()));
-        Self { stores, clock, _folder: Some(folder) }
+        Self { stores, clock, folder: Some(folder) }
     }
 
     pub fn open(&self, epoch: u64) -> Arc<dyn Store> {
