@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::engine::{Batch, Engine};
+use crate::feed::Feed;
 use crate::plan::{self, Base, Rows};
 use crate::queue::{Entry, Queue};
 use crate::receipts::Receipts;
@@ -20,6 +21,7 @@ use crate::{Clock, Commit, Options, StoreError, Version};
 pub(crate) struct Shared<E> {
     pub(crate) engine: E,
     pub(crate) queue: Queue,
+    pub(crate) feed: Arc<Feed>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: Options,
     /// The last version on disk.
@@ -42,7 +44,7 @@ impl<E: Engine> Committer<E> {
     /// Runs until the store is closed and everything taken is answered, or the disk fails.
     pub(crate) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
-        let _end = End(&shared.queue);
+        let _end = End(&shared.queue, &shared.feed);
         while let Some(group) = shared.queue.take() {
             if let Err(error) = self.turn(group) {
                 tracing::error!(%error, "the store failed and takes no more commits");
@@ -56,6 +58,7 @@ impl<E: Engine> Committer<E> {
         let shared = Arc::clone(&self.shared);
         let mut batch =
             Batch { version: shared.durable.load(Ordering::Acquire), ..Batch::default() };
+        let mut commits = Vec::new();
         let mut answers = Vec::with_capacity(group.len());
         let mut waiting = Vec::with_capacity(group.len());
         let before = batch.version;
@@ -67,7 +70,8 @@ impl<E: Engine> Committer<E> {
                 let answer = match self.decide(&commit, &base, batch.version) {
                     Ok(Decision::Known(version)) => Ok(Version(version)),
                     Ok(Decision::Rows(rows)) => {
-                        self.add(&commit, rows, &mut batch);
+                        self.add(&commit, &rows, &mut batch);
+                        commits.push((batch.version, rows));
                         Ok(Version(batch.version))
                     }
                     Err(error) => Err(error),
@@ -78,6 +82,7 @@ impl<E: Engine> Committer<E> {
             if version > before {
                 shared.engine.apply(batch)?;
                 shared.durable.store(version, Ordering::Release);
+                shared.feed.publish(commits);
             }
             Ok(())
         });
@@ -106,11 +111,11 @@ impl<E: Engine> Committer<E> {
     }
 
     /// Makes a decided commit part of the batch.
-    fn add(&mut self, commit: &Commit, rows: Rows, batch: &mut Batch) {
+    fn add(&mut self, commit: &Commit, rows: &Rows, batch: &mut Batch) {
         batch.version += 1;
         for (key, row) in rows {
-            self.window.changed(&key, batch.version);
-            batch.rows.insert(key, row);
+            self.window.changed(key, batch.version);
+            batch.rows.insert(key.clone(), row.clone());
         }
         if let Some(key) = commit.idempotency {
             batch.receipts.insert(key, Some(batch.version));
@@ -127,13 +132,14 @@ enum Decision {
 }
 
 /// Closes the queue however the committer ends, so that nobody waits for one that is gone.
-struct End<'a>(&'a Queue);
+struct End<'a>(&'a Queue, &'a Feed);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
         let reason = "its committer has ended";
         self.0.close(reason);
         self.0.refuse_all(reason);
+        self.1.close();
     }
 }
 

@@ -1,6 +1,6 @@
 //! The one error type of the store. It is `Clone`, because one failure is told to many waiters.
 
-use crate::Epoch;
+use crate::{Epoch, Version};
 
 /// Why the store could not do what it was asked to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +50,12 @@ pub enum StoreError {
     Invalid {
         /// What is wrong with it.
         reason: String,
+    },
+    /// A watch fell behind what is remembered. Read a snapshot and watch from its version.
+    #[error("the watch fell behind: the oldest commit remembered is {oldest}")]
+    Lagged {
+        /// The oldest commit that can still be watched.
+        oldest: Version,
     },
     /// Something exceeds a limit. Nothing was written.
     #[error("{what} of {found} exceeds the limit of {max}")]

@@ -25,6 +25,8 @@ pub struct Options {
     pub window_bytes_max: usize,
     /// Idempotency keys remembered, in memory and on disk; the oldest are forgotten first.
     pub receipts_max: usize,
+    /// Memory for the last commits, for those who watch; who falls behind is `Lagged`.
+    pub feed_bytes_max: usize,
     /// Memory for blocks read from disk.
     pub cache_bytes: u64,
 }
@@ -42,6 +44,7 @@ impl Default for Options {
             window_changes_max: 262_144,
             window_bytes_max: 32 << 20,
             receipts_max: 65_536,
+            feed_bytes_max: 16 << 20,
             cache_bytes: 32 << 20,
         }
     }

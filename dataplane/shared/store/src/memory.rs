@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bytes::Bytes;
 
 use crate::commit::IdempotencyKey;
+use crate::feed::Feed;
 use crate::row::{Row, bounds};
 use crate::store::Pair;
 use crate::{
     Check, Clock, Commit, Epoch, Options, ShardId, Snapshot, Store, StoreError, Stores, TenantId,
-    Ticket, Version, Write,
+    Ticket, Version, Watch, Write,
 };
 
 /// Shards in memory. They live as long as this does.
@@ -61,8 +62,16 @@ impl Stores for MemoryStores {
         // Reads from before this opening cannot be checked, as with every other engine.
         let mut locked = lock(&state);
         locked.opened_at = locked.version;
+        let feed = Arc::new(Feed::new(locked.version, self.options.feed_bytes_max));
+        locked.feed = Some(Arc::clone(&feed));
         drop(locked);
-        Ok(Arc::new(MemoryStore { state, options: self.options, clock: self.clock.clone(), open }))
+        Ok(Arc::new(MemoryStore {
+            state,
+            options: self.options,
+            clock: self.clock.clone(),
+            feed,
+            open,
+        }))
     }
 
     fn options(&self) -> &Options {
@@ -79,6 +88,8 @@ struct State {
     version: u64,
     opened_at: u64,
     receipts: Vec<(IdempotencyKey, u64)>,
+    /// Of this opening.
+    feed: Option<Arc<Feed>>,
     /// Versions that snapshots read, with how many do.
     pinned: BTreeMap<u64, usize>,
 }
@@ -140,6 +151,9 @@ impl State {
         }
         self.version = version;
         let oldest = self.pinned.keys().next().copied().unwrap_or(version);
+        if let Some(feed) = &self.feed {
+            feed.publish(vec![(version, change.clone())]);
+        }
         for (key, row) in change {
             let chain = self.chains.entry(key).or_default();
             chain.push((version, row));
@@ -230,7 +244,14 @@ struct MemoryStore {
     state: Arc<Mutex<State>>,
     options: Options,
     clock: Arc<dyn Clock>,
+    feed: Arc<Feed>,
     open: Arc<()>,
+}
+
+impl Drop for MemoryStore {
+    fn drop(&mut self) {
+        self.feed.close();
+    }
 }
 
 impl Store for MemoryStore {
@@ -252,6 +273,10 @@ impl Store for MemoryStore {
             lock(&self.state).commit(&commit, self.clock.wall_us(), &self.options).map(Version)
         });
         Ticket::ready(answer)
+    }
+
+    fn watch(&self, prefix: &[u8], from: Version) -> Watch {
+        self.feed.watch(prefix, from)
     }
 
     fn durable(&self) -> Version {

@@ -11,12 +11,13 @@ use bytes::Bytes;
 
 use crate::committer::{Committer, Shared};
 use crate::engine::{Engine as _, FjallEngine, View};
+use crate::feed::Feed;
 use crate::queue::{Entry, Queue};
 use crate::receipts::Receipts;
 use crate::store::Pair;
 use crate::{
     Clock, Commit, Epoch, Options, ShardId, Snapshot, Store, StoreError, Stores, TenantId, Ticket,
-    Version,
+    Version, Watch,
 };
 
 /// Name of the file whose lock keeps other processes out.
@@ -60,13 +61,14 @@ impl Stores for FjallStores {
             .map_err(|error| unavailable("sync", &folder, &error))?;
         database.own(tenant, shard, epoch)?;
         let receipts = Receipts::new(database.receipts()?, self.options.receipts_max);
-        let durable = AtomicU64::new(database.view()?.version());
+        let version = database.view()?.version();
         let engine = Arc::new(Shared {
             engine: database,
             queue: Queue::new(&self.options),
+            feed: Arc::new(Feed::new(version, self.options.feed_bytes_max)),
             clock: Arc::clone(&self.clock),
             options: self.options,
-            durable,
+            durable: AtomicU64::new(version),
         });
         let committer = Committer::new(Arc::clone(&engine), receipts);
         let thread = thread::Builder::new()
@@ -113,6 +115,10 @@ impl Store for FjallStore {
         let (reply, ticket) = Ticket::new();
         shared.queue.put(Entry { bytes: commit.bytes(), commit, reply });
         ticket
+    }
+
+    fn watch(&self, prefix: &[u8], from: Version) -> Watch {
+        self.open.engine.feed.watch(prefix, from)
     }
 
     fn durable(&self) -> Version {

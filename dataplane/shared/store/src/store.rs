@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{Commit, Epoch, Options, ShardId, StoreError, TenantId, Ticket, Version};
+use crate::{Commit, Epoch, Options, ShardId, StoreError, TenantId, Ticket, Version, Watch};
 
 /// A key and its value.
 pub type Pair = (Bytes, Bytes);
@@ -32,6 +32,10 @@ pub trait Store: Send + Sync + Debug {
 
     /// Hands a commit over, without blocking. The ticket tells its version once it is durable.
     fn commit(&self, commit: Commit) -> Ticket;
+
+    /// Follows the commits after `from` that change keys under `prefix`. Those from before the
+    /// opening are not remembered.
+    fn watch(&self, prefix: &[u8], from: Version) -> Watch;
 
     /// Everything up to this version is durable.
     fn durable(&self) -> Version;

@@ -12,3 +12,5 @@ mod fixture;
 mod model;
 #[path = "store/tail.rs"]
 mod tail;
+#[path = "store/watch.rs"]
+mod watch;

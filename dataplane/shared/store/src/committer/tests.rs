@@ -75,6 +75,7 @@ fn shared() -> Arc<Shared<FakeEngine>> {
     Arc::new(Shared {
         engine: FakeEngine::default(),
         queue: Queue::new(&options),
+        feed: Arc::new(Feed::new(0, options.feed_bytes_max)),
         clock: Arc::new(ManualClock::default()),
         options,
         durable: AtomicU64::new(0),

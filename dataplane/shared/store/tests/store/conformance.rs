@@ -4,6 +4,10 @@ use bytes::Bytes;
 use orrery_store::{Check, Commit, Epoch, Options, ShardId, StoreError, TenantId, Version, Write};
 
 use crate::fixture::{Fixture, SHARD, TENANT, all, bytes, commit, get, keys, put, write};
+use crate::watch::{
+    a_watch_sees_every_change_under_its_prefix, a_watch_that_falls_behind_is_told,
+    a_watch_that_waits_is_woken,
+};
 
 macro_rules! over_every_engine {
     ($($promise:ident)+) => {
@@ -38,6 +42,9 @@ over_every_engine! {
     reopening_keeps_everything
     reads_from_before_an_opening_are_conflicts
     tenants_and_shards_are_apart
+    a_watch_sees_every_change_under_its_prefix
+    a_watch_that_falls_behind_is_told
+    a_watch_that_waits_is_woken
 }
 
 type Make = fn(Options) -> Fixture;
