@@ -3,17 +3,25 @@
 //! An engine must not check conditions, retry, or acknowledge anything before it is durable.
 
 mod fjall;
+mod layout;
+#[cfg(feature = "redb")]
+mod redb;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::StoreError;
 use crate::commit::IdempotencyKey;
+use crate::receipts::Receipt;
 use crate::row::Row;
+use crate::{Options, StoreError};
 
 pub(crate) use fjall::FjallEngine;
+pub(crate) use layout::own;
+#[cfg(feature = "redb")]
+pub(crate) use redb::RedbEngine;
 
 /// Called with each row of a walk; `false` ends it.
 pub(crate) type Visit<'a> = dyn FnMut(Bytes, Row) -> bool + 'a;
@@ -50,4 +58,15 @@ pub(crate) trait Engine: Send + Sync + Debug + 'static {
     fn view(&self) -> Result<Box<dyn View>, StoreError>;
     /// Writes all of it or nothing, and syncs. After an error nobody knows which.
     fn apply(&self, batch: Batch) -> Result<(), StoreError>;
+}
+
+/// An engine on disk. What is written here is durable when the call returns.
+pub(crate) trait Folder: Engine + Sized {
+    /// Opens the database in a folder, or makes an empty one.
+    fn open(folder: &Path, options: &Options) -> Result<Self, StoreError>;
+    /// Something of ours beside the rows.
+    fn meta(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    fn set_meta(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), StoreError>;
+    /// All receipts kept.
+    fn receipts(&self) -> Result<Vec<Receipt>, StoreError>;
 }

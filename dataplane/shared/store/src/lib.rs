@@ -37,6 +37,8 @@ pub use feed::{Change, Changes, NextChanges, Watch};
 pub use limits::Options;
 pub use memory::MemoryStores;
 pub use shard::FjallStores;
+#[cfg(feature = "redb")]
+pub use shard::RedbStores;
 pub use store::{Pair, Snapshot, Store, Stores};
 pub use ticket::Ticket;
 

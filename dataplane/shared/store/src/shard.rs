@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +11,9 @@ use std::thread::{self, JoinHandle};
 use bytes::Bytes;
 
 use crate::committer::{Committer, Shared};
-use crate::engine::{Engine as _, FjallEngine, View};
+#[cfg(feature = "redb")]
+use crate::engine::RedbEngine;
+use crate::engine::{Engine, FjallEngine, Folder, View, own};
 use crate::feed::Feed;
 use crate::queue::{Entry, Queue};
 use crate::receipts::Receipts;
@@ -25,27 +28,67 @@ const LOCK: &str = "lock";
 /// Folder of the database beside it.
 const DATABASE: &str = "database";
 
-/// Shards on the local disk, kept by fjall.
+/// Shards on the local disk, kept by one kind of engine.
 #[derive(Debug)]
-pub struct FjallStores {
+struct Shards<E> {
     root: PathBuf,
     options: Options,
     clock: Arc<dyn Clock>,
+    engine: PhantomData<fn() -> E>,
 }
 
-impl FjallStores {
-    /// Shards below `root`, which is made when the first is opened.
-    pub fn new(root: impl Into<PathBuf>, options: Options, clock: Arc<dyn Clock>) -> Self {
-        Self { root: root.into(), options, clock }
-    }
+/// The public face of an engine.
+macro_rules! stores {
+    ($(#[$attribute:meta])* $name:ident, $engine:ty) => {
+        $(#[$attribute])*
+        #[derive(Debug)]
+        pub struct $name(Shards<$engine>);
 
-    /// The folder of a shard.
-    pub fn folder(&self, tenant: TenantId, shard: ShardId) -> PathBuf {
+        impl $name {
+            /// Shards below `root`, which is made when the first is opened.
+            pub fn new(root: impl Into<PathBuf>, options: Options, clock: Arc<dyn Clock>) -> Self {
+                Self(Shards { root: root.into(), options, clock, engine: PhantomData })
+            }
+
+            /// The folder of a shard.
+            pub fn folder(&self, tenant: TenantId, shard: ShardId) -> PathBuf {
+                self.0.folder(tenant, shard)
+            }
+        }
+
+        impl Stores for $name {
+            fn open(
+                &self,
+                tenant: TenantId,
+                shard: ShardId,
+                epoch: Epoch,
+            ) -> Result<Arc<dyn Store>, StoreError> {
+                self.0.open(tenant, shard, epoch)
+            }
+
+            fn options(&self) -> &Options {
+                &self.0.options
+            }
+        }
+    };
+}
+
+stores! {
+    /// Shards on the local disk, kept by fjall.
+    FjallStores, FjallEngine
+}
+
+#[cfg(feature = "redb")]
+stores! {
+    /// Shards on the local disk, kept by redb.
+    RedbStores, RedbEngine
+}
+
+impl<E: Folder> Shards<E> {
+    fn folder(&self, tenant: TenantId, shard: ShardId) -> PathBuf {
         self.root.join(format!("tenant-{}", tenant.0)).join(format!("shard-{}", shard.0))
     }
-}
 
-impl Stores for FjallStores {
     fn open(
         &self,
         tenant: TenantId,
@@ -55,11 +98,11 @@ impl Stores for FjallStores {
         let folder = self.folder(tenant, shard);
         make_durably(&folder).map_err(|error| unavailable("make", &folder, &error))?;
         let lock = lock(&folder)?;
-        let database = FjallEngine::open(&folder.join(DATABASE), &self.options)?;
+        let database = E::open(&folder.join(DATABASE), &self.options)?;
         File::open(&folder)
             .and_then(|folder| folder.sync_all())
             .map_err(|error| unavailable("sync", &folder, &error))?;
-        database.own(tenant, shard, epoch)?;
+        own(&database, tenant, shard, epoch)?;
         let receipts = Receipts::new(database.receipts()?, self.options.receipts_max);
         let version = database.view()?.version();
         let engine = Arc::new(Shared {
@@ -75,36 +118,32 @@ impl Stores for FjallStores {
             .name("store-committer".to_owned())
             .spawn(move || committer.run())
             .map_err(|error| StoreError::unavailable(error.to_string()))?;
-        Ok(Arc::new(FjallStore {
+        Ok(Arc::new(OpenStore {
             thread: Some(thread),
             open: Arc::new(Open { engine, _lock: lock }),
         }))
-    }
-
-    fn options(&self) -> &Options {
-        &self.options
     }
 }
 
 /// What must not be gone while anyone reads. The lock goes last.
 #[derive(Debug)]
-struct Open {
-    engine: Arc<Shared<FjallEngine>>,
-    _lock: File,
+struct Open<E> {
+    engine: Arc<Shared<E>>,
+    _lock: Lock,
 }
 
 #[derive(Debug)]
-struct FjallStore {
+struct OpenStore<E: Engine> {
     thread: Option<JoinHandle<()>>,
-    open: Arc<Open>,
+    open: Arc<Open<E>>,
 }
 
-impl Store for FjallStore {
+impl<E: Engine> Store for OpenStore<E> {
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
         let shared = &self.open.engine;
         let view = shared.engine.view()?;
         let now_us = shared.clock.wall_us();
-        Ok(Box::new(FjallSnapshot { view, now_us, _open: Arc::clone(&self.open) }))
+        Ok(Box::new(OpenSnapshot { view, now_us, _open: Arc::clone(&self.open) }))
     }
 
     fn commit(&self, commit: Commit) -> Ticket {
@@ -126,7 +165,7 @@ impl Store for FjallStore {
     }
 }
 
-impl Drop for FjallStore {
+impl<E: Engine> Drop for OpenStore<E> {
     fn drop(&mut self) {
         self.open.engine.queue.close("it was closed");
         if let Some(thread) = self.thread.take()
@@ -137,21 +176,21 @@ impl Drop for FjallStore {
     }
 }
 
-struct FjallSnapshot {
+struct OpenSnapshot<E> {
     view: Box<dyn View>,
     now_us: i64,
-    _open: Arc<Open>,
+    _open: Arc<Open<E>>,
 }
 
-impl std::fmt::Debug for FjallSnapshot {
+impl<E> std::fmt::Debug for OpenSnapshot<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FjallSnapshot")
+        f.debug_struct("OpenSnapshot")
             .field("version", &self.view.version())
             .finish_non_exhaustive()
     }
 }
 
-impl Snapshot for FjallSnapshot {
+impl<E: Engine> Snapshot for OpenSnapshot<E> {
     fn version(&self) -> Version {
         Version(self.view.version())
     }
@@ -202,7 +241,20 @@ fn make_durably(folder: &Path) -> io::Result<()> {
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-fn lock(folder: &Path) -> Result<File, StoreError> {
+/// The folder taken for this opening.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that is being started holds a copy until it has begun.
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "failed to unlock a shard; closing it does");
+        }
+    }
+}
+
+fn lock(folder: &Path) -> Result<Lock, StoreError> {
     let path = folder.join(LOCK);
     let file = OpenOptions::new()
         .create(true)
@@ -211,7 +263,7 @@ fn lock(folder: &Path) -> Result<File, StoreError> {
         .open(&path)
         .map_err(|error| unavailable("open", &path, &error))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(StoreError::unavailable("the shard is in use")),
         Err(TryLockError::Error(error)) => Err(unavailable("lock", &path, &error)),
     }
@@ -219,4 +271,20 @@ fn lock(folder: &Path) -> Result<File, StoreError> {
 
 fn unavailable(action: &str, path: &Path, error: &io::Error) -> StoreError {
     StoreError::unavailable(format!("failed to {action} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_ends_with_its_owner_though_a_copy_of_the_file_lives() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = lock(folder.path()).unwrap();
+        let copy = held.0.try_clone().unwrap();
+        assert!(matches!(lock(folder.path()), Err(StoreError::Unavailable { .. })));
+        drop(held);
+        assert!(lock(folder.path()).is_ok());
+        drop(copy);
+    }
 }

@@ -17,6 +17,10 @@ macro_rules! over_every_engine {
         mod fjall {
             $(#[test] fn $promise() { super::$promise(super::Fixture::fjall); })+
         }
+        #[cfg(feature = "redb")]
+        mod redb {
+            $(#[test] fn $promise() { super::$promise(super::Fixture::redb); })+
+        }
     };
 }
 

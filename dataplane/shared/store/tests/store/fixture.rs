@@ -35,6 +35,14 @@ impl Fixture {
         Self { stores, clock, folder: Some(folder) }
     }
 
+    #[cfg(feature = "redb")]
+    pub fn redb(options: Options) -> Self {
+        let folder = TempDir::new().unwrap();
+        let clock = Arc::new(ManualClock::default());
+        let stores = Box::new(orrery_store::RedbStores::new(folder.path(), options, clock.clone()));
+        Self { stores, clock, folder: Some(folder) }
+    }
+
     pub fn open(&self, epoch: u64) -> Arc<dyn Store> {
         self.try_open(epoch).unwrap()
     }

@@ -1,4 +1,4 @@
-//! Random commits on fjall and on its twin in memory: the same answers, the same rows, across
+//! Random commits on an engine and on its twin in memory: the same answers, the same rows, across
 //! reopening. `ORRERY_STORE_SEED` repeats a run, `ORRERY_STORE_STEPS` makes it longer.
 
 use std::env;
@@ -83,21 +83,20 @@ fn assert_same_rows(random: &mut StdRng, left: &Arc<dyn Store>, right: &Arc<dyn 
     assert_eq!(left.get(&[&from, &to]).unwrap(), right.get(&[&from, &to]).unwrap());
 }
 
-/// Goal: a group of commits on fjall answers as the same commits one by one on the twin.
+/// Goal: a group of commits on an engine answers as the same commits one by one on the twin.
 /// Method: bursts without waiting between, so that groups form; the clock stands still meanwhile.
-#[test]
-fn fjall_and_its_twin_agree() {
+fn agrees_with_its_twin(make: fn(Options) -> Fixture) {
     let seed = number("ORRERY_STORE_SEED").unwrap_or_else(fresh_seed);
     let steps = number("ORRERY_STORE_STEPS").unwrap_or(STEPS);
     println!("ORRERY_STORE_SEED={seed} ORRERY_STORE_STEPS={steps}");
     let random = &mut StdRng::seed_from_u64(seed);
     let options = Options { receipts_max: 16, delete_range_rows_max: 12, ..Options::default() };
-    let (fjall, twin) = (Fixture::fjall(options), Fixture::memory(options));
-    let (mut left, mut right) = (fjall.open(0), twin.open(0));
+    let (engine, twin) = (make(options), Fixture::memory(options));
+    let (mut left, mut right) = (engine.open(0), twin.open(0));
     let mut accepted = 0;
     for step in 0..steps {
         let now_us = i64::try_from(step).unwrap();
-        fjall.clock.set(now_us);
+        engine.clock.set(now_us);
         twin.clock.set(now_us);
         let held = random.random_bool(0.1).then(|| {
             let (left, right) = (left.snapshot().unwrap(), right.snapshot().unwrap());
@@ -122,9 +121,20 @@ fn fjall_and_its_twin_agree() {
         if random.random_bool(0.01) {
             drop((left, right));
             let epoch = step + 1;
-            (left, right) = (fjall.open(epoch), twin.open(epoch));
+            (left, right) = (engine.open(epoch), twin.open(epoch));
             assert_same_rows(random, &left, &right);
         }
     }
     assert!(accepted > steps, "most commits must be carried out, {accepted} were");
+}
+
+#[test]
+fn fjall_agrees_with_its_twin() {
+    agrees_with_its_twin(Fixture::fjall);
+}
+
+#[cfg(feature = "redb")]
+#[test]
+fn redb_agrees_with_its_twin() {
+    agrees_with_its_twin(Fixture::redb);
 }
