@@ -147,10 +147,14 @@ fn a_refused_commit_leaves_nothing_in_its_group() {
 #[test]
 fn a_failed_write_ends_it_for_good() {
     let shared = shared();
-    let failed = put(&shared, set("a"));
+    let (reply, failed) = Ticket::new();
+    // So large that what waits behind it is a group of its own.
+    shared.queue.put(Entry { bytes: 2 << 20, commit: set("a"), reply });
+    let behind = put(&shared, set("behind"));
     shared.engine.fails.store(true, Ordering::SeqCst);
     committer(&shared).run();
     assert!(matches!(failed.wait(), Err(StoreError::Unknown { .. })));
+    assert!(matches!(behind.wait(), Err(StoreError::Unavailable { .. })));
     shared.engine.fails.store(false, Ordering::SeqCst);
     assert!(matches!(put(&shared, set("b")).wait(), Err(StoreError::Unavailable { .. })));
     assert_eq!(shared.engine.batches.load(Ordering::SeqCst), 1, "it must not try again");
