@@ -17,6 +17,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::process;
+use crate::replication::copy::Discarded;
 use crate::server::stream::tls::Tally;
 
 /// Longest message about the archive: servers answer at length.
@@ -52,6 +53,8 @@ pub(crate) struct View {
     pub(crate) synchronous: u32,
     /// Records put aside because their history was not that of the primary.
     pub(crate) discarded: u64,
+    /// The last of them.
+    pub(crate) last_discarded: Discarded,
 }
 
 /// The figures of one shard.

@@ -238,6 +238,10 @@ impl Operand for KvOperand {
             ]
             .into_iter()
             .map(|(name, figure)| (name.to_owned(), figure.get() as i64))
+            .chain([
+                ("last_discarded_records".to_owned(), view.last_discarded.records as i64),
+                ("last_discarded_epoch".to_owned(), view.last_discarded.epoch as i64),
+            ])
             .collect(),
             declared,
             shards: vec![Shard {

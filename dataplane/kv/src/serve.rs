@@ -302,6 +302,7 @@ fn initial_view(membership: Option<&Membership>) -> View {
         completed_epoch: held.completed,
         whole: None,
         discarded: held.discarded,
+        last_discarded: held.last_discarded,
         ..View::default()
     }
 }

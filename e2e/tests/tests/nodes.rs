@@ -5,6 +5,8 @@
 mod faults;
 #[path = "nodes/group.rs"]
 mod group;
+#[path = "nodes/loss.rs"]
+mod loss;
 #[path = "common/page.rs"]
 mod page;
 #[path = "nodes/product.rs"]

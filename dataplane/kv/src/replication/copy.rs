@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use orrery_journal::{CopyWriter, Epoch, Journal, JournalError, Options, Position, RealDisk};
+use serde::{Deserialize, Serialize};
 
 use super::wire::{CopyPlan, Record};
 use crate::rdb::{Item, RdbError, Reader};
@@ -196,11 +197,18 @@ impl Copying {
     }
 }
 
-/// Takes over a whole copy, if there is one, and puts aside what it replaces. Gives the number of
-/// records that were discarded.
+/// Records that were put aside because the primary of an epoch does not have them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Discarded {
+    pub(crate) records: u64,
+    pub(crate) epoch: u64,
+}
+
+/// Takes over a whole copy, if there is one, and puts aside what it replaces.
 ///
 /// Called while no journal is open.
-pub(crate) fn settle(data: &Path) -> Result<u64, CopyError> {
+pub(crate) fn settle(data: &Path) -> Result<Discarded, CopyError> {
     let [shard, copying, copy, old] = [SHARD, COPYING, COPY, OLD].map(|name| data.join(name));
     if copying.exists() {
         fs::remove_dir_all(&copying).map_err(file_error("remove", &copying))?;
@@ -213,7 +221,7 @@ pub(crate) fn settle(data: &Path) -> Result<u64, CopyError> {
         sync_folder(data)?;
     }
     if !old.exists() {
-        return Ok(0);
+        return Ok(Discarded::default());
     }
     let replaces = shard.join(REPLACES);
     let text = fs::read_to_string(&replaces).map_err(file_error("read", &replaces))?;
@@ -224,7 +232,7 @@ pub(crate) fn settle(data: &Path) -> Result<u64, CopyError> {
         let unreadable = io::ErrorKind::InvalidData.into();
         return Err(file_error("understand", &replaces)(unreadable));
     };
-    put_aside(data, &old, common, epoch)
+    Ok(Discarded { records: put_aside(data, &old, common, epoch)?, epoch })
 }
 
 /// Keeps the segments of `old` that hold records above `common`, and removes the rest. Gives

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::copy::Discarded;
+
 const FILE: &str = "group.json";
 
 /// How the group is made up, as `Renew` said last.
@@ -37,6 +39,8 @@ pub(crate) struct Held {
     pub(crate) completed: u64,
     /// Records put aside because their history was not that of the primary.
     pub(crate) discarded: u64,
+    /// The last of them.
+    pub(crate) last_discarded: Discarded,
     /// What is here came from an archive, and this process was never primary with it.
     pub(crate) recovered: bool,
     /// It never had all of what its primary had when it began to follow, nor was primary itself: what

@@ -20,6 +20,7 @@ use super::connection::Connection;
 use super::{Ending, Shard};
 use crate::command_table::{CommandSpec, Flags};
 use crate::persistence::recovery::Recovered;
+use crate::replication::copy::Discarded;
 use crate::replication::grants::{Grants, GrantsError, Held, Members};
 use crate::replication::lease::{Lease, Moments, majority_stamp};
 use crate::replication::link::Link;
@@ -167,7 +168,7 @@ impl Group {
     pub(crate) fn settle_epochs(
         &mut self,
         recovered: &Recovered,
-        discarded: u64,
+        discarded: Discarded,
         is_filled: bool,
     ) -> Result<(), GrantsError> {
         let of_journal = recovered.journal.epoch().0.max(recovered.fenced_below);
@@ -175,7 +176,10 @@ impl Group {
         let is_empty = recovered.journal.last().0 == 0;
         self.grants.change(|held| {
             held.known = held.known.max(of_journal);
-            held.discarded += discarded;
+            if discarded.records > 0 {
+                held.discarded += discarded.records;
+                held.last_discarded = discarded;
+            }
             held.recovered |= is_filled && held.is_new();
             held.partial |= held.is_new() && (is_empty || held.recovered);
             held.recovered &= !has_copy;

@@ -81,8 +81,10 @@ fn followers(seen: &Observation) -> Vec<FollowerState> {
         .collect()
 }
 
-/// The figure of a process that came back and put records aside which the new primary never had.
-const DISCARDED: &str = "discarded_records";
+/// The figures of a process that came back and put records aside which the primary of an epoch did
+/// not have.
+const DISCARDED: &str = "last_discarded_records";
+const DISCARDED_EPOCH: &str = "last_discarded_epoch";
 
 fn last_failover(seen: &Observation, stored: Option<&KVClusterStatus>) -> Option<FailoverRecord> {
     if let Some(failover) = seen.group.as_ref().and_then(|group| group.failover.as_ref()) {
@@ -95,16 +97,23 @@ fn last_failover(seen: &Observation, stored: Option<&KVClusterStatus>) -> Option
         });
     }
     let mut record = stored?.last_failover.clone()?;
-    // The old primary tells what only it had once it follows the new one.
+    // The old primary tells what only it had once it has what the new one has instead.
+    let group = seen.group.as_ref();
+    let has_copy = group.is_some_and(|group| {
+        group.followers.iter().any(|(pod, how)| *pod == record.from && *how == FollowerView::InSync)
+    });
     let returned = seen.reports().find(|(pod, report)| {
         *pod == record.from
             && report.role() == Role::Follower
             && i64::try_from(report.epoch).is_ok_and(|epoch| epoch >= record.epoch)
     });
-    if record.lost_records.is_none()
-        && let Some((_, report)) = returned
+    let returned = returned.filter(|_| has_copy && record.lost_records.is_none());
+    // An earlier release does not tell.
+    if let Some((_, report)) = returned
+        && let Some(epoch) = report.figures.get(DISCARDED_EPOCH)
     {
-        record.lost_records = Some(report.figures.get(DISCARDED).copied().unwrap_or(0));
+        let records = report.figures.get(DISCARDED).copied().unwrap_or(0);
+        record.lost_records = Some(if *epoch >= record.epoch { records } else { 0 });
     }
     Some(record)
 }
@@ -282,6 +291,32 @@ mod tests {
         let next = summary(&object(), Some(&written), CommonStatus::default(), &calm);
         assert_eq!(next.last_failover, written.last_failover);
         assert_eq!(next.last_failover.map(|record| record.position), Some(9));
+    }
+
+    #[test]
+    fn what_a_failover_lost_is_told_by_the_old_primary_once_it_has_a_copy() {
+        let from = "default-kv-0".to_owned();
+        let failover = Failover { from: from.clone(), to: "b".into(), epoch: 3, position: 9 };
+        let group = GroupView { failover: Some(failover), ..GroupView::default() };
+        let told = Observation { group: Some(group), ..Observation::default() };
+        let written = summary(&object(), None, CommonStatus::default(), &told);
+        let lost = |how: FollowerView, figures: &[(&str, i64)]| {
+            let figures = figures.iter().map(|(name, value)| ((*name).to_owned(), *value));
+            let role = Role::Follower.into();
+            let figures = figures.collect();
+            let mut seen =
+                seen(vec![Some(Report { role, epoch: 3, figures, ..Report::default() })]);
+            let followers = vec![(from.clone(), how)];
+            seen.group = Some(GroupView { followers, ..GroupView::default() });
+            let next = summary(&object(), Some(&written), CommonStatus::default(), &seen);
+            next.last_failover.expect("it is remembered").lost_records
+        };
+        let now = [(DISCARDED, 7), (DISCARDED_EPOCH, 3)];
+        assert_eq!(lost(FollowerView::Copying, &now), None, "not put aside yet");
+        assert_eq!(lost(FollowerView::InSync, &now), Some(7));
+        let before = [(DISCARDED, 7), (DISCARDED_EPOCH, 2)];
+        assert_eq!(lost(FollowerView::InSync, &before), Some(0), "lost by an earlier failover");
+        assert_eq!(lost(FollowerView::InSync, &[]), None, "an earlier release");
     }
 
     #[test]

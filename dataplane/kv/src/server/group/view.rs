@@ -112,6 +112,7 @@ impl Shard {
             link: group.link.as_ref().filter(|_| is_follower).map(link),
             synchronous: group.synchronous() as u32,
             discarded: held.discarded,
+            last_discarded: held.last_discarded,
         }
     }
 

@@ -125,6 +125,8 @@ fn a_primary_with_another_history_puts_its_tail_aside_and_follows() {
     assert_eq!(old.client().run("GET lost"), Value::Bulk(None));
     let discarded = report(&old).figures["discarded_records"];
     assert_eq!(discarded, (ahead - behind) as i64);
+    let last = ["last_discarded_records", "last_discarded_epoch"];
+    assert_eq!(last.map(|name| report(&old).figures[name]), [discarded, 2]);
     let aside = old.folder.path().join("data/discarded-2");
     let segments = std::fs::read_dir(&aside).expect("the tail is kept").count();
     assert!(segments > 0);
