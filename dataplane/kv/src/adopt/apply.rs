@@ -40,22 +40,31 @@ impl Shard {
                 (adoption.wants_image, adoption.multi) = (true, None);
             }
         }
+        // What changed nothing, a heartbeat above all, waits for no record.
+        if self.machine.effects().is_empty() {
+            self.tell_durable(&mut adoption);
+        }
         self.adoption = Some(adoption);
         self.set_bar();
     }
 
-    /// Everything of earlier turns is in the journal; what is on disk of it, the source may know.
+    /// Everything that ran is in the journal; what is on disk of it, the source may know.
     fn tell_durable(&self, adoption: &mut Adoption) {
+        self.tell_pending(adoption);
+        if adoption.pending.is_none()
+            && adoption.applied > adoption.shared.durable.load(Ordering::Acquire)
+        {
+            adoption.pending = Some((adoption.applied, self.log.appended()));
+            self.tell_pending(adoption);
+        }
+    }
+
+    fn tell_pending(&self, adoption: &mut Adoption) {
         if let Some((offset, position)) = adoption.pending
             && self.durable >= position
         {
             adoption.shared.durable.store(offset, Ordering::Release);
             adoption.pending = None;
-        }
-        if adoption.pending.is_none()
-            && adoption.applied > adoption.shared.durable.load(Ordering::Acquire)
-        {
-            adoption.pending = Some((adoption.applied, self.log.appended()));
         }
     }
 
