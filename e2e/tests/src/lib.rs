@@ -25,6 +25,14 @@ pub fn orrery_binary() -> Result<PathBuf, String> {
     })
 }
 
+/// A number that the environment gives under `name`, else `otherwise`.
+///
+/// # Panics
+/// When it gives something that is no number.
+pub fn setting(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
 /// The first of `names` that is a program in PATH.
 pub fn program(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

@@ -128,12 +128,6 @@ fn log_in(stream: TcpStream, password: &str) -> Option<Client> {
     (reply == Reply::Simple("OK".to_owned())).then_some(client)
 }
 
-/// A number from the environment: `ORRERY_WRITERS` says how many connections write, `ORRERY_PIPELINE`
-/// how many writes each of them sends before it waits for the answers.
-pub fn given(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
-}
-
 /// What a writer shows while it writes.
 #[derive(Debug, Default)]
 struct Figures {

@@ -7,6 +7,11 @@ use std::time::Duration;
 use orrery_e2e_cluster::{output_within, tool};
 use orrery_e2e_tests::{orrery_binary, program};
 
+/// A program of this machine, or else one that is built for tests.
+pub(crate) fn theirs_or_ours(name: &str) -> PathBuf {
+    program(&[name]).unwrap_or_else(|| tool(name).expect("it is built"))
+}
+
 /// Longest wait for the commands of one block.
 const BLOCK_LIMIT: Duration = Duration::from_mins(5);
 
@@ -65,8 +70,7 @@ impl Shell {
             std::os::unix::fs::symlink(from, folder.path().join(name)).expect("a link");
         };
         for name in ["kubectl", "helm"] {
-            let program = program(&[name]);
-            link(&program.unwrap_or_else(|| tool(name).expect("it is built")), name);
+            link(&theirs_or_ours(name), name);
         }
         link(&orrery_binary().expect("make test builds it first"), "kubectl-orrery");
         std::fs::copy(kubeconfig, folder.path().join("config")).expect("it is copied");

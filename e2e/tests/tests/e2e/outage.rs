@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use orrery_e2e_cluster::{Cluster, ClusterError, Options, not_run};
+use orrery_e2e_tests::setting;
 
 use crate::group::load::Load;
 use crate::group::{LOSSLESS, TURN, cluster, goes_on, in_sync};
@@ -14,8 +15,7 @@ use crate::kubernetes::Stage;
 const SECONDS: u64 = 20;
 
 fn outage() -> Duration {
-    let given = std::env::var("ORRERY_OUTAGE_SECONDS").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(given.unwrap_or(SECONDS))
+    Duration::from_secs(setting("ORRERY_OUTAGE_SECONDS", SECONDS))
 }
 
 /// A cluster of its own: all other tests need theirs.

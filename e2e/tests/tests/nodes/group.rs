@@ -7,6 +7,7 @@ mod stage;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use orrery_e2e_tests::setting;
 use stage::Stage;
 
 use crate::product::Product;
@@ -27,8 +28,7 @@ async fn a_group_keeps_every_acknowledged_write_whatever_happens_to_its_machines
 
 /// The same faults in random order, for as long as `ORRERY_CHAOS_SECONDS` says.
 async fn at_random(stage: &Stage) {
-    let seconds = std::env::var("ORRERY_CHAOS_SECONDS").ok().and_then(|text| text.parse().ok());
-    let until = Instant::now() + Duration::from_secs(seconds.unwrap_or(0));
+    let until = Instant::now() + Duration::from_secs(setting("ORRERY_CHAOS_SECONDS", 0));
     let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_micros();
     while Instant::now() < until {
         match clock() % 5 {

@@ -13,12 +13,14 @@ use std::time::Duration;
 use kube::Api;
 use kube::core::{ApiResource, DynamicObject};
 use orrery_e2e_cluster::{
-    Cluster, LogsIfFailed, Namespace, RealNodes, Turn, not_run, output_within, poll_for, tool,
+    Cluster, LogsIfFailed, Namespace, RealNodes, Turn, not_run, output_within, poll_for,
     write_image,
 };
-use orrery_e2e_tests::{orrery_binary, program};
+use orrery_e2e_tests::orrery_binary;
 use serde_json::Value;
 use tokio::sync::OnceCell;
+
+use crate::page::theirs_or_ours;
 
 /// Longest wait for something that takes seconds.
 pub(crate) const LIMIT: Duration = Duration::from_mins(3);
@@ -288,11 +290,6 @@ fn helm(cluster: &Cluster, words: &[&str]) {
     command.env("KUBECONFIG", cluster.kubeconfig_path()).args(["--namespace", SYSTEM]);
     let output = output_within(command.args(words), HELM_LIMIT).expect("helm runs");
     text(&output).unwrap_or_else(|what| panic!("helm: {what}"));
-}
-
-/// A program of this machine, or else one that is built for tests.
-fn theirs_or_ours(name: &str) -> PathBuf {
-    program(&[name]).unwrap_or_else(|| tool(name).expect("it is built"))
 }
 
 fn chart(name: &str) -> String {

@@ -1,17 +1,15 @@
 //! Goal: under random kills, pauses, deletions, node deaths, moves, restarts, upgrades and deaths of
 //! the operator, with clients writing, nothing acknowledged is lost or doubled, and the object comes
 //! to rest once the last fault is over. A printed seed gives the same faults again.
+//!
+//! `ORRERY_CHAOS_SECONDS` says how long, `ORRERY_CHAOS_SEED` gives the faults of another run.
 
 use std::time::{Duration, Instant};
 
 use orrery_e2e_cluster::Order;
+use orrery_e2e_tests::setting;
 
 use super::{LOSSLESS, SIGCONT, SIGSTOP, cluster, goes_on, in_sync, staged};
-
-/// `ORRERY_CHAOS_SECONDS` says how long, `ORRERY_CHAOS_SEED` gives the faults of another run.
-fn setting(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
-}
 
 struct Dice(u64);
 

@@ -1,5 +1,8 @@
 //! The writers of a group whose pods are processes: they connect to whatever pod the Service `-rw`
 //! selects, as kube-proxy would let them, and go back to it after every error.
+//!
+//! `ORRERY_WRITERS` says how many connections write, `ORRERY_PIPELINE` how many writes each of them
+//! sends before it waits for the answers.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +12,8 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::Api;
 use orrery_e2e_cluster::Namespace;
 use orrery_e2e_tests::client::Client;
-use orrery_e2e_tests::load::{self, Writer, given};
+use orrery_e2e_tests::load::{self, Writer};
+use orrery_e2e_tests::setting;
 
 /// Between two looks at the Service.
 const LOOK: Duration = Duration::from_millis(100);
@@ -38,8 +42,8 @@ impl Load {
             format!("{object}-kv-rw"),
             Arc::clone(&target),
         ));
-        let pipeline = given("ORRERY_PIPELINE", 1);
-        let writers = (0..given("ORRERY_WRITERS", 4)).map(|writer| {
+        let pipeline = setting("ORRERY_PIPELINE", 1);
+        let writers = (0..setting("ORRERY_WRITERS", 4)).map(|writer| {
             let target = Arc::clone(&target);
             let dial = move || {
                 let address = (*target.lock().unwrap_or_else(PoisonError::into_inner))?;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use orrery_e2e_cluster::{RealNodes, poll};
 use orrery_e2e_tests::client::Client;
-use orrery_e2e_tests::load::{self, Load, Writer, given};
+use orrery_e2e_tests::load::{self, Load, Writer};
+use orrery_e2e_tests::setting;
 
 use crate::product::{LIMIT, Product};
 
@@ -255,8 +256,8 @@ async fn service_address(product: &Product) -> SocketAddr {
 async fn writers(product: &Product, nodes: &RealNodes, home: &str, password: &str) -> Vec<Writer> {
     let address = service_address(product).await;
     let dialer = nodes.dialer(home).expect("it lives");
-    let pipeline = given("ORRERY_PIPELINE", 1);
-    let mut writers: Vec<Writer> = (0..given("ORRERY_WRITERS", WRITERS))
+    let pipeline = setting("ORRERY_PIPELINE", 1);
+    let mut writers: Vec<Writer> = (0..setting("ORRERY_WRITERS", WRITERS))
         .map(|number| {
             let dialer = dialer.clone();
             let dial = move || dialer.dial(address, CONNECT_LIMIT).ok();
