@@ -179,6 +179,11 @@ fn fits(kind: u8, bytes: usize) -> bool {
     }
 }
 
+/// Whether `bytes` begin with a message that is there to its end: reading it waits for nobody.
+pub(crate) fn is_whole(bytes: &[u8]) -> bool {
+    bytes.len() >= HEAD_BYTES && bytes.len() - HEAD_BYTES >= u32_at(bytes, 1) as usize
+}
+
 /// Reads the next message.
 pub(crate) fn read(from: &mut impl Read) -> Result<Message, WireError> {
     let mut head = [0; HEAD_BYTES];
@@ -283,7 +288,9 @@ mod tests {
             put(&mut bytes, &message);
             for end in 0..bytes.len() {
                 assert!(read(&mut &bytes[..end]).is_err(), "cut at {end}");
+                assert!(!is_whole(&bytes[..end]), "cut at {end}");
             }
+            assert!(is_whole(&bytes));
             for bit in 0..bytes.len().min(80) * 8 {
                 let mut damaged = bytes.clone();
                 damaged[bit / 8] ^= 1 << (bit % 8);

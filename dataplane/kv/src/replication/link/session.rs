@@ -191,7 +191,9 @@ fn follow(
             }
             _ => return Err(SessionError::Unexpected("no record")),
         }
-        if !batch.is_empty() && (from.buffer().is_empty() || batch_bytes >= BATCH_BYTES) {
+        // What came waits neither for the rest of what has begun to come nor is it lost with that.
+        let would_wait = !wire::is_whole(from.buffer());
+        if !batch.is_empty() && (would_wait || batch_bytes >= BATCH_BYTES) {
             batch_bytes = 0;
             runner.send(Event::Records(std::mem::take(&mut batch)))?;
         }

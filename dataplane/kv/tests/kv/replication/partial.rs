@@ -35,8 +35,8 @@ fn fill(client: &mut Client) {
     }
 }
 
-/// Where a follower reaches `primary`, whose first bytes come through and no more; later connections
-/// are closed.
+/// Where a follower reaches `primary`, whose first bytes come through and no more, in the middle of a
+/// record; later connections are closed.
 fn narrow_way(primary: &Engine) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let address = listener.local_addr().expect("bound").to_string();
