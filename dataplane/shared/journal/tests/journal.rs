@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "journal/carrier.rs"]
+mod carrier;
 #[path = "journal/failing.rs"]
 mod failing;
 #[path = "journal/golden.rs"]
