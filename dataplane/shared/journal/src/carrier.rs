@@ -24,12 +24,13 @@ use std::io::Read;
 
 use crate::{Epoch, Position};
 
+pub(crate) use group::GROUP_HEADER_BYTES;
 pub use group::{Entries, Group};
 #[cfg(feature = "sim")]
 pub use memory::{MemoryCarrier, Trouble};
 
-/// Bytes that one group may have; larger ones are `Invalid`. A record of the journal may be larger
-/// than that: a journal with a carrier refuses it as `TooLarge`.
+/// Bytes that one group may have; larger ones are `Invalid`. A journal with a carrier refuses a record
+/// that would not fit as `TooLarge`: see [`Journal::record_bytes_max`](crate::Journal::record_bytes_max).
 pub const GROUP_BYTES_MAX: usize = 64 << 20;
 
 /// Who owns a shard.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::carriage::Porter;
 use crate::queue::Woken;
 use crate::segment::{self, Active};
 use crate::shared::Shared;
@@ -23,12 +24,15 @@ pub(crate) enum Turn {
     Committed,
     /// There is a group and no room on the disk.
     Full,
+    /// There is a group and its carrier does not answer.
+    Away,
     Failed,
 }
 
 #[derive(Debug)]
 pub(crate) struct Committer {
     shared: Arc<Shared>,
+    porter: Porter,
     /// `None` when the last segment ends in a tear: the next group begins a new one.
     active: Option<Active>,
     /// The group being committed; kept while the disk is full.
@@ -49,7 +53,15 @@ impl Committer {
         unmarked: bool,
         epoch: u64,
     ) -> Self {
-        Self { shared, active, group: Vec::new(), last: 0, unmarked, epoch }
+        Self {
+            shared,
+            porter: Porter::default(),
+            active,
+            group: Vec::new(),
+            last: 0,
+            unmarked,
+            epoch,
+        }
     }
 
     /// Commits one group, if any waits.
@@ -63,8 +75,10 @@ impl Committer {
                 None => return Turn::Idle,
             }
         }
-        match self.commit(self.shared.durable()) {
+        let carried = self.porter.carry(&self.shared, &self.group, self.last);
+        match carried.and_then(|()| self.commit(self.shared.durable())) {
             Ok(()) => {
+                self.porter.next();
                 self.unmarked = true;
                 self.shared.full.store(false, Ordering::Release);
                 let bytes = self.group.len();
@@ -79,6 +93,7 @@ impl Committer {
                 }
                 Turn::Full
             }
+            Err(JournalError::Away { .. }) => Turn::Away,
             Err(error) => {
                 self.shared.poison(error);
                 Turn::Failed
@@ -94,6 +109,7 @@ impl Committer {
                 Turn::Failed => return,
                 Turn::Idle => self.shared.queue.sleep(None),
                 Turn::Full => self.shared.queue.sleep(Some(FULL_RETRY)),
+                Turn::Away => self.shared.queue.sleep(Some(self.porter.pause())),
             };
             if woken == Woken::Stop {
                 self.mark();
@@ -132,11 +148,14 @@ impl Committer {
         let active = self.active.insert(active);
         let epoch = frame::stamp(&mut self.group, active.seed, watermark);
         active.write(&mut self.group).map_err(|e| JournalError::io("write", &active.name, e))?;
-        active.sync().map_err(|source| JournalError::Io {
-            action: "sync",
-            file: active.name.clone(),
-            source: source.into(),
-        })?;
+        // What was carried is durable where it was carried to.
+        if self.shared.carriage.is_none() {
+            active.sync().map_err(|source| JournalError::Io {
+                action: "sync",
+                file: active.name.clone(),
+                source: source.into(),
+            })?;
+        }
         active.offset += bytes as u64;
         self.epoch = epoch;
         let shared = &self.shared;

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::{Epoch, Position};
+use crate::{CarrierError, Epoch, Position};
 
 /// Why the journal could not do what it was asked to.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -79,6 +79,26 @@ pub enum JournalError {
         /// The lower epoch that was refused.
         asked: Epoch,
     },
+    /// The carrier does not answer. What was accepted stays queued and is carried once it does.
+    #[error("the carrier of the journal is away: {reason}")]
+    Away {
+        /// What happened.
+        reason: String,
+    },
+    /// The carrier refused, or holds what cannot be.
+    #[error(transparent)]
+    Carrier(#[from] CarrierError),
+    /// Records were appended that are not durable yet: who owns the journal cannot change now.
+    #[error("records up to {last} were appended, and those behind {durable} are not durable yet")]
+    Unsettled {
+        /// The last record appended.
+        last: Position,
+        /// How far the journal is durable.
+        durable: Position,
+    },
+    /// The journal has no carrier, so nobody else can own it.
+    #[error("the journal has no carrier")]
+    NotCarried,
     /// Another process, or another journal of this one, has the folder open.
     #[error("failed to lock the journal folder: it is in use")]
     Locked,

@@ -7,15 +7,17 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use crate::carriage::Carriage;
+use crate::carrier::{GROUP_BYTES_MAX, GROUP_HEADER_BYTES};
 use crate::committer::{Committer, Turn};
-use crate::format::{PAGE_BYTES, SEGMENT_HEADER_BYTES, spare_name};
+use crate::format::{FRAME_ALIGN, PAGE_BYTES, SEGMENT_HEADER_BYTES, spare_name};
 use crate::prepare::{Preparer, Spare};
 use crate::recovery::{self, Found};
 use crate::shared::Shared;
 use crate::wait::WaitDurable;
 use crate::{
-    Disk, Epoch, Feed, JournalError, Options, Position, RECORD_BYTES_MAX, Record, Recovery,
-    Scrubber, SnapshotWriter, epoch, frame, trim,
+    Carrier, Disk, Epoch, Feed, JournalError, Options, Owner, Position, RECORD_BYTES_MAX, Record,
+    Recovery, Scrubber, SnapshotWriter, epoch, frame, trim,
 };
 
 /// Who turns the committer and the preparer.
@@ -38,6 +40,8 @@ pub struct Journal {
     /// Its epoch, or that of the segment it would lie in.
     last_epoch: u64,
     epoch: u64,
+    /// On whose behalf records are carried.
+    owner: Option<Owner>,
 }
 
 /// A journal and what it holds.
@@ -60,9 +64,30 @@ impl fmt::Debug for Journal {
 }
 
 impl Journal {
+    /// Opens the folder of one shard whose records are carried by `carrier`, or makes it: see
+    /// [`fill`](crate::fill). What the folder holds is a prefix of what is carried, and not more
+    /// durable than a copy need be: after a loss of power it may be `Corrupt`, and is to be made again.
+    ///
+    /// Until [`own`](Self::own) records are taken as a follower's: they are carried already.
+    pub fn open_carried(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        carrier: Arc<dyn Carrier>,
+    ) -> Result<Opened, JournalError> {
+        Self::open_with(disk, options, Some(Carriage::new(carrier)))
+    }
+
     /// Opens the folder of one shard, or makes it. Refuses with `Corrupt` rather than forget
     /// anything that was durable, and with `Locked` if the folder is in use.
-    pub fn open(disk: Arc<dyn Disk>, mut options: Options) -> Result<Opened, JournalError> {
+    pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Opened, JournalError> {
+        Self::open_with(disk, options, None)
+    }
+
+    fn open_with(
+        disk: Arc<dyn Disk>,
+        mut options: Options,
+        carriage: Option<Carriage>,
+    ) -> Result<Opened, JournalError> {
         let page = PAGE_BYTES as u64;
         let least = SEGMENT_HEADER_BYTES as u64 + page;
         options.segment_bytes = options.segment_bytes.next_multiple_of(page).max(least);
@@ -74,7 +99,7 @@ impl Journal {
         let Found { files, spares, epoch, snapshot, last, last_epoch, active, marked } = found;
         let recovery =
             Recovery::new(Arc::clone(&disk), options.shard, snapshot, last, &files.segments);
-        let shared = Arc::new(Shared::new(disk, options, lock, files, last, epoch));
+        let shared = Arc::new(Shared::new(disk, options, carriage, lock, files, last, epoch));
         adopt_spares(&shared, &spares);
         if snapshot > 0 {
             trim::run(&shared);
@@ -86,7 +111,8 @@ impl Journal {
         } else {
             Crew::Inline(Box::new((committer, preparer)))
         };
-        let journal = Self { shared, crew, pending: Vec::new(), last, last_epoch, epoch };
+        let journal =
+            Self { shared, crew, pending: Vec::new(), last, last_epoch, epoch, owner: None };
         Ok(Opened { journal, recovery })
     }
 
@@ -104,12 +130,13 @@ impl Journal {
         record: Record<'_>,
     ) -> Result<Position, JournalError> {
         self.check_open()?;
-        if epoch.0 < self.last_epoch || epoch.0 > self.epoch {
+        let is_owners = self.owner.is_none_or(|owner| owner.epoch == epoch);
+        if epoch.0 < self.last_epoch || epoch.0 > self.epoch || !is_owners {
             let held = if epoch.0 > self.epoch { self.epoch } else { self.last_epoch };
             return Err(JournalError::Fenced { held: Epoch(held), asked: epoch });
         }
         let bytes = record.body.len();
-        if bytes > RECORD_BYTES_MAX {
+        if bytes > self.record_bytes_max() {
             return Err(JournalError::TooLarge { bytes });
         }
         let bytes = frame::frame_bytes(bytes);
@@ -167,6 +194,58 @@ impl Journal {
         self.shared.spares.space_low()
     }
 
+    /// The largest body that [`append`](Self::append) takes.
+    pub fn record_bytes_max(&self) -> usize {
+        match self.shared.carriage {
+            // Alone in its group.
+            Some(_) => GROUP_BYTES_MAX - GROUP_HEADER_BYTES - frame::frame_bytes(0) - FRAME_ALIGN,
+            None => RECORD_BYTES_MAX,
+        }
+    }
+
+    /// Appends on behalf of `owner` from now on, who has taken the carrier over: everything that is
+    /// carried must be here. Records count once they are carried. `Unsettled` while records wait.
+    pub fn own(&mut self, owner: Owner) -> Result<(), JournalError> {
+        self.settled()?;
+        self.raise_epoch(owner.epoch)?;
+        self.set_owner(Some(owner))
+    }
+
+    /// Takes records as a follower's from now on, which others carried. `Unsettled` while records
+    /// wait: they may be carried or not, which the next process will see.
+    pub fn disown(&mut self) -> Result<(), JournalError> {
+        self.settled()?;
+        self.set_owner(None)
+    }
+
+    fn settled(&self) -> Result<(), JournalError> {
+        self.check_open()?;
+        let (last, durable) = (self.last(), self.durable());
+        if last == durable { Ok(()) } else { Err(JournalError::Unsettled { last, durable }) }
+    }
+
+    fn set_owner(&mut self, owner: Option<Owner>) -> Result<(), JournalError> {
+        let carriage = self.shared.carriage.as_ref().ok_or(JournalError::NotCarried)?;
+        carriage.set_owner(owner);
+        self.owner = owner;
+        Ok(())
+    }
+
+    /// On whose behalf records are carried.
+    pub fn owner(&self) -> Option<Owner> {
+        self.owner
+    }
+
+    /// What carries the records, if anything does.
+    pub fn carrier(&self) -> Option<&Arc<dyn Carrier>> {
+        self.shared.carriage.as_ref().map(|carriage| &carriage.carrier)
+    }
+
+    /// The carrier does not answer, and has not for a while. What was accepted waits.
+    pub fn is_away(&self) -> bool {
+        self.shared.carriage.as_ref().is_some_and(Carriage::is_away)
+    }
+
     /// Calls `progress` from the committer after each sync, failure, or full disk: the place for an
     /// event loop's waker. Replaces the one before. It must not block.
     pub fn on_progress(&self, progress: Box<dyn Fn() + Send + Sync>) {
@@ -189,7 +268,7 @@ impl Journal {
 
     /// Begins a snapshot of the state after the record `at`. Only one at a time.
     pub fn snapshot_writer(&self, at: Position) -> Result<SnapshotWriter, JournalError> {
-        SnapshotWriter::begin(Arc::clone(&self.shared), at.0, self.epoch)
+        SnapshotWriter::begin(Arc::clone(&self.shared), at.0, self.epoch, self.owner)
     }
 
     /// The epoch of the records appended from now on.

@@ -14,6 +14,7 @@
 //! record, and everything that is not deterministic comes through [`Disk`]. `docs/journal.md`
 //! describes the format byte by byte and proves the rule by which a torn tail is told from damage.
 
+mod carriage;
 pub mod carrier;
 mod committer;
 mod disk;
@@ -38,6 +39,7 @@ mod trim;
 mod wait;
 mod walk;
 
+pub use carriage::{Filled, fill};
 pub use carrier::{Carrier, CarrierError, Group, Owner};
 pub use disk::{Disk, DiskFile, Lock, RealDisk};
 pub use error::JournalError;

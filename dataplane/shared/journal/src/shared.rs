@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use crate::carriage::Carriage;
 use crate::prepare::Spares;
 use crate::queue::Queue;
 use crate::wait::Waiters;
@@ -30,6 +31,8 @@ pub(crate) struct Files {
 pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) options: Options,
+    /// Where records go before they count; without it they count once they are on this disk.
+    pub(crate) carriage: Option<Carriage>,
     pub(crate) queue: Queue,
     pub(crate) spares: Spares,
     pub(crate) waiters: Waiters,
@@ -63,6 +66,7 @@ impl Shared {
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         options: Options,
+        carriage: Option<Carriage>,
         lock: Box<dyn Lock>,
         files: Files,
         durable: u64,
@@ -71,6 +75,7 @@ impl Shared {
         Self {
             disk,
             options,
+            carriage,
             queue: Queue::default(),
             spares: Spares::default(),
             waiters: Waiters::default(),

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "journal/carried.rs"]
+mod carried;
 #[path = "journal/carrier.rs"]
 mod carrier;
 #[path = "journal/failing.rs"]

@@ -19,7 +19,7 @@ pub type Open = dyn Fn() -> Arc<dyn Carrier> + Send + Sync;
 type Case = (&'static str, fn(&Open));
 
 /// How long an engine that does not answer is asked again.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 const CASES: [Case; 13] = [
     ("a new journal is empty", a_new_journal_is_empty),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::image::Image;
 use crate::shared::Shared;
-use crate::{JournalError, Position, trim};
+use crate::{JournalError, Owner, Position, carriage, trim};
 
 /// How long `finish` waits for the journal to become durable up to the snapshot's position.
 const DURABLE_WAIT: Duration = Duration::from_secs(30);
@@ -19,6 +19,8 @@ pub struct SnapshotWriter {
     at: u64,
     image: Image,
     running: Running,
+    /// Who owned the journal when it was begun: on whose behalf it is carried.
+    owner: Option<Owner>,
 }
 
 /// Only one snapshot at a time: this one, until it is dropped.
@@ -32,14 +34,19 @@ impl Drop for Running {
 }
 
 impl SnapshotWriter {
-    pub(crate) fn begin(shared: Arc<Shared>, at: u64, epoch: u64) -> Result<Self, JournalError> {
+    pub(crate) fn begin(
+        shared: Arc<Shared>,
+        at: u64,
+        epoch: u64,
+        owner: Option<Owner>,
+    ) -> Result<Self, JournalError> {
         if shared.snapshot_running.swap(true, Ordering::AcqRel) {
             return Err(JournalError::SnapshotBusy);
         }
         let running = Running(shared);
         let shared = &running.0;
         let image = Image::begin(Arc::clone(&shared.disk), shared.options.shard, at, epoch)?;
-        Ok(Self { at, image, running })
+        Ok(Self { at, image, running, owner })
     }
 
     /// The position whose state this is.
@@ -53,6 +60,9 @@ impl SnapshotWriter {
     /// Waits for the journal to be durable up to the position of the snapshot, and gives
     /// `SnapshotAhead` if it does not get there. After an error the journal is as before, except
     /// that the snapshot may be there too.
+    ///
+    /// A journal with a carrier has it carried as well, if its owner began it; after `Carrier` only
+    /// the folder has it.
     pub fn finish(mut self) -> Result<Position, JournalError> {
         self.image.complete()?;
         self.await_journal()?;
@@ -64,6 +74,9 @@ impl SnapshotWriter {
             files.snapshots.sort_unstable();
         });
         trim::run(shared);
+        if let Some(owner) = self.owner {
+            carriage::save(shared, owner, self.at)?;
+        }
         Ok(Position(self.at))
     }
 
