@@ -130,11 +130,7 @@ impl Carrier for PgCarrier {
             // it is as durable as the change of owner that was just acknowledged.
             match taken {
                 1 => Ok(found),
-                _ if found.carried.epoch < owner.epoch => Err(Failure::Lost(
-                    "it was not taken although it is free: the session or the server is not set \
-                        to durable commits any more"
-                        .to_owned(),
-                )),
+                _ if found.carried.epoch < owner.epoch => Err(undurable()),
                 _ => Err(refusal(&found, holder)),
             }
         })?;
@@ -263,9 +259,14 @@ pub(crate) fn refusal(found: &Found, holder: Holder) -> Failure {
     if (held.0 as i64, found.token) != (holder.epoch, holder.token) {
         return CarrierError::Fenced { held }.into();
     }
+    undurable()
+}
+
+/// A session that a pooler gave us may have other settings than ours, which a new one has again.
+fn undurable() -> Failure {
     let reason = "the session or the server is not set to durable commits any more \
         (synchronous_commit, synchronous_standby_names)";
-    Failure::Lost(reason.to_owned())
+    Failure::Ended(reason.to_owned())
 }
 
 /// Waits until all that is visible is durable on the synchronous standbys.

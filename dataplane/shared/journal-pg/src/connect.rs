@@ -225,7 +225,9 @@ fn worst(failures: Vec<Failure>) -> Failure {
 
 fn at(host: &Host, failure: Failure) -> Failure {
     match failure {
-        Failure::Lost(reason) => Failure::Lost(format!("{host}: {reason}")),
+        Failure::Ended(reason) | Failure::Lost(reason) => {
+            Failure::Lost(format!("{host}: {reason}"))
+        }
         Failure::Refused { code, message } => {
             Failure::Refused { code, message: format!("{host}: {message}") }
         }
@@ -239,7 +241,7 @@ fn at(host: &Host, failure: Failure) -> Failure {
 /// Why a server did not let us in, and whether trying again may help.
 fn refused(error: tokio_postgres::Error) -> Failure {
     let failure = Failure::of(&error);
-    let Failure::Lost(reason) = failure else {
+    let Failure::Ended(reason) = failure else {
         return failure;
     };
     let mut next = error.source();

@@ -23,7 +23,9 @@ pub(crate) type Param<'a> = &'a (dyn ToSql + Sync);
 /// Why a statement or a connection did not come to its end.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Whether it was done is not known.
+    /// The connection has ended, maybe long ago. Whether it was done is not known.
+    Ended(String),
+    /// Whether it was done is not known, and another connection would not know either, yet.
     Lost(String),
     /// The server refused it: it was not done.
     Refused { code: SqlState, message: String },
@@ -41,11 +43,18 @@ impl From<CarrierError> for Failure {
 /// no such schema, table or column, no right, no such role, password, database.
 const LASTING: [&str; 8] = ["28", "3D", "3F", "42501", "42P01", "42703", "0A000", "42883"];
 
+/// Classes of what a server says as it ends a connection, also in answer to what came later.
+const ENDING: [&str; 2] = ["57P", "08"];
+
 impl Failure {
     pub(crate) fn of(error: &Error) -> Self {
         if let Some(found) = error.as_db_error() {
             // The detail may hold what was to be stored.
-            return Self::Refused { code: found.code().clone(), message: found.message().to_owned() };
+            let (code, message) = (found.code().clone(), found.message().to_owned());
+            if ENDING.iter().any(|ending| code.code().starts_with(ending)) {
+                return Self::Ended(message);
+            }
+            return Self::Refused { code, message };
         }
         let mut message = error.to_string();
         let mut next = error.source();
@@ -53,7 +62,7 @@ impl Failure {
             message = format!("{message}: {cause}");
             next = cause.source();
         }
-        Self::Lost(message)
+        Self::Ended(message)
     }
 
     pub(crate) fn is(&self, wanted: &SqlState) -> bool {
@@ -64,7 +73,7 @@ impl Failure {
     pub(crate) fn into_error(self) -> CarrierError {
         match self {
             Self::Answer(error) => error,
-            Self::Lost(reason) => CarrierError::Unavailable { reason },
+            Self::Ended(reason) | Self::Lost(reason) => CarrierError::Unavailable { reason },
             Self::Refused { code, message } => {
                 let reason = format!("{message} (SQLSTATE {})", code.code());
                 if code == SqlState::DATA_CORRUPTED || code == SqlState::INDEX_CORRUPTED {
@@ -186,7 +195,7 @@ impl Link {
             Ok(value) => Ok(value),
             Err(error) if error.is_closed() => {
                 let end = self.heard.end.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                Err(Failure::Lost(end.unwrap_or_else(|| "the connection was closed".to_owned())))
+                Err(Failure::Ended(end.unwrap_or_else(|| "the connection was closed".to_owned())))
             }
             Err(error) => Err(Failure::of(&error)),
         }

@@ -127,7 +127,7 @@ impl Pool {
     ) -> (Option<Session>, Result<T, Failure>) {
         if let Some(mut session) = idle {
             match session.run(deadline, work) {
-                Err(Failure::Lost(reason)) if Instant::now() < deadline => {
+                Err(Failure::Ended(reason)) if Instant::now() < deadline => {
                     tracing::debug!(reason, "connecting again");
                 }
                 result => return judge(session, result),

@@ -60,8 +60,10 @@ INSERT INTO orrery.layout VALUES (1)";
 
 /// Not `IF NOT EXISTS`, which asks for the right to make one also when it is there.
 const SCHEMA: &str = "CREATE SCHEMA orrery";
-const SCHEMA_FOUND: &str = "SELECT to_regnamespace('orrery') IS NOT NULL";
-const FOUND: &str = "SELECT to_regclass('orrery.layout') IS NOT NULL";
+/// Not `to_regnamespace` and the like, which go by a cache that may be older than the lock.
+const SCHEMA_FOUND: &str = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'orrery')";
+const FOUND: &str = "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n
+    ON n.oid = c.relnamespace WHERE n.nspname = 'orrery' AND c.relname = 'layout')";
 const KNOWN: &str = "SELECT max(version) FROM orrery.layout";
 /// A table that was made unlogged is emptied by a crash of the server.
 const LOGGED: &str = "SELECT count(*) FROM pg_class WHERE relpersistence = 'p' AND oid IN
@@ -135,8 +137,9 @@ async fn lay_out(link: &mut Link) -> Result<(), Failure> {
         Ok(()) => link.commit().await,
         Err(failure) => {
             link.roll_back().await?;
-            let CarrierError::Unusable { reason } = failure.into_error() else {
-                return Err(Failure::Lost("the tables could not be made".to_owned()));
+            let reason = match failure.into_error() {
+                CarrierError::Unusable { reason } => reason,
+                other => return Err(Failure::Lost(other.to_string())),
             };
             let remedy = "grant CREATE on the database, or make a schema orrery that the user owns";
             Err(unusable(format!("{reason}: {remedy}")))
