@@ -114,9 +114,8 @@ impl Carrier for PgCarrier {
 
     fn prepare(&self) -> Result<(), CarrierError> {
         let Journal { name, shard, needs_replication } = &self.journal;
-        self.pool.run(CALL, async |link| {
-            schema::prepare(link, name, *shard, *needs_replication).await
-        })
+        self.pool
+            .run(CALL, async |link| schema::prepare(link, name, *shard, *needs_replication).await)
     }
 
     fn take_over(&self, owner: Owner) -> Result<Carried, CarrierError> {

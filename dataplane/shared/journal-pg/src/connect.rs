@@ -128,12 +128,13 @@ impl Target {
         let config = self.config(host);
         let link = match &self.connectors {
             None => {
-                let (client, connection) = config.connect(NoTls).await.map_err(refused)?;
+                let (client, connection) =
+                    config.connect(NoTls).await.map_err(|error| refused(&error))?;
                 Link::new(client, connection)
             }
             Some(connectors) => {
                 let connected = config.connect(connectors.clone()).await;
-                let (client, connection) = connected.map_err(refused)?;
+                let (client, connection) = connected.map_err(|error| refused(&error))?;
                 Link::new(client, connection)
             }
         };
@@ -231,16 +232,14 @@ fn at(host: &Host, failure: Failure) -> Failure {
         Failure::Refused { code, message } => {
             Failure::Refused { code, message: format!("{host}: {message}") }
         }
-        Failure::Answer(CarrierError::Unusable { reason }) => {
-            unusable(format!("{host}: {reason}"))
-        }
+        Failure::Answer(CarrierError::Unusable { reason }) => unusable(format!("{host}: {reason}")),
         other @ Failure::Answer(_) => other,
     }
 }
 
 /// Why a server did not let us in, and whether trying again may help.
-fn refused(error: tokio_postgres::Error) -> Failure {
-    let failure = Failure::of(&error);
+fn refused(error: &tokio_postgres::Error) -> Failure {
+    let failure = Failure::of(error);
     let Failure::Ended(reason) = failure else {
         return failure;
     };
@@ -255,7 +254,8 @@ fn refused(error: tokio_postgres::Error) -> Failure {
     }
     // The kind of an error is private, its text is not: a password that is missing, one that the
     // server does not ask for in a way we know, a server without TLS.
-    let lasting = ["invalid configuration", "authentication error", "error performing TLS handshake: server"];
+    let lasting =
+        ["invalid configuration", "authentication error", "error performing TLS handshake: server"];
     if lasting.iter().any(|lasting| reason.starts_with(lasting)) {
         return unusable(reason);
     }

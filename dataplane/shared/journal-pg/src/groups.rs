@@ -107,16 +107,8 @@ pub(crate) fn append(
     let bytes = group.bytes();
     pool.run(budget(bytes.len()), async |link| {
         let Journal { name, needs_replication, .. } = journal;
-        let params: [Param<'_>; 8] = [
-            name,
-            &holder.epoch,
-            &holder.token,
-            &first,
-            &last,
-            &epoch,
-            &bytes,
-            needs_replication,
-        ];
+        let params: [Param<'_>; 8] =
+            [name, &holder.epoch, &holder.token, &first, &last, &epoch, &bytes, needs_replication];
         match link.execute(APPEND, &params).await {
             Ok(1) => Ok(()),
             Ok(_) => find_out(link, journal, holder, group).await,
@@ -229,8 +221,7 @@ pub(crate) fn trim(
     let next = signed(upto.0.saturating_add(1).min(i64::MAX as u64))?;
     let Journal { name, needs_replication, .. } = journal;
     let (id, trimmed) = pool.run(CALL, async |link| {
-        let params: [Param<'_>; 5] =
-            [name, &holder.epoch, &holder.token, &next, needs_replication];
+        let params: [Param<'_>; 5] = [name, &holder.epoch, &holder.token, &next, needs_replication];
         match link.row(TRIM, &params).await? {
             Some(row) => Ok((value::<i64>(&row, 0)?, value::<i64>(&row, 1)?)),
             None => Err(refusal(&look(link, journal).await?, holder)),

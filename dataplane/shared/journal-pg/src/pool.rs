@@ -179,10 +179,7 @@ impl Pool {
 }
 
 /// Whether a connection is good for another call.
-fn judge<T>(
-    session: Session,
-    result: Result<T, Failure>,
-) -> (Option<Session>, Result<T, Failure>) {
+fn judge<T>(session: Session, result: Result<T, Failure>) -> (Option<Session>, Result<T, Failure>) {
     let is_good = matches!(result, Ok(_) | Err(Failure::Answer(_)));
     (is_good.then_some(session), result)
 }

@@ -66,7 +66,7 @@ fn guarded(authority: &Authority) -> Option<Server> {
 
 fn writer(server: &Server, authority: &Authority) -> Options {
     let mut options = options(vec![server.host()], "guarded");
-    options.address.user = "writer".to_owned();
+    "writer".clone_into(&mut options.address.user);
     options.address.tls = Some(Tls {
         roots: Roots::Pem(authority.pem()),
         server_name: Some(NAME.to_owned()),
@@ -129,7 +129,7 @@ fn passwords_and_certificates_are_checked_on_both_sides() {
         let (chain, key) = issue(authority, "shown");
         let client = ClientCertificate { chain, key: Secret::new(key) };
         let mut options = with(&|tls| tls.client = Some(client.clone()));
-        options.address.user = "shown".to_owned();
+        "shown".clone_into(&mut options.address.user);
         options.password = None;
         options
     };

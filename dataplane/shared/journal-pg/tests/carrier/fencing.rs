@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use orrery_journal::{Carrier, CarrierError, Position};
 use orrery_journal::carrier::Saved;
+use orrery_journal::{Carrier, CarrierError, Position};
 use orrery_journal_pg::PgCarrier;
 
 use crate::history::{again, group, owner, records};
@@ -16,10 +16,8 @@ use crate::server::{Server, options};
 fn an_append_that_arrives_after_a_take_over_changes_nothing() {
     let Some(server) = Server::shared() else { return };
     let proxy = Proxy::to(server.port, 3);
-    let (old, new) = (
-        PgCarrier::open(options(vec![proxy.host()], "late")).unwrap(),
-        server.carrier("late"),
-    );
+    let (old, new) =
+        (PgCarrier::open(options(vec![proxy.host()], "late")).unwrap(), server.carrier("late"));
     old.prepare().unwrap();
     old.take_over(owner(1)).unwrap();
     old.append(owner(1), &group(1, 1, &[b"a"])).unwrap();
@@ -31,7 +29,10 @@ fn an_append_that_arrives_after_a_take_over_changes_nothing() {
         new.append(owner(2), &group(2, 2, &[b"b"])).unwrap();
         proxy.hold(false);
         let refused = late.join().unwrap();
-        assert!(matches!(refused, Err(CarrierError::Fenced { held }) if held.0 == 2), "{refused:?}");
+        assert!(
+            matches!(refused, Err(CarrierError::Fenced { held }) if held.0 == 2),
+            "{refused:?}"
+        );
     });
     assert_eq!(records(&new), [(1, b"a".to_vec()), (2, b"b".to_vec())]);
 }

@@ -12,7 +12,7 @@ use orrery_journal::{Carrier, CarrierError, Epoch, Group, Owner, Position, Recor
 use crate::server::SHARD;
 
 /// How long a server that does not answer is asked again.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 pub fn owner(epoch: u64) -> Owner {
     Owner { epoch: Epoch(epoch), token: epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15) }

@@ -100,7 +100,7 @@ fn carry(state: &Arc<State>, client: &TcpStream, server: &TcpStream) {
 
 /// From the client to the server.
 fn deliver(state: &State, mut from: TcpStream, mut to: TcpStream) {
-    let mut buffer = [0; 64 << 10];
+    let mut buffer = vec![0; 64 << 10];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         while state.is_held.load(Ordering::Acquire) {
             thread::sleep(Duration::from_millis(5));
@@ -114,7 +114,7 @@ fn deliver(state: &State, mut from: TcpStream, mut to: TcpStream) {
 
 /// From the server to the client.
 fn answer(state: &State, mut from: TcpStream, mut to: TcpStream) {
-    let mut buffer = [0; 64 << 10];
+    let mut buffer = vec![0; 64 << 10];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         if state.random() % 1000 < state.lost_in_thousand.load(Ordering::Acquire) {
             let _ = from.shutdown(Shutdown::Both);
