@@ -236,9 +236,16 @@ pub(crate) async fn look(link: &mut Link, journal: &Journal) -> Result<Found, Fa
         }
         _ => None,
     };
+    let last = optional(5)?.unwrap_or(0);
+    // The newest group is never trimmed, and a snapshot is never ahead of it.
+    let known = trimmed.max(snapshot.map_or(0, |saved| saved.at.0));
+    if last < known {
+        let reason = "records up to a snapshot or a trimmed position are missing".to_owned();
+        return Err(CarrierError::Corrupt { position: Position(last + 1), reason }.into());
+    }
     let carried = Carried {
         epoch: Epoch(number(2)?),
-        last: Position(optional(5)?.unwrap_or(trimmed)),
+        last: Position(last),
         last_epoch: Epoch(optional(6)?.unwrap_or(0)),
         oldest: Position(trimmed + 1),
         snapshot,

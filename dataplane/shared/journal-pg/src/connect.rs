@@ -13,7 +13,7 @@ use futures::stream::FuturesUnordered;
 use orrery_journal::CarrierError;
 use orrery_kit::secrets::Secret;
 use tokio::time::{sleep, timeout};
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{LoadBalanceHosts, SslMode};
 use tokio_postgres::{Config, NoTls};
 
 use crate::link::{Failure, Link};
@@ -21,7 +21,9 @@ use crate::tls::Connectors;
 use crate::{Address, Host};
 
 /// Longest time until a server has let a session in.
-const CONNECT: Duration = Duration::from_secs(4);
+const CONNECT: Duration = Duration::from_secs(5);
+/// Longest time until one of the IP addresses of its name answers.
+const CONNECT_ADDRESS: Duration = Duration::from_secs(2);
 /// How much longer the others are waited for once one takes writes.
 const GRACE: Duration = Duration::from_millis(300);
 /// The oldest server this was made for.
@@ -153,7 +155,8 @@ impl Target {
             .dbname(&self.address.database)
             .user(&self.address.user)
             .application_name("orrery")
-            .connect_timeout(CONNECT)
+            .connect_timeout(CONNECT_ADDRESS)
+            .load_balance_hosts(LoadBalanceHosts::Random)
             .keepalives(true)
             .keepalives_idle(KEEPALIVE_IDLE)
             .keepalives_interval(KEEPALIVE_INTERVAL)

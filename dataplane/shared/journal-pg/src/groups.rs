@@ -20,14 +20,14 @@ use crate::pool::Pool;
 use crate::{CALL, budget, snapshots};
 
 /// How long one call removes what was trimmed; the next one goes on.
-const SWEEP: Duration = Duration::from_secs(5);
+const SWEEP: Duration = Duration::from_secs(3);
 
 /// The row of the journal is locked in its newest version, and checked in that. The last group is
 /// that of the beginning of the statement; if there is a newer one, it stands where this one wants to
 /// stand.
 const APPEND: &str = concat!(
     "WITH owner AS MATERIALIZED (
-        SELECT id, trimmed FROM orrery.journals
+        SELECT id FROM orrery.journals
         WHERE name = $1 AND epoch = $2 AND token = $3 AND trimmed < $4::bigint",
     durable!("$8"),
     " FOR NO KEY UPDATE
@@ -36,7 +36,7 @@ const APPEND: &str = concat!(
     SELECT owner.id, $4::bigint, $5::bigint, $6::bigint, $7::bytea FROM owner
     WHERE $4::bigint - 1 = coalesce((
         SELECT last FROM orrery.groups WHERE journal = owner.id ORDER BY first DESC LIMIT 1
-    ), owner.trimmed)"
+    ), 0)"
 );
 /// Locks the row by writing it as it is: a commit that waits for standbys, and with it everything
 /// that was committed before.
@@ -65,7 +65,7 @@ const READ: &str = "
             sum(octet_length(bytes)) OVER (ORDER BY first) AS total
         FROM (
             SELECT first, last, bytes FROM orrery.groups
-            WHERE journal = s.id AND first >= s.first AND last >= $2
+            WHERE journal = s.id AND first >= coalesce(s.first, $2) AND last >= $2
             ORDER BY first LIMIT 1024
         ) candidate
     ) g ON g.total <= $3 OR g.total = g.own

@@ -8,7 +8,9 @@
 //! What it promises beyond the trait:
 //! - what is acknowledged was flushed by the server, and by its synchronous standbys where it has
 //!   some, also when it is found on a second try or was left behind by somebody else;
-//! - no call outlasts [`CALL`] by more than what its bytes take at [`SLOWEST_BYTES_PER_SECOND`];
+//! - no request outlasts [`CALL`] by more than what its bytes take at [`SLOWEST_BYTES_PER_SECOND`];
+//!   `save` is one request for each MiB and two more, all else is one, and what `save` and `trim`
+//!   clean up behind themselves is bounded by seconds;
 //! - a password is never in an error, a log or a `Debug`.
 //!
 //! It must not read a clock of a server, decide who owns a shard, or be called from within an

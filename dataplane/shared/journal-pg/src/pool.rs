@@ -114,7 +114,9 @@ impl Pool {
         let deadline = Instant::now() + budget;
         let idle = self.take(deadline)?;
         let (session, result) = self.with(idle, deadline, &mut work);
-        self.give_back(session);
+        // The others lead to the same server: whoever waited for it in vain should be the last.
+        let is_over = matches!(result, Err(Failure::Ended(_) | Failure::Lost(_)));
+        self.give_back(session, is_over);
         result.map_err(Failure::into_error)
     }
 
@@ -158,19 +160,18 @@ impl Pool {
         Ok(state.idle.pop())
     }
 
-    fn give_back(&self, session: Option<Session>) {
+    fn give_back(&self, session: Option<Session>, is_over: bool) {
         let mut state = self.lock();
         state.busy -= 1;
-        let surplus = match session {
-            Some(session) if state.idle.len() < IDLE_MAX => {
-                state.idle.push(session);
-                None
-            }
-            other => other,
-        };
+        let mut surplus = if is_over { std::mem::take(&mut state.idle) } else { vec![] };
+        if state.idle.len() < IDLE_MAX {
+            state.idle.extend(session);
+        } else {
+            surplus.extend(session);
+        }
         drop(state);
-        drop(surplus);
         self.freed.notify_one();
+        drop(surplus);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -20,7 +20,7 @@ use crate::pool::Pool;
 /// Content of one piece, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
 /// How long one call removes old snapshots; the next one goes on.
-const SWEEP: Duration = Duration::from_secs(5);
+const SWEEP: Duration = Duration::from_secs(3);
 
 const BEGIN: &str = concat!(
     "WITH owner AS MATERIALIZED (

@@ -7,6 +7,8 @@
 
 #[path = "carrier/access.rs"]
 mod access;
+#[path = "carrier/damage.rs"]
+mod damage;
 #[path = "carrier/fencing.rs"]
 mod fencing;
 #[path = "carrier/history.rs"]
@@ -21,5 +23,7 @@ mod replication;
 mod server;
 #[path = "carrier/setup.rs"]
 mod setup;
+#[path = "carrier/snapshots.rs"]
+mod snapshots;
 #[path = "carrier/suite.rs"]
 mod suite;

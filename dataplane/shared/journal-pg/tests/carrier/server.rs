@@ -25,10 +25,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Server of several tests, as long as one of them runs.
 static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+/// An empty cluster to copy, as long as one of its copies is there: making one takes seconds.
+static EMPTY: Mutex<Weak<TempDir>> = Mutex::new(Weak::new());
 
 #[derive(Debug)]
 pub struct Server {
     folder: TempDir,
+    /// What its data are a copy of.
+    empty: Option<Arc<TempDir>>,
     programs: PathBuf,
     pub port: u16,
     process: Mutex<Option<Child>>,
@@ -91,14 +95,34 @@ impl Server {
 
     /// A server with settings of its own.
     pub fn start(settings: &[&str]) -> Option<Self> {
-        let server = Self::made(programs()?, settings);
-        server.run("initdb", |command| {
-            command.arg("-D").arg(server.data()).args(["-U", ADMIN, "-E", "UTF8", "-A", "trust"]);
-            command.args(["--no-locale", "--no-sync", "--no-instructions"]);
-        });
+        let mut server = Self::made(programs()?, settings);
+        let empty = server.empty();
+        let copy = command(Path::new("cp"))
+            .arg("-r")
+            .arg(empty.path().join("data"))
+            .arg(server.data())
+            .status();
+        assert!(copy.unwrap().success(), "the empty cluster cannot be copied");
+        server.empty = Some(empty);
         server.begin();
         server.sql("CREATE DATABASE orrery");
         Some(server)
+    }
+
+    fn empty(&self) -> Arc<TempDir> {
+        let mut shared = EMPTY.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(empty) = shared.upgrade() {
+            return empty;
+        }
+        let empty = Arc::new(tempfile::tempdir().unwrap());
+        hand_over(empty.path());
+        self.run("initdb", |command| {
+            command.arg("-D").arg(empty.path().join("data")).args(["-U", ADMIN, "-E", "UTF8"]);
+            command.args(["-A", "trust", "--no-locale", "--no-sync", "--no-instructions"]);
+            command.arg("--wal-segsize=4");
+        });
+        *shared = Arc::downgrade(&empty);
+        empty
     }
 
     /// A standby of this server that streams as `name`, with settings of its own.
@@ -117,7 +141,14 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         hand_over(folder.path());
         let settings = Mutex::new(settings.iter().map(|&text| text.to_owned()).collect());
-        Self { folder, programs, port: free_port(), process: Mutex::new(None), settings }
+        Self {
+            folder,
+            empty: None,
+            programs,
+            port: free_port(),
+            process: Mutex::new(None),
+            settings,
+        }
     }
 
     pub fn data(&self) -> PathBuf {

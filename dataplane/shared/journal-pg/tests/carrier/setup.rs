@@ -156,8 +156,10 @@ fn a_dead_server_is_waited_for_within_bounds() {
         assert!(started.elapsed() < bound, "{:?}", started.elapsed());
     };
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    timed(&PgCarrier::open(options(vec![host(nobody)], "dead")).unwrap());
-    timed(&PgCarrier::open(options(vec![host(port)], "dead")).unwrap());
+    thread::scope(|scope| {
+        scope.spawn(|| timed(&PgCarrier::open(options(vec![host(nobody)], "dead")).unwrap()));
+        scope.spawn(|| timed(&PgCarrier::open(options(vec![host(port)], "dead")).unwrap()));
+    });
     // Beside one that answers it is no hindrance.
     let both = PgCarrier::open(options(vec![host(port), server.host()], "dead")).unwrap();
     both.prepare().unwrap();
