@@ -38,6 +38,7 @@ const TWICE: &[(&str, &str)] = &[
     ("digest", "md-5 0.11 of object_store beside sha2 0.10; leaves without state"),
     ("block-buffer", "as digest"),
     ("crypto-common", "as digest"),
+    ("sha2", "postgres-protocol has 0.11 beside our 0.10; a leaf without state"),
     ("tower-http", "reqwest stays on 0.6, kube has 0.7; layers of their own clients"),
 ];
 

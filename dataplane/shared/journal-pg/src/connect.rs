@@ -277,3 +277,44 @@ fn is_lasting(error: &rustls::Error) -> bool {
             | Tls::AlertReceived(_)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server that will do, with one answer changed.
+    fn judged(change: Option<(usize, &str)>) -> Result<u32, CarrierError> {
+        let answers = ["150018", "f", "off", "on", "on", "0000002A0000000100000003"];
+        let mut row: Vec<Option<String>> = answers.map(|text| Some(text.to_owned())).into();
+        if let Some((index, text)) = change {
+            row[index] = Some(text.to_owned());
+        }
+        judge(&row).map_err(Failure::into_error)
+    }
+
+    #[test]
+    fn a_server_is_judged_by_what_it_says_of_itself() {
+        assert_eq!(judged(None).ok(), Some(42));
+        for (index, text, is_passing) in [
+            (0, "140011", false),
+            (0, "CockroachDB", false),
+            (1, "t", true),
+            (2, "on", true),
+            (3, "off", false),
+            (4, "off", false),
+            (5, "", false),
+        ] {
+            let error = judged(Some((index, text))).expect_err(text);
+            assert_eq!(error.is_passing(), is_passing, "{text}: {error}");
+        }
+        assert!(judge(&[]).is_err());
+    }
+
+    #[test]
+    fn among_servers_that_will_not_do_one_that_may_later_gives_hope() {
+        let lost = || Failure::Lost("away".to_owned());
+        assert!(!worst(vec![unusable("wrong")]).into_error().is_passing());
+        let error = worst(vec![unusable("wrong"), lost()]).into_error();
+        assert!(error.is_passing() && error.to_string().contains("wrong; away"), "{error}");
+    }
+}

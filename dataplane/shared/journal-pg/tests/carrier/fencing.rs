@@ -59,10 +59,7 @@ fn an_append_that_was_given_up_is_not_taken_twice() {
     direct.trim(owner(1), Position(4)).unwrap();
     let before = direct.look().unwrap();
     proxy.hold(false);
-    // The server is done with what was held when it has answered what came behind it.
-    let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'orrery' \
-        AND state <> 'idle'";
-    server.await_sql(count, "0");
+    proxy.await_end();
     assert_eq!(direct.look().unwrap(), before);
     assert_eq!(direct.read(Position(3), 1 << 20).unwrap(), [group(1, 4, &[b"d"])]);
     direct.append(owner(1), &group(1, 5, &[b"e"])).unwrap();
@@ -136,4 +133,52 @@ fn a_reader_does_not_wait_behind_a_writer() {
         writer.join().unwrap().unwrap();
         lock.join().unwrap();
     });
+}
+
+/// Goal: an append that waited for the row of the journal goes by what the row says by then, and by
+/// what was inserted meanwhile.
+#[test]
+fn an_append_that_waited_goes_by_what_was_decided_meanwhile() {
+    let Some(server) = Server::shared() else { return };
+    let owned = "UPDATE orrery.journals SET epoch = 9 WHERE name = ";
+    let trimmed = "UPDATE orrery.journals SET trimmed = 2 WHERE name = ";
+    let same = "INSERT INTO orrery.groups SELECT id, 2, 2, 1, decode('%', 'hex')
+        FROM orrery.journals WHERE name = ";
+    let asked = group(1, 2, &[b"b"]);
+    let hex: String = asked.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let other = "INSERT INTO orrery.groups SELECT id, 2, 3, 1, 'other' FROM orrery.journals
+        WHERE name = ";
+    let after = |name: &str, decision: &str| {
+        let carrier = server.carrier(name);
+        carrier.prepare().unwrap();
+        carrier.take_over(owner(1)).unwrap();
+        carrier.append(owner(1), &group(1, 1, &[b"a"])).unwrap();
+        thread::scope(|scope| {
+            let decided = scope.spawn(|| {
+                server.sql_there(&format!(
+                    "BEGIN; SELECT id FROM orrery.journals WHERE name = '{name}' FOR NO KEY UPDATE;
+                     SELECT pg_sleep(1); {decision}'{name}'; COMMIT"
+                ))
+            });
+            let sleeps = format!(
+                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%name = ''{name}'' FOR NO%' \
+                 AND wait_event = 'PgSleep'"
+            );
+            server.await_sql(&sleeps, "1");
+            let result = carrier.append(owner(1), &asked);
+            decided.join().unwrap();
+            result
+        })
+    };
+    let refused = after("waited owner", owned);
+    assert!(matches!(refused, Err(CarrierError::Fenced { held }) if held.0 == 9), "{refused:?}");
+    after("waited same", &same.replace('%', &hex)).unwrap();
+    let refused = after("waited other", other);
+    assert!(
+        matches!(refused, Err(CarrierError::OutOfPlace { last, .. }) if last.0 == 3),
+        "{refused:?}"
+    );
+    // A trimmed position is never ahead of the last group; here nothing but that is looked at.
+    let refused = after("waited trim", trimmed);
+    assert!(matches!(refused, Err(CarrierError::Corrupt { .. })), "{refused:?}");
 }

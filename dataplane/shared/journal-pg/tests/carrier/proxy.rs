@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use orrery_journal_pg::Host;
 
@@ -17,6 +17,8 @@ struct State {
     /// Of 1,000 pieces of an answer so many are lost together with the connection.
     lost_in_thousand: AtomicU64,
     random: AtomicU64,
+    /// Directions of connections that still carry something.
+    open: AtomicU64,
     streams: Mutex<Vec<TcpStream>>,
 }
 
@@ -68,6 +70,15 @@ impl Proxy {
         }
     }
 
+    /// Waits until the server has answered, or hung up on, all that clients left behind.
+    pub fn await_end(&self) {
+        let started = Instant::now();
+        while self.state.open.load(Ordering::Acquire) > 0 {
+            assert!(started.elapsed() < Duration::from_secs(30), "a client is still there");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     pub fn lose(&self, in_thousand: u64) {
         self.state.lost_in_thousand.store(in_thousand, Ordering::Release);
     }
@@ -93,9 +104,16 @@ fn carry(state: &Arc<State>, client: &TcpStream, server: &TcpStream) {
     }
     let pair = || (client.try_clone().unwrap(), server.try_clone().unwrap());
     let ((from, to), shared) = (pair(), Arc::clone(state));
-    thread::spawn(move || deliver(&shared, from, to));
+    state.open.fetch_add(2, Ordering::AcqRel);
+    thread::spawn(move || {
+        deliver(&shared, from, to);
+        shared.open.fetch_sub(1, Ordering::AcqRel);
+    });
     let ((to, from), shared) = (pair(), Arc::clone(state));
-    thread::spawn(move || answer(&shared, from, to));
+    thread::spawn(move || {
+        answer(&shared, from, to);
+        shared.open.fetch_sub(1, Ordering::AcqRel);
+    });
 }
 
 /// From the client to the server.

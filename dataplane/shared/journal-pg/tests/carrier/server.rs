@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::statvfs::statvfs;
 use nix::unistd::{Pid, User, geteuid};
 use orrery_journal_pg::{Address, Host, Options, PgCarrier};
 use tempfile::TempDir;
@@ -37,6 +38,18 @@ pub struct Server {
     pub port: u16,
     process: Mutex<Option<Child>>,
     settings: Mutex<Vec<String>>,
+}
+
+/// A folder for a server: in memory where there is plenty, because processes are killed here and not
+/// machines, and a sync that takes no time leaves more of it for kills.
+fn folder() -> TempDir {
+    const BYTES_MIN: u64 = 2 << 30;
+    let memory = Path::new("/dev/shm");
+    let free = statvfs(memory).map_or(0, |found| found.blocks_available() * found.fragment_size());
+    let made = if free < BYTES_MIN { None } else { tempfile::tempdir_in(memory).ok() };
+    let folder = made.unwrap_or_else(|| tempfile::tempdir().unwrap());
+    hand_over(folder.path());
+    folder
 }
 
 /// The newest folder of server programs; `None` says why a test is not run.
@@ -114,8 +127,7 @@ impl Server {
         if let Some(empty) = shared.upgrade() {
             return empty;
         }
-        let empty = Arc::new(tempfile::tempdir().unwrap());
-        hand_over(empty.path());
+        let empty = Arc::new(folder());
         self.run("initdb", |command| {
             command.arg("-D").arg(empty.path().join("data")).args(["-U", ADMIN, "-E", "UTF8"]);
             command.args(["-A", "trust", "--no-locale", "--no-sync", "--no-instructions"]);
@@ -138,8 +150,7 @@ impl Server {
     }
 
     fn made(programs: PathBuf, settings: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        hand_over(folder.path());
+        let folder = folder();
         let settings = Mutex::new(settings.iter().map(|&text| text.to_owned()).collect());
         Self {
             folder,
