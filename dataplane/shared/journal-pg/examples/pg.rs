@@ -4,6 +4,9 @@
 //!
 //! `cargo run --profile ci -p orrery-journal-pg --example pg -- postgres://user@host:5432/database`
 //!
+//! A second argument, `group` or `single`, leaves the other way out, for a look at what the server
+//! spends on it. A third one is another number of clients.
+//!
 //! One line per way and round, `way`, `records/s`, `p50_us`, `p99_us`, `commits`, then the ratios.
 //! The password is read from `PGPASSWORD`. It makes the schema `orrery` and the table `pg_example`.
 
@@ -41,7 +44,8 @@ impl Outcome {
         self.latencies_us.len() as f64 / self.took.as_secs_f64()
     }
 
-    fn print(&mut self) {
+    /// Prints it; gives its rate.
+    fn print(mut self) -> f64 {
         self.latencies_us.sort_unstable();
         let at = |share: usize| {
             let last = self.latencies_us.len().saturating_sub(1);
@@ -49,6 +53,7 @@ impl Outcome {
         };
         let (p50, p99) = (at(50), at(99));
         println!("{}\t{:.0}\t{p50}\t{p99}\t{}", self.way, self.per_second(), self.commits);
+        self.per_second()
     }
 }
 
@@ -59,7 +64,7 @@ struct Queue {
     came: Condvar,
 }
 
-fn grouped(carrier: &PgCarrier, epoch: u64) -> Fallible<Outcome> {
+fn grouped(carrier: &PgCarrier, epoch: u64, clients: usize) -> Fallible<Outcome> {
     let owner = Owner { epoch: Epoch(epoch), token: epoch };
     let mut last = carrier.take_over(owner)?.last.0;
     let body = [7_u8; BODY_BYTES];
@@ -80,7 +85,7 @@ fn grouped(carrier: &PgCarrier, epoch: u64) -> Fallible<Outcome> {
             }
             latencies_us
         };
-        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
+        let clients: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
         while clients.iter().any(|client| !client.is_finished()) {
             let waiting = queue.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             let waited =
@@ -110,7 +115,7 @@ fn grouped(carrier: &PgCarrier, epoch: u64) -> Fallible<Outcome> {
     })
 }
 
-fn one_by_one(config: &Config) -> Fallible<Outcome> {
+fn one_by_one(config: &Config, clients: usize) -> Fallible<Outcome> {
     let connected = AtomicU64::new(0);
     let started = Mutex::new(None);
     let client = || -> Fallible<Vec<u64>> {
@@ -120,7 +125,7 @@ fn one_by_one(config: &Config) -> Fallible<Outcome> {
             tokio::spawn(connection);
             let insert = client.prepare("INSERT INTO pg_example (body) VALUES ($1)").await?;
             connected.fetch_add(1, Ordering::AcqRel);
-            while connected.load(Ordering::Acquire) < CLIENTS as u64 {
+            while connected.load(Ordering::Acquire) < clients as u64 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             let begun = *started
@@ -137,7 +142,7 @@ fn one_by_one(config: &Config) -> Fallible<Outcome> {
         })
     };
     let latencies_us = thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
+        let clients: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
         let all: Fallible<Vec<Vec<u64>>> = clients
             .into_iter()
             .map(|client| client.join().unwrap_or_else(|_| Ok(vec![])))
@@ -149,7 +154,7 @@ fn one_by_one(config: &Config) -> Fallible<Outcome> {
     Ok(Outcome { way: "single", latencies_us, took: ROUND, commits })
 }
 
-fn measure(text: &str) -> Fallible<()> {
+fn measure(text: &str, only: Option<&str>, clients: usize) -> Fallible<()> {
     let address: Address = text.parse()?;
     let password = std::env::var("PGPASSWORD").ok();
     let mut config = Config::new();
@@ -180,10 +185,16 @@ fn measure(text: &str) -> Fallible<()> {
     let mut ratios = vec![];
     for _ in 0..ROUNDS {
         let epoch = carrier.look()?.epoch.0 + 1;
-        let (mut group, mut single) = (grouped(&carrier, epoch)?, one_by_one(&config)?);
-        group.print();
-        single.print();
-        ratios.push(format!("{:.1}", group.per_second() / single.per_second()));
+        let mut rates = vec![];
+        if only != Some("single") {
+            rates.push(grouped(&carrier, epoch, clients)?.print());
+        }
+        if only != Some("group") {
+            rates.push(one_by_one(&config, clients)?.print());
+        }
+        if let [group, single] = rates[..] {
+            ratios.push(format!("{:.1}", group / single));
+        }
     }
     println!("ratio\t{}", ratios.join("\t"));
     Ok(())
@@ -194,7 +205,13 @@ fn main() -> ExitCode {
         eprintln!("usage: pg postgres://user@host:5432/database");
         return ExitCode::from(2);
     };
-    match measure(&address) {
+    let only = std::env::args().nth(2);
+    let clients = std::env::args().nth(3).map_or(Ok(CLIENTS), |digits| digits.parse());
+    let result = match clients {
+        Ok(clients) => measure(&address, only.as_deref(), clients),
+        Err(error) => Err(error.into()),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
