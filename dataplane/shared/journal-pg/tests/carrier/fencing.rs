@@ -145,7 +145,7 @@ fn an_append_that_waited_goes_by_what_was_decided_meanwhile() {
     let same = "INSERT INTO orrery.groups SELECT id, 2, 2, 1, decode('%', 'hex')
         FROM orrery.journals WHERE name = ";
     let asked = group(1, 2, &[b"b"]);
-    let hex: String = asked.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = asked.bytes().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     let other = "INSERT INTO orrery.groups SELECT id, 2, 3, 1, 'other' FROM orrery.journals
         WHERE name = ";
     let after = |name: &str, decision: &str| {
