@@ -12,7 +12,7 @@ use crate::history::{History, again};
 use crate::proxy::Proxy;
 use crate::server::{Server, options};
 
-/// How often the server is killed in a run.
+/// How often the server is killed, unless `ORRERY_CRASH_RUNS` says otherwise.
 const KILLS: u64 = 5;
 const OWNERS: u64 = 3;
 
@@ -25,16 +25,19 @@ fn nothing_is_lost_or_doubled_when_the_server_is_killed() {
     let open = || PgCarrier::open(options(vec![proxy.host()], "kills")).unwrap();
     again(|| open().prepare()).unwrap();
     let history = History::default();
+    let kills = std::env::var("ORRERY_CRASH_RUNS");
+    let kills =
+        kills.map_or(KILLS, |digits| digits.parse().expect("ORRERY_CRASH_RUNS is a number"));
     proxy.lose(10);
     thread::scope(|scope| {
         for _ in 0..OWNERS {
             scope.spawn(|| history.write(&open(), 60));
         }
-        for round in 0..KILLS {
+        for round in 0..kills {
             let before = history.acknowledged();
             let started = Instant::now();
             // Each life of the server is to see some work, and to end at no special moment of it.
-            while history.acknowledged() < before + 60 + round as usize * 17 {
+            while history.acknowledged() < before + 60 + round as usize % 7 * 17 {
                 assert!(started.elapsed() < Duration::from_mins(1), "nothing is acknowledged");
                 thread::sleep(Duration::from_millis(1));
             }
