@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use orrery_journal::{CarrierError, Position};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_postgres::error::{Severity, SqlState};
+use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{AsyncMessage, Client, Connection, Error, Row, SimpleQueryMessage, Statement};
 
@@ -91,7 +91,7 @@ impl Failure {
 /// What is heard of a connection beside its answers.
 #[derive(Debug, Default)]
 struct Heard {
-    /// A warning, since somebody looked last.
+    /// A commit that may not be replicated, since somebody looked last.
     warned: AtomicBool,
     /// Why it ended.
     end: Mutex<Option<String>>,
@@ -188,7 +188,6 @@ impl Link {
     fn done<T>(&self, result: Result<T, Error>) -> Result<T, Failure> {
         let is_warned = self.heard.warned.swap(false, Ordering::AcqRel);
         match result {
-            // None of our statements earns a warning of another kind.
             Ok(_) if is_warned => {
                 Err(Failure::Lost("the server warned that it may not be replicated".to_owned()))
             }
@@ -210,9 +209,8 @@ where
     while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
         match message {
             Ok(AsyncMessage::Notice(notice)) => {
-                let severity = notice.parsed_severity();
-                if severity.is_none_or(|severity| severity == Severity::Warning) {
-                    tracing::warn!(code = notice.code().code(), "{}", notice.message());
+                tracing::debug!(code = notice.code().code(), "{}", notice.message());
+                if is_doubt(&notice) {
                     heard.warned.store(true, Ordering::Release);
                 }
             }
@@ -228,6 +226,15 @@ where
             }
         }
     }
+}
+
+/// Whether a notice says that a wait for a standby was cancelled. Its text is translated and its code
+/// is that of all warnings, so it is known by where it comes from; servers warn of other things, too,
+/// as of collations when a session begins.
+fn is_doubt(notice: &DbError) -> bool {
+    let severity = notice.parsed_severity();
+    let is_warning = severity.is_none_or(|severity| severity == Severity::Warning);
+    is_warning && notice.file().is_none_or(|file| file.ends_with("syncrep.c"))
 }
 
 /// A value of a row.

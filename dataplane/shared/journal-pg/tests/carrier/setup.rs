@@ -123,6 +123,19 @@ fn missing_rights_are_named() {
     assert!(reason.contains("grant SELECT, INSERT, UPDATE and DELETE"), "{reason}");
 }
 
+/// Goal: a server that warns of something else, here of a collation as after an upgrade of its
+/// system, is as good as another.
+#[test]
+fn warnings_that_are_not_of_replication_do_no_harm() {
+    let Some(server) = Server::start(&[]) else { return };
+    server.sql("UPDATE pg_database SET datcollversion = 'old' WHERE datname = 'orrery'");
+    let carrier = server.carrier("warned");
+    carrier.prepare().unwrap();
+    carrier.take_over(owner(1)).unwrap();
+    carrier.append(owner(1), &group(1, 1, &[b"a"])).unwrap();
+    assert!(server.log().contains("collation version"), "it warns");
+}
+
 #[test]
 fn a_journal_that_was_not_prepared_is_said_to_be_missing() {
     let Some(server) = Server::shared() else { return };
