@@ -53,6 +53,21 @@ impl BlobError {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
     }
+
+    /// Asking again cannot help before someone has changed the store, its address or its Secret.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Address { .. }
+            | Self::Credential { .. }
+            | Self::CredentialMissing { .. }
+            | Self::Unusable { .. }
+            | Self::Denied { .. } => true,
+            Self::Failed { source, .. } => {
+                matches!(**source, Cause::NotSupported { .. } | Cause::NotImplemented { .. })
+            }
+            _ => false,
+        }
+    }
 }
 
 /// The disk below has no room: found in the chain of causes.

@@ -14,7 +14,7 @@ mod store;
 
 pub use address::Address;
 pub use error::BlobError;
-pub use store::{Entry, Put, Store};
+pub use store::{Entry, Part, Put, Store};
 
 use std::path::PathBuf;
 use std::time::Duration;

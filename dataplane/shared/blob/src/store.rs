@@ -1,6 +1,9 @@
 //! Whole objects below one address.
 
 use std::fmt;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
@@ -9,7 +12,7 @@ use futures::StreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use crate::{Access, Address, BlobError, LISTED_MAX, OBJECT_BYTES_MAX, deadline, s3};
 
@@ -19,6 +22,15 @@ pub struct Entry {
     /// Its name below the address of the store.
     pub name: String,
     pub bytes: u64,
+}
+
+/// The beginning of an object, or some of its middle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// What was asked for, as far as the object reaches.
+    pub content: Bytes,
+    /// Length of the whole object, in bytes.
+    pub total: u64,
 }
 
 /// How [`Store::put_new`] ended.
@@ -33,6 +45,8 @@ pub enum Put {
 #[derive(Clone)]
 pub struct Store {
     objects: Arc<dyn ObjectStore>,
+    /// The same objects, where they are files.
+    files: Option<Arc<LocalFileSystem>>,
     prefix: Path,
     address: String,
 }
@@ -57,7 +71,8 @@ impl Store {
             }
             Address::Bucket { bucket, prefix } => {
                 let objects = Arc::new(s3::open(&text, bucket, access)?);
-                Ok(Self { objects, prefix: Path::from(prefix.as_str()), address: text })
+                let prefix = Path::from(prefix.as_str());
+                Ok(Self { objects, files: None, prefix, address: text })
             }
         }
     }
@@ -75,16 +90,22 @@ impl Store {
 
     /// A store that lives as long as its last clone, for tests of what is built on stores.
     pub fn memory() -> Self {
-        let objects = Arc::new(InMemory::new());
-        Self { objects, prefix: Path::default(), address: "memory://".to_owned() }
+        Self::of(Arc::new(InMemory::new()), "memory://")
+    }
+
+    /// Any other store, `address` being what messages call it: for tests of what is built on stores,
+    /// with one that fails as they need it.
+    pub fn of(objects: Arc<dyn ObjectStore>, address: &str) -> Self {
+        Self { objects, files: None, prefix: Path::default(), address: address.to_owned() }
     }
 
     fn folder(folder: &FilePath, address: String) -> Result<Self, BlobError> {
         let opened = LocalFileSystem::new_with_prefix(folder);
         let unusable =
             |source| BlobError::Unusable { address: address.clone(), source: Box::new(source) };
-        let objects = Arc::new(opened.map_err(unusable)?.with_fsync(true));
-        Ok(Self { objects, prefix: Path::default(), address })
+        let files = Arc::new(opened.map_err(unusable)?.with_fsync(true));
+        let objects = Arc::clone(&files) as Arc<dyn ObjectStore>;
+        Ok(Self { objects, files: Some(files), prefix: Path::default(), address })
     }
 
     /// The address, as it was given.
@@ -103,13 +124,39 @@ impl Store {
     }
 
     /// Puts an object unless there is one of this name. After an error it may be there: a caller
-    /// asks again, and compares if it then [`Put::Exists`].
+    /// asks again, and compares if it then [`Put::Exists`]. What exists is durable as well when this
+    /// returns. A bucket says `Exists` also when the name was in use by another request just now: who
+    /// then finds nothing asks again.
     pub async fn put_new(&self, name: &str, content: Bytes) -> Result<Put, BlobError> {
         match self.write(name, content, PutMode::Create).await {
             Ok(()) => Ok(Put::Created),
-            Err(BlobError::Exists { .. }) => Ok(Put::Exists),
+            Err(BlobError::Exists { .. }) => {
+                self.sync(name).await?;
+                Ok(Put::Exists)
+            }
             Err(error) => Err(error),
         }
+    }
+
+    /// Makes a file durable that somebody else put: that one may have died before it could.
+    async fn sync(&self, name: &str) -> Result<(), BlobError> {
+        let Some(files) = &self.files else { return Ok(()) };
+        let failed = |source| object_store::Error::Generic { store: "file", source };
+        let file = files.path_to_filesystem(&self.path(name));
+        let file = file.map_err(|cause| BlobError::of("sync", name, cause))?;
+        let work = tokio::task::spawn_blocking(move || {
+            let synced = sync_file(&file);
+            // It may have been removed meanwhile.
+            if synced.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+                return Ok(());
+            }
+            synced
+        });
+        let work = async {
+            let ended = work.await.map_err(|error| failed(Box::new(error)))?;
+            ended.map_err(|error| failed(Box::new(error)))
+        };
+        within("sync", name, 0, work).await
     }
 
     async fn write(&self, name: &str, content: Bytes, mode: PutMode) -> Result<(), BlobError> {
@@ -128,6 +175,29 @@ impl Store {
         let bytes = found.meta.size;
         check_size(name, bytes)?;
         within("read", name, bytes, found.bytes()).await
+    }
+
+    /// The bytes `range` of an object, or as many of them as it has.
+    pub async fn get_part(&self, name: &str, range: Range<u64>) -> Result<Part, BlobError> {
+        let path = self.path(name);
+        let bytes = range.end.saturating_sub(range.start);
+        check_size(name, bytes)?;
+        let start = range.start;
+        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+        let found = match within("read", name, 0, self.objects.get_opts(&path, options)).await {
+            Ok(found) => found,
+            Err(error @ BlobError::Failed { .. }) => {
+                // Stores differ in how they refuse a range that begins behind the end.
+                let meta = within("read", name, 0, self.objects.head(&path)).await?;
+                let is_behind = meta.size <= start;
+                let part = Part { content: Bytes::new(), total: meta.size };
+                return if is_behind { Ok(part) } else { Err(error) };
+            }
+            Err(error) => return Err(error),
+        };
+        let total = found.meta.size;
+        let content = within("read", name, bytes, found.bytes()).await?;
+        Ok(Part { content, total })
     }
 
     /// Objects whose names begin with the folder `folder`, sorted by name.
@@ -172,6 +242,14 @@ impl Store {
             Err(error) if error.is_not_found() => Ok(()),
             result => result,
         }
+    }
+}
+
+fn sync_file(file: &FilePath) -> io::Result<()> {
+    File::open(file)?.sync_all()?;
+    match file.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
     }
 }
 

@@ -9,6 +9,11 @@ async fn keeps_its_promises(store: Store) {
     assert_eq!(store.get("a/1").await.unwrap(), "one");
     store.put("a/1", Bytes::from_static(b"three")).await.unwrap();
     assert_eq!(store.get("a/1").await.unwrap(), "three");
+    for (range, content) in [(0..2, "th"), (1..100, "hree"), (5..9, ""), (9..12, "")] {
+        let part = store.get_part("a/1", range.clone()).await.unwrap();
+        assert_eq!((part.content.as_ref(), part.total), (content.as_bytes(), 5), "{range:?}");
+    }
+    assert!(store.get_part("a/2", 0..1).await.expect_err("it is missing").is_not_found());
     store.put("a/0", Bytes::new()).await.unwrap();
     store.put("b/0", Bytes::new()).await.unwrap();
     let names = |entries: Vec<orrery_blob::Entry>| {
