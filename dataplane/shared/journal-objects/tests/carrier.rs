@@ -3,7 +3,19 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "carrier/between.rs"]
+mod between;
 #[path = "carrier/conformance.rs"]
 mod conformance;
+#[path = "carrier/damage.rs"]
+mod damage;
+#[path = "carrier/faulty.rs"]
+mod faulty;
+#[path = "carrier/lives.rs"]
+mod lives;
+#[path = "carrier/machine.rs"]
+mod machine;
 #[path = "carrier/minio.rs"]
 mod minio;
+#[path = "carrier/probe.rs"]
+mod probe;

@@ -1,0 +1,180 @@
+//! Goal: nothing that another owner does between any two requests of a call makes that call
+//! acknowledge what is lost, or show what is not so. Method: each call is run once for each of its
+//! requests, and before or after that request a whole other life takes place: another owner takes
+//! over, writes, saves, trims, and writes on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use orrery_journal::Carrier;
+use orrery_journal::carrier::CarrierError;
+
+use crate::faulty::Between;
+use crate::machine::{History, Machine, again, client, recover};
+
+/// What is acknowledged, by position.
+type Acknowledged = BTreeMap<u64, String>;
+
+/// One run: an owner of epoch 1 over a store in which something may happen.
+struct Run {
+    objects: Arc<dyn ObjectStore>,
+    between: Arc<Between>,
+    first: Machine,
+}
+
+impl Run {
+    fn new() -> Self {
+        let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let between = Arc::new(Between::new(Arc::clone(&objects)));
+        let over: Arc<dyn ObjectStore> = between.clone();
+        let mut first = Machine::begin(client(&over), 1).unwrap();
+        for number in 0..6 {
+            first.append(&[&format!("first/{number}"), &format!("first/{number}/b")]).unwrap();
+        }
+        first.save(4).unwrap();
+        first.trim(2).unwrap();
+        Self { objects, between, first }
+    }
+
+    fn over(&self) -> Arc<dyn ObjectStore> {
+        self.between.clone()
+    }
+}
+
+/// The other life; shorter where somebody with a higher epoch is there.
+fn live(objects: &Arc<dyn ObjectStore>, epoch: u64) {
+    match try_live(objects, epoch) {
+        Ok(()) => {}
+        Err(CarrierError::Fenced { held }) => assert!(held.0 > epoch),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn try_live(objects: &Arc<dyn ObjectStore>, epoch: u64) -> Result<(), CarrierError> {
+    let mut other = Machine::begin(client(objects), epoch)?;
+    for number in 0..9 {
+        other.append(&[&format!("{epoch}/{number}")])?;
+    }
+    other.save(other.history.last() - 4)?;
+    other.save(other.history.last())?;
+    other.trim(other.history.last())?;
+    other.append(&[&format!("{epoch}/end")])
+}
+
+/// Runs `call` until nothing happens beside it any more; `call` gives what was acknowledged to it.
+fn in_between(epoch: u64, call: &dyn Fn(&mut Run) -> Acknowledged) {
+    for is_after in [false, true] {
+        for request in 0.. {
+            let mut run = Run::new();
+            let objects = Arc::clone(&run.objects);
+            run.between.plan(request, is_after, Box::new(move || live(&objects, epoch)));
+            let mut acknowledged = call(&mut run);
+            let is_over = run.between.is_left();
+            // What the first owner then tries is refused, if there was another one.
+            let position = run.first.history.last() + 1;
+            match run.first.append(&["late"]) {
+                Ok(()) => drop(acknowledged.insert(position, "late".to_owned())),
+                Err(CarrierError::Fenced { .. }) => {}
+                Err(error) => panic!("request {request}: {error}"),
+            }
+            let history = recover(&client(&run.objects)).unwrap();
+            for (position, body) in &acknowledged {
+                let found = history.body(*position);
+                assert_eq!(found, Some(body.as_str()), "request {request}, after: {is_after}");
+            }
+            assert_eq!(recover(&client(&run.objects)).unwrap(), history);
+            if is_over {
+                assert!(request > 0, "it was never beside a request");
+                break;
+            }
+        }
+    }
+}
+
+fn is_answer<T>(result: Result<T, CarrierError>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(CarrierError::Fenced { .. }) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn an_append_is_in_the_log_or_refused() {
+    in_between(2, &|run| {
+        let position = run.first.history.last() + 1;
+        let taken = is_answer(run.first.append(&["a"]));
+        taken.map(|()| (position, "a".to_owned())).into_iter().collect()
+    });
+}
+
+#[test]
+fn an_owner_that_begins_anew_is_in_the_log_or_refused() {
+    // A client of its own has no session, and begins one for this append.
+    in_between(2, &|run| {
+        let history = run.first.history.clone();
+        let position = history.last() + 1;
+        let carrier = client(&run.over());
+        let mut same = Machine { carrier, owner: run.first.owner, history };
+        let taken = is_answer(same.append(&["a"]));
+        let acknowledged = taken.map(|()| (position, "a".to_owned())).into_iter().collect();
+        run.first.history = same.history;
+        acknowledged
+    });
+}
+
+#[test]
+fn a_take_over_beside_a_later_one_fails_or_came_before() {
+    for epoch in [2, 9] {
+        in_between(epoch, &|run| {
+            let Some(mut third) = is_answer(Machine::begin(client(&run.over()), 5)) else {
+                return Acknowledged::new();
+            };
+            let position = third.history.last() + 1;
+            let taken = is_answer(third.append(&["a"]));
+            taken.map(|()| (position, "a".to_owned())).into_iter().collect()
+        });
+    }
+}
+
+#[test]
+fn a_snapshot_and_a_trim_beside_another_owner_harm_nothing() {
+    in_between(2, &|run| {
+        is_answer(run.first.save(run.first.history.last()));
+        Acknowledged::new()
+    });
+    in_between(2, &|run| {
+        is_answer(run.first.trim(4));
+        Acknowledged::new()
+    });
+}
+
+#[test]
+fn a_reader_sees_nothing_that_is_not_so() {
+    in_between(2, &|run| {
+        let reader = client(&run.over());
+        let mut seen = History::default();
+        again(|| seen.follow(&reader, 1)).unwrap();
+        assert!(seen.last() >= 12, "{seen:?}");
+        let carried = again(|| reader.look()).unwrap();
+        assert!(carried.last.0 >= seen.last());
+        again(|| seen.follow(&reader, 1 << 20)).unwrap();
+        let truth = recover(&client(&run.objects)).unwrap();
+        assert!(seen.is_prefix_of(&truth), "{seen:?} is not the beginning of {truth:?}");
+        Acknowledged::new()
+    });
+}
+
+#[test]
+fn a_reader_that_slept_goes_on_from_a_snapshot() {
+    let run = Run::new();
+    let reader = client(&run.over());
+    let mut seen = History::default();
+    again(|| seen.follow(&reader, 1 << 20)).unwrap();
+    live(&run.objects, 2);
+    live(&run.objects, 3);
+    again(|| seen.follow(&reader, 1 << 20)).unwrap();
+    assert_eq!(seen, recover(&client(&run.objects)).unwrap());
+}
