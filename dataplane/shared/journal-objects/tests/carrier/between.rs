@@ -12,7 +12,7 @@ use orrery_journal::Carrier;
 use orrery_journal::carrier::CarrierError;
 
 use crate::faulty::Between;
-use crate::machine::{History, Machine, again, client, recover};
+use crate::machine::{History, Machine, again, client, group, recover};
 
 /// What is acknowledged, by position.
 type Acknowledged = BTreeMap<u64, String>;
@@ -177,4 +177,72 @@ fn a_reader_that_slept_goes_on_from_a_snapshot() {
     live(&run.objects, 3);
     again(|| seen.follow(&reader, 1 << 20)).unwrap();
     assert_eq!(seen, recover(&client(&run.objects)).unwrap());
+}
+
+/// The owner before writes once more, so that the fence of the take-over finds its slot in use, and a
+/// later one comes and removes just that: the fence must not pass for one that is in place.
+#[test]
+fn a_fence_among_what_was_trimmed_is_none() {
+    for is_after in [false, true] {
+        for request in 0.. {
+            let mut run = Run::new();
+            let over = run.over();
+            let objects = Arc::clone(&run.objects);
+            let mut old = Machine::begin(client(&objects), 2).unwrap();
+            old.append(&["old"]).unwrap();
+            let event = move || {
+                if old.append(&["old/last"]).is_ok() {
+                    live(&objects, 9);
+                }
+            };
+            run.between.plan(request, is_after, Box::new(event));
+            let third = is_answer(Machine::begin(client(&over), 5));
+            let is_over = run.between.is_left();
+            let mut acknowledged = Acknowledged::new();
+            if let Some(mut third) = third {
+                for number in 0..3 {
+                    let body = format!("5/{number}");
+                    let position = third.history.last() + 1;
+                    if is_answer(third.append(&[&body])).is_some() {
+                        acknowledged.insert(position, body);
+                    }
+                }
+            }
+            let history = recover(&client(&run.objects)).unwrap();
+            for (position, body) in &acknowledged {
+                assert_eq!(history.body(*position), Some(body.as_str()), "request {request}");
+            }
+            assert!(is_answer(run.first.append(&["late"])).is_none());
+            if is_over {
+                break;
+            }
+        }
+    }
+}
+
+/// A group whose answer was lost is in the log of the next owner, who trims it; then its slot is empty,
+/// and another group must not be acknowledged for being put there. The very same one may be: it is in
+/// the log.
+#[test]
+fn what_was_not_answered_is_not_written_over() {
+    for is_same in [false, true] {
+        let mut run = Run::new();
+        let position = run.first.history.last() + 1;
+        let append = |run: &Run, body: &str| {
+            let group = group(1, position, &[body]);
+            run.first.carrier.append(run.first.owner, &group)
+        };
+        run.between.lose_next_answer();
+        let unanswered = append(&run, "open");
+        assert!(matches!(unanswered, Err(CarrierError::Unavailable { .. })), "{unanswered:?}");
+        live(&run.objects, 2);
+        let body = if is_same { "open" } else { "other" };
+        let taken = is_answer(append(&run, body));
+        let history = recover(&client(&run.objects)).unwrap();
+        assert_eq!(history.body(position), Some("open"));
+        assert!(is_same || taken.is_none(), "another group was acknowledged");
+        // Whatever it heard, it is over.
+        run.first.history.0.push((1, "open".to_owned()));
+        assert!(is_answer(run.first.append(&["late"])).is_none());
+    }
 }

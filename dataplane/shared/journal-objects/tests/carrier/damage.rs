@@ -9,9 +9,9 @@ use futures::StreamExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use orrery_journal::carrier::CarrierError;
+use orrery_journal::carrier::{Carrier, CarrierError};
 
-use crate::machine::{History, Machine, client, recover};
+use crate::machine::{History, Machine, client, owner, recover};
 
 /// A journal with two owners, snapshots, a trimmed beginning and records behind all of it. With `late`,
 /// what is removed below the floor is partly there again.
@@ -31,7 +31,10 @@ fn journal() -> Vec<(Path, Bytes)> {
     second.save(6).unwrap();
     second.save(9).unwrap();
     second.trim(7).unwrap();
-    second.append(&["2/end"]).unwrap();
+    // Nothing but the log itself tells of these.
+    for number in 5..12 {
+        second.append(&[&format!("2/{number}")]).unwrap();
+    }
     let mut all = content(&objects);
     // A put that came late: of a slot that was trimmed.
     let stray =
@@ -97,7 +100,7 @@ fn with(all: &[(Path, Bytes)], index: usize, content: Option<Bytes>) -> Vec<(Pat
 fn damage_is_noticed_or_concerns_nothing() {
     let all = journal();
     let truth = read(&all).unwrap();
-    assert_eq!(truth.last(), 16);
+    assert_eq!(truth.last(), 22);
     let newest =
         all.iter().map(|(path, _)| path).filter(|path| path.as_ref().starts_with("log/")).max();
     let (mut noticed, mut without) = (0, 0);
@@ -138,5 +141,20 @@ fn every_object_behind_the_newest_snapshot_is_needed() {
             needed += 1;
         }
     }
-    assert_eq!(needed, 3);
+    assert_eq!(needed, 9);
+}
+
+#[test]
+fn an_owner_that_is_missing_in_the_chain_is_noticed_by_what_it_wrote() {
+    let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let mut first = Machine::begin(client(&objects), 1).unwrap();
+    first.append(&["1"]).unwrap();
+    let mut second = Machine::begin(client(&objects), 2).unwrap();
+    second.append(&["2"]).unwrap();
+    let newest = "control/00000000000000000002".into();
+    futures::executor::block_on(objects.delete(&newest)).unwrap();
+    let looked = client(&objects).look();
+    assert!(matches!(looked, Err(CarrierError::Corrupt { .. })), "{looked:?}");
+    let taken = client(&objects).take_over(owner(3));
+    assert!(matches!(taken, Err(CarrierError::Corrupt { .. })), "{taken:?}");
 }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -233,6 +234,8 @@ pub(super) struct Between {
     event: Mutex<Option<(u64, bool, Event)>>,
     /// Takes no notice of conditions.
     pub(super) is_unconditional: bool,
+    /// Loses the answer to the next put.
+    is_unanswered: AtomicBool,
 }
 
 impl fmt::Debug for Between {
@@ -249,7 +252,17 @@ impl fmt::Display for Between {
 
 impl Between {
     pub(super) fn new(inner: Arc<dyn ObjectStore>) -> Self {
-        Self { inner, event: Mutex::new(None), is_unconditional: false }
+        Self {
+            inner,
+            event: Mutex::new(None),
+            is_unconditional: false,
+            is_unanswered: AtomicBool::default(),
+        }
+    }
+
+    /// The next put is done, and its answer is lost.
+    pub(super) fn lose_next_answer(&self) {
+        self.is_unanswered.store(true, Ordering::SeqCst);
     }
 
     /// `event` happens before or after the request with this number from now on, counted from 0.
@@ -294,6 +307,9 @@ impl ObjectStore for Between {
         }
         let put = self.inner.put_opts(path, payload, options).await;
         self.turn(true);
+        if self.is_unanswered.swap(false, Ordering::SeqCst) {
+            return Err(lost("the answer was lost"));
+        }
         put
     }
 
