@@ -54,7 +54,8 @@ impl Writer {
             return Err(CarrierError::Invalid("an owner of epoch 0".to_owned()));
         }
         self.session = None;
-        let seen = log.known.lock().end.map_or(0, |end| end.number);
+        // Before anything is put: it would be the end of what tells of an entry that is missing.
+        let seen = log.view(true)?.slot();
         log.chain().change(|last| {
             if last.number > 0 && last.owner == owner {
                 return Ok(None);
@@ -62,7 +63,7 @@ impl Writer {
             if owner.epoch <= last.owner.epoch {
                 return Err(CarrierError::Fenced { held: last.owner.epoch });
             }
-            // What is remembered may have been trimmed by now; what the entry says was not.
+            // It may have been trimmed by now.
             let seen = if seen >= last.floor { seen } else { 0 };
             let mut next = last.next(Reason::TakeOver, seen);
             next.owner = owner;

@@ -12,7 +12,7 @@ use orrery_journal::Carrier;
 use orrery_journal::carrier::CarrierError;
 
 use crate::faulty::Between;
-use crate::machine::{History, Machine, again, client, group, recover};
+use crate::machine::{History, Machine, again, client, group, owner, recover};
 
 /// What is acknowledged, by position.
 type Acknowledged = BTreeMap<u64, String>;
@@ -196,16 +196,17 @@ fn a_fence_among_what_was_trimmed_is_none() {
                 }
             };
             run.between.plan(request, is_after, Box::new(event));
-            let third = is_answer(Machine::begin(client(&over), 5));
+            // It believes what it is told, and reads nothing more.
+            let third = client(&over);
+            let carried = is_answer(again(|| third.take_over(owner(5))));
             let is_over = run.between.is_left();
             let mut acknowledged = Acknowledged::new();
-            if let Some(mut third) = third {
-                for number in 0..3 {
-                    let body = format!("5/{number}");
-                    let position = third.history.last() + 1;
-                    if is_answer(third.append(&[&body])).is_some() {
-                        acknowledged.insert(position, body);
-                    }
+            let first = carried.map_or(u64::MAX, |carried| carried.last.0 + 1);
+            for position in (first..u64::MAX).take(3) {
+                let body = format!("5/{position}");
+                let group = group(5, position, &[&body]);
+                if is_answer(again(|| third.append(owner(5), &group))).is_some() {
+                    acknowledged.insert(position, body);
                 }
             }
             let history = recover(&client(&run.objects)).unwrap();
