@@ -191,7 +191,9 @@ fn a_fence_among_what_was_trimmed_is_none() {
             let mut old = Machine::begin(client(&objects), 2).unwrap();
             old.append(&["old"]).unwrap();
             let event = move || {
-                if old.append(&["old/last"]).is_ok() {
+                // Several, so that also what comes behind the fence finds an empty slot.
+                let bodies = ["old/1", "old/2", "old/3", "old/4", "old/5"];
+                if bodies.iter().all(|body| old.append(&[body]).is_ok()) {
                     live(&objects, 9);
                 }
             };

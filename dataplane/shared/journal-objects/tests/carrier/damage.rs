@@ -136,7 +136,8 @@ fn every_object_behind_the_newest_snapshot_is_needed() {
     for (index, (path, _)) in all.iter().enumerate() {
         let name = path.as_ref();
         if (NEEDED..newest).contains(&name) {
-            let read = read(&with(&all, index, None));
+            // The next owner would notice as well; but so must who only reads.
+            let read = recover(&client(&store(&with(&all, index, None))));
             assert!(matches!(read, Err(CarrierError::Corrupt { .. })), "{name}: {read:?}");
             needed += 1;
         }
