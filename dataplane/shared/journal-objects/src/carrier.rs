@@ -125,8 +125,8 @@ impl Carrier for ObjectCarrier {
 
     fn look(&self) -> Result<Carried, CarrierError> {
         let log = self.inner.reader();
-        let is_first = !self.inner.known.lock().is_checked;
-        let view = log.view(is_first)?;
+        let is_thorough = self.inner.known.lock().is_check_due();
+        let view = log.view(is_thorough)?;
         Ok(view.control.carried(view.last(), view.last_epoch()))
     }
 

@@ -5,9 +5,13 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::control::Control;
 use crate::slot::Slot;
+
+/// How often who reads looks for holes in the log: one listing.
+const CHECK_EVERY: Duration = Duration::from_mins(1);
 
 /// Slots whose last position is remembered.
 const INDEX_MAX: usize = 4096;
@@ -19,6 +23,8 @@ pub(crate) struct Memory {
     pub(crate) control: Control,
     /// Whether somebody looked for holes in the control chain.
     pub(crate) is_checked: bool,
+    /// When somebody last looked for holes in the log.
+    pub(crate) log_checked: Option<Instant>,
     /// The last object of the log that was seen.
     pub(crate) end: Option<Slot>,
     /// Last position of some slots.
@@ -39,6 +45,12 @@ impl Known {
 }
 
 impl Memory {
+    /// Whether it is time to look for holes in the log: who only follows meets none, as a hole looks
+    /// like the end.
+    pub(crate) fn is_check_due(&self) -> bool {
+        self.log_checked.is_none_or(|checked| checked.elapsed() > CHECK_EVERY)
+    }
+
     pub(crate) fn learn_control(&mut self, control: &Control) {
         if control.number > self.control.number {
             self.control = control.clone();

@@ -129,7 +129,16 @@ impl Lane {
         self.begin(|client| async move {
             let limit = client.limit(content.len() as u64);
             count(&client.counters.puts, 1);
-            within(limit, &name, client.store.put_new(&name, content)).await
+            let put = within(limit, &name, async {
+                match client.store.put_new(&name, content).await {
+                    Err(error) if error.is_not_found() => Ok(None),
+                    other => other.map(Some),
+                }
+            });
+            let missing = || CarrierError::Unusable {
+                reason: format!("there is no bucket or folder for {}", client.store.address()),
+            };
+            put.await?.ok_or_else(missing)
         })
     }
 

@@ -4,6 +4,8 @@
 //! at or behind the floor holds only as long as the floor stays, so whoever finds one missing or odd
 //! looks at the control chain once more before it is called damage: see [`Log::damage`].
 
+use std::time::Instant;
+
 use orrery_journal::carrier::CarrierError;
 
 use crate::chain::Chain;
@@ -72,7 +74,12 @@ impl<'a> Log<'a> {
         for _ in 0..ATTEMPTS_MAX {
             let control = self.chain().last()?;
             match self.end(&control, is_thorough) {
-                Ok(end) => return Ok(View { control, end }),
+                Ok(end) => {
+                    if is_thorough {
+                        self.known.lock().log_checked = Some(Instant::now());
+                    }
+                    return Ok(View { control, end });
+                }
                 Err(Trouble::Moved) => {}
                 Err(Trouble::Other(error)) => return Err(error),
             }
@@ -137,7 +144,7 @@ impl<'a> Log<'a> {
     }
 
     /// The header of an object that must be there.
-    fn there(&self, control: &Control, slot: u64) -> Result<Slot, Trouble> {
+    pub(crate) fn there(&self, control: &Control, slot: u64) -> Result<Slot, Trouble> {
         match self.header(slot) {
             Ok(Some(found)) => Ok(found),
             Ok(None) => Err(self.missing(control, slot)),
@@ -164,9 +171,9 @@ impl<'a> Log<'a> {
         }
     }
 
-    /// The first slot whose last position is at or behind `position`, with its header. The log of
-    /// `view` reaches that far.
-    pub(crate) fn locate(&self, view: &View, position: u64) -> Result<Slot, Trouble> {
+    /// The first slot whose last position is at or behind `position`, where the log of `view` reaches
+    /// that far.
+    pub(crate) fn locate(&self, view: &View, position: u64) -> Result<u64, Trouble> {
         let mut slots = view.control.floor..view.slot() + 1;
         slots = self.known.lock().narrow(slots, position);
         // Of the slots in `slots` the last one reaches `position`, and none before them does.
@@ -180,6 +187,6 @@ impl<'a> Log<'a> {
                 slots.start = middle + 1;
             }
         }
-        self.there(&view.control, slots.start)
+        Ok(slots.start)
     }
 }

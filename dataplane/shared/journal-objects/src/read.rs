@@ -45,19 +45,18 @@ impl Log<'_> {
         let control = &view.control;
         let begin = if after < view.last() {
             check_floor(control, after)?;
-            self.locate(&view, after + 1)?.number
+            self.locate(&view, after + 1)?
         } else {
             view.slot() + 1
         };
         let groups = self.run(&view, begin, after, bytes_max)?;
-        // What was read counts if the floor is where it was; nothing needs no proof.
-        if !groups.is_empty() {
-            let now = self.chain().last()?;
-            if now.floor > begin {
-                return Err(Trouble::Moved);
-            }
-        } else if view.slot() + 1 < self.chain_floor()? {
+        // What was read counts if it is not before the floor; and that nothing is there means
+        // something only if the floor is not behind it.
+        if self.chain().last()?.floor > begin {
             return Err(Trouble::Moved);
+        }
+        if groups.is_empty() && self.known.lock().is_check_due() {
+            self.view(true)?;
         }
         Ok(groups)
     }
@@ -70,10 +69,6 @@ impl Log<'_> {
         };
         let reaches = view.slot() >= view.control.floor.max(view.control.seen);
         if view.control.number > 0 && reaches { Ok(view) } else { self.view(true) }
-    }
-
-    fn chain_floor(&self) -> Result<u64, CarrierError> {
-        Ok(self.chain().last()?.floor)
     }
 
     /// The groups from slot `begin` on.
@@ -89,15 +84,15 @@ impl Log<'_> {
         // The object before `begin` is known only at the end of the log.
         let mut before = view.end.filter(|end| end.number + 1 == begin);
         let mut slot = begin;
-        let mut window = 1;
         loop {
             let known_to = view.slot();
-            let width = if slot <= known_to {
-                (known_to - slot + 1).min(self.width(bytes_max - bytes.min(bytes_max)))
+            let width = self.width(bytes_max - bytes.min(bytes_max));
+            let width = width.min(if slot <= known_to {
+                known_to - slot + 1
             } else {
-                window = (window * 2).min(IN_FLIGHT_MAX as u64 * 2);
-                (window / 2).min(self.width(bytes_max - bytes.min(bytes_max)))
-            };
+                // As many again as were found behind what was known.
+                (slot - known_to - 1).max(1)
+            });
             let pending: Vec<_> = (slot..slot + width)
                 .map(|slot| self.lane.begin_get(&name::slot(slot), FIRST_BYTES, FIRST_BYTES))
                 .collect();

@@ -45,7 +45,8 @@ fn set_floor(log: &Log<'_>, owner: Owner, upto: Position) -> Result<u64, Trouble
     if upto < view.control.oldest {
         return Ok(view.control.floor);
     }
-    let floor = if upto < end.last { log.locate(&view, upto + 1)? } else { end };
+    let floor =
+        if upto < end.last { log.there(&view.control, log.locate(&view, upto + 1)?)? } else { end };
     let control = log.chain().change(|last| {
         last.check_owner(owner)?;
         if last.floor >= floor.number {

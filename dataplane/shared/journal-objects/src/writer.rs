@@ -260,7 +260,8 @@ impl Session {
             if !positions.contains(&group.first().0) {
                 return Ok(false);
             }
-            match log.locate(&view, group.first().0) {
+            let found = log.locate(&view, group.first().0);
+            match found.and_then(|slot| log.there(&view.control, slot)) {
                 Ok(found) if found.is_fence || found.first != group.first().0 => return Ok(false),
                 Ok(found) => {
                     let object = log.lane.get(&name::slot(found.number), OBJECT_BYTES_MAX)?;

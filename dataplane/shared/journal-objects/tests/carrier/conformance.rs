@@ -52,6 +52,6 @@ fn a_bucket_carries_a_journal() {
     let number = AtomicU32::new(0);
     run("bucket", &|| {
         let number = number.fetch_add(1, Ordering::Relaxed);
-        at(minio.address(&format!("suite/{number}")), minio.access())
+        at(Minio::address(&format!("suite/{number}")), minio.access())
     });
 }

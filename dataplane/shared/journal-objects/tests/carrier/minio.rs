@@ -63,7 +63,7 @@ impl Minio {
         }
     }
 
-    pub(super) fn address(&self, prefix: &str) -> Address {
+    pub(super) fn address(prefix: &str) -> Address {
         Address::Bucket { bucket: BUCKET.to_owned(), prefix: prefix.to_owned() }
     }
 }
