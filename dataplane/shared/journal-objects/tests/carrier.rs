@@ -7,6 +7,8 @@
 mod between;
 #[path = "carrier/conformance.rs"]
 mod conformance;
+#[path = "carrier/cost.rs"]
+mod cost;
 #[path = "carrier/damage.rs"]
 mod damage;
 #[path = "carrier/faulty.rs"]

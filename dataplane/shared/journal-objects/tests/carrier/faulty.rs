@@ -236,6 +236,8 @@ pub(super) struct Between {
     pub(super) is_unconditional: bool,
     /// Loses the answer to the next put.
     is_unanswered: AtomicBool,
+    /// Answers nothing.
+    is_silent: AtomicBool,
 }
 
 impl fmt::Debug for Between {
@@ -257,6 +259,7 @@ impl Between {
             event: Mutex::new(None),
             is_unconditional: false,
             is_unanswered: AtomicBool::default(),
+            is_silent: AtomicBool::default(),
         }
     }
 
@@ -268,6 +271,17 @@ impl Between {
     /// `event` happens before or after the request with this number from now on, counted from 0.
     pub(super) fn plan(&self, request: u64, is_after: bool, event: Event) {
         *self.event.lock().unwrap() = Some((request, is_after, event));
+    }
+
+    /// Does what it is asked, or nothing for ever.
+    pub(super) fn set_silent(&self, is_silent: bool) {
+        self.is_silent.store(is_silent, Ordering::SeqCst);
+    }
+
+    async fn silence(&self) {
+        if self.is_silent.load(Ordering::SeqCst) {
+            futures::future::pending::<()>().await;
+        }
     }
 
     /// Whether it has not happened; it will not any more.
@@ -301,6 +315,7 @@ impl ObjectStore for Between {
         payload: PutPayload,
         mut options: PutOptions,
     ) -> Result<PutResult> {
+        self.silence().await;
         self.turn(false);
         if self.is_unconditional {
             options.mode = PutMode::Overwrite;
@@ -322,6 +337,7 @@ impl ObjectStore for Between {
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        self.silence().await;
         self.turn(false);
         let got = self.inner.get_opts(path, options).await;
         self.turn(true);

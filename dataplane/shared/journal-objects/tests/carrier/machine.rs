@@ -18,8 +18,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Another client of the journal in these objects.
 pub(super) fn client(objects: &Arc<dyn ObjectStore>) -> ObjectCarrier {
+    client_with(objects, LIMIT)
+}
+
+/// The same, that waits for each request as long as that.
+pub(super) fn client_with(objects: &Arc<dyn ObjectStore>, limit: Duration) -> ObjectCarrier {
     let store = Store::of(Arc::clone(objects), "test://");
-    ObjectCarrier::with_limit(SHARD, &store, LIMIT).expect("a thread can be started")
+    ObjectCarrier::with_limit(SHARD, &store, limit).expect("a thread can be started")
 }
 
 pub(super) fn owner(epoch: u64) -> Owner {
