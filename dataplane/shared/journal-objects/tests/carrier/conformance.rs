@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use orrery_blob::{Access, Address, Store};
-use orrery_journal::Carrier;
 use orrery_journal::carrier::suite::{self, Open, SHARD};
+use orrery_journal::carrier::{Carrier, CarrierError};
 use orrery_journal_objects::ObjectCarrier;
 
+use crate::machine::{again, group, owner, recover};
 use crate::minio::Minio;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -54,4 +55,25 @@ fn a_bucket_carries_a_journal() {
         let number = number.fetch_add(1, Ordering::Relaxed);
         at(Minio::address(&format!("suite/{number}")), minio.access())
     });
+}
+
+#[test]
+fn a_bucket_whose_server_is_killed_has_everything_when_it_is_back() {
+    let Some(mut minio) = Minio::start() else { return };
+    let open = at(Minio::address("killed"), minio.access());
+    let carrier = open();
+    again(|| carrier.take_over(owner(1))).unwrap();
+    for round in 0..3 {
+        let first = round * 10 + 1;
+        for position in first..first + 9 {
+            again(|| carrier.append(owner(1), &group(1, position, &["a"]))).unwrap();
+        }
+        minio.kill();
+        let last = group(1, first + 9, &["b"]);
+        let refused = carrier.append(owner(1), &last);
+        assert!(refused.as_ref().is_err_and(CarrierError::is_passing), "{refused:?}");
+        minio.again();
+        again(|| carrier.append(owner(1), &last)).unwrap();
+    }
+    assert_eq!(recover(&*open()).unwrap().last(), 30);
 }

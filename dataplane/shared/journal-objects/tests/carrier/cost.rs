@@ -40,6 +40,13 @@ fn an_append_is_one_put_and_recovery_one_get_per_group() {
     assert!((GROUPS..GROUPS + 60).contains(&read.gets), "{read:?}");
     again(|| history.follow(&reader, 1 << 20)).unwrap();
     assert_eq!(reader.requests().gets - read.gets, 2, "there is nothing new");
+
+    let next = client(&objects);
+    next.take_over(owner(2)).unwrap();
+    let taken = next.requests();
+    assert_eq!((taken.puts, taken.lists), (2, 3), "{taken:?}");
+    assert!(taken.gets < 40, "{taken:?}");
+    println!("to take over a journal of {GROUPS} groups: {taken:?}");
 }
 
 #[test]

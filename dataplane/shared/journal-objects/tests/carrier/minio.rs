@@ -16,6 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server with one bucket; ends with this value.
 pub(super) struct Minio {
+    program: PathBuf,
     child: Child,
     folder: tempfile::TempDir,
     port: u16,
@@ -23,9 +24,7 @@ pub(super) struct Minio {
 
 impl Drop for Minio {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
@@ -45,14 +44,32 @@ impl Minio {
         std::fs::write(secret.join("SECRET_ACCESS_KEY"), PASSWORD).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = start(&program, folder.path(), port);
-        let mut minio = Self { child, folder, port };
+        let mut minio = Self { program, child, folder, port };
+        minio.wait();
+        Some(minio)
+    }
+
+    fn wait(&mut self) {
         let started = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(minio.child.try_wait().unwrap().is_none(), "minio ended");
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(self.child.try_wait().unwrap().is_none(), "minio ended");
             assert!(started.elapsed() < PATIENCE, "minio does not listen");
             std::thread::sleep(Duration::from_millis(20));
         }
-        Some(minio)
+    }
+
+    /// SIGKILL.
+    pub(super) fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// The same server again, after it was killed.
+    #[allow(dead_code, reason = "the example does not kill it")]
+    pub(super) fn again(&mut self) {
+        self.child = start(&self.program, self.folder.path(), self.port);
+        self.wait();
     }
 
     pub(super) fn access(&self) -> Access {
