@@ -18,7 +18,7 @@ use crate::writer::Writer;
 use crate::{probe, save, trim};
 
 /// Longest time of a request that moves nothing big, repetitions included, unless
-/// [`ObjectCarrier::with_limit`] says otherwise.
+/// [`ObjectCarrier::in_store`] says otherwise.
 pub const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
 /// Carries the journal of one shard in an object store or a folder.
@@ -28,8 +28,10 @@ pub const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 pub struct ObjectCarrier {
     inner: Arc<Inner>,
     writer: Mutex<Writer>,
-    /// One snapshot or trim at a time.
-    upkeep: Mutex<()>,
+    /// One snapshot at a time.
+    saving: Mutex<()>,
+    /// One trim at a time, also while a snapshot is put.
+    trimming: Mutex<()>,
 }
 
 /// What readers of snapshots share with the carrier.
@@ -73,12 +75,12 @@ impl ObjectCarrier {
         Self::over(shard, [open()?, open()?], REQUEST_LIMIT)
     }
 
-    /// The journal of `shard` in a store that is open already, for tests. `store` must not have been
-    /// used from an asynchronous runtime.
+    /// The journal of `shard` in a store that is open already, with another limit than
+    /// [`REQUEST_LIMIT`]: for tests. Both lanes use its client.
     ///
     /// # Errors
     /// `Unavailable` if no thread can be started.
-    pub fn with_limit(shard: u32, store: &Store, limit: Duration) -> Result<Self, CarrierError> {
+    pub fn in_store(shard: u32, store: &Store, limit: Duration) -> Result<Self, CarrierError> {
         Self::over(shard, [store.clone(), store.clone()], limit)
     }
 
@@ -89,22 +91,19 @@ impl ObjectCarrier {
         let (write, read) = (lane(write)?, lane(read)?);
         let known = Known::default();
         let inner = Arc::new(Inner { shard, write, read, known, counters });
-        Ok(Self { inner, writer: Mutex::default(), upkeep: Mutex::default() })
+        let (saving, trimming) = (Mutex::default(), Mutex::default());
+        Ok(Self { inner, writer: Mutex::default(), saving, trimming })
     }
 
     /// Requests so far, of all calls together.
     pub fn requests(&self) -> Requests {
         self.inner.counters.read()
     }
+}
 
-    fn upkeep(&self) -> MutexGuard<'_, ()> {
-        self.upkeep.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A writer that a panic interrupted has lost its session, and begins another one.
-    fn write(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What a panic interrupted is sound: a writer has lost its session, and begins another one.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Carrier for ObjectCarrier {
@@ -119,7 +118,7 @@ impl Carrier for ObjectCarrier {
     }
 
     fn take_over(&self, owner: Owner) -> Result<Carried, CarrierError> {
-        let view = self.write().take_over(&self.inner.writer(), owner)?;
+        let view = lock(&self.writer).take_over(&self.inner.writer(), owner)?;
         Ok(view.control.carried(view.last(), view.last_epoch()))
     }
 
@@ -131,7 +130,7 @@ impl Carrier for ObjectCarrier {
     }
 
     fn append(&self, owner: Owner, group: &Group) -> Result<(), CarrierError> {
-        self.write().append(&self.inner.writer(), owner, group)
+        lock(&self.writer).append(&self.inner.writer(), owner, group)
     }
 
     fn read(&self, after: Position, bytes_max: usize) -> Result<Vec<Group>, CarrierError> {
@@ -139,7 +138,7 @@ impl Carrier for ObjectCarrier {
     }
 
     fn save(&self, owner: Owner, saved: Saved, content: &mut dyn Read) -> Result<(), CarrierError> {
-        let _one = self.upkeep();
+        let _one = lock(&self.saving);
         save::save(&self.inner.reader(), owner, saved, content)
     }
 
@@ -148,7 +147,7 @@ impl Carrier for ObjectCarrier {
     }
 
     fn trim(&self, owner: Owner, upto: Position) -> Result<(), CarrierError> {
-        let _one = self.upkeep();
+        let _one = lock(&self.trimming);
         trim::trim(&self.inner.reader(), owner, upto)
     }
 }

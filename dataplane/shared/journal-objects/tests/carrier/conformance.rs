@@ -30,7 +30,7 @@ fn a_store_in_memory_carries_a_journal() {
     run("memory", &|| {
         let store = Store::memory();
         Box::new(move || {
-            let carrier = ObjectCarrier::with_limit(SHARD, &store, LIMIT).expect("it is open");
+            let carrier = ObjectCarrier::in_store(SHARD, &store, LIMIT).expect("it is open");
             Arc::new(carrier) as Arc<dyn Carrier>
         })
     });

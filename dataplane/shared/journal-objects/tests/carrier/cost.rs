@@ -15,7 +15,7 @@ use orrery_journal::{Epoch, Position};
 use crate::faulty::Between;
 use crate::machine::{History, Machine, again, client, client_with, group, owner, recover};
 
-fn is_unavailable<T: std::fmt::Debug>(result: Result<T, CarrierError>) {
+fn is_unavailable<T: std::fmt::Debug>(result: &Result<T, CarrierError>) {
     assert!(matches!(result, Err(CarrierError::Unavailable { .. })), "{result:?}");
 }
 
@@ -65,14 +65,14 @@ fn a_store_that_does_not_answer_is_given_up_and_asked_again() {
     let newcomer = client_with(&over, Duration::from_millis(50));
 
     between.set_silent(true);
-    is_unavailable(carrier.append(owner(1), &next));
-    is_unavailable(carrier.look());
-    is_unavailable(carrier.read(Position(1), 1 << 20));
-    is_unavailable(carrier.save(owner(1), saved, &mut state.as_slice()));
-    is_unavailable(carrier.trim(owner(1), Position(1)));
-    is_unavailable(carrier.take_over(owner(2)));
-    is_unavailable(carrier.load(saved.at).map(|_| ()));
-    is_unavailable(newcomer.prepare());
+    is_unavailable(&carrier.append(owner(1), &next));
+    is_unavailable(&carrier.look());
+    is_unavailable(&carrier.read(Position(1), 1 << 20));
+    is_unavailable(&carrier.save(owner(1), saved, &mut state.as_slice()));
+    is_unavailable(&carrier.trim(owner(1), Position(1)));
+    is_unavailable(&carrier.take_over(owner(2)));
+    is_unavailable(&carrier.load(saved.at).map(|_| ()));
+    is_unavailable(&newcomer.prepare());
     between.set_silent(false);
 
     let mut content = vec![];

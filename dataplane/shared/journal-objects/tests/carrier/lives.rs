@@ -260,7 +260,7 @@ fn nothing_acknowledged_is_lost_whatever_the_store_does() {
 /// The same with owners that really run beside each other.
 #[test]
 fn owners_race_over_a_store_that_fails() {
-    for seed in seeds().take(12) {
+    for seed in seeds().step_by(10) {
         let named = Seed(seed);
         let faulty = Arc::new(Faulty::new(seed, chances(seed)));
         let objects: Arc<dyn ObjectStore> = faulty.clone();

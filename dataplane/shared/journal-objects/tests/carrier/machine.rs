@@ -24,7 +24,7 @@ pub(super) fn client(objects: &Arc<dyn ObjectStore>) -> ObjectCarrier {
 /// The same, that waits for each request as long as that.
 pub(super) fn client_with(objects: &Arc<dyn ObjectStore>, limit: Duration) -> ObjectCarrier {
     let store = Store::of(Arc::clone(objects), "test://");
-    ObjectCarrier::with_limit(SHARD, &store, limit).expect("a thread can be started")
+    ObjectCarrier::in_store(SHARD, &store, limit).expect("a thread can be started")
 }
 
 pub(super) fn owner(epoch: u64) -> Owner {
