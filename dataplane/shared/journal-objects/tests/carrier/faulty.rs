@@ -234,6 +234,8 @@ pub(super) struct Between {
     event: Mutex<Option<(u64, bool, Event)>>,
     /// Takes no notice of conditions.
     pub(super) is_unconditional: bool,
+    /// Looks whether there is such an object, and puts it a little later.
+    pub(super) is_racy: bool,
     /// Loses the answer to the next put.
     is_unanswered: AtomicBool,
     /// Answers nothing.
@@ -258,6 +260,7 @@ impl Between {
             inner,
             event: Mutex::new(None),
             is_unconditional: false,
+            is_racy: false,
             is_unanswered: AtomicBool::default(),
             is_silent: AtomicBool::default(),
         }
@@ -317,7 +320,14 @@ impl ObjectStore for Between {
     ) -> Result<PutResult> {
         self.silence().await;
         self.turn(false);
-        if self.is_unconditional {
+        if self.is_racy && matches!(options.mode, PutMode::Create) {
+            if self.inner.head(path).await.is_ok() {
+                let (path, source) = (path.to_string(), "there is one".into());
+                return Err(Error::AlreadyExists { path, source });
+            }
+            tokio::task::yield_now().await;
+        }
+        if self.is_unconditional || self.is_racy {
             options.mode = PutMode::Overwrite;
         }
         let put = self.inner.put_opts(path, payload, options).await;

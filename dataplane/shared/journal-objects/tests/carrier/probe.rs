@@ -24,15 +24,24 @@ fn objects_of(objects: &dyn ObjectStore) -> usize {
     futures::executor::block_on(objects.list(None).count())
 }
 
-#[test]
-fn a_store_whose_conditions_are_none_is_refused() {
+fn refused(spoil: impl FnOnce(&mut Between)) {
     let inner = Arc::new(InMemory::new());
     let mut between = Between::new(inner.clone());
-    between.is_unconditional = true;
+    spoil(&mut between);
     let objects: Arc<dyn ObjectStore> = Arc::new(between);
     let reason = unusable(client(&objects).prepare());
     assert!(reason.contains("conditional writes are not conditional"), "{reason}");
     assert_eq!(objects_of(&*inner), 0, "it leaves nothing behind");
+}
+
+#[test]
+fn a_store_whose_conditions_are_none_is_refused() {
+    refused(|between| between.is_unconditional = true);
+}
+
+#[test]
+fn a_store_that_checks_first_and_writes_then_is_refused() {
+    refused(|between| between.is_racy = true);
 }
 
 #[test]
