@@ -29,9 +29,10 @@ pub use group::{Entries, Group};
 #[cfg(feature = "sim")]
 pub use memory::{MemoryCarrier, Trouble};
 
-/// Bytes that one group may have; larger ones are `Invalid`. A journal with a carrier refuses a record
+/// Bytes that one group may have; larger ones are `Invalid`. PostgreSQL takes a little less than 1 GiB
+/// as one value, and a value of a client has 512 MiB at most. A journal with a carrier refuses a record
 /// that would not fit as `TooLarge`: see [`Journal::record_bytes_max`](crate::Journal::record_bytes_max).
-pub const GROUP_BYTES_MAX: usize = 64 << 20;
+pub const GROUP_BYTES_MAX: usize = 768 << 20;
 
 /// Who owns a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,7 +189,10 @@ pub trait Carrier: fmt::Debug + Send + Sync {
 
 /// What every carrier refuses of groups.
 pub fn check_group(group: &Group) -> Result<(), CarrierError> {
-    let bytes = group.bytes().len();
+    check_group_bytes(group.bytes().len())
+}
+
+fn check_group_bytes(bytes: usize) -> Result<(), CarrierError> {
     if bytes <= GROUP_BYTES_MAX {
         return Ok(());
     }
@@ -202,4 +206,18 @@ pub fn check_saved(saved: Saved, last: u64) -> Result<(), CarrierError> {
         return Ok(());
     }
     Err(CarrierError::Invalid(format!("a snapshot at {at}, where the last record is {last}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_and_snapshots_that_cannot_be_are_refused() {
+        assert!(check_group_bytes(GROUP_BYTES_MAX).is_ok());
+        assert!(check_group_bytes(GROUP_BYTES_MAX + 1).is_err());
+        let saved = |at| Saved { at: Position(at), epoch: Epoch(1), bytes: 0 };
+        assert!(check_saved(saved(1), 1).is_ok());
+        assert!(check_saved(saved(0), 1).is_err() && check_saved(saved(2), 1).is_err());
+    }
 }

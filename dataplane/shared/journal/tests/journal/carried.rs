@@ -423,19 +423,3 @@ fn snapshots_are_carried_and_a_folder_is_made_from_them() {
     assert_eq!((copy.last(), copy.owner()), (Position(2), None));
     assert_eq!(journal.owner(), Some(owner));
 }
-
-#[test]
-fn what_does_not_fit_a_carrier_is_refused_and_harms_nothing() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let carrier = MemoryCarrier::new(SHARD);
-    let mut journal = opened(folder.path(), &carrier);
-    own(&mut journal, &carrier, 1);
-    let most = vec![1; journal.record_bytes_max()];
-    let record = |body| Record { stream: 0, kind: 0, time_us: 0, body };
-    let larger = [most.as_slice(), b"x"].concat();
-    let refused = journal.append(record(&larger));
-    assert!(matches!(refused, Err(JournalError::TooLarge { .. })), "{refused:?}");
-    let position = put(&mut journal, &most);
-    let deadline = Instant::now() + Duration::from_mins(1);
-    journal.wait_durable_until(position, deadline).expect("it is carried");
-}
