@@ -13,6 +13,7 @@ use orrery_api::kv::{Class, JournalBackend, KvConfig};
 use orrery_blob::BlobError;
 
 use crate::archive::config::{ArchiveConfig, RecoveryConfig};
+use crate::carrying::Carried;
 use crate::namespaces::NotYet;
 
 /// A configuration that can be carried out.
@@ -38,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) recovery: Option<RecoveryConfig>,
     /// It is one of several and waits to be told its role.
     pub(crate) is_grouped: bool,
+    /// What carries the journal, if it is not on this machine alone.
+    pub(crate) carried: Option<Carried>,
 }
 
 /// Refused a configuration file.
@@ -45,8 +48,12 @@ pub(crate) struct Config {
 pub enum Unusable {
     #[error("{field} is {value}, allowed is {low} to {high}")]
     OutOfRange { field: &'static str, value: i64, low: i64, high: i64 },
-    #[error("journal {0} is not supported by this version: only Local")]
+    #[error("journal {0} is not supported by this version: Local, Postgres and ObjectStore are")]
     Journal(&'static str),
+    #[error("journal {0} needs group: true, as several processes may want to write it")]
+    CarriedAlone(&'static str),
+    #[error("journal {0} cannot be archived or recovered by this version")]
+    CarriedArchive(&'static str),
     #[error("defaultClass: {0}")]
     Class(#[from] NotYet),
     #[error("{field}: {source}")]
@@ -82,7 +89,7 @@ impl TryFrom<KvConfig> for Config {
     fn try_from(file: KvConfig) -> Result<Self, Unusable> {
         // One thread: more shards are the next step, and fewer than one would serve nothing.
         within("shards", file.shards.into(), 1, 1)?;
-        if file.journal != JournalBackend::Local {
+        if file.journal == JournalBackend::Kafka {
             return Err(Unusable::Journal(file.journal.as_str()));
         }
         let databases = within("databases", file.databases.into(), 1, u16::MAX.into())?;
@@ -103,6 +110,14 @@ impl TryFrom<KvConfig> for Config {
         }
         let is_grouped = file.group.unwrap_or(false);
         let object = format!("{}/{}", file.object.namespace, file.object.name);
+        let carried = (file.journal != JournalBackend::Local)
+            .then(|| Carried { backend: file.journal, object: object.clone() });
+        if carried.is_some() && !is_grouped {
+            return Err(Unusable::CarriedAlone(file.journal.as_str()));
+        }
+        if carried.is_some() && (file.archive.is_some() || file.recovery.is_some()) {
+            return Err(Unusable::CarriedArchive(file.journal.as_str()));
+        }
         let archive = file
             .archive
             .map(|archive| ArchiveConfig::of(archive, object, snapshot_after as u64))
@@ -125,6 +140,7 @@ impl TryFrom<KvConfig> for Config {
             unix_socket: unix_socket.map(PathBuf::from),
             debug_commands: file.debug_commands.unwrap_or(false),
             is_grouped,
+            carried,
         })
     }
 }

@@ -12,6 +12,7 @@
 
 pub mod adopt;
 mod archive;
+mod carrying;
 mod command_table;
 pub mod commands;
 mod config;

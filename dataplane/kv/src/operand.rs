@@ -36,6 +36,10 @@ const KIND: &str = "KVNamespace";
 const DURABLE_POLL: Duration = Duration::from_millis(1);
 /// Longest wait for the disk.
 const DURABLE_WAIT: Duration = Duration::from_secs(10);
+/// How often it is looked whether a journal that is carried elsewhere has been taken over.
+const TAKE_OVER_POLL: Duration = Duration::from_millis(10);
+/// Longest wait for that, less than callers wait; the operator asks again.
+const TAKE_OVER_WAIT: Duration = Duration::from_secs(3);
 /// The address of the configured archive in calls.
 const ARCHIVE: &str = "archive:";
 /// How often the archive is looked at while a call waits for it.
@@ -294,7 +298,18 @@ impl Operand for KvOperand {
 
     async fn promote(&self, shard: u32, epoch: u64) -> Result<PromoteResponse, OperandError> {
         Self::check_shard(shard)?;
-        let granted = self.ask(|answer| Request::Promote { epoch, answer }).await?;
+        let until = tokio::time::Instant::now() + TAKE_OVER_WAIT;
+        let granted = loop {
+            let granted = self.ask(|answer| Request::Promote { epoch, answer }).await?;
+            if !granted.is_under_way {
+                break granted;
+            }
+            if tokio::time::Instant::now() >= until {
+                let why = "it still reads what is carried of the journal";
+                return Err(OperandError::Unavailable(why.into()));
+            }
+            tokio::time::sleep(TAKE_OVER_POLL).await;
+        };
         Ok(PromoteResponse { epoch: granted.epoch, durable_position: granted.durable })
     }
 

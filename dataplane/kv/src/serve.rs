@@ -4,13 +4,13 @@
 //! and recovery, listeners, event loop. The end goes backwards.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use orrery_api::kv::KvConfig;
-use orrery_journal::{Journal, Options, RealDisk};
+use orrery_journal::{Carrier, Journal, JournalError, Opened, Options, RealDisk};
 use orrery_kit::certificates::{CertificateError, Folder};
 use orrery_kit::health::Health;
 use orrery_kit::identity::Identity;
@@ -25,6 +25,7 @@ use crate::archive::config::RecoveryConfig;
 use crate::archive::post::Posts;
 use crate::archive::recover::RecoverError;
 use crate::archive::writer::{Archiver, Assignment};
+use crate::carrying::{self, CarryingError};
 use crate::config::{Config, Unusable};
 use crate::machine::{Machine, MachineOptions, MemoryPolicy};
 use crate::metrics::{self, Shared, View};
@@ -106,6 +107,8 @@ pub enum ServeError {
     Copy(#[from] CopyError),
     #[error(transparent)]
     Recover(#[from] RecoverError),
+    #[error(transparent)]
+    Carrying(#[from] CarryingError),
     #[error("failed to use the data folder {path}: {source}")]
     Folder { path: PathBuf, source: std::io::Error },
     #[error(
@@ -183,7 +186,8 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         shared.health.set_not_ready("Recovering", "reading the journal");
     }
     let is_filled = from.is_some();
-    let mut recovered = recover(&config, args)?;
+    let carrier = config.carried.as_ref().map(carrying::open).transpose()?;
+    let mut recovered = recover(&config, args, carrier.as_ref())?;
     let mut archiver = match config.archive.clone() {
         Some(to) => {
             let assignment = Assignment {
@@ -248,7 +252,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         (seat, group) = (next, same);
         log.close().map_err(PersistenceError::Journal)?;
         discarded = replication::copy::settle(&args.data)?;
-        recovered = recover(&config, args)?;
+        recovered = recover(&config, args, carrier.as_ref())?;
     }
 }
 
@@ -389,14 +393,37 @@ fn end(log: Log, shared: &Shared) -> u8 {
     }
 }
 
-fn recover(config: &Config, args: &ServeArgs) -> Result<(Machine, Recovered), ServeError> {
+/// Opens what is on disk. Where the journal is carried elsewhere that is a copy, which is given up
+/// when it is damaged.
+fn open_journal(folder: &Path, carrier: Option<&Arc<dyn Carrier>>) -> Result<Opened, ServeError> {
+    let folder_error = |source| ServeError::Folder { path: folder.to_owned(), source };
+    let disk = || {
+        std::fs::create_dir_all(folder).map_err(folder_error)?;
+        RealDisk::new(folder).map(Arc::new).map_err(folder_error)
+    };
+    let options = Options::default;
+    let Some(carrier) = carrier else {
+        return Ok(Journal::open(disk()?, options()).map_err(PersistenceError::Journal)?);
+    };
+    match Journal::open_carried(disk()?, options(), Arc::clone(carrier)) {
+        Err(error @ JournalError::Corrupt { .. }) => {
+            tracing::warn!(%error, "the copy of the journal is given up: it is carried elsewhere");
+            std::fs::remove_dir_all(folder).map_err(folder_error)?;
+            let opened = Journal::open_carried(disk()?, options(), Arc::clone(carrier));
+            Ok(opened.map_err(PersistenceError::Journal)?)
+        }
+        opened => Ok(opened.map_err(PersistenceError::Journal)?),
+    }
+}
+
+fn recover(
+    config: &Config,
+    args: &ServeArgs,
+    carrier: Option<&Arc<dyn Carrier>>,
+) -> Result<(Machine, Recovered), ServeError> {
     let started = Instant::now();
     let folder = args.data.join(replication::copy::SHARD);
-    let folder_error = |source| ServeError::Folder { path: folder.clone(), source };
-    std::fs::create_dir_all(&folder).map_err(folder_error)?;
-    let disk = RealDisk::new(&folder).map_err(folder_error)?;
-    let opened =
-        Journal::open(Arc::new(disk), Options::default()).map_err(PersistenceError::Journal)?;
+    let opened = open_journal(&folder, carrier)?;
     let default_class = config.default_class;
     let mut machine = Machine::new(&MachineOptions {
         databases: config.databases,
@@ -468,7 +495,7 @@ fn settings(config: &Config, args: &ServeArgs, users: &Users, listeners: &[Liste
     settings
 }
 
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     use orrery_kit::env::{Env, SystemEnv};
     SystemEnv::default().random()
 }

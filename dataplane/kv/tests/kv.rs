@@ -6,6 +6,10 @@ mod adopt;
 mod archive;
 #[path = "kv/backlog.rs"]
 mod backlog;
+#[path = "kv/books.rs"]
+mod books;
+#[path = "kv/carried.rs"]
+mod carried;
 #[path = "kv/crash.rs"]
 mod crash;
 #[path = "kv/disk_full.rs"]

@@ -2,8 +2,9 @@
 //! record that the journal cannot take now waits here without losing its place.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use orrery_journal::{Epoch, Journal, JournalError, Position, Record};
+use orrery_journal::{Carrier, Epoch, Journal, JournalError, Owner, Position, Record};
 
 use crate::replication::history::History;
 
@@ -20,6 +21,8 @@ struct Waiting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
     DiskFull,
+    /// What carries the journal does not answer.
+    Away,
     /// Final: the process must restart and recover.
     Failed,
     /// A higher epoch was granted to another owner.
@@ -166,6 +169,8 @@ impl Log {
             self.note(&error);
         } else if self.journal.is_full() {
             self.set(Trouble::DiskFull, "the disk of the journal is full");
+        } else if self.journal.is_away() {
+            self.set(Trouble::Away, "what carries the journal does not answer");
         } else if self.trouble.is_none() && self.epoch() < self.fenced_below {
             let text = format!("a later owner holds epoch {}", self.fenced_below);
             self.set(Trouble::Fenced, &text);
@@ -183,7 +188,9 @@ impl Log {
     fn set(&mut self, trouble: Trouble, why: &str) {
         self.trouble = Some(trouble);
         self.refusal = match trouble {
-            Trouble::DiskFull => format!("MISCONF writes are refused for now: {why}"),
+            Trouble::DiskFull | Trouble::Away => {
+                format!("MISCONF writes are refused for now: {why}")
+            }
             Trouble::Failed => format!("MISCONF writes are refused until a restart: {why}"),
             Trouble::Fenced => format!("READONLY this pod was fenced: {why}"),
         };
@@ -194,6 +201,7 @@ impl Log {
         match self.trouble {
             None => "",
             Some(Trouble::DiskFull) => "JournalFull",
+            Some(Trouble::Away) => "JournalAway",
             Some(Trouble::Failed) => "JournalFailed",
             Some(Trouble::Fenced) => "Fenced",
         }
@@ -232,6 +240,29 @@ impl Log {
         self.journal.raise_epoch(Epoch(epoch))?;
         self.refresh();
         Ok(())
+    }
+
+    /// Accepts writes on behalf of `owner`, who has taken over what carries the journal; durable when
+    /// this returns.
+    pub(crate) fn own(&mut self, owner: Owner) -> Result<(), JournalError> {
+        self.journal.own(owner)?;
+        self.refresh();
+        Ok(())
+    }
+
+    /// Takes records as a follower's from now on. `Unsettled` while own ones are under way.
+    pub(crate) fn disown(&mut self) -> Result<(), JournalError> {
+        if self.journal.owner().is_some() { self.journal.disown() } else { Ok(()) }
+    }
+
+    /// What carries the journal, if anything does.
+    pub(crate) fn carrier(&self) -> Option<&Arc<dyn Carrier>> {
+        self.journal.carrier()
+    }
+
+    /// Everything appended counts.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.waiting.is_empty() && self.durable() == self.last
     }
 
     /// Refuses writes under epochs below `epoch`; the caller has appended the record of it.

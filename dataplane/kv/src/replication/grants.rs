@@ -47,6 +47,17 @@ pub(crate) struct Held {
     /// is here may be a part of any size.
     pub(crate) partial: bool,
     pub(crate) members: Option<Members>,
+    /// As whom this process took the journal over last, where that is carried elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) took_over: Option<Took>,
+}
+
+/// An owner of a carried journal: it stays the same one when its process starts again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Took {
+    pub(crate) epoch: u64,
+    pub(crate) token: u64,
 }
 
 impl Held {

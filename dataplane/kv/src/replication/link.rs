@@ -5,6 +5,7 @@
 //! full, stops the thread, and the socket stops the primary's.
 
 mod session;
+mod takeover;
 
 use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use orrery_kit::identity::Identity;
 use orrery_kit::secrets::Secret;
 
 use super::wire::Record;
+pub(crate) use takeover::TakeOver;
 
 /// Batches that may wait for the loop.
 const BATCHES_MAX: usize = 16;
@@ -42,6 +44,12 @@ pub(crate) enum Event {
         epoch: u64,
         position: u64,
     },
+    /// Everything that was carried has been handed over.
+    Arrived,
+    /// Another owner, of this epoch, has what was to be taken over.
+    Fenced {
+        held: u64,
+    },
     Down,
 }
 
@@ -62,6 +70,8 @@ pub(crate) struct Plan {
     /// The last record here.
     pub(crate) position: u64,
     pub(crate) position_epoch: u64,
+    /// The journal is carried elsewhere, and to be taken over from there: nobody is followed.
+    pub(crate) takes_over: Option<TakeOver>,
 }
 
 /// Where the primary is.
@@ -208,14 +218,19 @@ impl Runner {
     fn run(mut self) {
         let mut said = String::new();
         while !self.shared.is_stopped() {
-            let ended = session::run(&mut self);
+            let ended = match self.plan.takes_over.clone() {
+                Some(from) => takeover::run(&mut self, &from),
+                None => session::run(&mut self),
+            };
             self.shared.hang_up();
             match ended {
                 Ok(()) => return,
                 // The same trouble five times a second is said once.
                 Err(error) if error.to_string() != said && !self.shared.is_stopped() => {
                     said = error.to_string();
-                    tracing::warn!(primary = self.plan.address, %error, "the link is down");
+                    let carrier = self.plan.takes_over.as_ref().map(|from| from.carrier.name());
+                    let primary = carrier.as_ref().unwrap_or(&self.plan.address);
+                    tracing::warn!(primary, %error, "the link is down");
                 }
                 Err(_) => {}
             }

@@ -6,6 +6,7 @@
 
 mod records;
 pub(crate) mod roles;
+mod takeover;
 mod view;
 
 use std::path::PathBuf;
@@ -43,6 +44,7 @@ pub(crate) enum Bar {
     #[default]
     None,
     Standby,
+    TakingOver,
     Copying,
     Follower,
     Fenced,
@@ -61,7 +63,7 @@ impl Bar {
 
     /// Reads are refused as well.
     fn bars_reads(self) -> bool {
-        matches!(self, Self::Standby | Self::Copying)
+        matches!(self, Self::Standby | Self::TakingOver | Self::Copying)
     }
 
     /// The error, with the word that tells clients of Redis what to do: wait and try again
@@ -70,6 +72,7 @@ impl Bar {
         match self {
             Self::None => "",
             Self::Standby => "LOADING this pod waits to be told its role",
+            Self::TakingOver => "LOADING this pod takes over what is carried of the journal",
             Self::Copying => "LOADING this follower has not caught up with its primary yet",
             Self::Follower => "READONLY You can't write against a read only replica.",
             Self::Fenced => "READONLY this pod was fenced: a later owner may write",
@@ -88,6 +91,7 @@ impl Bar {
         match self {
             Self::None | Self::Follower => "",
             Self::Standby => "Standby",
+            Self::TakingOver => "Recovering",
             Self::Copying => "Copying",
             Self::Fenced => "Fenced",
             Self::Lease => "LeaseExpired",
@@ -119,6 +123,8 @@ pub(crate) struct Group {
     goodbye: Option<(u64, u64)>,
     /// The link has more than one turn could take.
     has_more: bool,
+    /// Everything that is carried is here: the take-over can end.
+    has_arrived: bool,
     /// A whole copy waits to be taken over.
     pub(crate) has_copy: bool,
     name: String,
@@ -153,6 +159,7 @@ impl Group {
             complete_at: None,
             goodbye: None,
             has_more: false,
+            has_arrived: false,
             has_copy: false,
             grants,
             name,
@@ -209,6 +216,7 @@ impl Group {
     fn bar(&self, is_ending: bool) -> Bar {
         let now_ms = self.now_ms();
         match self.role {
+            Role::Standby if self.link.is_some() => Bar::TakingOver,
             Role::Standby => Bar::Standby,
             Role::Follower if self.is_complete => Bar::Follower,
             Role::Follower => Bar::Copying,
@@ -243,7 +251,8 @@ impl Shard {
                 }
             }
             Role::Follower => self.follow_primary(),
-            Role::Standby | Role::Fenced => {}
+            Role::Standby => self.look_after_take_over(),
+            Role::Fenced => {}
         }
         self.set_bar();
     }

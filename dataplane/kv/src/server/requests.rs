@@ -97,6 +97,8 @@ pub(crate) struct Granted {
     pub(crate) durable: u64,
     /// Position that must be durable before the caller hears of it.
     pub(crate) wait_for: u64,
+    /// It is not carried out yet: to be asked again.
+    pub(crate) is_under_way: bool,
 }
 
 /// Results of a declared set, and the position that makes it durable.
@@ -263,7 +265,8 @@ impl Shard {
     pub(crate) fn granted(&self) -> Granted {
         let alone = || self.log.epoch().max(self.log.fenced_below());
         let epoch = self.group.as_ref().map_or_else(alone, |group| group.grants.held().known);
-        Granted { epoch, durable: self.log.durable(), wait_for: self.log.appended() }
+        let (durable, wait_for) = (self.log.durable(), self.log.appended());
+        Granted { epoch, durable, wait_for, is_under_way: false }
     }
 
     fn snapshot_to(&mut self, target: Target, on: Hearer, answer: Answer<Finished>) {

@@ -82,6 +82,7 @@ fn spawn(folder: &tempfile::TempDir, port: u16, management: u16, replication: u1
         .env("ORRERY_POD", pod_name(folder.path()))
         .env("ORRERY_ARCHIVE_SECRET", folder.path().join("archive-secret"))
         .env("ORRERY_RECOVERY_SECRET", folder.path().join("recovery-secret"))
+        .env("ORRERY_JOURNAL_SECRET", folder.path().join("journal-secret"))
         .env("ORRERY_LISTEN_HTTP", "127.0.0.1:0")
         .env("ORRERY_LISTEN_REPLICATION", format!("127.0.0.1:{replication}"))
         .env("ORRERY_LISTEN_MANAGEMENT", format!("127.0.0.1:{management}"))

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use orrery_journal::CarrierError;
+
 use super::{Dropped, Event, Runner, Shared};
 use crate::replication::USER;
 use crate::replication::copy::{CopyError, Copying};
@@ -43,6 +45,13 @@ pub(super) enum SessionError {
     Unexpected(&'static str),
     #[error(transparent)]
     Copy(#[from] CopyError),
+    #[error(transparent)]
+    Carrier(#[from] CarrierError),
+    #[error(
+        "{here} records are here and {carried} are carried: the engine of the journal has lost some, \
+         or is another one"
+    )]
+    Ahead { here: u64, carried: u64 },
     #[error("the link is not wanted any more")]
     Dropped,
 }

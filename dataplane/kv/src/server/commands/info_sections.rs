@@ -105,7 +105,10 @@ pub(super) fn persistence(call: &Call<'_>, text: &mut Text) {
 pub(super) fn durability(call: &Call<'_>, text: &mut Text) {
     let shard = &*call.shard;
     text.title("Durability");
-    text.field("journal_backend", "local");
+    // What carries it by its kind alone: where it is, is not for clients.
+    let carrier = shard.log.carrier().map(|carrier| carrier.name());
+    let backend = carrier.as_deref().and_then(|name| name.split_once("://"));
+    text.field("journal_backend", backend.map_or("local", |(scheme, _)| scheme));
     text.field("journal_durability", "disk");
     text.field("journal_position", shard.log.appended());
     text.field("journal_durable_position", shard.durable);

@@ -59,6 +59,8 @@ impl Shard {
                 self.ending = Ending::Now;
             }
             Event::Goodbye { epoch, position } => group.goodbye = Some((epoch, position)),
+            Event::Arrived => group.has_arrived = true,
+            Event::Fenced { held } => self.give_up_take_over(held),
             Event::Records(_) | Event::Down => {}
         }
     }
@@ -124,10 +126,15 @@ impl Shard {
         let Some(group) = self.group.as_deref_mut() else { return };
         group.is_complete = false;
         let Some(link) = group.link.take() else { return };
-        let (epoch, primary) = (link.plan.epoch, link.plan.primary());
+        let plan = link.plan.clone();
         drop(link);
         // An epoch that nobody has: the primary cannot take it for its own history.
-        if let Err(error) = self.become_follower(epoch, primary, Some(u64::MAX)) {
+        let nobodys = Some(u64::MAX);
+        let begun = match &plan.takes_over {
+            Some(from) => self.take_over(from.owner, nobodys),
+            None => self.become_follower(plan.epoch, plan.primary(), nobodys),
+        };
+        if let Err(error) = begun {
             tracing::error!(%error, "failed to follow");
         }
     }

@@ -29,11 +29,14 @@ fn not_in_a_group() -> OperandError {
 }
 
 impl Shard {
-    fn group_mut(&mut self) -> Result<&mut Group, OperandError> {
+    pub(super) fn group_mut(&mut self) -> Result<&mut Group, OperandError> {
         self.group.as_deref_mut().ok_or_else(not_in_a_group)
     }
 
-    fn change_grants(&mut self, change: impl FnOnce(&mut Held)) -> Result<(), OperandError> {
+    pub(super) fn change_grants(
+        &mut self,
+        change: impl FnOnce(&mut Held),
+    ) -> Result<(), OperandError> {
         let group = self.group_mut()?;
         group.grants.change(change).map_err(|error| unknown(&error))?;
         if let Some(link) = &group.link {
@@ -45,6 +48,9 @@ impl Shard {
     pub(crate) fn promote_in_group(&mut self, epoch: u64) -> Result<Granted, OperandError> {
         if self.group_mut()?.role == Role::Follower {
             self.look_at_progress();
+        }
+        if self.log.carrier().is_some() {
+            return self.promote_by_take_over(epoch);
         }
         let held = self.group_mut()?.grants.held().clone();
         if epoch < held.known || epoch <= held.promoted || epoch <= held.followed {
@@ -68,7 +74,7 @@ impl Shard {
         Ok(self.granted())
     }
 
-    fn become_primary(&mut self, epoch: u64) -> Result<(), OperandError> {
+    pub(super) fn become_primary(&mut self, epoch: u64) -> Result<(), OperandError> {
         let appended = self.log.appended();
         let group = self.group_mut()?;
         tracing::info!(epoch, position = appended, "primary");
@@ -148,6 +154,8 @@ impl Shard {
             held.followed = held.followed.max(epoch);
         })?;
         self.step_down();
+        // What it had under way as a primary is carried or never will be: a restart shows which.
+        self.log.disown().map_err(|error| OperandError::Unavailable(error.to_string()))?;
         self.become_follower(epoch, primary, None)?;
         Ok(self.granted())
     }
@@ -187,6 +195,7 @@ impl Shard {
                 databases,
                 position,
                 position_epoch,
+                takes_over: None,
             };
             let known = group.grants.held().known;
             group.link = Some(
@@ -210,7 +219,11 @@ impl Shard {
         let Some(group) = &mut self.group else { return };
         group.has_copy = false;
         let Some(plan) = group.link.take().map(|link| link.plan.clone()) else { return };
-        if let Err(error) = self.become_follower(plan.epoch, plan.primary(), None) {
+        let resumed = match &plan.takes_over {
+            Some(from) => self.take_over(from.owner, None),
+            None => self.become_follower(plan.epoch, plan.primary(), None),
+        };
+        if let Err(error) = resumed {
             tracing::error!(%error, "failed to go on following");
         }
     }
@@ -227,9 +240,14 @@ impl Shard {
         group.apply_members();
         let known = group.grants.held().known;
         if epoch == known && group.grants.is_holder() && epoch == group.grants.held().promoted {
-            if group.role == Role::Standby {
-                self.become_primary(epoch)?;
-                self.hold_back_unconfirmed();
+            let is_standby = group.role == Role::Standby;
+            match self.log.carrier() {
+                Some(_) if is_standby => self.take_over_again(epoch)?,
+                None if is_standby => {
+                    self.become_primary(epoch)?;
+                    self.hold_back_unconfirmed();
+                }
+                _ => {}
             }
             let group = self.group_mut()?;
             if group.role == Role::Primary

@@ -175,7 +175,8 @@ impl Shard {
             return of_adoption(adoption);
         }
         let Some(group) = &self.group else { return Readiness::new(true, "", String::new()) };
-        let is_ready = !matches!(self.bar, Bar::Standby | Bar::Copying | Bar::Fenced);
+        let is_ready =
+            !matches!(self.bar, Bar::Standby | Bar::TakingOver | Bar::Copying | Bar::Fenced);
         if self.bar.is_set() && self.bar != Bar::Follower {
             let text = self.bar.text();
             let message = text.split_once(' ').map_or(text, |(_, sentence)| sentence);
