@@ -28,14 +28,25 @@ const fn namespace(field: &'static str, values: &'static str, instead: &'static 
 pub const NOT_YET: &[NotYet] = &[
     cluster("spec.replicas", "above 1", "use one pod per KVCluster"),
     cluster("spec.shardsPerPod", "above 1", "use several KVClusters"),
-    cluster("spec.journal.backend", "Postgres, ObjectStore, Kafka", "use Local"),
+    cluster("spec.journal.backend", "Kafka", "use Local, Postgres or ObjectStore"),
     cluster("spec.defaultClass", "Config, Flag", "use Store, which is as durable"),
     cluster("spec.resp.clusterMode", "Slots", "use Off"),
     cluster("spec.memcached.mode", "On", "use the Redis protocol"),
     cluster(
         "spec.adoptFrom",
-        "together with followers",
-        "take over without followers, then add them",
+        "together with followers or a journal that is not Local",
+        "take over without followers and with a Local journal, then add followers",
+    ),
+    cluster(
+        "spec.archive",
+        "together with a journal that is not Local",
+        "back up the engine that has the journal",
+    ),
+    cluster("spec.bootstrap", "together with a journal that is not Local", "use a Local journal"),
+    cluster(
+        "spec.synchronousFollowers",
+        "together with a journal that is not Local",
+        "use 0: the engine that has the journal has every acknowledged write",
     ),
     namespace("spec.match.user", "any", "match by prefix or database"),
     namespace("spec.class", "Config, Flag", "use Store, which is as durable"),

@@ -95,6 +95,8 @@ reasons! {
     ApplyFailed,
     /// The volume of the journal is full: reads are served, writes are refused.
     JournalFull,
+    /// What carries the journal does not answer: reads are served, writes are refused.
+    JournalAway,
     /// The journal failed to write; the process restarts and recovers what was acknowledged.
     JournalFailed,
     /// A follower is further behind than allowed.

@@ -1,7 +1,8 @@
 //! A running process and the conversation with it over the management protocol.
 //!
 //! Must not: decide what runs or what is declared. It asks for reports as long as the process runs,
-//! hands over declared sets the process does not have yet, and keeps the answers; an answer belongs
+//! hands over declared sets the process does not have yet, tells one that waits for its role that it
+//! has it, and keeps the answers; an answer belongs
 //! to one run and is forgotten with it.
 
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use orrery_operand::client::OperandClient;
-use orrery_operand::v1::{ObjectResult, SyncRequest};
+use orrery_operand::v1::{ObjectResult, RenewRequest, ReportResponse, Role, SyncRequest};
 use orrery_runtime::labels::MANAGEMENT_PORT_NAME;
 use orrery_runtime::observation::{PodView, Report};
 use tokio::sync::{Notify, watch};
@@ -21,6 +22,8 @@ use crate::process::supervisor::{Life, Phase, Shared, Supervisor};
 
 /// Between two reports while something is awaited.
 const ASK_SOON: Duration = Duration::from_millis(50);
+/// What a process gives as its reason that waits to be told its role.
+const STANDBY: &str = "Standby";
 /// Between two reports at rest.
 const ASK_AT_REST: Duration = Duration::from_secs(1);
 /// A set that is held is sent again this often, for the figures in the answer.
@@ -223,6 +226,9 @@ impl Talk {
         match client.report().await {
             Ok(report) => {
                 at_rest &= report.ready;
+                if report.role() == Role::Standby && report.reason == STANDBY {
+                    lead(client, &report).await;
+                }
                 (said.report, said.error) = (Some(report), None);
             }
             Err(error) => {
@@ -265,5 +271,26 @@ impl Talk {
         if new {
             self.wake.notify_one();
         }
+    }
+}
+
+/// Tells a process that waits for its role that it is the one that writes: on one machine there is no
+/// other. It is told again as long as it waits.
+async fn lead(client: &OperandClient, report: &ReportResponse) {
+    let epoch = report.epoch.max(report.known_epoch) + 1;
+    if let Err(error) = client.promote(0, epoch).await {
+        tracing::debug!(%error, epoch, "failed to promote");
+        return;
+    }
+    let alone = RenewRequest {
+        shard: 0,
+        epoch,
+        followers: 0,
+        synchronous: 0,
+        lease_milliseconds: 0,
+        said_at: report.said_at,
+    };
+    if let Err(error) = client.renew(alone).await {
+        tracing::debug!(%error, epoch, "failed to say that it is alone");
     }
 }

@@ -27,6 +27,9 @@ pub struct Group {
     pub followers: u32,
     /// Followers that must have a write on disk before it is acknowledged.
     pub synchronous: u32,
+    /// Whether an engine outside of the pods has every acknowledged write, and lets only the process
+    /// of the highest epoch write: then any pod takes over without loss, whatever it has itself.
+    pub carried: bool,
     pub policy: Policy,
     /// Pod that should be primary, if the spec names one.
     pub wished: Option<String>,
@@ -89,6 +92,7 @@ mod tests {
         Group {
             followers,
             synchronous,
+            carried: false,
             policy: Policy::NoLoss,
             wished: None,
             client_port: 6379,

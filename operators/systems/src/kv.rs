@@ -44,7 +44,9 @@ impl System for Kv {
         });
         let users = resp.users.iter().filter_map(|user| user.password_secret.as_ref());
         let users = users.map(|secret| &secret.name);
-        let names = auth.chain(tls).chain(adopt).map(|secret| &secret.name).chain(users);
+        let journal = object.spec.journal.ref_.iter();
+        let names =
+            auth.chain(tls).chain(adopt).chain(journal).map(|secret| &secret.name).chain(users);
         let mut secrets: Vec<Reference> = vec![];
         for name in names {
             let secret = Reference::Secret(name.clone());

@@ -199,6 +199,12 @@ fn first(view: &View<'_>) -> Step {
             None => Step::Grant { to: first.clone(), epoch, failover: false },
         };
     }
+    if group.carried {
+        let next = view.others("").max_by_key(|(_, report)| progress(report));
+        let none = || starting("no pod answers yet".into());
+        let grant = |pod: &str| Step::Grant { to: pod.to_owned(), epoch, failover: false };
+        return next.map_or_else(none, |(member, _)| grant(&member.pod));
+    }
     // The grant was removed by hand: only who has all the data may be next, so all must be heard.
     let answering = view.others("").count();
     let wanted = group.followers as usize + 1;
@@ -252,6 +258,10 @@ fn without_its_data(
     member: &Member,
     report: &Report,
 ) -> Option<Step> {
+    if view.group.carried {
+        // It takes what is carried.
+        return None;
+    }
     let is_new = report.whole == Some(false);
     let best = view.others(&member.pod).max_by_key(|(_, report)| progress(report));
     if (is_new || report.durable_position == 0)

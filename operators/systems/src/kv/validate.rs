@@ -5,6 +5,7 @@
 
 mod adopt;
 mod archive;
+mod journal;
 mod memory;
 mod not_yet;
 mod tls;
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use orrery_api::Reason;
 use orrery_api::kv::config::{KvConfig, ObjectName};
-use orrery_api::kv::{FailoverPolicy, KVCluster, KVClusterSpec};
+use orrery_api::kv::{FailoverPolicy, JournalBackend, KVCluster, KVClusterSpec};
 use orrery_api::spec::{DeletionPolicy, Operation, RolloutStrategy};
 use orrery_runtime::group::{Group, Policy};
 use orrery_runtime::rollout::window;
@@ -47,6 +48,8 @@ pub struct Validated {
     pub(crate) adopt_port: Option<u16>,
     /// Where it is archived and recovered from.
     pub(crate) stores: Stores,
+    /// Ports of the engine that carries the journal.
+    pub(crate) journal_ports: Vec<u16>,
     /// The file of users.
     pub(crate) users: Redacted<String>,
     /// The user's changes to the pods.
@@ -65,13 +68,15 @@ impl Validated {
     }
 }
 
-/// The primary and its followers; none for an object that never had followers. One that had some
-/// must still know which of its pods has the data.
+/// The primary and its followers; none for an object that never had followers and whose journal is on
+/// its own volume. One that had some must still know which of its pods has the data.
 pub(crate) fn group(spec: &KVClusterSpec, had_primary: bool, object: &str) -> Option<Group> {
     let count = |number: i32| u32::try_from(number).unwrap_or(0);
-    (spec.followers > 0 || had_primary).then(|| Group {
+    let carried = spec.journal.backend != JournalBackend::Local;
+    (spec.followers > 0 || had_primary || carried).then(|| Group {
         followers: count(spec.followers),
         synchronous: count(spec.synchronous_followers),
+        carried,
         policy: match spec.failover.policy {
             _ if spec.engine.operation == Operation::Fence => Policy::Fenced,
             FailoverPolicy::NoLoss => Policy::NoLoss,
@@ -105,9 +110,11 @@ pub fn validate(
     let adopt_port = adopt::port(spec, inputs)?;
     adopt::check_tls(spec, inputs)?;
     let stores = archive::check(object, inputs)?;
+    let journal_ports = journal::ports(spec, inputs, carrier)?;
     let validated = Validated {
         config: config(object, memory::limit_bytes(spec)?, &stores),
         stores,
+        journal_ports,
         had_primary: object.status.as_ref().is_some_and(|status| status.primary.is_some()),
         pod_template: pod_template::parse(spec.engine.pod_template.as_ref())?,
         adopt_port,
@@ -131,11 +138,16 @@ fn config(object: &KVCluster, memory_limit_bytes: i64, stores: &Stores) -> KvCon
         shards: spec.shards_per_pod,
         journal: spec.journal.backend,
         max_clients: spec.resp.max_clients,
-        group: (spec.followers > 0).then_some(true),
+        group: is_grouped(spec).then_some(true),
         archive: stores.archive_file(object),
         recovery: stores.recovery_file(object),
         ..KvConfig::default()
     }
+}
+
+/// Whether processes wait to be told their role: one of them may write, and who that is can change.
+fn is_grouped(spec: &KVClusterSpec) -> bool {
+    spec.followers > 0 || spec.journal.backend != JournalBackend::Local
 }
 
 fn check_storage(spec: &KVClusterSpec) -> Result<(), Refusal> {

@@ -17,7 +17,9 @@ pub(super) fn lost(view: &View<'_>, grant: &Grant, how: &str) -> Step {
     let others = view.others(&grant.holder).filter(|(other, _)| !other.terminating);
     let others: BTreeMap<&str, &Report> =
         others.map(|(other, report)| (other.pod.as_str(), report)).collect();
-    let whole = others.iter().filter(|(_, report)| is_whole(report));
+    // Where the journal is carried elsewhere, nobody needs to have anything.
+    let is_fit = |report: &Report| view.group.carried || is_whole(report);
+    let whole = others.iter().filter(|(_, report)| is_fit(report));
     let whole: BTreeMap<&str, &Report> = whole.map(|(pod, report)| (*pod, *report)).collect();
     let loss = Loss { view, grant, how, others, whole };
     let best = match loss.best() {
@@ -65,7 +67,9 @@ impl<'a> Loss<'a> {
         let position = self.others[best].durable_position;
         let why = match self.view.group.policy {
             Policy::AllowLoss => return None,
-            Policy::NoLoss if self.view.group.synchronous > 0 => return None,
+            Policy::NoLoss if self.view.group.synchronous > 0 || self.view.group.carried => {
+                return None;
+            }
             Policy::NoLoss => format!(
                 ". {best} goes up to position {position} and may lack acknowledged writes; with \
                  spec.failover.policy AllowLoss it takes over"
@@ -100,8 +104,8 @@ impl<'a> Loss<'a> {
 
     /// Followers, and whole copies among them, that are needed.
     fn needed(&self) -> (usize, usize) {
-        let without_loss = self.view.group.policy == Policy::NoLoss;
         let group = self.view.group;
+        let without_loss = group.policy == Policy::NoLoss && !group.carried;
         (group.fences_needed(without_loss), group.copies_needed(without_loss))
     }
 

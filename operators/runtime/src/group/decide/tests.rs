@@ -7,7 +7,13 @@ mod simulation;
 
 fn group(followers: u32, synchronous: u32, policy: Policy) -> Group {
     let pods = (0..=followers).map(|n| format!("a-{n}")).collect();
-    Group { followers, synchronous, policy, wished: None, client_port: 6379, pods }
+    let carried = false;
+    Group { followers, synchronous, carried, policy, wished: None, client_port: 6379, pods }
+}
+
+/// The same whose journal is carried elsewhere.
+fn carried(followers: u32) -> Group {
+    Group { carried: true, ..group(followers, 0, Policy::NoLoss) }
 }
 
 fn grant(holder: &str, epoch: u64) -> Grant {
@@ -417,4 +423,50 @@ fn a_minority_of_followers_is_not_enough() {
     assert!(matches!(case.decide(&members), Step::Blocked { .. }));
     let members = [silent("a-0", 9000), cut(follower("a-1", 3, 9)), cut(follower("a-2", 3, 8))];
     assert!(matches!(case.decide(&members), Step::FenceFollowers { .. }));
+}
+
+#[test]
+fn where_the_journal_is_carried_any_pod_takes_over_without_loss() {
+    let group = carried(2);
+    let grant = grant("a-0", 5);
+    let lost = silent("a-0", 10_000);
+    // The one that is furthest, although it has a part only.
+    let others =
+        [says(cut(follower("a-1", 5, 7)), false), says(cut(standby_with_link("a-2", 5, 3)), false)];
+    let case = Case::of(&group, Some(&grant));
+    let members: Vec<Member> = std::iter::once(lost.clone()).chain(others.clone()).collect();
+    let fence = Step::FenceFollowers { pods: vec!["a-1".into(), "a-2".into()], epoch: 6 };
+    assert_eq!(case.decide(&members), fence);
+    let kind = Kind::Failover { fenced: vec!["a-1".into(), "a-2".into()] };
+    let transition = Transition { epoch: 6, kind, waited: LEASE };
+    let case = Case { transition: Some(&transition), ..case };
+    let fenced: Vec<Member> =
+        std::iter::once(lost).chain(others.map(|other| fenced(other, 6))).collect();
+    assert_eq!(case.decide(&fenced), granted("a-1", 6, true));
+}
+
+/// A pod that was told nothing yet.
+fn standby_with_link(pod: &str, epoch: u64, position: u64) -> Member {
+    let mut member = follower(pod, epoch, position);
+    member.report.as_mut().unwrap().role = Role::Standby.into();
+    member
+}
+
+#[test]
+fn where_the_journal_is_carried_nobody_waits_for_data() {
+    let group = carried(2);
+    let grant = grant("a-0", 5);
+    let case = Case::of(&group, Some(&grant));
+    // It lost its volume and others have everything: it takes what is carried.
+    let bare = says(standby("a-0", 0, 0), false);
+    let members = [bare, follower("a-1", 5, 9)];
+    assert_eq!(case.decide(&members), Step::Promote { to: "a-0".into(), epoch: 5 });
+    // Its epoch was used by another owner: a higher one helps.
+    let mut used = says(standby("a-0", 0, 0), false);
+    used.report.as_mut().unwrap().known_epoch = 6;
+    assert_eq!(case.decide(&[used]), granted("a-0", 7, false));
+    // The grant is gone: whoever answers will do.
+    let gone = Case { was_granted: true, ..Case::of(&group, None) };
+    let members = [silent("a-0", 9000), says(standby("a-1", 3, 9), false)];
+    assert_eq!(gone.decide(&members), granted("a-1", 4, false));
 }

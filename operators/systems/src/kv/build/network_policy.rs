@@ -53,11 +53,12 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> NetworkPolicy
     }
 }
 
-/// Nothing but the other pods, the Redis that is taken over, and the object stores of archive and
-/// recovery.
+/// Nothing but the other pods, the Redis that is taken over, the object stores of archive and
+/// recovery, and the engine that carries the journal.
 fn egress(validated: &Validated, identity: &Identity) -> Option<Vec<NetworkPolicyEgressRule>> {
     let others = (validated.spec.followers > 0).then(|| to_the_others(identity));
-    let ports = validated.adopt_port.iter().chain(&validated.stores.ports);
+    let stores = validated.stores.ports.iter().chain(&validated.journal_ports);
+    let ports = validated.adopt_port.iter().chain(stores);
     let outside = ports.map(|port| to_port(*port)).collect::<Vec<_>>();
     let names = (!outside.is_empty()).then(to_names);
     let rules: Vec<_> = others.into_iter().chain(outside).chain(names).collect();

@@ -3,6 +3,8 @@
 //! Must not: look into a store. The processes do; here only mistakes are caught that would keep
 //! every one of them from starting.
 
+use std::collections::BTreeMap;
+
 use orrery_api::Reason;
 use orrery_api::condition::{ConditionStatus, ConditionType, find};
 use orrery_api::kv::KVCluster;
@@ -121,22 +123,29 @@ fn found(recovery: &Recovery, inputs: &Referenced) -> Result<RecoveredFrom, Refu
 
 /// The port of the store of a bucket. A Secret that was read must have the credentials.
 fn bucket_port(bucket: &Bucket, field: &str, inputs: &Referenced) -> Result<u16, Refusal> {
-    let name = &bucket.secret_ref.name;
-    let secret = inputs.secrets.get(name).map(orrery_runtime::Redacted::expose);
-    let value = |key: &str| {
-        let secret = secret?;
-        secret.get(&format!("{PREFIX}{key}")).or_else(|| secret.get(key))
-    };
+    let (name, endpoint) = (&bucket.secret_ref.name, bucket.endpoint.as_deref());
+    match inputs.secrets.get(name) {
+        Some(secret) => bucket_port_of(name, secret.expose(), endpoint, field),
+        None => Ok(port(endpoint)),
+    }
+}
+
+/// The same by the content of a Secret, which must have the credentials.
+pub(super) fn bucket_port_of(
+    name: &str,
+    secret: &BTreeMap<String, Vec<u8>>,
+    endpoint: Option<&str>,
+    field: &str,
+) -> Result<u16, Refusal> {
+    let value = |key: &str| secret.get(&format!("{PREFIX}{key}")).or_else(|| secret.get(key));
     let is_missing = |key: &&str| value(key).is_none_or(|value| value.trim_ascii().is_empty());
-    if secret.is_some()
-        && let Some(key) = KEYS.iter().find(|key| is_missing(key))
-    {
+    if let Some(key) = KEYS.iter().find(|key| is_missing(key)) {
         let message = format!("the Secret {name} has no value under the key `{PREFIX}{key}`");
         return Err(Refusal::field(Reason::InvalidSpec, field, message));
     }
     let in_secret = value(ENDPOINT_KEY);
     let in_secret = in_secret.and_then(|value| std::str::from_utf8(value).ok()).map(str::trim);
-    Ok(port(bucket.endpoint.as_deref().or(in_secret)))
+    Ok(port(endpoint.or(in_secret)))
 }
 
 impl Stores {

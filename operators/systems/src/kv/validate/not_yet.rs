@@ -6,10 +6,11 @@ use orrery_runtime::Refusal;
 
 /// Refuses the first field that asks for something not done yet.
 pub(super) fn check(spec: &KVClusterSpec) -> Result<(), Refusal> {
+    let is_carried = spec.journal.backend != JournalBackend::Local;
     let asked = [
         ("spec.replicas", spec.replicas > 1),
         ("spec.shardsPerPod", spec.shards_per_pod > 1),
-        ("spec.journal.backend", spec.journal.backend != JournalBackend::Local),
+        ("spec.journal.backend", spec.journal.backend == JournalBackend::Kafka),
         // Session is refused by a CEL rule; here it would need a time to live as well.
         (
             "spec.defaultClass",
@@ -17,7 +18,10 @@ pub(super) fn check(spec: &KVClusterSpec) -> Result<(), Refusal> {
         ),
         ("spec.resp.clusterMode", spec.resp.cluster_mode != ClusterMode::Off),
         ("spec.memcached.mode", spec.memcached.mode != MemcachedMode::Off),
-        ("spec.adoptFrom", spec.adopt_from.is_some() && spec.followers > 0),
+        ("spec.adoptFrom", spec.adopt_from.is_some() && (spec.followers > 0 || is_carried)),
+        ("spec.archive", spec.archive.is_some() && is_carried),
+        ("spec.bootstrap", spec.bootstrap.is_some() && is_carried),
+        ("spec.synchronousFollowers", spec.synchronous_followers > 0 && is_carried),
     ];
     refuse("KVCluster", &asked)
 }

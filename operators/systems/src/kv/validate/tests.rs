@@ -40,16 +40,25 @@ fn an_empty_spec_is_valid_on_both_carriers() {
     }
 }
 
+/// The same with a journal that is carried elsewhere.
+fn carried(mut spec: Value) -> Value {
+    spec["journal"] = json!({"backend": "Postgres", "ref": {"name": "a"}});
+    spec
+}
+
 /// A spec for each field of the not-yet table, and the field it must be refused for.
 fn not_yet_specs() -> Vec<(&'static str, Value)> {
     vec![
         ("spec.replicas", json!({"replicas": 2})),
         ("spec.shardsPerPod", json!({"shardsPerPod": 2})),
-        ("spec.journal.backend", json!({"journal": {"backend": "Postgres", "ref": {"name": "a"}}})),
+        ("spec.journal.backend", json!({"journal": {"backend": "Kafka", "ref": {"name": "a"}}})),
         ("spec.defaultClass", json!({"defaultClass": "Config"})),
         ("spec.resp.clusterMode", json!({"resp": {"clusterMode": "Slots"}})),
         ("spec.memcached.mode", json!({"memcached": {"mode": "On"}})),
         ("spec.adoptFrom", json!({"followers": 1, "adoptFrom": {"secretRef": {"name": "a"}}})),
+        ("spec.archive", carried(json!({"archive": {"folder": {"claimName": "a"}}}))),
+        ("spec.bootstrap", carried(json!({"bootstrap": {}}))),
+        ("spec.synchronousFollowers", carried(json!({"followers": 1, "synchronousFollowers": 1}))),
     ]
 }
 
@@ -445,4 +454,45 @@ fn a_secret_of_a_bucket_must_have_its_keys_with_or_without_their_prefix() {
     assert!(check(&["ACCESS_KEY_ID", "SECRET_ACCESS_KEY"]).is_ok());
     let message = check(&["AWS_ACCESS_KEY_ID"]).unwrap_err().message;
     assert!(message.contains("AWS_SECRET_ACCESS_KEY"), "{message}");
+}
+
+#[test]
+fn the_secret_of_a_journal_must_have_what_its_engine_needs() {
+    let check = |backend: &str, content: &[(&str, &str)], carrier: Carrier| {
+        let spec = json!({"journal": {"backend": backend, "ref": {"name": "engine"}}});
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), value.as_bytes().to_vec());
+        let content: BTreeMap<String, Vec<u8>> = content.iter().map(owned).collect();
+        let inputs = Referenced {
+            secrets: BTreeMap::from([("engine".to_owned(), Redacted::new(content))]),
+            ..Referenced::default()
+        };
+        validate(&object("default", spec), &inputs, carrier)
+            .map(|validated| validated.journal_ports)
+            .map_err(|refusal| refusal.message)
+    };
+    let cluster = Carrier::Cluster;
+    let host = ("host", "db-rw.shop.svc");
+    let whole = [host, ("dbname", "app"), ("username", "app"), ("password", "x")];
+    assert_eq!(check("Postgres", &whole, cluster), Ok(vec![5432]));
+    let other = [host, ("dbname", "app"), ("user", "app"), ("port", "6000")];
+    assert_eq!(check("Postgres", &other, cluster), Ok(vec![6000]));
+    for (left, key) in [(&whole[1..], "host"), (&whole[..1], "dbname"), (&whole[..2], "username")] {
+        let refusal = check("Postgres", left, cluster).expect_err(key);
+        assert!(refusal.contains(&format!("`{key}`")), "{refusal}");
+    }
+    let odd = [host, ("dbname", "app"), ("user", "app"), ("port", "many")];
+    assert!(check("Postgres", &odd, cluster).is_err_and(|refusal| refusal.contains("port")));
+
+    let keys = [("AWS_ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b")];
+    let bucket = [("address", "s3://bucket/prefix"), keys[0], keys[1]];
+    assert_eq!(check("ObjectStore", &bucket, cluster), Ok(vec![443]));
+    let own = [bucket[0], keys[0], keys[1], ("AWS_ENDPOINT_URL", "http://minio:9000")];
+    assert_eq!(check("ObjectStore", &own, cluster), Ok(vec![9000]));
+    assert!(check("ObjectStore", &bucket[..2], cluster).is_err());
+    assert!(check("ObjectStore", &keys, cluster).is_err());
+    let folder = [("address", "file:///var/journal")];
+    assert!(check("ObjectStore", &folder, cluster).is_err(), "no pod has that folder");
+    assert_eq!(check("ObjectStore", &folder, Carrier::Local), Ok(vec![]));
+    let missing = validate(&object("default", carried(json!({}))), &Referenced::default(), cluster);
+    assert!(missing.is_err_and(|refusal| refusal.reason == Reason::RefNotFound));
 }

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use orrery_api::kv::config::JOURNAL_SECRET;
 use orrery_api::spec::PullPolicy;
 use orrery_runtime::{Identity, labels};
 
@@ -110,6 +111,9 @@ fn environment(validated: &Validated, identity: &Identity, ports: &[ContainerPor
         text("ORRERY_LOG", "json".to_owned()),
     ];
     variables.extend(volumes::store_variables(validated));
+    if validated.spec.journal.ref_.is_some() {
+        variables.push(text(JOURNAL_SECRET, volumes::JOURNAL_FOLDER.to_owned()));
+    }
     for port in ports {
         let name = port.name.as_deref().unwrap_or_default().to_uppercase();
         let address = format!("0.0.0.0:{}", port.container_port);

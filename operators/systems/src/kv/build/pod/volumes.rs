@@ -21,6 +21,7 @@ const TLS: &str = "tls";
 const ADOPT: &str = "adopt";
 const ADOPT_TLS: &str = "adopt-tls";
 const IDENTITY: &str = "identity";
+const JOURNAL: &str = "journal-secret";
 const LIVE: &str = "live";
 
 /// Folder of the configuration file.
@@ -35,6 +36,8 @@ pub(super) const IDENTITY_FOLDER: &str = "/run/orrery/identity";
 pub(super) const ADOPT_FOLDER: &str = "/run/orrery/adopt";
 /// Folder of what its certificate is checked with.
 pub(super) const ADOPT_TLS_FOLDER: &str = "/run/orrery/adopt-tls";
+/// Folder of the Secret of the engine that carries the journal.
+pub(super) const JOURNAL_FOLDER: &str = "/run/orrery/journal-secret";
 /// Folder of what is read again when it changes.
 pub(super) const LIVE_FOLDER: &str = "/run/orrery/live";
 /// Folder of journal and snapshots.
@@ -87,8 +90,13 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Volume> {
         secret: Some(whole(names::live(&identity.name))),
         ..Volume::default()
     };
+    let journal = validated.spec.journal.ref_.iter().map(|secret| Volume {
+        name: JOURNAL.to_owned(),
+        secret: Some(whole(secret.name.clone())),
+        ..Volume::default()
+    });
     let own = [config, secrets(validated, identity), live];
-    own.into_iter().chain(tls).chain(shown).chain(adopt).chain(stores).collect()
+    own.into_iter().chain(tls).chain(shown).chain(adopt).chain(stores).chain(journal).collect()
 }
 
 /// What the certificate of the Redis to take over is checked with.
@@ -190,6 +198,9 @@ pub(super) fn mounts(validated: &Validated, identity: &Identity) -> Vec<VolumeMo
     }
     if adopt_tls(validated).is_some() {
         mounts.push(mount(ADOPT_TLS, ADOPT_TLS_FOLDER, true));
+    }
+    if validated.spec.journal.ref_.is_some() {
+        mounts.push(mount(JOURNAL, JOURNAL_FOLDER, true));
     }
     mounts.extend(stores(validated).iter().filter_map(Mounted::mount));
     mounts
