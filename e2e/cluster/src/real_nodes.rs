@@ -14,7 +14,7 @@ mod node;
 mod plan;
 mod sandbox;
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -190,6 +190,11 @@ impl RealNodes {
     /// A kubeconfig for programs that run inside, see [`Self::command`].
     pub fn kubeconfig_inside(&self) -> &Path {
         &self.shared.kubeconfig
+    }
+
+    /// The address where the control plane is: pods reach there what [`Self::command`] runs.
+    pub fn outside(&self) -> Ipv4Addr {
+        plan::BRIDGE_ADDRESS
     }
 
     /// A command that runs where the control plane is: pods answer there under their own

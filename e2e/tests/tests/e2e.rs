@@ -8,6 +8,8 @@ mod adopt;
 mod at_rest;
 #[path = "e2e/backup.rs"]
 mod backup;
+#[path = "e2e/carried.rs"]
+mod carried;
 #[path = "e2e/certificates.rs"]
 mod certificates;
 #[path = "e2e/charts.rs"]

@@ -6,7 +6,7 @@
 #[path = "backup/group.rs"]
 mod group;
 #[path = "backup/minio.rs"]
-mod minio;
+pub(crate) mod minio;
 
 use std::collections::BTreeMap;
 

@@ -7,21 +7,52 @@ mod stage;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use orrery_e2e_cluster::not_run;
+use orrery_e2e_tests::postgres::Postgres;
 use orrery_e2e_tests::setting;
 use stage::Stage;
 
 use crate::product::Product;
 
+/// Every write is on two disks before it is acknowledged.
+const REPLICATED: &str = "{followers: 2, synchronousFollowers: 1}";
+/// Every write is in the database before it is acknowledged.
+const CARRIED: &str = "{followers: 2, journal: {backend: Postgres, ref: {name: engine}}}";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_keeps_every_acknowledged_write_whatever_happens_to_its_machines() {
     let Some((product, nodes)) = Product::with_nodes("group").await else { return };
-    let stage = Stage::new(product, nodes).await;
+    let stage = Stage::new(product, nodes, REPLICATED).await;
     a_planned_move(&stage).await;
     the_machine_of_the_primary_dies(&stage).await;
     the_machine_of_primary_and_operator_is_cut_off(&stage).await;
     the_machine_of_the_primary_stops_and_goes_on(&stage).await;
     all_pods_are_replaced(&stage).await;
     the_machine_of_the_primary_is_drained(&stage).await;
+    at_random(&stage).await;
+    stage.check();
+}
+
+/// The database is on neither machine, as one that someone runs for you.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_in_a_database_keeps_every_acknowledged_write() {
+    let Some((product, nodes)) = Product::with_nodes("carried").await else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let host = nodes.outside().to_string();
+    let database = Postgres::start_at(folder.path(), &host, |program| nodes.command(program));
+    let database = match database {
+        Ok(database) => database,
+        Err(why) => return not_run(&why),
+    };
+    let secret = database.secret();
+    let secret = format!(
+        "{{apiVersion: v1, kind: Secret, metadata: {{name: engine}}, stringData: {secret}}}"
+    );
+    product.apply(&secret).await;
+    let stage = Stage::new(product, nodes, CARRIED).await;
+    a_planned_move(&stage).await;
+    the_machine_of_the_primary_dies(&stage).await;
+    the_machine_of_the_primary_stops_and_goes_on(&stage).await;
     at_random(&stage).await;
     stage.check();
 }

@@ -8,12 +8,12 @@ use orrery_e2e_cluster::{is_built, not_run, tool};
 use orrery_e2e_tests::process::{Process, free_port, wait_for_port};
 
 const BUILD: &str = "ORRERY_BUILD_MINIO";
-pub(super) const BUCKET: &str = "backups";
-pub(super) const USER: &str = "orrery-tests";
-pub(super) const PASSWORD: &str = "a-key-that-is-never-shown";
+pub(crate) const BUCKET: &str = "backups";
+pub(crate) const USER: &str = "orrery-tests";
+pub(crate) const PASSWORD: &str = "a-key-that-is-never-shown";
 
 /// A server with one bucket. What it has acknowledged is on disk.
-pub(super) struct Minio {
+pub(crate) struct Minio {
     program: PathBuf,
     folder: tempfile::TempDir,
     port: u16,
@@ -22,7 +22,7 @@ pub(super) struct Minio {
 
 impl Minio {
     /// None where there is no such program; the reason was printed.
-    pub(super) fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         if !is_built("minio") && std::env::var_os(BUILD).is_none() {
             not_run("minio is not in the cache; make e2e builds it");
             return None;
@@ -42,16 +42,16 @@ impl Minio {
         Some(Self { program, folder, port, process })
     }
 
-    pub(super) fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// SIGKILL.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process.kill();
     }
 
-    pub(super) fn again(&mut self) {
+    pub(crate) fn again(&mut self) {
         self.process = process(&self.program, self.folder.path(), self.port);
     }
 }

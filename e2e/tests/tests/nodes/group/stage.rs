@@ -12,10 +12,6 @@ use orrery_e2e_tests::setting;
 
 use crate::product::{LIMIT, Product};
 
-/// Every write is on two disks before it is acknowledged.
-const GROUP: &str = "{apiVersion: orrery.dev/v1alpha1, kind: KVCluster, metadata: {name: a}, \
-    spec: {followers: 2, synchronousFollowers: 1}}";
-
 const NODE: &str = "-o=jsonpath={.spec.nodeName}";
 const PORT: u16 = 6379;
 
@@ -50,8 +46,13 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) async fn new(product: Product, nodes: RealNodes) -> Self {
-        product.apply(GROUP).await;
+    /// A group of three that is made as `spec` says.
+    pub(super) async fn new(product: Product, nodes: RealNodes, spec: &str) -> Self {
+        let group = format!(
+            "{{apiVersion: orrery.dev/v1alpha1, kind: KVCluster, metadata: {{name: a}}, \
+             spec: {spec}}}"
+        );
+        product.apply(&group).await;
         product.ready("kvcluster/a").await;
         let placed = "-o=jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName}{\"\\n\"}{end}";
         let placed = product.kubectl(&["get", "pods", placed]).await.expect("they are there");
