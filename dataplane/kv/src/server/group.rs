@@ -107,6 +107,7 @@ const NOT_FOR_FOLLOWERS: &str = "NOPERM this user may only replicate";
 
 /// The group's side of a shard.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a process")]
 pub(crate) struct Group {
     pub(crate) role: Role,
     pub(crate) grants: Grants,
