@@ -39,7 +39,8 @@ pub trait DiskFile: Send + Sync + Debug {
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
-    /// Reads up to `into.len()` bytes; fewer only at the end of the file.
+    /// Reads up to `into.len()` bytes. Fewer may come at any time, and mean nothing: only 0 is the
+    /// end of the file.
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all of `bytes`. After an error any part of them may have been written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
@@ -51,11 +52,27 @@ pub trait DiskFile: Send + Sync + Debug {
 /// Keeps a folder taken while it lives.
 pub trait Lock: Send + Sync + Debug {}
 
-/// Reads a whole file.
+/// Fills `into`, asking again while fewer bytes come; gives how many there are before the end of the
+/// file. A short read taken for the end would make a history shorter without a word.
+pub(crate) fn read_full(file: &dyn DiskFile, into: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < into.len() {
+        match file.read_at(&mut into[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// Reads a whole file. One that ends before its length is an error.
 pub(crate) fn read_all(disk: &dyn Disk, name: &str) -> io::Result<Vec<u8>> {
     let file = disk.open(name)?;
     let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
-    let count = file.read_at(&mut bytes, 0)?;
-    bytes.truncate(count);
+    if read_full(&*file, &mut bytes, 0)? < bytes.len() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     Ok(bytes)
 }

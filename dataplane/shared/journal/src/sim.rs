@@ -4,7 +4,8 @@
 //! survive a loss of power. It forgets what was not synced, sector by sector; tears sectors; loses
 //! renames and removals that were not followed by a sync of the folder; runs full; fails any
 //! operation; and stops dead at a chosen one. After a failed sync it drops pages while readers still
-//! see them, as Linux does, so that a second sync succeeds over nothing.
+//! see them, as Linux does, so that a second sync succeeds over nothing. It can also lead writes
+//! astray: they land in a wrong place, and nobody is told.
 //!
 //! It is stricter than file systems are: folder operations survive in any combination, syncing a
 //! file says nothing about its name, and a disk sector may tear.
@@ -27,10 +28,15 @@ pub use random::Random;
 pub struct Faults {
     /// A read fails.
     pub read: u64,
+    /// A read gives fewer bytes than there are.
+    pub short: u64,
     /// A write fails after part of it was done.
     pub write: u64,
     /// A write finds no room after part of it was done.
     pub full: u64,
+    /// A write goes astray: it reports success, and lands at another place of the same file, or in
+    /// another one. Where it belongs stays what was there before.
+    pub astray: u64,
     /// A sync of a file fails, and its pages are gone.
     pub sync: u64,
     /// Creating, opening, renaming, removing, listing or syncing the folder fails.
@@ -47,6 +53,7 @@ struct State {
     faults: Faults,
     folder: Folder,
     operations: u64,
+    astray: u64,
     dead: bool,
     locked: bool,
     /// Grows with every restart: handles of the process before no longer work.
@@ -100,7 +107,11 @@ impl State {
         let full = room.is_some_and(|room| self.folder.grown(inode, end) > room)
             || random.chance(self.faults.full, 1000);
         if begun.is_ok() && !full {
-            self.folder.files[inode].write(bytes, offset);
+            if self.random.chance(self.faults.astray, 1000) {
+                self.write_astray(inode, bytes, offset);
+            } else {
+                self.folder.files[inode].write(bytes, offset);
+            }
             return Ok(());
         }
         if alive {
@@ -113,6 +124,22 @@ impl State {
         }
         begun?;
         Err(fault(io::ErrorKind::StorageFull, &what))
+    }
+
+    /// Leads a write to another place, on the disk and in the cache. It changes bytes that are there
+    /// and no length: it is the disk that errs, not the file system.
+    fn write_astray(&mut self, inode: usize, bytes: &[u8], offset: usize) {
+        let names = self.folder.listing();
+        let same = names.is_empty() || self.random.chance(1, 2);
+        let other = self.random.below(names.len() as u64) as usize;
+        let victim = if same { Ok(inode) } else { self.folder.find(&names[other].0) };
+        let victim = victim.unwrap_or(inode);
+        let sectors = self.folder.files[victim].len().div_ceil(file::SECTOR_BYTES) as u64;
+        let to = self.random.below(sectors) as usize * file::SECTOR_BYTES;
+        self.folder.files[inode].lengthen(offset + bytes.len());
+        self.folder.files[victim].strike(bytes, to);
+        self.astray += 1;
+        self.trace.push(format!("astray: {victim} at {to}"));
     }
 
     fn sync(&mut self, life: u64, inode: usize) -> io::Result<()> {
@@ -150,6 +177,7 @@ impl SimDisk {
             faults: Faults::default(),
             folder: Folder::default(),
             operations: 0,
+            astray: 0,
             dead: false,
             locked: false,
             life: 0,
@@ -170,6 +198,11 @@ impl SimDisk {
     /// Operations so far.
     pub fn operations(&self) -> u64 {
         self.state().operations
+    }
+
+    /// Writes that went astray so far.
+    pub fn astray(&self) -> u64 {
+        self.state().astray
     }
 
     /// Whether the process died in an operation.
@@ -212,6 +245,7 @@ impl SimDisk {
             faults: Faults::default(),
             folder: state.folder.clone(),
             operations: 0,
+            astray: 0,
             dead: false,
             locked: false,
             life: state.life + 1,

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::disk::read_full;
 use crate::format::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
 use crate::frame::{self, FRAME_HEADER_BYTES, FrameHeader};
 use crate::shared::Shared;
@@ -123,7 +124,7 @@ impl Reading {
         self.at = 0;
         let wanted = count.next_multiple_of(READ_BYTES);
         self.bytes.resize(wanted, 0);
-        let read = self.file.read_at(&mut self.bytes[have..], self.offset + have as u64);
+        let read = read_full(&*self.file, &mut self.bytes[have..], self.offset + have as u64);
         let read = read.map_err(|e| JournalError::io("read", &self.name, e))?;
         self.bytes.truncate(have + read);
         Ok(())
@@ -216,7 +217,7 @@ impl Tail {
         let io = |e| JournalError::io("read", &name, e);
         let file = self.shared.disk.open(&name).map_err(io)?;
         let mut head = vec![0; SEGMENT_HEADER_BYTES];
-        let count = file.read_at(&mut head, 0).map_err(io)?;
+        let count = read_full(&*file, &mut head, 0).map_err(io)?;
         let header = SegmentHeader::decode(&head[..count], &name, first, None)?;
         self.reading = Some(Reading {
             seed: header.seed(),

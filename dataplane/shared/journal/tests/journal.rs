@@ -6,6 +6,8 @@
 mod carried;
 #[path = "journal/carrier.rs"]
 mod carrier;
+#[path = "journal/evidence.rs"]
+mod evidence;
 #[path = "journal/failing.rs"]
 mod failing;
 #[path = "journal/golden.rs"]

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use super::{Random, SimDisk};
+use super::{Faults, Random, SimDisk, State};
 use crate::DiskFile;
 
 /// The unit that is written or lost as a whole, tears apart.
-const SECTOR_BYTES: usize = 512;
+pub(super) const SECTOR_BYTES: usize = 512;
 
 /// What readers see, what is on the disk, and where they may differ.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +36,21 @@ impl Image {
         }
         self.cached[offset..end].copy_from_slice(bytes);
         self.dirty.extend(offset / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES));
+    }
+
+    /// The file is at least this long from now on, as if zeros had been written behind its end.
+    pub(super) fn lengthen(&mut self, end: usize) {
+        self.cached.resize(end.max(self.cached.len()), 0);
+    }
+
+    /// Puts bytes where nobody meant them to be, on the disk and in the cache, as far as there is one.
+    pub(super) fn strike(&mut self, bytes: &[u8], offset: usize) {
+        for image in [&mut self.cached, &mut self.durable] {
+            if let Some(rest) = image.get_mut(offset..) {
+                let count = rest.len().min(bytes.len());
+                rest[..count].copy_from_slice(&bytes[..count]);
+            }
+        }
     }
 
     pub(super) fn sync(&mut self) {
@@ -105,11 +120,16 @@ impl DiskFile for SimFile {
 
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.disk.state();
-        let chance = state.faults.read;
-        state.begin(self.life, chance, &format!("read {} at {offset}", self.inode))?;
-        let cached = state.folder.files[self.inode].cached();
+        let Faults { read, short, .. } = state.faults;
+        state.begin(self.life, read, &format!("read {} at {offset}", self.inode))?;
+        let State { folder, random, .. } = &mut *state;
+        let cached = folder.files[self.inode].cached();
         let rest = cached.get(offset as usize..).unwrap_or_default();
-        let count = rest.len().min(into.len());
+        let mut count = rest.len().min(into.len());
+        if count > 1 && random.chance(short, 1000) {
+            // At least one byte: none would be the end of the file.
+            count = 1 + random.below(count as u64 - 1) as usize;
+        }
         into[..count].copy_from_slice(&rest[..count]);
         Ok(count)
     }
@@ -126,6 +146,18 @@ impl DiskFile for SimFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stray_write_is_on_the_disk_at_once_and_changes_no_length() {
+        let mut image = Image::default();
+        image.write(&[1; 1024], 0);
+        image.sync();
+        image.strike(&[2; 1024], 512);
+        image.lengthen(1536);
+        image.sync();
+        image.lose_power(&mut Random::new(0));
+        assert_eq!(image.cached(), [vec![1; 512], vec![2; 512], vec![0; 512]].concat());
+    }
 
     #[test]
     fn what_was_synced_survives_and_a_failed_sync_is_never_made_good() {

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use super::{
     CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, HEADER_BYTES, TRAILER_BYTES, check_header, chunk_crc,
 };
+use crate::disk::read_full;
 use crate::format::{snapshot_name, u32_at, u64_at};
 use crate::{Disk, DiskFile, JournalError, Position};
 
@@ -33,7 +34,7 @@ impl SnapshotReader {
         let name = snapshot_name(at);
         let mut header = [0; HEADER_BYTES];
         let opened = disk.open(&name).and_then(|file| {
-            let count = file.read_at(&mut header, 0)?;
+            let count = read_full(&*file, &mut header, 0)?;
             Ok((file, count))
         });
         let (file, count) = opened.map_err(|e| JournalError::io("read", &name, e))?;
@@ -63,7 +64,7 @@ impl SnapshotReader {
     /// Loads the next chunk, or finds the trailer.
     fn load(&mut self) -> io::Result<()> {
         let mut header = [0; CHUNK_HEADER_BYTES];
-        if self.file.read_at(&mut header, self.offset)? < CHUNK_HEADER_BYTES {
+        if read_full(&*self.file, &mut header, self.offset)? < CHUNK_HEADER_BYTES {
             return Err(damaged("the snapshot is cut short"));
         }
         self.offset += CHUNK_HEADER_BYTES as u64;
@@ -76,7 +77,7 @@ impl SnapshotReader {
         }
         self.chunk.resize(bytes, 0);
         self.taken = 0;
-        if self.file.read_at(&mut self.chunk, self.offset)? < bytes {
+        if read_full(&*self.file, &mut self.chunk, self.offset)? < bytes {
             return Err(damaged("the snapshot is cut short"));
         }
         if chunk_crc(self.chunks, &self.chunk) != crc {
@@ -90,7 +91,7 @@ impl SnapshotReader {
 
     fn check_trailer(&mut self, crc: u32) -> io::Result<()> {
         let mut trailer = [0; TRAILER_BYTES];
-        let whole = self.file.read_at(&mut trailer, self.offset)? == TRAILER_BYTES;
+        let whole = read_full(&*self.file, &mut trailer, self.offset)? == TRAILER_BYTES;
         let at_end = self.file.len()? == self.offset + TRAILER_BYTES as u64;
         let agrees = crc32c::crc32c(&trailer) == crc
             && u64_at(&trailer, 0) == self.chunks

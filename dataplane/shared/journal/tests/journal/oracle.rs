@@ -24,13 +24,16 @@ pub(crate) struct Oracle {
     durable: u64,
     /// What the disk itself proves to have been durable, even if what lies above is damaged.
     proven: u64,
+    /// Where the groups ended that were acknowledged.
+    groups: Vec<u64>,
     epoch: u64,
     epoch_tried: u64,
 }
 
 impl Oracle {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { seed, states: vec![0], durable: 0, proven: 0, epoch: 0, epoch_tried: 0 }
+        let groups = Vec::new();
+        Self { seed, states: vec![0], durable: 0, proven: 0, groups, epoch: 0, epoch_tried: 0 }
     }
 
     pub(crate) fn durable(&self) -> u64 {
@@ -66,6 +69,7 @@ impl Oracle {
             // The group that brought it here says what was durable before.
             self.proven = self.proven.max(self.durable);
             self.durable = position;
+            self.groups.push(position);
         }
     }
 
@@ -97,11 +101,28 @@ impl Oracle {
         self.acknowledged(last);
     }
 
-    /// A journal with a flipped bit was opened.
-    pub(crate) fn check_damaged(&self, last: u64, state: u64) {
-        let seed = self.seed;
-        assert!(last >= self.proven, "seed {seed}: {} was durable, {last} left", self.proven);
+    /// A journal with a flipped bit was opened, in a folder that proves records up to `proven`.
+    pub(crate) fn check_damaged(&self, last: u64, state: u64, proven: u64) {
+        let (seed, proven) = (self.seed, proven.max(self.proven));
+        assert!(last >= proven, "seed {seed}: {proven} was durable, {last} left");
         assert!(last <= self.last(), "seed {seed}: more came back than was appended");
         assert_eq!(state, self.state(last), "seed {seed}: the history differs at {last}");
+    }
+
+    /// A journal was opened whose disk had led writes astray, in a folder that proves records up to
+    /// `proven`. It may be shorter than what was acknowledged only if nothing is left there that says
+    /// so. Gives how many acknowledged groups are missing: the blind spot.
+    pub(crate) fn recovered_astray(
+        &mut self,
+        (last, state): (u64, u64),
+        epoch: Epoch,
+        proven: u64,
+    ) -> usize {
+        let seed = self.seed;
+        assert!(last >= proven, "seed {seed}: {proven} can be seen to be durable, {last} left");
+        let missing = self.groups.iter().filter(|end| **end > last).count();
+        self.durable = self.durable.min(last);
+        self.recovered(last, state, epoch);
+        missing
     }
 }

@@ -11,10 +11,11 @@ use orrery_journal::{
     Damage, Epoch, Journal, JournalError, Opened, Options, Position, Record, Recovery, scrub,
 };
 
+use crate::evidence;
 use crate::oracle::{Oracle, chained};
 
 /// Seeds run by a plain `cargo test`.
-const RUNS: u64 = 500;
+const RUNS: u64 = 2000;
 /// Lives of a journal in one run.
 const LIVES: u64 = 6;
 /// Flipped bits tried on copies of the disk between two lives.
@@ -29,6 +30,8 @@ struct Run {
     body_bytes: Option<usize>,
     /// Snapshots sync the folder and hide what was forgotten to be synced: not every run has them.
     snapshots: bool,
+    /// Whether writes may go astray.
+    strays: bool,
     oracle: Oracle,
     figures: Figures,
 }
@@ -44,6 +47,16 @@ pub(crate) struct Figures {
     pub(crate) shortened: u64,
     pub(crate) damages_refused: u64,
     pub(crate) damages_survived: u64,
+    /// Processes that died while opening, and those whose successor died while opening as well.
+    pub(crate) openings_died: u64,
+    pub(crate) openings_died_again: u64,
+    /// What became of journals whose disk led a write astray.
+    pub(crate) strays_harmless: u64,
+    pub(crate) strays_refused: u64,
+    /// The last group was lost, and nothing can tell.
+    pub(crate) strays_blind: u64,
+    /// So were groups before it, because the stray hit all that came behind as well.
+    pub(crate) strays_blind_wide: u64,
 }
 
 impl Figures {
@@ -56,6 +69,12 @@ impl Figures {
         self.shortened += other.shortened;
         self.damages_refused += other.damages_refused;
         self.damages_survived += other.damages_survived;
+        self.openings_died += other.openings_died;
+        self.openings_died_again += other.openings_died_again;
+        self.strays_harmless += other.strays_harmless;
+        self.strays_refused += other.strays_refused;
+        self.strays_blind += other.strays_blind;
+        self.strays_blind_wide += other.strays_blind_wide;
     }
 }
 
@@ -113,8 +132,9 @@ impl Run {
         let fixed = [8 * random.below(60) as usize, 456, 968, 4040][random.below(4) as usize];
         let body_bytes = random.chance(1, 2).then_some(fixed);
         let snapshots = random.chance(2, 3);
+        let strays = random.chance(1, 4);
         let figures = Figures::default();
-        Self { seed, random, disk, options, body_bytes, snapshots, oracle, figures }
+        Self { seed, random, disk, options, body_bytes, snapshots, strays, oracle, figures }
     }
 
     fn faults(&mut self) -> Faults {
@@ -127,6 +147,9 @@ impl Run {
             3 => faults.folder = 40,
             4 => faults.room_bytes = Some(20_000 + random.below(60_000)),
             _ => {}
+        }
+        if self.strays && random.chance(1, 2) {
+            faults.astray = 30;
         }
         if random.chance(2, 3) {
             faults.dies_after = Some(random.below(250));
@@ -143,27 +166,66 @@ impl Run {
         Ok((journal, last, state))
     }
 
-    /// Opens, at first with faults; without them it must succeed.
-    fn open_somehow(&mut self) -> Journal {
-        if self.random.chance(1, 2) {
+    /// Opens, at first with faults, and perhaps again and again; without them it must succeed.
+    /// `None` if a stray write ended the journal.
+    fn open_somehow(&mut self) -> Option<Journal> {
+        let mut died = 0;
+        while self.random.chance(1, 2) {
             let mut faults = self.faults();
             faults.read = self.random.below(100);
+            faults.short = [0, 200][self.random.below(2) as usize];
             faults.dies_after = faults.dies_after.map(|after| after % 40);
             self.disk.set_faults(faults);
+            let proven = evidence::proven(&self.disk);
             match self.open(&self.disk) {
-                Ok((journal, last, state)) => {
-                    self.oracle.recovered(last, state, journal.epoch());
-                    return journal;
-                }
                 Err(JournalError::Io { .. } | JournalError::DiskFull { .. }) => {}
-                Err(error) => panic!("a failing disk is not {error:?}"),
+                opened => return self.judge(opened, proven),
+            }
+            if self.disk.is_dead() {
+                died += 1;
+                self.figures.openings_died += u64::from(died == 1);
+                self.figures.openings_died_again += u64::from(died == 2);
             }
             self.end_process();
         }
+        self.disk.set_faults(Faults { short: 100, ..Faults::default() });
+        let proven = evidence::proven(&self.disk);
         let opened = self.open(&self.disk);
-        let (journal, last, state) = opened.unwrap_or_else(|error| panic!("refused: {error:?}"));
-        self.oracle.recovered(last, state, journal.epoch());
-        journal
+        self.judge(opened, proven)
+    }
+
+    /// Whether what opening gave is right, of a folder that proves records up to `proven`.
+    fn judge(
+        &mut self,
+        opened: Result<(Journal, u64, u64), JournalError>,
+        proven: u64,
+    ) -> Option<Journal> {
+        let is_astray = self.disk.astray() > 0;
+        match opened {
+            Ok((journal, last, state)) if is_astray => {
+                let epoch = journal.epoch();
+                match self.oracle.recovered_astray((last, state), epoch, proven) {
+                    0 => {
+                        self.figures.strays_harmless += 1;
+                        return Some(journal);
+                    }
+                    1 => self.figures.strays_blind += 1,
+                    _ => self.figures.strays_blind_wide += 1,
+                }
+                None
+            }
+            Ok((journal, last, state)) => {
+                self.oracle.recovered(last, state, journal.epoch());
+                Some(journal)
+            }
+            Err(JournalError::Corrupt { .. }) if is_astray => {
+                self.disk.restart();
+                assert!(!scrub(&self.disk).unwrap().is_empty(), "scrub missed a stray write");
+                self.figures.strays_refused += 1;
+                None
+            }
+            Err(error) => panic!("refused: {error:?}"),
+        }
     }
 
     /// The process ends, and with it perhaps the power.
@@ -269,6 +331,9 @@ impl Run {
     /// Flips bits on copies of the disk: opening must refuse, or give the whole history, of which
     /// only the last group may be missing, since nothing tells a damaged one from a torn one.
     fn try_damage(&mut self) {
+        if self.disk.astray() > 0 {
+            return;
+        }
         assert_eq!(scrub(&self.disk).unwrap(), [], "damage where there is none");
         for _ in 0..FLIPS {
             let copy = self.disk.fork();
@@ -277,9 +342,10 @@ impl Run {
             let bit = self.random.below(*bytes as u64 * 8) as usize;
             copy.flip_bit(name, bit);
             let found: Vec<Damage> = scrub(&copy).unwrap();
+            let proven = evidence::proven(&copy);
             match self.open(&copy) {
                 Ok((_, last, state)) => {
-                    self.oracle.check_damaged(last, state);
+                    self.oracle.check_damaged(last, state, proven);
                     self.figures.damages_survived += 1;
                 }
                 Err(JournalError::Corrupt { .. }) => {
@@ -294,7 +360,9 @@ impl Run {
     fn run(mut self) -> (Figures, Vec<String>) {
         for life in 0..LIVES {
             let before = self.oracle.last();
-            let journal = self.open_somehow();
+            let Some(journal) = self.open_somehow() else {
+                return (self.figures, self.disk.trace());
+            };
             self.figures.shortened += u64::from(self.oracle.last() < before);
             self.live(journal);
             self.end_process();
@@ -344,6 +412,9 @@ fn nothing_acknowledged_is_lost_doubled_or_changed() {
     assert!(total.crashes > runs && total.snapshots > runs / 2);
     assert!(total.poisoned > runs / 10 && total.full > runs / 10);
     assert!(total.shortened > runs / 10 && total.damages_refused > runs);
+    assert!(total.openings_died > runs / 10 && total.openings_died_again > runs / 50);
+    assert!(total.strays_harmless > runs / 50 && total.strays_refused > runs / 50);
+    assert!(total.strays_blind > runs / 500);
 }
 
 #[test]
