@@ -1,9 +1,10 @@
-//! Repository chores that `make` calls: generate committed files, check the dependency gates,
-//! write the OCI image. Nothing of it ships in the product.
+//! Repository chores that `make` calls: generate committed files, check the dependency gates, plant
+//! bugs that the tests must catch, write the OCI image. Nothing of it ships in the product.
 
 mod gates;
 mod generate;
 mod image;
+mod mutations;
 mod observe;
 #[cfg(feature = "protocol")]
 mod protocol;
@@ -19,6 +20,8 @@ usage: cargo xtask <chore>
   generate --check    fail when a committed file differs from what the types say
   protocol            regenerate the management protocol (needs --features protocol)
   gates               check the dependency rules (no aws-lc-sys, no openssl, no kube in data planes)
+  mutations [TEXT]    plant bugs in a copy of the crates that have a list of them, those with TEXT in
+                      their name, and fail when the tests miss one
   image --binary FILE --to FILE.tar [--tag NAME:TAG]
                       write an OCI image archive without a container engine
 ";
@@ -31,6 +34,8 @@ fn main() -> Result<()> {
         ["generate"] => generate::write(&root),
         ["generate", "--check"] => generate::check(&root),
         ["gates"] => gates::check(&root),
+        ["mutations"] => mutations::run(&root, None),
+        ["mutations", only] => mutations::run(&root, Some(only)),
         ["image", rest @ ..] => image::run(rest),
         #[cfg(feature = "protocol")]
         ["protocol"] => protocol::generate(&root),

@@ -218,10 +218,17 @@ impl Run {
                 self.oracle.recovered(last, state, journal.epoch());
                 Some(journal)
             }
-            Err(JournalError::Corrupt { .. }) if is_astray => {
+            Err(error @ JournalError::Corrupt { .. }) if is_astray => {
                 self.disk.restart();
-                assert!(!scrub(&self.disk).unwrap().is_empty(), "scrub missed a stray write");
                 self.figures.strays_refused += 1;
+                if scrub(&self.disk).unwrap().is_empty() {
+                    // The stray hit the last group while it was being opened. This process knew that
+                    // it had been there; the next one cannot.
+                    let proven = evidence::proven(&self.disk);
+                    let again = self.open(&self.disk);
+                    assert!(again.is_ok(), "scrub missed that {error}");
+                    self.judge(again, proven);
+                }
                 None
             }
             Err(error) => panic!("refused: {error:?}"),
@@ -414,7 +421,7 @@ fn nothing_acknowledged_is_lost_doubled_or_changed() {
     assert!(total.shortened > runs / 10 && total.damages_refused > runs);
     assert!(total.openings_died > runs / 10 && total.openings_died_again > runs / 50);
     assert!(total.strays_harmless > runs / 50 && total.strays_refused > runs / 50);
-    assert!(total.strays_blind > runs / 500);
+    assert!(total.strays_blind > runs / 2000 || runs < 1000);
 }
 
 #[test]
