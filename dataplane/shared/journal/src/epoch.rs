@@ -30,7 +30,7 @@ fn encode(shard: u32, epoch: u64) -> [u8; BYTES] {
     bytes
 }
 
-fn decode(bytes: &[u8], shard: Option<u32>) -> Result<u64, JournalError> {
+fn decode(bytes: &[u8], shard: Option<u32>) -> Result<(u32, u64), JournalError> {
     let intact = bytes.len() == BYTES
         && bytes[..8] == MAGIC
         && u32_at(bytes, 24) == crc32c::crc32c(&bytes[..24]);
@@ -46,11 +46,19 @@ fn decode(bytes: &[u8], shard: Option<u32>) -> Result<u64, JournalError> {
     if let Some(expected) = shard.filter(|expected| *expected != found) {
         return Err(JournalError::WrongShard { file: file(), found, expected });
     }
-    Ok(u64_at(bytes, 16))
+    Ok((u32_at(bytes, 12), u64_at(bytes, 16)))
 }
 
 /// The epoch on disk. `shard`, if given, must be the one it was written for.
 pub(crate) fn load(disk: &dyn Disk, shard: Option<u32>) -> Result<u64, JournalError> {
+    load_with_shard(disk, shard).map(|(_, epoch)| epoch)
+}
+
+/// The same, and the shard that it was written for.
+pub(crate) fn load_with_shard(
+    disk: &dyn Disk,
+    shard: Option<u32>,
+) -> Result<(u32, u64), JournalError> {
     let bytes = read_all(disk, EPOCH_FILE).map_err(|e| JournalError::io("read", EPOCH_FILE, e))?;
     decode(&bytes, shard)
 }
@@ -73,7 +81,7 @@ mod tests {
 
     #[test]
     fn an_epoch_survives_encoding() {
-        assert_eq!(decode(&encode(3, 77), Some(3)).expect("intact"), 77);
+        assert_eq!(decode(&encode(3, 77), Some(3)).expect("intact"), (3, 77));
     }
 
     #[test]

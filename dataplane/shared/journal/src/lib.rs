@@ -46,7 +46,7 @@ pub use error::JournalError;
 pub use journal::{Journal, Opened};
 pub use options::{Options, RECORD_BYTES_MAX};
 pub use replay::{Entry, Recovery};
-pub use scrub::{Damage, Scrubber, scrub};
+pub use scrub::{Damage, Scrubber, scrub, scrub_told};
 pub use snapshot::{CopyWriter, SnapshotReader, SnapshotWriter};
 pub use tail::{Feed, Hold, Tail};
 pub use wait::WaitDurable;

@@ -84,8 +84,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &Options) -> Result<Found, 
     let proven = listing.snapshots.last().copied().unwrap_or(0);
     let walked = walk_tail(&**disk, options, &listing.segments, snapshot, proven)?;
     if walked.epoch > epoch {
-        let reason = format!("epoch {epoch} is behind epoch {} of the records", walked.epoch);
-        return Err(JournalError::corrupt(walked.last, EPOCH_FILE, reason));
+        return Err(behind(epoch, walked.last, walked.epoch));
     }
     Ok(Found {
         files: Files { segments: listing.segments, snapshots: usable, ..Files::default() },
@@ -99,20 +98,36 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &Options) -> Result<Found, 
     })
 }
 
-/// Makes the first segment, then the epoch file. The epoch file comes last, so without it a folder
-/// may hold a first segment without records and nothing else.
-fn create(disk: &dyn Disk, options: &Options, listing: &Listing) -> Result<Found, JournalError> {
-    let fresh = match listing.segments.as_slice() {
+/// The epoch file says less than the records do.
+pub(crate) fn behind(epoch: u64, last: u64, records: u64) -> JournalError {
+    let reason = format!("epoch {epoch} is behind epoch {records} of the records");
+    JournalError::corrupt(last, EPOCH_FILE, reason)
+}
+
+/// Whether a folder without an epoch file is one whose making was cut off, and nothing is lost.
+pub(crate) fn is_fresh(
+    disk: &dyn Disk,
+    shard: Option<u32>,
+    segments: &[u64],
+    snapshots: &[u64],
+) -> Result<bool, JournalError> {
+    let fresh = match segments {
         [] => true,
         [1] => {
             let name = segment_name(1);
             let bytes = read_all(disk, &name).map_err(|e| JournalError::io("read", &name, e))?;
-            let header = SegmentHeader::decode(&bytes, &name, 1, Some(options.shard))?;
+            let header = SegmentHeader::decode(&bytes, &name, 1, shard)?;
             !search(&bytes, &header, 0).any
         }
         _ => false,
     };
-    if !fresh || !listing.snapshots.is_empty() {
+    Ok(fresh && snapshots.is_empty())
+}
+
+/// Makes the first segment, then the epoch file. The epoch file comes last, so without it a folder
+/// may hold a first segment without records and nothing else.
+fn create(disk: &dyn Disk, options: &Options, listing: &Listing) -> Result<Found, JournalError> {
+    if !is_fresh(disk, Some(options.shard), &listing.segments, &listing.snapshots)? {
         return Err(JournalError::corrupt(0, EPOCH_FILE, "the epoch is missing"));
     }
     let active = segment::begin_first(disk, options, 1, 0)?;
@@ -277,8 +292,10 @@ fn settle(
     let name = segment_name(header.first);
     let cursor = &end.cursor;
     let marked = cursor.watermark == cursor.last;
-    if !marked {
-        let unproven = &bytes[cursor.unproven..cursor.offset];
+    // A mark vouches for the records before it and not for itself: were it lost, what comes behind it
+    // would be lost with it.
+    let unproven = &bytes[cursor.unproven..cursor.offset];
+    if !unproven.is_empty() {
         file.write_at(unproven, cursor.unproven as u64)
             .and_then(|()| file.sync())
             .map_err(|e| JournalError::io("make durable the end of", &name, e))?;

@@ -6,8 +6,8 @@ use std::io;
 use std::sync::Arc;
 
 use crate::disk::read_all;
-use crate::format::{Name, SegmentHeader, segment_name, snapshot_name};
-use crate::recovery::{check_sealed, find_end};
+use crate::format::{EPOCH_FILE, Name, SegmentHeader, segment_name, snapshot_name};
+use crate::recovery::{behind, check_sealed, find_end, is_fresh};
 use crate::shared::Shared;
 use crate::walk::{Cursor, Step, search};
 use crate::{Disk, JournalError, Position, epoch, snapshot};
@@ -24,7 +24,13 @@ pub struct Damage {
 }
 
 impl Damage {
-    fn new(file: &str, error: &JournalError) -> Self {
+    /// No file holds the record at `position`, which must be somewhere.
+    pub(crate) fn missing(position: u64) -> Self {
+        let reason = "the record is missing".to_owned();
+        Self { position: Position(position), file: segment_name(position), reason }
+    }
+
+    pub(crate) fn new(file: &str, error: &JournalError) -> Self {
         match error {
             JournalError::Corrupt { position, file, reason } => {
                 Self { position: *position, file: file.clone(), reason: reason.clone() }
@@ -35,34 +41,74 @@ impl Damage {
 }
 
 /// Checks every file of a folder that no journal has open. A missing segment between two others is
-/// damage too. The error is for a folder that cannot be listed.
+/// damage too, and so is a missing epoch. The error is for a folder that cannot be listed.
 pub fn scrub(disk: &dyn Disk) -> Result<Vec<Damage>, JournalError> {
+    scrub_told(disk, &mut |_, _| {})
+}
+
+/// As [`scrub`]; `progress` hears how many bytes are done, of how many, after each file.
+pub fn scrub_told(
+    disk: &dyn Disk,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Vec<Damage>, JournalError> {
     let names = disk.list().map_err(|e| JournalError::io("list", "the folder", e))?;
-    let names: Vec<Name> = names.iter().map(|name| Name::parse(name)).collect();
     let mut segments: Vec<u64> = Vec::new();
     let mut snapshots: Vec<u64> = Vec::new();
+    let mut all_bytes = 0;
     for name in &names {
-        match name {
-            Name::Segment(first) => segments.push(*first),
-            Name::Snapshot(at) => snapshots.push(*at),
-            _ => {}
+        match Name::parse(name) {
+            Name::Segment(first) => segments.push(first),
+            Name::Snapshot(at) => snapshots.push(at),
+            _ => continue,
         }
+        all_bytes += length(disk, name);
     }
     segments.sort_unstable();
     snapshots.sort_unstable();
-    let mut damages = scrub_snapshots(disk, &snapshots);
-    if names.contains(&Name::Epoch) {
-        damages.extend(epoch::load(disk, None).err().map(|e| Damage::new("epoch", &e)));
-    }
+    let mut done_bytes = 0;
+    let mut told = |name: &str| {
+        done_bytes += length(disk, name);
+        progress(done_bytes.min(all_bytes), all_bytes);
+    };
+    let mut damages = scrub_snapshots(disk, &snapshots, &mut told);
+    let intact = |at: &&u64| !damages.iter().any(|damage| damage.file == snapshot_name(**at));
+    let base = snapshots.iter().rev().find(intact).copied().unwrap_or(0);
+    let epoch = if names.iter().any(|name| Name::parse(name) == Name::Epoch) {
+        let loaded = epoch::load(disk, None).map(Some);
+        // Without a segment there is nothing behind the snapshot, and not even room for it.
+        if segments.first().is_none_or(|first| *first > base + 1) {
+            damages.push(Damage::missing(base + 1));
+        }
+        loaded
+    } else if is_fresh(disk, None, &segments, &snapshots).unwrap_or(false) {
+        Ok(None)
+    } else {
+        Err(JournalError::corrupt(0, EPOCH_FILE, "the epoch is missing"))
+    };
     let floor = snapshots.last().copied().unwrap_or(0);
-    damages.extend(scrub_segments(disk, &segments, floor));
+    damages.extend(scrub_segments(disk, &segments, floor, &mut told));
     if let Some(first) = segments.last() {
         let name = segment_name(*first);
         let checked = read_segment(disk, *first)
             .and_then(|(bytes, header)| find_end(&bytes, &header, &name, floor));
-        damages.extend(checked.err().map(|e| Damage::new(&name, &e)));
+        match (checked, &epoch) {
+            (Err(error), _) => damages.push(Damage::new(&name, &error)),
+            (Ok(end), Ok(Some(epoch))) if end.cursor.epoch > *epoch => {
+                damages.push(Damage::new(
+                    EPOCH_FILE,
+                    &behind(*epoch, end.cursor.last, end.cursor.epoch),
+                ));
+            }
+            _ => {}
+        }
+        told(&name);
     }
+    damages.extend(epoch.err().map(|error| Damage::new(EPOCH_FILE, &error)));
     Ok(damages)
+}
+
+fn length(disk: &dyn Disk, name: &str) -> u64 {
+    disk.open(name).and_then(|file| file.len()).unwrap_or(0)
 }
 
 fn read_segment(disk: &dyn Disk, first: u64) -> Result<(Vec<u8>, SegmentHeader), JournalError> {
@@ -73,7 +119,12 @@ fn read_segment(disk: &dyn Disk, first: u64) -> Result<(Vec<u8>, SegmentHeader),
 }
 
 /// Checks all segments but the last, which may be growing.
-fn scrub_segments(disk: &dyn Disk, segments: &[u64], floor: u64) -> Vec<Damage> {
+fn scrub_segments(
+    disk: &dyn Disk,
+    segments: &[u64],
+    floor: u64,
+    told: &mut dyn FnMut(&str),
+) -> Vec<Damage> {
     let mut damages = Vec::new();
     for pair in segments.windows(2) {
         let name = segment_name(pair[0]);
@@ -88,6 +139,7 @@ fn scrub_segments(disk: &dyn Disk, segments: &[u64], floor: u64) -> Vec<Damage> 
             Err(error) if !is_gone(&error) => damages.push(Damage::new(&name, &error)),
             _ => {}
         }
+        told(&name);
     }
     damages
 }
@@ -101,7 +153,7 @@ fn ends_whole(bytes: &[u8], header: &SegmentHeader) -> bool {
     !search(bytes, header, cursor.offset).any
 }
 
-fn scrub_snapshots(disk: &dyn Disk, snapshots: &[u64]) -> Vec<Damage> {
+fn scrub_snapshots(disk: &dyn Disk, snapshots: &[u64], told: &mut dyn FnMut(&str)) -> Vec<Damage> {
     let mut damages = Vec::new();
     for at in snapshots {
         match snapshot::verify(disk, *at, None) {
@@ -110,6 +162,7 @@ fn scrub_snapshots(disk: &dyn Disk, snapshots: &[u64]) -> Vec<Damage> {
             }
             _ => {}
         }
+        told(&snapshot_name(*at));
     }
     damages
 }
@@ -132,8 +185,8 @@ impl Scrubber {
             self.shared.with_files(|files| (files.segments.clone(), files.snapshots.clone()));
         let disk = &*self.shared.disk;
         let floor = snapshots.last().copied().unwrap_or(0);
-        let mut damages = scrub_snapshots(disk, &snapshots);
-        damages.extend(scrub_segments(disk, &segments, floor));
+        let mut damages = scrub_snapshots(disk, &snapshots, &mut |_| {});
+        damages.extend(scrub_segments(disk, &segments, floor, &mut |_| {}));
         damages
     }
 }

@@ -47,6 +47,11 @@ impl Cursor {
         }
     }
 
+    /// In front of the record behind `last`, which the caller has found at `offset`.
+    pub(crate) fn jump(self, offset: usize, last: u64) -> Self {
+        Self { offset, last, unproven: offset, ..self }
+    }
+
     /// Passes the next record and any marks before it.
     pub(crate) fn step<'a>(&mut self, bytes: &'a [u8]) -> Step<'a> {
         loop {
@@ -116,4 +121,53 @@ pub(crate) fn search(bytes: &[u8], header: &SegmentHeader, offset: usize) -> Lef
         at += FRAME_ALIGN;
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Record;
+
+    const HEADER: SegmentHeader = SegmentHeader { shard: 0, epoch: 2, first: 5, salt: 77 };
+
+    /// A segment with one group for each of these positions and epochs, with these watermarks.
+    fn segment(groups: &[(u64, u64, u64)]) -> Vec<u8> {
+        let mut bytes = HEADER.encode();
+        for (position, epoch, watermark) in groups {
+            let mut group = Vec::new();
+            let record = Record { stream: 0, kind: 0, time_us: 0, body: b"body" };
+            frame::encode(&mut group, *position, *epoch, &record);
+            frame::stamp(&mut group, HEADER.seed(), *watermark);
+            bytes.extend(group);
+        }
+        bytes
+    }
+
+    /// Position of the last record that a walk passes, and whether disorder ended it.
+    fn walk(groups: &[(u64, u64, u64)]) -> (u64, bool) {
+        let (bytes, mut cursor) = (segment(groups), Cursor::new(&HEADER));
+        loop {
+            match cursor.step(&bytes) {
+                Step::Record(..) => {}
+                Step::End(_) => return (cursor.last, false),
+                Step::Disorder(_) => return (cursor.last, true),
+            }
+        }
+    }
+
+    #[test]
+    fn records_follow_each_other_without_a_gap_or_a_repetition() {
+        assert_eq!(walk(&[(5, 2, 4), (6, 2, 5)]), (6, false));
+        assert_eq!(walk(&[(5, 2, 4), (7, 2, 5)]), (5, true));
+        assert_eq!(walk(&[(5, 2, 4), (5, 2, 5)]), (5, true));
+        assert_eq!(walk(&[(6, 2, 4)]), (4, true));
+    }
+
+    #[test]
+    fn epochs_and_watermarks_never_fall() {
+        assert_eq!(walk(&[(5, 3, 4), (6, 3, 5), (7, 4, 5)]), (7, false));
+        assert_eq!(walk(&[(5, 3, 4), (6, 2, 5)]), (5, true));
+        assert_eq!(walk(&[(5, 1, 4)]), (4, true), "below that of the segment");
+        assert_eq!(walk(&[(5, 2, 4), (6, 2, 5), (7, 2, 4)]), (6, true));
+    }
 }

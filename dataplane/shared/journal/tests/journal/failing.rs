@@ -138,6 +138,27 @@ fn a_failed_sync_poisons_and_is_never_made_good() {
 }
 
 #[test]
+fn a_mark_whose_sync_failed_is_made_durable_before_anything_comes_behind_it() {
+    // The mark lies across two sectors, of which the next group writes only the second again.
+    let record = Record { stream: 0, kind: 0, time_us: 0, body: &[1; 440] };
+    for seed in 0..50 {
+        let disk = SimDisk::new(seed);
+        let mut journal = open(&disk).unwrap().journal;
+        journal.append(record).unwrap();
+        commit(&mut journal);
+        disk.set_faults(Faults { sync: 1000, ..Faults::default() });
+        journal.close().unwrap();
+        disk.restart();
+        let mut journal = open(&disk).unwrap().journal;
+        journal.append(record).unwrap();
+        commit(&mut journal);
+        assert_eq!(journal.durable(), Position(2));
+        disk.lose_power();
+        assert_eq!(open(&disk).unwrap().journal.durable(), Position(2), "seed {seed}");
+    }
+}
+
+#[test]
 fn a_blocked_waiter_learns_of_a_failure_on_the_committers_thread() {
     let disk = SimDisk::new(5);
     let options = Options { threaded: true, ..options() };

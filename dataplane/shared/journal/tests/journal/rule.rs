@@ -4,7 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use orrery_journal::sim::SimDisk;
-use orrery_journal::{Disk as _, Journal, JournalError, Opened, Options, Position, Record, scrub};
+use orrery_journal::{
+    Disk as _, Epoch, Journal, JournalError, Opened, Options, Position, Record, scrub,
+};
 
 const FIRST_SEGMENT: &str = "segment-00000000000000000001";
 const FIRST_FRAME: usize = 4096;
@@ -136,6 +138,31 @@ fn damage_at_or_below_a_snapshot_is_corrupt() {
     writer.write_all(b"state").unwrap();
     writer.finish().unwrap();
     damage(&disk, FIRST_SEGMENT, 7);
+    assert_eq!(corrupt_at(open(&disk)), 7);
+}
+
+#[test]
+fn damage_at_a_snapshot_that_is_damaged_too_is_corrupt() {
+    let disk = three_groups();
+    let mut journal = open(&disk).unwrap().journal;
+    commit(&mut journal, &[b"record 7"]);
+    snapshot(&journal, 7, b"state");
+    drop(journal);
+    damage(&disk, FIRST_SEGMENT, 7);
+    disk.flip_bit("snapshot-00000000000000000007", 70 * 8);
+    assert_eq!(corrupt_at(open(&disk)), 7);
+}
+
+#[test]
+fn an_epoch_file_from_before_the_last_records_is_corrupt() {
+    let disk = three_groups();
+    let before = disk.content("epoch").unwrap();
+    let mut journal = open(&disk).unwrap().journal;
+    journal.raise_epoch(Epoch(1)).unwrap();
+    commit(&mut journal, &[b"record 7"]);
+    drop(journal);
+    disk.create("epoch").unwrap().write_at(&before, 0).unwrap();
+    assert_eq!(scrub(&disk).unwrap()[0].file, "epoch");
     assert_eq!(corrupt_at(open(&disk)), 7);
 }
 
