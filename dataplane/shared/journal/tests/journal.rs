@@ -18,6 +18,8 @@ mod oracle;
 mod real_disk;
 #[path = "journal/rule.rs"]
 mod rule;
+#[path = "journal/salvage.rs"]
+mod salvage;
 #[path = "journal/simulation.rs"]
 mod simulation;
 #[path = "journal/tail.rs"]
