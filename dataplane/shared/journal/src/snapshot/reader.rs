@@ -135,3 +135,64 @@ pub(crate) fn verify(disk: &dyn Disk, at: u64, shard: Option<u32>) -> Result<(),
     }
     Ok(())
 }
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use std::io::Write as _;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::sim::SimDisk;
+    use crate::snapshot::image::Image;
+
+    const NAME: &str = "snapshot-00000000000000000009";
+
+    /// A snapshot of two whole chunks and a short one.
+    fn written() -> SimDisk {
+        let disk = SimDisk::new(0);
+        let mut image = Image::begin(Arc::new(disk.clone()), 1, 9, 2).expect("room");
+        image.write_all(&vec![5; 2 * CHUNK_BYTES_MAX + 100]).expect("room");
+        image.complete().expect("it can be synced");
+        image.install().expect("it can be renamed");
+        disk
+    }
+
+    #[test]
+    fn damage_to_any_chunk_and_to_the_trailer_is_noticed() {
+        let disk = written();
+        verify(&disk, 9, Some(1)).expect("intact");
+        let bytes = disk.content(NAME).expect("it is there").len();
+        let chunk = CHUNK_HEADER_BYTES + CHUNK_BYTES_MAX;
+        let chunks = (0..3).map(|index| HEADER_BYTES + index * chunk);
+        let places = chunks.flat_map(|at| [at, at + 4, at + 8, at + 50]);
+        for at in places.chain(bytes - CHUNK_HEADER_BYTES - TRAILER_BYTES..bytes) {
+            let copy = disk.fork();
+            copy.flip_bit(NAME, at * 8 + at % 8);
+            let found = verify(&copy, 9, Some(1));
+            assert!(matches!(found, Err(JournalError::Corrupt { .. })), "byte {at}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_chunk_that_is_missing_or_in_anothers_place_is_noticed() {
+        let whole = written().content(NAME).expect("it is there");
+        let chunk = CHUNK_HEADER_BYTES + CHUNK_BYTES_MAX;
+        let (first, second) = (HEADER_BYTES, HEADER_BYTES + chunk);
+        let last = second + chunk;
+        let end = whole.len() - CHUNK_HEADER_BYTES - TRAILER_BYTES;
+        let piece = |from: usize, to: usize| whole[from..to].to_vec();
+        let head = piece(0, first);
+        let swapped =
+            [head.clone(), piece(second, last), piece(first, second), piece(last, whole.len())];
+        let without_first = [head.clone(), piece(second, whole.len()), vec![], vec![]];
+        let without_last = [piece(0, last), piece(end, whole.len()), vec![], vec![]];
+        let cut = [piece(0, end), vec![], vec![], vec![]];
+        let longer = [whole.clone(), vec![0], vec![], vec![]];
+        for wrong in [swapped, without_first, without_last, cut, longer] {
+            let disk = SimDisk::new(1);
+            disk.create(NAME).and_then(|file| file.write_at(&wrong.concat(), 0)).expect("room");
+            let found = verify(&disk, 9, Some(1));
+            assert!(matches!(found, Err(JournalError::Corrupt { .. })), "{found:?}");
+        }
+    }
+}

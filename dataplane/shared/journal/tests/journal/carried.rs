@@ -388,6 +388,18 @@ fn a_stale_owner_is_told_and_acknowledges_nothing() {
 }
 
 #[test]
+fn an_owner_appends_under_its_own_epoch_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let carrier = MemoryCarrier::new(SHARD);
+    let mut journal = opened(folder.path(), &carrier);
+    own(&mut journal, &carrier, 3);
+    let record = Record { stream: 0, kind: 0, time_us: 0, body: b"of another leader" };
+    let refused = journal.append_under(Epoch(2), record);
+    assert!(matches!(refused, Err(JournalError::Fenced { .. })), "{refused:?}");
+    journal.append_under(Epoch(3), record).expect("its own");
+}
+
+#[test]
 fn snapshots_are_carried_and_a_folder_is_made_from_them() {
     let folders = [tempfile::tempdir(), tempfile::tempdir()].map(|folder| folder.expect("one"));
     let carrier = MemoryCarrier::new(SHARD);

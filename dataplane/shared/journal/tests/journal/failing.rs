@@ -8,7 +8,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use orrery_journal::sim::{Faults, SimDisk};
-use orrery_journal::{Disk, Epoch, Journal, JournalError, Opened, Options, Position, Record};
+use orrery_journal::{
+    Disk, Epoch, Journal, JournalError, Opened, Options, Position, Record, scrub,
+};
 
 fn options() -> Options {
     Options { segment_bytes: 40 << 10, threaded: false, ..Options::default() }
@@ -88,6 +90,7 @@ fn death_in_any_operation_loses_nothing_acknowledged() {
             assert!(worked.is_err() || disk.is_dead());
 
             end_process(&disk, power_first);
+            assert_eq!(scrub(&disk).unwrap(), [], "a crash is no damage");
             let mut journal = open_whole(&disk, |n| n as u8);
             let last = journal.durable().0;
             assert!((acknowledged..=60).contains(&last), "{last} of {acknowledged}");
@@ -253,6 +256,23 @@ fn a_failed_snapshot_costs_the_journal_nothing() {
     disk.set_faults(Faults::default());
     append(&mut journal, 2).unwrap();
     assert_eq!(journal.close().unwrap(), Position(2));
+}
+
+#[test]
+fn spares_of_another_size_are_not_taken_over() {
+    let disk = SimDisk::new(10);
+    let mut journal = open(&disk).unwrap().journal;
+    while journal.step() {}
+    drop(journal);
+    let spare = |bytes: usize| {
+        disk.files().iter().any(|file| file.0.starts_with("spare-") && file.1 == bytes)
+    };
+    assert!(spare(40 << 10));
+    let larger = Options { segment_bytes: 80 << 10, ..options() };
+    let mut journal = Journal::open(Arc::new(disk.clone()), larger).unwrap().journal;
+    assert!(!spare(40 << 10), "it would fill up too early");
+    while journal.step() {}
+    assert!(spare(80 << 10));
 }
 
 #[test]

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
+use orrery_journal::sim::{Faults, SimDisk};
 use orrery_journal::{
-    Epoch, Journal, JournalError, Opened, Options, Position, RealDisk, Record, scrub,
+    Epoch, Journal, JournalError, Opened, Options, Position, RealDisk, Record, WaitDurable, scrub,
 };
 
 fn options() -> Options {
@@ -127,6 +128,42 @@ fn a_future_completes_when_its_position_is_durable() {
     journal.flush();
     until("the wake", || flag.0.load(Ordering::SeqCst) > 0);
     assert!(matches!(wait.poll(&mut context), Poll::Ready(Ok(reached)) if reached == position));
+}
+
+/// A future for a position, polled once, and how often it was woken since.
+fn waiting(journal: &Journal, position: u64) -> (std::pin::Pin<Box<WaitDurable>>, Arc<Flag>) {
+    let mut wait = Box::pin(journal.wait_durable(Position(position)));
+    let flag = Arc::new(Flag(AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&flag));
+    assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    (wait, flag)
+}
+
+#[test]
+fn futures_are_woken_by_their_own_position_and_by_a_failure() {
+    let disk = SimDisk::new(0);
+    let inline = Options { threaded: false, ..options() };
+    let mut journal = Journal::open(Arc::new(disk.clone()), inline).unwrap().journal;
+    let turn = |journal: &mut Journal| {
+        journal.append(record(b"x")).unwrap();
+        journal.flush();
+        while journal.step() {}
+    };
+    let waits = [1, 2, 3].map(|position| waiting(&journal, position));
+    let woken = || waits.each_ref().map(|(_, flag)| flag.0.load(Ordering::SeqCst));
+    turn(&mut journal);
+    assert_eq!(woken(), [1, 0, 0]);
+    turn(&mut journal);
+    assert_eq!(woken(), [1, 1, 0]);
+    disk.set_faults(Faults { sync: 1000, ..Faults::default() });
+    turn(&mut journal);
+    assert_eq!(woken(), [1, 1, 1]);
+    let fates = waits.map(|(mut wait, flag)| {
+        let waker = Waker::from(flag);
+        wait.as_mut().poll(&mut Context::from_waker(&waker))
+    });
+    assert!(matches!(fates[..2], [Poll::Ready(Ok(_)), Poll::Ready(Ok(_))]), "{fates:?}");
+    assert!(matches!(fates[2], Poll::Ready(Err(JournalError::Unknown { .. }))), "{fates:?}");
 }
 
 #[test]

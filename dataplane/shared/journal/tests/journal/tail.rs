@@ -81,6 +81,10 @@ fn a_reader_gets_every_record_while_they_are_appended() {
     append(&mut journal, 2001);
     wait(&mut journal);
     read(&mut tail, 2001, 2001);
+    // What it read ahead was not written yet.
+    append(&mut journal, 2002);
+    wait(&mut journal);
+    read(&mut tail, 2002, 2002);
 }
 
 #[test]
