@@ -187,6 +187,14 @@ impl Scrubber {
         let floor = snapshots.last().copied().unwrap_or(0);
         let mut damages = scrub_snapshots(disk, &snapshots, &mut |_| {});
         damages.extend(scrub_segments(disk, &segments, floor, &mut |_| {}));
+        // A file that was trimmed, and perhaps written over, while it was read.
+        self.shared.with_files(|files| {
+            damages.retain(|damage| match Name::parse(&damage.file) {
+                Name::Segment(first) => files.segments.contains(&first),
+                Name::Snapshot(at) => files.snapshots.contains(&at),
+                _ => true,
+            });
+        });
         damages
     }
 }

@@ -20,6 +20,8 @@ mod real_disk;
 mod rule;
 #[path = "journal/salvage.rs"]
 mod salvage;
+#[path = "journal/scrubbing.rs"]
+mod scrubbing;
 #[path = "journal/simulation.rs"]
 mod simulation;
 #[path = "journal/tail.rs"]
