@@ -295,12 +295,20 @@ pub(crate) struct Check {
 /// Read all stored data and say what is damaged.
 ///
 /// Every checksum is checked, nothing is changed. The data must not be in use. Exit code 1 when
-/// something is damaged.
+/// something is damaged, unless all of it was salvaged.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  orrery verify\n  orrery verify --data /var/lib/orrery")]
+#[command(after_help = "\
+Examples:
+  orrery verify
+  orrery verify --data /var/lib/orrery
+  orrery verify --salvage rescued   write what is provably good of damaged journals into rescued/")]
 pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) data: DataFolder,
+    /// Write what is provably good of each damaged journal into this new folder: the newest intact
+    /// snapshot and all records behind it up to the first damage.
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub(crate) salvage: Option<PathBuf>,
 }
 
 /// Print the custom resource definitions as YAML.

@@ -68,6 +68,30 @@ fn damage_is_found_by_verify() {
     let verify = stage.run(&["verify"]);
     assert_eq!(verify.status.code(), Some(1), "{verify:?}");
     assert!(text(&verify).contains("segment-"), "{verify:?}");
+
+    let before = std::fs::read(&segment).unwrap();
+    let salvage = stage.run(&["verify", "--salvage", "rescued"]);
+    assert!(salvage.status.success(), "{salvage:?}");
+    let said = text(&salvage);
+    for part in ["salvaged into rescued/volumes/shop/", "ends at segment-", "lost: at least "] {
+        assert!(said.contains(part), "{part} is missing: {said}");
+    }
+    assert!(std::fs::read(&segment).unwrap() == before, "what is damaged stays as it is");
+    let again = stage.run(&["verify", "--salvage", "rescued"]);
+    assert_eq!(again.status.code(), Some(1), "{again:?}");
+
+    // The data plane goes on with what is good.
+    let journal = segment.parent().unwrap();
+    let rescued = stage.data().parent().unwrap().join("rescued");
+    let salvaged = rescued.join(journal.strip_prefix(stage.data()).unwrap());
+    std::fs::rename(journal, journal.with_extension("damaged")).unwrap();
+    std::fs::rename(salvaged, journal).unwrap();
+    std::fs::remove_dir_all(journal.with_extension("damaged")).unwrap();
+    assert!(stage.run(&["verify"]).status.success());
+    let _up = stage.up();
+    let mut client = connect(&stage.ready("KVCluster", "default", 1));
+    assert_eq!(client.ask(&["GET", "a"]), "$-1", "the damage hit the first of them");
+    assert_eq!(client.ask(&["SET", "a", "again"]), "+OK");
 }
 
 fn find_segment(folder: &std::path::Path) -> Option<std::path::PathBuf> {
