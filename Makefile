@@ -40,6 +40,10 @@ bench-kv: ## Key-value rows beside redis-server, as ratios
 	@$(CARGO) build --release -p orrery
 	@ORRERY_BIN=$(RELEASE)/orrery $(CARGO) run --release -q -p orrery-bench -- kv
 
+.PHONY: bench-journal
+bench-journal: ## The journal beside raw append and fdatasync on the same disk, as ratios
+	@$(CARGO) run --release -q -p orrery-bench -- journal
+
 .PHONY: nightly
 nightly: ## Long runs: crash rounds, seeded disk faults, a million compared commands
 	@scripts/nightly

@@ -1,38 +1,47 @@
-//! Benchmarks beside the peers: `bench kv`. They measure and print; they never fail on a figure.
+//! Benchmarks beside the peers: `bench kv`, `bench journal`. They measure and print; they never fail on a figure.
 //!
 //! Rules: server on one core, client on another, ours and theirs in turn (A B A B …), the median
 //! of the pairs' ratios; CPU of the server process per operation, because on a small machine that
 //! is the honest number.
 
+mod journal;
 mod kv;
 mod row;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: bench kv [--rounds N] [--scale PERCENT] [--only TEXT]
+usage: bench kv|journal [--rounds N] [--scale PERCENT] [--only TEXT]
 
   --rounds N       pairs of runs per row; the median is printed (default 5)
   --scale PERCENT  share of the full number of operations (default 100)
   --only TEXT      rows whose name contains TEXT
 
 One line per row: row | ours | peer | ratio | bar | ok or MISS
-Needs redis-server and redis-benchmark (apt-get install redis) and two cores.
+kv needs redis-server and redis-benchmark (apt-get install redis) and two cores.
+journal writes below the folder for temporary files (TMPDIR): its disk is what is measured.
 ";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let Some(options) = Options::parse(&args) else {
-        eprint!("{USAGE}");
-        return ExitCode::from(2);
+    let run = match args.first().map(String::as_str) {
+        Some("kv") => kv::run,
+        Some("journal") => journal::run,
+        _ => return usage(),
     };
-    match kv::run(&options) {
+    let Some(options) = Options::parse(&args[1..]) else { return usage() };
+    match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(what) => {
             eprintln!("bench: {what}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn usage() -> ExitCode {
+    eprint!("{USAGE}");
+    ExitCode::from(2)
 }
 
 /// How much to measure.
@@ -46,11 +55,10 @@ pub struct Options {
 impl Options {
     fn parse(args: &[String]) -> Option<Self> {
         let mut options = Self { rounds: 5, scale_percent: 100, only: String::new() };
-        let (system, rest) = args.split_first()?;
-        if system != "kv" || !rest.len().is_multiple_of(2) {
+        if !args.len().is_multiple_of(2) {
             return None;
         }
-        for pair in rest.chunks(2) {
+        for pair in args.chunks(2) {
             match pair[0].as_str() {
                 "--rounds" => options.rounds = pair[1].parse().ok().filter(|n| *n > 0)?,
                 "--scale" => options.scale_percent = pair[1].parse().ok().filter(|n| *n > 0)?,

@@ -5,6 +5,8 @@
 pub enum Bar {
     AtMost(f64),
     AtLeast(f64),
+    /// Ours itself, whatever the peer has.
+    OursAtMost(f64),
     /// Measured for the record; no bar.
     None,
 }
@@ -32,6 +34,7 @@ impl Row {
         let (bar, verdict) = match self.bar {
             Bar::AtMost(most) => (format!("<= {most:.2}"), verdict(ratio <= most)),
             Bar::AtLeast(least) => (format!(">= {least:.2}"), verdict(ratio >= least)),
+            Bar::OursAtMost(most) => (format!("ours <= {most:.2}"), verdict(ours <= most)),
             Bar::None => ("-".to_owned(), "-"),
         };
         let unit = self.unit;
@@ -66,5 +69,7 @@ mod tests {
         assert_eq!(row.line(), "GET | 1.00 us | 4.00 us | 0.50 | <= 0.60 | ok");
         row.bar = Bar::AtLeast(0.6);
         assert!(row.line().ends_with("MISS"));
+        row.bar = Bar::OursAtMost(1.0);
+        assert!(row.line().ends_with("| ours <= 1.00 | ok"));
     }
 }
