@@ -69,10 +69,18 @@ pub(crate) fn read_full(file: &dyn DiskFile, into: &mut [u8], offset: u64) -> io
 
 /// Reads a whole file. One that ends before its length is an error.
 pub(crate) fn read_all(disk: &dyn Disk, name: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    read_all_into(disk, name, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The same, in place of what `bytes` held. Who reads one segment after the other reads them into the
+/// same memory: the pages of fresh memory cost nearly as much as what is copied into them.
+pub(crate) fn read_all_into(disk: &dyn Disk, name: &str, bytes: &mut Vec<u8>) -> io::Result<()> {
     let file = disk.open(name)?;
-    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
-    if read_full(&*file, &mut bytes, 0)? < bytes.len() {
+    bytes.resize(usize::try_from(file.len()?).map_err(io::Error::other)?, 0);
+    if read_full(&*file, bytes, 0)? < bytes.len() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(bytes)
+    Ok(())
 }

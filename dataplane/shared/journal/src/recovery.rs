@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use crate::disk::read_all;
+use crate::disk::{read_all, read_all_into};
 use crate::format::{EPOCH_FILE, Name, SegmentHeader, segment_name};
 use crate::segment::{self, Active};
 use crate::shared::Files;
@@ -197,10 +197,12 @@ fn walk_tail(
         return Err(JournalError::corrupt(snapshot + 1, &segment_name(snapshot + 1), reason));
     }
     let mut epoch = 0;
+    let mut bytes = Vec::new();
     for (index, first) in tail.iter().enumerate() {
         let name = segment_name(*first);
         let file = disk.open(&name).map_err(|e| JournalError::io("open", &name, e))?;
-        let bytes = read_all(disk, &name).map_err(|e| JournalError::io("read", &name, e))?;
+        let read = read_all_into(disk, &name, &mut bytes);
+        read.map_err(|e| JournalError::io("read", &name, e))?;
         let header = SegmentHeader::decode(&bytes, &name, *first, Some(options.shard))?;
         if header.epoch < epoch {
             return Err(JournalError::corrupt(*first, &name, "the epoch fell"));

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::disk::read_all;
+use crate::disk::read_all_into;
 use crate::format::{SegmentHeader, segment_name};
 use crate::snapshot::SnapshotReader;
 use crate::walk::{Cursor, Step};
@@ -85,11 +85,11 @@ impl Recovery {
     /// The next record behind the snapshot, in order of position; `None` after the last.
     pub fn next_record(&mut self) -> Result<Option<Entry<'_>>, JournalError> {
         while self.reading.as_ref().is_none_or(|reading| reading.cursor.last >= reading.last) {
-            self.reading = None;
+            let bytes = self.reading.take().map(|reading| reading.bytes).unwrap_or_default();
             let Some((first, last)) = self.segments.pop_front() else {
                 return Ok(None);
             };
-            self.reading = Some(self.load(first, last)?);
+            self.reading = Some(self.load(first, last, bytes)?);
         }
         let Some(reading) = &mut self.reading else {
             return Ok(None);
@@ -109,10 +109,11 @@ impl Recovery {
         }
     }
 
-    /// Reads a segment and passes the records the snapshot covers.
-    fn load(&self, first: u64, last: u64) -> Result<Reading, JournalError> {
+    /// Reads a segment, into the memory of another one, and passes the records the snapshot covers.
+    fn load(&self, first: u64, last: u64, mut bytes: Vec<u8>) -> Result<Reading, JournalError> {
         let name = segment_name(first);
-        let bytes = read_all(&*self.disk, &name).map_err(|e| JournalError::io("read", &name, e))?;
+        let read = read_all_into(&*self.disk, &name, &mut bytes);
+        read.map_err(|e| JournalError::io("read", &name, e))?;
         let header = SegmentHeader::decode(&bytes, &name, first, Some(self.shard))?;
         let mut cursor = Cursor::new(&header);
         while cursor.last < self.snapshot {

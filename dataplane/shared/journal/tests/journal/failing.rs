@@ -45,7 +45,8 @@ fn work(disk: &SimDisk, acknowledged: &mut u64) -> Result<(), JournalError> {
         if n % 12 == 0 {
             let mut writer = journal.snapshot_writer(journal.durable())?;
             let written = writer.write_all(&[n; 500]).map(|()| writer.finish());
-            if matches!(written, Ok(Ok(_))) {
+            // A new epoch syncs the folder, which hides what a trim forgets: not after every one.
+            if matches!(written, Ok(Ok(_))) && n % 24 == 0 {
                 journal.raise_epoch(Epoch(n.into()))?;
             }
         }
