@@ -4,7 +4,7 @@
 //! workspace of its own below the target folder; this repository is not touched.
 
 mod list;
-mod tests;
+mod runner;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 use list::Mutation;
-use tests::Outcome;
+use runner::Outcome;
 
 /// The crates that have a list, with their folders.
 const CRATES: &[(&str, &str)] = &[("orrery-journal", "dataplane/shared/journal")];
@@ -33,7 +33,7 @@ pub(crate) fn run(root: &Path, only: Option<&str>) -> Result<()> {
             bail!("no mutation of {package} has {:?} in its name", only.unwrap_or_default());
         }
         let scratch = Scratch::new(root, package, folder)?;
-        match tests::run(&scratch.root, package, &scratch.folder)? {
+        match runner::run(&scratch.root, package, &scratch.folder)? {
             Outcome::Passed => {}
             other => bail!("the tests of {package} fail without any mutation: {other}"),
         }
@@ -41,11 +41,13 @@ pub(crate) fn run(root: &Path, only: Option<&str>) -> Result<()> {
             let begun = Instant::now();
             let outcome = scratch.try_out(package, mutation)?;
             let seconds = begun.elapsed().as_secs();
-            match outcome {
-                Outcome::Passed => survived += 1,
-                _ => caught += 1,
-            }
             println!("{}: {outcome} ({seconds} s)", mutation.name);
+            if let Outcome::Passed = outcome {
+                survived += 1;
+                println!("  a bug because {}", mutation.why);
+            } else {
+                caught += 1;
+            }
         }
     }
     println!("{caught} caught, {survived} survived");
@@ -64,14 +66,17 @@ struct Scratch {
 
 impl Scratch {
     fn new(root: &Path, package: &str, folder: &str) -> Result<Self> {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
         let scratch = std::path::absolute(target)?.join("mutations").join(package);
         let copy = scratch.join(folder);
         if copy.exists() {
-            fs::remove_dir_all(&copy).with_context(|| format!("failed to empty {}", copy.display()))?;
+            fs::remove_dir_all(&copy)
+                .with_context(|| format!("failed to empty {}", copy.display()))?;
         }
         copy_folder(&root.join(folder), &copy)?;
-        let manifest = fs::read_to_string(root.join("Cargo.toml")).context("failed to read Cargo.toml")?;
+        let manifest =
+            fs::read_to_string(root.join("Cargo.toml")).context("failed to read Cargo.toml")?;
         fs::write(scratch.join("Cargo.toml"), only_member(&manifest, folder)?)?;
         fs::copy(root.join("Cargo.lock"), scratch.join("Cargo.lock"))?;
         Ok(Self { root: scratch, folder: copy })
@@ -82,7 +87,7 @@ impl Scratch {
         let file = self.folder.join(&mutation.file);
         let whole = fs::read_to_string(&file)?;
         fs::write(&file, mutation.apply(&self.folder)?)?;
-        let outcome = tests::run(&self.root, package, &self.folder);
+        let outcome = runner::run(&self.root, package, &self.folder);
         fs::write(&file, whole)?;
         match outcome? {
             Outcome::Unbuilt(what) => bail!("{} does not build:\n{what}", mutation.name),

@@ -39,8 +39,8 @@ impl Mutation {
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<Mutation>> {
-    let text = fs::read_to_string(path)
-        .with_context(|| format!("failed to read {}", path.display()))?;
+    let text =
+        fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
     parse(&text).with_context(|| format!("failed to read {}", path.display()))
 }
 
@@ -61,9 +61,9 @@ fn parse(text: &str) -> Result<Vec<Mutation>> {
         } else if let Some(why) = line.strip_prefix("why: ") {
             why.clone_into(&mut mutation.why);
         } else if let Some(old) = line.strip_prefix('-') {
-            mutation.old += &format!("{old}\n");
+            mutation.old.extend([old, "\n"]);
         } else if let Some(new) = line.strip_prefix('+') {
-            mutation.new += &format!("{new}\n");
+            mutation.new.extend([new, "\n"]);
         } else {
             bail!("line {number} is none of `== `, `file: `, `why: `, `-`, `+` and `#`");
         }
@@ -107,7 +107,12 @@ why: a record is lost with the power
 
     #[test]
     fn what_is_not_well_formed_is_refused() {
-        for wrong in ["-x\n", "== a\nnonsense\n", "== a\nfile: f\n-x\n+y\n", "== a\nfile: f\nwhy: w\n-x\n+x\n"] {
+        for wrong in [
+            "-x\n",
+            "== a\nnonsense\n",
+            "== a\nfile: f\n-x\n+y\n",
+            "== a\nfile: f\nwhy: w\n-x\n+x\n",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -76,7 +76,8 @@ fn run_one(binary: &Path, folder: &Path) -> Result<Outcome> {
         command.env("ORRERY_SIM_RUNS", SEEDS);
     }
     command.stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().with_context(|| format!("failed to run {}", binary.display()))?;
+    let mut child =
+        command.spawn().with_context(|| format!("failed to run {}", binary.display()))?;
     let out = child.stdout.take().context("the output of a test is not there")?;
     let (to, lines) = mpsc::channel();
     let reading = std::thread::spawn(move || {
@@ -91,7 +92,8 @@ fn run_one(binary: &Path, folder: &Path) -> Result<Outcome> {
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             // `test simulation::one_seed_gives_one_run ... FAILED`
             Ok(line) => {
-                let failed = line.strip_suffix(" ... FAILED").map(|l| l.trim_start_matches("test "));
+                let failed =
+                    line.strip_suffix(" ... FAILED").map(|l| l.trim_start_matches("test "));
                 if let Some(test) = failed {
                     break Some(Outcome::Failed(test.to_owned()));
                 }
@@ -119,7 +121,8 @@ mod tests {
 
     #[test]
     fn binaries_are_found_in_what_cargo_says() {
-        let said = "   Compiling a v1\n  Executable unittests src/lib.rs (target/debug/deps/a-1f)\n";
+        let said =
+            "   Compiling a v1\n  Executable unittests src/lib.rs (target/debug/deps/a-1f)\n";
         assert_eq!(binaries(said), [PathBuf::from("target/debug/deps/a-1f")]);
     }
 }
