@@ -26,15 +26,21 @@ impl Mutation {
         let file = folder.join(&self.file);
         let whole = fs::read_to_string(&file)
             .with_context(|| format!("{}: failed to read {}", self.name, file.display()))?;
-        // Whole lines: what begins in the middle of one would be found too.
-        let count = format!("\n{whole}").matches(&format!("\n{}", self.old)).count();
-        ensure!(
-            count == 1,
-            "{}: its lines are {count} times in {}; bring the list up to date",
-            self.name,
-            self.file.display()
-        );
-        Ok(whole.replacen(&self.old, &self.new, 1))
+        let (lines, old): (Vec<&str>, Vec<&str>) =
+            (whole.lines().collect(), self.old.lines().collect());
+        let places = lines.windows(old.len()).enumerate().filter(|(_, window)| *window == old);
+        let places: Vec<usize> = places.map(|(at, _)| at).collect();
+        let [at] = places[..] else {
+            bail!(
+                "{}: its lines are {} times in {}; bring the list up to date",
+                self.name,
+                places.len(),
+                self.file.display()
+            );
+        };
+        let [before, after] = [&lines[..at], &lines[at + old.len()..]]
+            .map(|lines| lines.iter().flat_map(|line| [*line, "\n"]).collect::<String>());
+        Ok(before + &self.new + &after)
     }
 }
 

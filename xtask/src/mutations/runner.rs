@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 /// A test binary that takes longer hangs. Without a bug all of them take seconds.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Seeds of simulations, unless told otherwise: enough to meet every fault many times.
 const SEEDS: &str = "500";
 

@@ -154,7 +154,10 @@ fn all_that_is_good_is_salvaged_and_nothing_else_wherever_the_damage_is() {
         assert!(found.lost_at_least() <= last - found.last.0, "seed {seed}: {found:?}");
         assert!(found.left_out <= last, "seed {seed}: {found:?}");
         match opened {
-            Ok(durable) => assert_eq!(found.last.0, durable, "seed {seed}: {found:?}"),
+            Ok(durable) => {
+                assert_eq!(found.last.0, durable, "seed {seed}: {found:?}");
+                assert_eq!(found.ends, None, "seed {seed}: what opens ends as it should");
+            }
             Err(JournalError::Corrupt { position, file, .. }) => {
                 // Opening reads more than is needed, so it may stop earlier, never later.
                 if file.starts_with("segment-") && !firsts.is_empty() {
