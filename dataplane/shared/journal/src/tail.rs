@@ -218,7 +218,8 @@ impl Tail {
         let file = self.shared.disk.open(&name).map_err(io)?;
         let mut head = vec![0; SEGMENT_HEADER_BYTES];
         let count = read_full(&*file, &mut head, 0).map_err(io)?;
-        let header = SegmentHeader::decode(&head[..count], &name, first, None)?;
+        let header = SegmentHeader::decode(&head[..count], &name, first, None)
+            .map_err(|error| judged(&self.shared, first, position, error))?;
         self.reading = Some(Reading {
             seed: header.seed(),
             name,
@@ -232,8 +233,11 @@ impl Tail {
     }
 
     fn damaged(&self, position: u64, reason: &str) -> JournalError {
-        let file = self.reading.as_ref().map_or("the segment", |reading| &reading.name);
-        JournalError::corrupt(position, file, reason)
+        let Some(reading) = &self.reading else {
+            return JournalError::corrupt(position, "the segment", reason);
+        };
+        let error = JournalError::corrupt(position, &reading.name, reason);
+        judged(&self.shared, reading.first, position, error)
     }
 
     /// The frame at hand, whole in memory.
@@ -274,7 +278,8 @@ impl Tail {
         reading.at = (start + header.frame_bytes()).min(reading.bytes.len());
         let Some(body) = header.body(&reading.bytes[start..]) else {
             let reason = "the record does not match its checksum";
-            return Err(JournalError::corrupt(position, &reading.name, reason));
+            let error = JournalError::corrupt(position, &reading.name, reason);
+            return Err(judged(&self.shared, reading.first, position, error));
         };
         Ok(Entry {
             position: Position(position),
@@ -285,6 +290,18 @@ impl Tail {
             body,
         })
     }
+}
+
+/// What looks damaged while `position` was read in the segment that begins at `first` is none if that
+/// was trimmed meanwhile, and perhaps written over: then the reader has fallen too far behind.
+fn judged(shared: &Shared, first: u64, position: u64, error: JournalError) -> JournalError {
+    shared.with_files(|files| {
+        if files.segments.contains(&first) {
+            return error;
+        }
+        let oldest = Position(files.segments.first().copied().unwrap_or(0));
+        JournalError::Trimmed { after: Position(position - 1), oldest }
+    })
 }
 
 impl Drop for Tail {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "journal/beside.rs"]
+mod beside;
 #[path = "journal/carried.rs"]
 mod carried;
 #[path = "journal/carrier.rs"]
@@ -20,8 +22,6 @@ mod real_disk;
 mod rule;
 #[path = "journal/salvage.rs"]
 mod salvage;
-#[path = "journal/scrubbing.rs"]
-mod scrubbing;
 #[path = "journal/simulation.rs"]
 mod simulation;
 #[path = "journal/tail.rs"]

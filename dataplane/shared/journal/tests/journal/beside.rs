@@ -1,11 +1,12 @@
-//! A scrub beside a journal that goes on.
+//! Who reads beside a journal that goes on: what is trimmed meanwhile is not damaged.
 
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use orrery_journal::sim::SimDisk;
-use orrery_journal::{Disk, DiskFile, Journal, Lock, Options, Record};
+use orrery_journal::{Disk, DiskFile, Journal, JournalError, Lock, Options, Position, Record};
 
 type Meanwhile = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 
@@ -98,5 +99,23 @@ fn a_segment_that_is_trimmed_and_reused_while_it_is_scrubbed_is_no_damage() {
         journal.close().unwrap();
     }));
     assert_eq!(scrubber.run(), []);
+    assert!(disk.trace().iter().any(|line| line.contains("to spare-")), "one was reused");
+}
+
+#[test]
+fn a_reader_whose_segment_is_trimmed_and_reused_is_told_that_it_is_behind() {
+    let disk = SimDisk::new(0);
+    let busy = Busy { disk: disk.clone(), meanwhile: Meanwhile::default() };
+    let options = Options { segment_bytes: 16 << 10, threaded: false, ..Options::default() };
+    let mut journal = Journal::open(Arc::new(busy.clone()), options).unwrap().journal;
+    // More segments than are kept for a reader.
+    append(&mut journal, 80);
+    let mut tail = journal.feed().tail(Position(0)).unwrap();
+    *busy.meanwhile.lock().unwrap() = Some(Box::new(move || {
+        journal.snapshot_writer(journal.durable()).unwrap().finish().unwrap();
+        append(&mut journal, 20);
+    }));
+    let read = tail.next(Instant::now());
+    assert!(matches!(read, Err(JournalError::Trimmed { oldest, .. }) if oldest.0 > 1), "{read:?}");
     assert!(disk.trace().iter().any(|line| line.contains("to spare-")), "one was reused");
 }
