@@ -99,6 +99,8 @@ struct Shared {
     copy_percent: AtomicU64,
     heard_ms: AtomicU64,
     stamp: AtomicU64,
+    /// Why the last connection ended; empty while one is in order.
+    trouble: Mutex<String>,
     /// What is on disk here.
     durable: Mutex<u64>,
     durable_moved: Condvar,
@@ -129,6 +131,7 @@ impl Link {
             copy_percent: AtomicU64::new(0),
             heard_ms: AtomicU64::new(0),
             stamp: AtomicU64::new(0),
+            trouble: Mutex::default(),
             durable: Mutex::new(durable),
             durable_moved: Condvar::new(),
             start: Instant::now(),
@@ -170,6 +173,11 @@ impl Link {
         self.shared.copy_percent.load(Ordering::Acquire) as u32
     }
 
+    /// Why the last connection ended; empty while one is in order.
+    pub(crate) fn trouble(&self) -> String {
+        self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(crate) fn silent_ms(&self) -> u64 {
         self.shared.now_ms().saturating_sub(self.shared.heard_ms.load(Ordering::Acquire))
     }
@@ -186,6 +194,11 @@ impl Drop for Link {
 impl Shared {
     fn now_ms(&self) -> u64 {
         self.start.elapsed().as_millis() as u64
+    }
+
+    fn tell_trouble(&self, trouble: &str) {
+        let mut held = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.clone_into(&mut held);
     }
 
     fn is_stopped(&self) -> bool {
@@ -223,11 +236,13 @@ impl Runner {
                 None => session::run(&mut self),
             };
             self.shared.hang_up();
+            let trouble = ended.as_ref().err().map_or_else(String::new, ToString::to_string);
+            self.shared.tell_trouble(&trouble);
             match ended {
                 Ok(()) => return,
                 // The same trouble five times a second is said once.
-                Err(error) if error.to_string() != said && !self.shared.is_stopped() => {
-                    said = error.to_string();
+                Err(error) if trouble != said && !self.shared.is_stopped() => {
+                    said = trouble;
                     let carrier = self.plan.takes_over.as_ref().map(|from| from.carrier.name());
                     let primary = carrier.as_ref().unwrap_or(&self.plan.address);
                     tracing::warn!(primary, %error, "the link is down");

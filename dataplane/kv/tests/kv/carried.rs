@@ -145,7 +145,10 @@ fn an_engine_that_holds_less_than_the_folder_is_not_believed() {
     thread::sleep(Duration::from_millis(300));
     let refused = promote(&member, 2);
     assert!(matches!(refused, Err(OperandError::Unavailable(_))), "{refused:?}");
-    assert!(!report(&member).writable);
+    let said = eventually("it says why", || {
+        Some(report(&member)).filter(|report| report.message.contains("1 records are here"))
+    });
+    assert!(!said.writable && said.reason == "Recovering", "{said:?}");
     let folder = member.kill();
     let address = format!("file://{}", engine.path().display());
     std::fs::write(folder.path().join("journal-secret/address"), address).expect("writable");

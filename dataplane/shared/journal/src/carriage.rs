@@ -1,19 +1,18 @@
-//! A journal and its carrier: how a group gets there before it counts, and how a folder is made from
-//! what is there.
+//! A journal and its carrier: how a group and a snapshot get there before they count.
 //!
 //! The order is carrier first, folder second. So the folder never holds a record that the carrier does
 //! not have, and it need not be synced: it is a copy, made again when it is damaged. Readers, followers
 //! and snapshots read the folder and need not know.
 
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::carrier::{Carried, Carrier, CarrierError, Group, Owner, Saved};
+use crate::carrier::{Carrier, CarrierError, Group, Owner, Saved};
 use crate::shared::Shared;
-use crate::{CopyWriter, Disk, JournalError, Options, Position, SnapshotReader};
+use crate::{JournalError, Position, SnapshotReader};
 
 /// A carrier that does not answer is said to be away after this time: a single lost answer is not
 /// worth refusing writes.
@@ -23,9 +22,6 @@ const RETRY_LEAST: Duration = Duration::from_millis(20);
 const RETRY_MOST: Duration = Duration::from_millis(500);
 /// How long a snapshot is offered to a carrier that does not answer.
 const SAVE_PATIENCE: Duration = Duration::from_mins(2);
-/// A snapshot that is replaced while it is read is tried again so often.
-const FILL_TRIES: u32 = 5;
-const COPY_BYTES: usize = 256 << 10;
 
 /// Where the records of a journal go, and on whose behalf.
 #[derive(Debug)]
@@ -147,71 +143,4 @@ fn content_bytes(shared: &Shared, at: u64) -> Result<u64, JournalError> {
     let mut content = SnapshotReader::open(&*shared.disk, at, Some(shared.options.shard))?;
     io::copy(&mut content, &mut io::sink())
         .map_err(|error| JournalError::io("read", "the snapshot", error))
-}
-
-/// What a folder was made from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Filled {
-    /// The snapshot that it begins with, 0 for none; records behind it are to be read from the carrier.
-    pub at: Position,
-    /// What the carrier held then.
-    pub carried: Carried,
-}
-
-/// Makes an empty folder into that of a journal that begins with the newest snapshot which `carrier`
-/// holds. It must not be opened before this has returned. `progress` hears how many bytes are here, of
-/// how many.
-///
-/// # Errors
-/// `Carrier` when the carrier fails, and what writing a folder can meet.
-pub fn fill(
-    disk: &Arc<dyn Disk>,
-    options: &Options,
-    carrier: &dyn Carrier,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<Filled, JournalError> {
-    let mut tries = 0;
-    loop {
-        let carried = carrier.look()?;
-        let Some(saved) = carried.snapshot else {
-            return Ok(Filled { at: Position(0), carried });
-        };
-        tries += 1;
-        match fill_with(disk, options, carrier, saved, progress) {
-            Ok(()) => return Ok(Filled { at: saved.at, carried }),
-            // A newer one took its place meanwhile.
-            Err(JournalError::Carrier(CarrierError::NoSnapshot { .. })) if tries < FILL_TRIES => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn fill_with(
-    disk: &Arc<dyn Disk>,
-    options: &Options,
-    carrier: &dyn Carrier,
-    saved: Saved,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<(), JournalError> {
-    let mut from = carrier.load(saved.at)?;
-    let mut to = CopyWriter::begin(Arc::clone(disk), options.clone(), saved.at, saved.epoch)?;
-    let mut piece = vec![0; COPY_BYTES];
-    let mut done = 0;
-    loop {
-        let read = from.read(&mut piece).map_err(|error| {
-            let reason = format!("failed to read the snapshot at {}: {error}", saved.at);
-            CarrierError::Unavailable { reason }
-        })?;
-        if read == 0 {
-            break;
-        }
-        to.write_all(&piece[..read]).map_err(|e| JournalError::io("write", "the snapshot", e))?;
-        done += read as u64;
-        progress(done, saved.bytes);
-    }
-    if done != saved.bytes {
-        let reason = format!("the snapshot has {done} bytes of {}", saved.bytes);
-        return Err(CarrierError::Corrupt { position: saved.at, reason }.into());
-    }
-    to.finish()
 }

@@ -64,9 +64,10 @@ impl fmt::Debug for Journal {
 }
 
 impl Journal {
-    /// Opens the folder of one shard whose records are carried by `carrier`, or makes it: see
-    /// [`fill`](crate::fill). What the folder holds is a prefix of what is carried, and not more
-    /// durable than a copy need be: after a loss of power it may be `Corrupt`, and is to be made again.
+    /// Opens the folder of one shard whose records are carried by `carrier`, or makes it; a
+    /// [`CopyWriter`](crate::CopyWriter) makes one that begins with a snapshot of the carrier. What the
+    /// folder holds is a prefix of what is carried, and not more durable than a copy need be: after a
+    /// loss of power it may be `Corrupt`, and is to be made again.
     ///
     /// Until [`own`](Self::own) records are taken as a follower's: they are carried already.
     pub fn open_carried(

@@ -40,7 +40,6 @@ mod trim;
 mod wait;
 mod walk;
 
-pub use carriage::{Filled, fill};
 pub use carrier::{Carrier, CarrierError, Group, Owner};
 pub use disk::{Disk, DiskFile, Lock, RealDisk};
 pub use error::JournalError;

@@ -53,6 +53,7 @@ pub(super) fn run(runner: &mut Runner, from: &TakeOver) -> Result<(), SessionErr
     shared.heard_ms.store(shared.now_ms(), Ordering::Release);
     shared.primary_position.store(carried.last.0, Ordering::Release);
     shared.up.store(true, Ordering::Release);
+    shared.tell_trouble("");
     let here = runner.plan.position;
     if here > carried.last.0 {
         return Err(SessionError::Ahead { here, carried: carried.last.0 });

@@ -177,6 +177,10 @@ impl Shard {
         let Some(group) = &self.group else { return Readiness::new(true, "", String::new()) };
         let is_ready =
             !matches!(self.bar, Bar::Standby | Bar::TakingOver | Bar::Copying | Bar::Fenced);
+        let trouble = group.link.as_ref().map_or_else(String::new, Link::trouble);
+        if self.bar == Bar::TakingOver && !trouble.is_empty() {
+            return Readiness::new(false, self.bar.reason(), trouble);
+        }
         if self.bar.is_set() && self.bar != Bar::Follower {
             let text = self.bar.text();
             let message = text.split_once(' ').map_or(text, |(_, sentence)| sentence);

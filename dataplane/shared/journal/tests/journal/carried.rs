@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use orrery_journal::carrier::{MemoryCarrier, Trouble};
 use orrery_journal::sim::{Random, SimDisk};
 use orrery_journal::{
-    Carrier, CarrierError, Disk, Epoch, Group, Journal, JournalError, Opened, Options, Owner,
-    Position, RealDisk, Record, Recovery, fill,
+    Carrier, CarrierError, CopyWriter, Disk, Epoch, Group, Journal, JournalError, Opened, Options,
+    Owner, Position, RealDisk, Record, Recovery,
 };
 
 const SHARD: u32 = 3;
@@ -50,6 +50,18 @@ fn restored(recovery: &mut Recovery) -> Result<State, JournalError> {
         assert_eq!(entry.position.0, state.len() as u64);
     }
     Ok(state)
+}
+
+/// Makes an empty folder into one that begins with the carrier's newest snapshot; gives its position.
+fn fill(disk: &Arc<dyn Disk>, options: &Options, carrier: &MemoryCarrier) -> Position {
+    let Some(saved) = carrier.look().expect("it answers").snapshot else { return Position(0) };
+    let begun = CopyWriter::begin(Arc::clone(disk), options.clone(), saved.at, saved.epoch);
+    let mut to = begun.expect("it is empty");
+    let mut from = carrier.load(saved.at).expect("it is there");
+    let copied = std::io::copy(&mut from, &mut to).expect("there is room");
+    assert_eq!(copied, saved.bytes);
+    to.finish().expect("there is room");
+    saved.at
 }
 
 struct Process {
@@ -100,7 +112,7 @@ impl Run {
             self.disks[member] = SimDisk::new(self.random.next());
             let disk: Arc<dyn Disk> = Arc::new(self.disks[member].clone());
             let lock = disk.lock().expect("it is new");
-            fill(&disk, &options(), &self.carrier, &mut |_, _| {}).expect("it can be read");
+            fill(&disk, &options(), &self.carrier);
             drop(lock);
             self.open(member).expect("a new folder opens")
         });
@@ -178,7 +190,7 @@ impl Run {
             self.processes[member] = None;
             self.disks[member] = SimDisk::new(self.random.next());
             let disk: Arc<dyn Disk> = Arc::new(self.disks[member].clone());
-            fill(&disk, &options(), &self.carrier, &mut |_, _| {}).expect("it can be read");
+            fill(&disk, &options(), &self.carrier);
             self.start(member);
             assert!(self.catch_up(member), "the snapshot is new enough");
         }
@@ -423,10 +435,7 @@ fn snapshots_are_carried_and_a_folder_is_made_from_them() {
 
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(folders[1].path()).expect("a folder"));
     let options = Options { shard: SHARD, ..Options::default() };
-    let mut heard = vec![];
-    let filled = fill(&disk, &options, &carrier, &mut |done, of| heard.push((done, of)));
-    assert_eq!(filled.expect("it can be read").at, Position(2));
-    assert_eq!(heard.last(), Some(&(content.len() as u64, content.len() as u64)));
+    assert_eq!(fill(&disk, &options, &carrier), Position(2));
     let opened = Journal::open_carried(disk, options, Arc::new(carrier.clone())).expect("it opens");
     let Opened { journal: copy, recovery } = opened;
     let mut read = vec![];
