@@ -14,12 +14,17 @@ use orrery_api::kv::config::{
 };
 use orrery_blob::{Access, Address, BlobError};
 use orrery_journal::carrier::{self, Saved};
-use orrery_journal::{Carrier, CarrierError, Group, Owner, Position};
+use orrery_journal::{
+    Carrier, CarrierError, Group, Journal, JournalError, Opened, Options, Owner, Position, RealDisk,
+};
 use orrery_journal_objects::ObjectCarrier;
 use orrery_journal_pg::{
     Address as Servers, ClientCertificate, Host, OpenError, PgCarrier, Roots, Tls,
 };
 use orrery_kit::secrets::{Secret, SecretError, Secrets};
+
+use crate::persistence::PersistenceError;
+use crate::serve::ServeError;
 
 /// The one shard of a process.
 const SHARD: u32 = 0;
@@ -121,6 +126,32 @@ impl Carrier for Prepared {
 
     fn trim(&self, owner: Owner, upto: Position) -> Result<(), CarrierError> {
         self.engine.trim(owner, upto)
+    }
+}
+
+/// Opens what is on disk. Where the journal is carried elsewhere that is a copy, which is given up
+/// when it is damaged.
+pub(crate) fn open_journal(
+    folder: &Path,
+    carrier: Option<&Arc<dyn Carrier>>,
+) -> Result<Opened, ServeError> {
+    let folder_error = |source| ServeError::Folder { path: folder.to_owned(), source };
+    let disk = || {
+        std::fs::create_dir_all(folder).map_err(folder_error)?;
+        RealDisk::new(folder).map(Arc::new).map_err(folder_error)
+    };
+    let options = Options::default;
+    let Some(carrier) = carrier else {
+        return Ok(Journal::open(disk()?, options()).map_err(PersistenceError::Journal)?);
+    };
+    match Journal::open_carried(disk()?, options(), Arc::clone(carrier)) {
+        Err(error @ JournalError::Corrupt { .. }) => {
+            tracing::warn!(%error, "the copy of the journal is given up: it is carried elsewhere");
+            std::fs::remove_dir_all(folder).map_err(folder_error)?;
+            let opened = Journal::open_carried(disk()?, options(), Arc::clone(carrier));
+            Ok(opened.map_err(PersistenceError::Journal)?)
+        }
+        opened => Ok(opened.map_err(PersistenceError::Journal)?),
     }
 }
 

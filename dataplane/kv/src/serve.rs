@@ -4,13 +4,13 @@
 //! and recovery, listeners, event loop. The end goes backwards.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use orrery_api::kv::KvConfig;
-use orrery_journal::{Carrier, Journal, JournalError, Opened, Options, RealDisk};
+use orrery_journal::Carrier;
 use orrery_kit::certificates::{CertificateError, Folder};
 use orrery_kit::health::Health;
 use orrery_kit::identity::Identity;
@@ -393,29 +393,6 @@ fn end(log: Log, shared: &Shared) -> u8 {
     }
 }
 
-/// Opens what is on disk. Where the journal is carried elsewhere that is a copy, which is given up
-/// when it is damaged.
-fn open_journal(folder: &Path, carrier: Option<&Arc<dyn Carrier>>) -> Result<Opened, ServeError> {
-    let folder_error = |source| ServeError::Folder { path: folder.to_owned(), source };
-    let disk = || {
-        std::fs::create_dir_all(folder).map_err(folder_error)?;
-        RealDisk::new(folder).map(Arc::new).map_err(folder_error)
-    };
-    let options = Options::default;
-    let Some(carrier) = carrier else {
-        return Ok(Journal::open(disk()?, options()).map_err(PersistenceError::Journal)?);
-    };
-    match Journal::open_carried(disk()?, options(), Arc::clone(carrier)) {
-        Err(error @ JournalError::Corrupt { .. }) => {
-            tracing::warn!(%error, "the copy of the journal is given up: it is carried elsewhere");
-            std::fs::remove_dir_all(folder).map_err(folder_error)?;
-            let opened = Journal::open_carried(disk()?, options(), Arc::clone(carrier));
-            Ok(opened.map_err(PersistenceError::Journal)?)
-        }
-        opened => Ok(opened.map_err(PersistenceError::Journal)?),
-    }
-}
-
 fn recover(
     config: &Config,
     args: &ServeArgs,
@@ -423,7 +400,7 @@ fn recover(
 ) -> Result<(Machine, Recovered), ServeError> {
     let started = Instant::now();
     let folder = args.data.join(replication::copy::SHARD);
-    let opened = open_journal(&folder, carrier)?;
+    let opened = carrying::open_journal(&folder, carrier)?;
     let default_class = config.default_class;
     let mut machine = Machine::new(&MachineOptions {
         databases: config.databases,

@@ -22,7 +22,7 @@
 //! client knows, so that no body can contain what looks like a frame of the segment it is in.
 
 use crate::format::{FRAME_ALIGN, u32_at, u64_at};
-use crate::{RECORD_BYTES_MAX, Record};
+use crate::{Entry, Epoch, Position, RECORD_BYTES_MAX, Record};
 
 /// Bytes before the body.
 pub(crate) const FRAME_HEADER_BYTES: usize = 56;
@@ -129,6 +129,18 @@ impl FrameHeader {
     /// Bytes of the whole frame.
     pub(crate) fn frame_bytes(&self) -> usize {
         frame_bytes(self.body_len as usize)
+    }
+
+    /// The record, once its body is known to be intact.
+    pub(crate) fn entry<'a>(&self, body: &'a [u8]) -> Entry<'a> {
+        Entry {
+            position: Position(self.position),
+            epoch: Epoch(self.epoch),
+            stream: self.stream,
+            kind: self.kind,
+            time_us: self.time_us,
+            body,
+        }
     }
 
     /// The body of the frame that starts at the beginning of `bytes`, if it is intact.

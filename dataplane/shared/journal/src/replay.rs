@@ -96,14 +96,7 @@ impl Recovery {
         };
         let bad = reading.cursor.last + 1;
         match reading.cursor.step(&reading.bytes) {
-            Step::Record(header, body) => Ok(Some(Entry {
-                position: Position(header.position),
-                epoch: Epoch(header.epoch),
-                stream: header.stream,
-                kind: header.kind,
-                time_us: header.time_us,
-                body,
-            })),
+            Step::Record(header, body) => Ok(Some(header.entry(body))),
             Step::End(reason) => Err(JournalError::corrupt(bad, &reading.name, reason)),
             Step::Disorder(reason) => Err(JournalError::corrupt(bad, &reading.name, reason)),
         }

@@ -10,7 +10,7 @@ mod target;
 use std::sync::Arc;
 
 use crate::walk::Step;
-use crate::{Damage, Disk, Entry, Epoch, JournalError, Position, scrub};
+use crate::{Damage, Disk, Epoch, JournalError, Position, scrub};
 use source::{Segment, Source};
 use target::Target;
 
@@ -144,14 +144,7 @@ fn copy(
         }
         let bad = cursor.last + 1;
         match cursor.step(segment.bytes()) {
-            Step::Record(header, body) => target.write(&Entry {
-                position: Position(header.position),
-                epoch: Epoch(header.epoch),
-                stream: header.stream,
-                kind: header.kind,
-                time_us: header.time_us,
-                body,
-            })?,
+            Step::Record(header, body) => target.write(&header.entry(body))?,
             // What a crash leaves behind is no damage; whether it is more is seen by what is proven.
             Step::End(_) if next.is_none() && !segment.proves(bad, cursor.offset) => {
                 return Ok(None);

@@ -12,7 +12,7 @@ use crate::disk::read_full;
 use crate::format::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
 use crate::frame::{self, FRAME_HEADER_BYTES, FrameHeader};
 use crate::shared::Shared;
-use crate::{DiskFile, Entry, Epoch, JournalError, Position, SnapshotReader};
+use crate::{DiskFile, Entry, JournalError, Position, SnapshotReader};
 
 /// Read from a segment at once.
 const READ_BYTES: usize = 256 << 10;
@@ -281,14 +281,7 @@ impl Tail {
             let error = JournalError::corrupt(position, &reading.name, reason);
             return Err(judged(&self.shared, reading.first, position, error));
         };
-        Ok(Entry {
-            position: Position(position),
-            epoch: Epoch(header.epoch),
-            stream: header.stream,
-            kind: header.kind,
-            time_us: header.time_us,
-            body,
-        })
+        Ok(header.entry(body))
     }
 }
 

@@ -151,14 +151,7 @@ impl<'a> Iterator for Entries<'a> {
             frame::decode(taken, self.seed).filter(|header| !header.mark).and_then(|header| {
                 let body = header.body(taken)?;
                 self.rest = taken.get(header.frame_bytes()..)?;
-                Some(Entry {
-                    position: Position(header.position),
-                    epoch: Epoch(header.epoch),
-                    stream: header.stream,
-                    kind: header.kind,
-                    time_us: header.time_us,
-                    body,
-                })
+                Some(header.entry(body))
             });
         let position = self.next;
         self.next += 1;
