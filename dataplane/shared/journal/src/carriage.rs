@@ -4,7 +4,6 @@
 //! not have, and it need not be synced: it is a copy, made again when it is damaged. Readers, followers
 //! and snapshots read the folder and need not know.
 
-use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -113,12 +112,11 @@ impl Porter {
     }
 }
 
-/// Gives the snapshot at `at`, which is whole in the folder, to the carrier, and removes there what it
+/// Gives the snapshot at `at`, which is whole in the folder with so many bytes, to the carrier, and removes there what it
 /// makes superfluous. Waits for a carrier that is away, within a bound.
-pub(crate) fn save(shared: &Shared, owner: Owner, at: u64) -> Result<(), JournalError> {
+pub(crate) fn save(shared: &Shared, owner: Owner, at: u64, bytes: u64) -> Result<(), JournalError> {
     let Some(carriage) = &shared.carriage else { return Ok(()) };
     let carrier = &*carriage.carrier;
-    let bytes = content_bytes(shared, at)?;
     let saved = Saved { at: Position(at), epoch: owner.epoch, bytes };
     let until = Instant::now() + SAVE_PATIENCE;
     let patiently = |ask: &mut dyn FnMut() -> Result<(), JournalError>| loop {
@@ -136,11 +134,4 @@ pub(crate) fn save(shared: &Shared, owner: Owner, at: u64) -> Result<(), Journal
         Ok(carrier.save(owner, saved, &mut content)?)
     })?;
     patiently(&mut || Ok(carrier.trim(owner, saved.at)?))
-}
-
-/// Length of what a snapshot in the folder holds.
-fn content_bytes(shared: &Shared, at: u64) -> Result<u64, JournalError> {
-    let mut content = SnapshotReader::open(&*shared.disk, at, Some(shared.options.shard))?;
-    io::copy(&mut content, &mut io::sink())
-        .map_err(|error| JournalError::io("read", "the snapshot", error))
 }

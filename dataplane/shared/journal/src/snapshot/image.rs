@@ -69,6 +69,11 @@ impl Image {
         self.file.sync().map_err(|e| io("sync", &self.temporary, e))
     }
 
+    /// Length of what was written, without what the file adds; all of it once that is completed.
+    pub(crate) fn content_bytes(&self) -> u64 {
+        self.content_bytes
+    }
+
     /// Gives the completed file its name, durably.
     pub(crate) fn install(&mut self) -> Result<(), JournalError> {
         let io = |action, name: &str, e| JournalError::io(action, name, e);

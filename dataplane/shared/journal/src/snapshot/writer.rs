@@ -75,7 +75,7 @@ impl SnapshotWriter {
         });
         trim::run(shared);
         if let Some(owner) = self.owner {
-            carriage::save(shared, owner, self.at)?;
+            carriage::save(shared, owner, self.at, self.image.content_bytes())?;
         }
         Ok(Position(self.at))
     }
