@@ -110,7 +110,9 @@ impl TryFrom<KvConfig> for Config {
         }
         let is_grouped = file.group.unwrap_or(false);
         let object = format!("{}/{}", file.object.namespace, file.object.name);
-        let carried = (file.journal != JournalBackend::Local)
+        let carried = file
+            .journal
+            .is_carried()
             .then(|| Carried { backend: file.journal, object: object.clone() });
         if carried.is_some() && !is_grouped {
             return Err(Unusable::CarriedAlone(file.journal.as_str()));

@@ -206,6 +206,11 @@ pub enum JournalBackend {
 }
 
 impl JournalBackend {
+    /// Whether an engine outside of the pods has the journal.
+    pub fn is_carried(self) -> bool {
+        self != Self::Local
+    }
+
     /// The word as it stands in a spec.
     pub const fn as_str(self) -> &'static str {
         match self {

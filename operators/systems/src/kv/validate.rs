@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use orrery_api::Reason;
 use orrery_api::kv::config::{KvConfig, ObjectName};
-use orrery_api::kv::{FailoverPolicy, JournalBackend, KVCluster, KVClusterSpec};
+use orrery_api::kv::{FailoverPolicy, KVCluster, KVClusterSpec};
 use orrery_api::spec::{DeletionPolicy, Operation, RolloutStrategy};
 use orrery_runtime::group::{Group, Policy};
 use orrery_runtime::rollout::window;
@@ -72,11 +72,10 @@ impl Validated {
 /// its own volume. One that had some must still know which of its pods has the data.
 pub(crate) fn group(spec: &KVClusterSpec, had_primary: bool, object: &str) -> Option<Group> {
     let count = |number: i32| u32::try_from(number).unwrap_or(0);
-    let carried = spec.journal.backend != JournalBackend::Local;
-    (spec.followers > 0 || had_primary || carried).then(|| Group {
+    (is_grouped(spec) || had_primary).then(|| Group {
         followers: count(spec.followers),
         synchronous: count(spec.synchronous_followers),
-        carried,
+        carried: spec.journal.backend.is_carried(),
         policy: match spec.failover.policy {
             _ if spec.engine.operation == Operation::Fence => Policy::Fenced,
             FailoverPolicy::NoLoss => Policy::NoLoss,
@@ -147,7 +146,7 @@ fn config(object: &KVCluster, memory_limit_bytes: i64, stores: &Stores) -> KvCon
 
 /// Whether processes wait to be told their role: one of them may write, and who that is can change.
 fn is_grouped(spec: &KVClusterSpec) -> bool {
-    spec.followers > 0 || spec.journal.backend != JournalBackend::Local
+    spec.followers > 0 || spec.journal.backend.is_carried()
 }
 
 fn check_storage(spec: &KVClusterSpec) -> Result<(), Refusal> {

@@ -6,7 +6,7 @@ use orrery_runtime::Refusal;
 
 /// Refuses the first field that asks for something not done yet.
 pub(super) fn check(spec: &KVClusterSpec) -> Result<(), Refusal> {
-    let is_carried = spec.journal.backend != JournalBackend::Local;
+    let is_carried = spec.journal.backend.is_carried();
     let asked = [
         ("spec.replicas", spec.replicas > 1),
         ("spec.shardsPerPod", spec.shards_per_pod > 1),
