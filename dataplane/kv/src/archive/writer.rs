@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const RETRY_MIN: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// Longest wait for the archive when the process ends.
-const LAST: Duration = Duration::from_secs(5);
+const LAST: Duration = Duration::from_secs(10);
 /// No end is asked for yet.
 const RUNNING: u64 = u64::MAX;
 

@@ -118,6 +118,15 @@ fn wait_for(engine: &Engine, what: &str, is_so: impl Fn(&ReportResponse) -> bool
     }
 }
 
+/// An orderly end of one that archives. How long it may take to put the rest is bounded, so the
+/// archive must be one that is written to by then, however slow the disk.
+fn stop(engine: Engine) -> tempfile::TempDir {
+    wait_for(&engine, "archiving", |report| {
+        report.figures.get("archived_position").is_some_and(|position| *position > 0)
+    });
+    engine.stop()
+}
+
 /// Writes through kills and an orderly end, and gives the archive of it.
 fn lived(archive: &Path) -> Book {
     let mut book = Book::default();
@@ -128,7 +137,7 @@ fn lived(archive: &Path) -> Book {
         engine = Engine::start_in(engine.kill());
     }
     book.write(&mut engine.client(), 400);
-    drop(engine.stop());
+    drop(stop(engine));
     book
 }
 

@@ -6,7 +6,7 @@ use orrery_operand::OperandError;
 use orrery_operand::client::OperandClient;
 use orrery_operand::progress::Finished;
 
-use super::{Book, archiving, figure, recovering, wait_for};
+use super::{Book, archiving, figure, recovering, stop, wait_for};
 use crate::process::{Engine, ok};
 
 /// Asks for a snapshot in the archive; progress must not fall.
@@ -84,11 +84,11 @@ fn what_was_recovered_is_archived_anew_and_recovered_again() {
     book.write(&mut engine.client(), 300);
     ask(&engine).expect("it is archived");
     book.write(&mut engine.client(), 300);
-    drop(engine.stop());
+    drop(stop(engine));
     let both = format!("{}{}", archiving(&second), recovering(&first, None));
     let engine = Engine::start(&both);
     book.write(&mut engine.client(), 300);
-    drop(engine.stop());
+    drop(stop(engine));
     let engine = Engine::start(&recovering(&second, None));
     assert_eq!(book.check(&mut engine.client(), i64::MAX), 900);
     let engine = Engine::start(&recovering(&first, None));

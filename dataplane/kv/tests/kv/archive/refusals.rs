@@ -1,6 +1,6 @@
 //! What cannot be recovered from, and what must not be recovered over.
 
-use super::{Book, archiving, recovering, report, wait_for};
+use super::{Book, archiving, recovering, report, stop, wait_for};
 use crate::process::{Engine, ok};
 
 /// Starts with `config` in an empty folder, and waits until the refusal is reported.
@@ -23,9 +23,9 @@ fn a_hole_and_damage_are_refused() {
     let mut book = Book::default();
     for _ in 0..3 {
         book.write(&mut engine.client(), 50);
-        engine = Engine::start_in(engine.stop());
+        engine = Engine::start_in(stop(engine));
     }
-    drop(engine.stop());
+    drop(stop(engine));
     let mut groups: Vec<_> = std::fs::read_dir(archive.path().join("journal"))
         .expect("records were archived")
         .map(|entry| entry.expect("readable").path())
@@ -57,7 +57,7 @@ fn an_archive_that_cannot_be_reached_is_waited_for() {
     let engine = Engine::start(&archiving(&archive));
     let mut book = Book::default();
     book.write(&mut engine.client(), 50);
-    drop(engine.stop());
+    drop(stop(engine));
     let away = place.path().join("away");
     std::fs::rename(&archive, &away).expect("writable");
     let engine = Engine::begin_in(Engine::prepare(&recovering(&archive, None)));
@@ -74,7 +74,7 @@ fn data_that_is_there_is_not_recovered_over_and_the_refusal_ends_the_process() {
     let archive = tempfile::tempdir().expect("a temporary folder");
     let engine = Engine::start(&archiving(archive.path()));
     assert_eq!(engine.client().run("SET theirs x"), ok());
-    drop(engine.stop());
+    drop(stop(engine));
     let engine = Engine::start("");
     assert_eq!(engine.client().run("SET mine x"), ok());
     let folder = engine.stop();
