@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use orrery_api::kv::KvConfig;
-use orrery_journal::Carrier;
+use orrery_journal::{Carrier, JournalError};
 use orrery_kit::certificates::{CertificateError, Folder};
 use orrery_kit::health::Health;
 use orrery_kit::identity::Identity;
@@ -49,8 +49,10 @@ use crate::server::users::file::UsersFile;
 use crate::server::users::{Users, UsersError};
 use crate::server::{self, Left, Parts, Seat, Shard};
 
-/// Longest wait until the archiver has let go of a journal.
+/// Longest wait until those who read a journal have let go of it: the archiver, links to followers.
 const LET_GO: Duration = Duration::from_secs(5);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(5);
 /// Environment variable with the name of this process to its group.
 const POD: &str = "ORRERY_POD";
 
@@ -242,18 +244,46 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
             Served::Over(code) => return Ok(code),
             Served::Again(left) => left,
         };
-        shared.health.set_not_ready("Recovering", "taking over a copy of the primary's data");
+        shared.health.set_not_ready("Recovering", "beginning again with what is on disk");
         // The archiver must not hold on to a journal that is replaced.
         posts.leave();
         if !posts.wait_until_left(LET_GO) {
             tracing::warn!("the archiver still reads the journal that is replaced");
         }
-        let Left { seat: next, log, group: same } = *left;
+        let Left { seat: next, log, group: same, .. } = *left;
         (seat, group) = (next, same);
-        log.close().map_err(PersistenceError::Journal)?;
+        match log.replaced_by() {
+            Some(epoch) => {
+                drop(log);
+                replaced(group.as_deref_mut(), epoch)?;
+            }
+            None => _ = log.close().map_err(PersistenceError::Journal)?,
+        }
         discarded = replication::copy::settle(&args.data)?;
-        recovered = recover(&config, args, carrier.as_ref())?;
+        recovered = once_let_go(|| recover(&config, args, carrier.as_ref()))?;
     }
+}
+
+/// Opens a folder that this process has just closed, as soon as nobody reads it any more.
+fn once_let_go<T>(open: impl Fn() -> Result<T, ServeError>) -> Result<T, ServeError> {
+    let until = Instant::now() + LET_GO;
+    loop {
+        match open() {
+            Err(ServeError::Persistence(PersistenceError::Journal(JournalError::Locked)))
+                if Instant::now() < until =>
+            {
+                thread::sleep(LOOK);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Another owner writes the journal: this process waits to be told what it is to be.
+fn replaced(group: Option<&mut Group>, epoch: u64) -> Result<(), ServeError> {
+    tracing::warn!(epoch, "another owner has taken the journal over: beginning again");
+    group.map_or(Ok(()), |group| group.stand_by(epoch))?;
+    Ok(())
 }
 
 fn identity(args: &ServeArgs) -> Result<Option<Arc<Identity>>, CertificateError> {
@@ -349,7 +379,8 @@ fn parts(
 /// How a shard ended.
 enum Served {
     Over(u8),
-    /// A copy of the primary's data takes the place of its own.
+    /// What is on disk now takes its place: a copy of the primary's data, or the same without what
+    /// never counted.
     Again(Box<Left>),
 }
 
@@ -365,7 +396,7 @@ fn serve(
         shared.health.set_dead();
         return Ok(Served::Over(EXIT_POISONED));
     };
-    if left.group.as_ref().is_some_and(|group| group.has_copy) {
+    if left.goes_on {
         return Ok(Served::Again(Box::new(left)));
     }
     if let Some(archiver) = archiver.take() {

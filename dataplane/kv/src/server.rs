@@ -88,8 +88,10 @@ pub(crate) enum Ending {
     Draining { began_ms: u64, until_ms: u64, ends: bool },
     /// Drained, and waiting to be ended.
     Drained,
-    /// The loop ends after this turn.
+    /// The loop ends after this turn, and so does the process.
     Now,
+    /// The loop ends after this turn, and another takes its place, with what is on disk then.
+    Again,
 }
 
 /// What a shard is made from.
@@ -129,6 +131,8 @@ pub(crate) struct Left {
     pub(crate) seat: Seat,
     pub(crate) log: Log,
     pub(crate) group: Option<Box<Group>>,
+    /// Another shard takes its place.
+    pub(crate) goes_on: bool,
 }
 
 /// One shard and its thread.
@@ -277,7 +281,7 @@ impl Shard {
     /// Serves until asked to end, or to make way for a copy; gives the journal back to be closed.
     pub(crate) fn serve_until_end(mut self) -> Left {
         let mut events = Events::with_capacity(EVENTS);
-        while self.ending != Ending::Now {
+        while !self.is_leaving() {
             let timeout = self.timeout();
             if let Err(error) = self.poll.poll(&mut events, Some(timeout))
                 && error.kind() != io::ErrorKind::Interrupted
@@ -295,8 +299,9 @@ impl Shard {
                 tracing::warn!(%error, "failed to let a listener go");
             }
         }
+        let goes_on = self.ending == Ending::Again;
         let Self { poll, waker, listeners, requests, log, group, .. } = self;
-        Left { seat: Seat { poll, waker, listeners, requests }, log, group }
+        Left { seat: Seat { poll, waker, listeners, requests }, log, group, goes_on }
     }
 
     fn timeout(&self) -> Duration {

@@ -215,6 +215,15 @@ impl Log {
         self.trouble == Some(Trouble::Failed)
     }
 
+    /// The epoch of another owner who has taken over what carries the journal while records were on
+    /// their way: none of them is carried or in the folder, which is whole.
+    pub(crate) fn replaced_by(&self) -> Option<u64> {
+        match self.journal.failed() {
+            Some(JournalError::Fenced { held, .. }) if self.carrier().is_some() => Some(held.0),
+            _ => None,
+        }
+    }
+
     #[inline]
     pub(crate) fn is_writable(&self) -> bool {
         self.trouble.is_none()

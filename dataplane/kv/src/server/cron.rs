@@ -161,7 +161,11 @@ impl Shard {
         }
         if self.log.is_failed() {
             self.disown_unknown();
-            if self.ending != Ending::Now {
+            let is_replaced = self.log.replaced_by().is_some();
+            if is_replaced {
+                self.begin_again();
+            }
+            if !self.is_leaving() {
                 let until_ms = self.clock.mono_ms + FAILED_DRAIN_MS;
                 let began_ms = self.clock.mono_ms;
                 self.ending = Ending::Draining { began_ms, until_ms, ends: true };
@@ -169,6 +173,18 @@ impl Shard {
             }
         }
         self.publish();
+    }
+
+    /// Has another shard take the place of this one after this turn, unless the process is to end.
+    pub(crate) fn begin_again(&mut self) {
+        if !matches!(self.ending, Ending::Draining { ends: true, .. } | Ending::Now) {
+            self.ending = Ending::Again;
+        }
+    }
+
+    /// This turn is the last one.
+    pub(crate) fn is_leaving(&self) -> bool {
+        matches!(self.ending, Ending::Now | Ending::Again)
     }
 
     /// Tells every client that waits for the journal that nobody knows what became of its writes.

@@ -195,6 +195,17 @@ impl Group {
         })
     }
 
+    /// Another owner of `epoch` writes: from the beginning, as a process that was told nothing yet.
+    pub(crate) fn stand_by(&mut self, epoch: u64) -> Result<(), GrantsError> {
+        self.role = Role::Standby;
+        self.lease.revoke();
+        self.link = None;
+        self.peers.close();
+        (self.is_complete, self.complete_at, self.goodbye) = (false, None, None);
+        (self.has_more, self.has_arrived) = (false, false);
+        self.grants.change(|held| held.known = held.known.max(epoch))
+    }
+
     /// Milliseconds right now, not as of the beginning of the turn.
     fn now_ms(&self) -> u64 {
         self.moments.now_ms()

@@ -154,7 +154,7 @@ impl Shard {
                 let began_ms = self.clock.mono_ms;
                 self.ending = Ending::Draining { began_ms, until_ms, ends };
             }
-            Ending::Drained | Ending::Now => {}
+            Ending::Drained | Ending::Now | Ending::Again => {}
         }
     }
 

@@ -116,9 +116,8 @@ fn a_primary_that_slept_acknowledges_nothing_and_becomes_a_follower() {
     old.signal("CONT");
     let answer = client.read();
     assert!(!matches!(answer, Ok(Value::Status(_))), "{answer:?}");
-    let (code, folder) = old.wait_for_end();
-    assert_eq!(code, Some(70), "it ends for recovery");
-    let old = again(folder);
+    // It begins again by itself, without what never counted.
+    eventually("it waits", || (report(&old).role() == Role::Standby).then_some(()));
     follow(&old, 2, &new).expect("it obeys");
     wait_in_sync(&new, &old);
     assert_eq!(old.client().run("GET a"), bulk("2"));
@@ -220,16 +219,22 @@ fn nothing_acknowledged_is_missing_whoever_takes_over() {
         for (ledger, worker) in ledgers.iter_mut().zip(workers) {
             *ledger = worker.join().expect("a worker's replies are right");
         }
-        let folder = old.kill();
+        // It lives on as what it is told to be next, or its process is another one.
+        let lives_on = !matches!(end, End::Killed) && random.random_ratio(1, 2);
+        let old = if lives_on { old } else { again(old.kill()) };
         let mut client = primary.client();
         for (worker, ledger) in ledgers.iter_mut().enumerate() {
             check(&mut client, worker, ledger);
         }
-        others.push(again(folder));
+        others.push(old);
         others.truncate(2);
         let wanted = content(&primary);
         for other in &others {
-            follow(other, epoch, &primary).expect("it obeys");
+            eventually("it obeys", || match follow(other, epoch, &primary) {
+                // What it had under way as a primary has not been refused yet.
+                Err(OperandError::Unavailable(_)) => None,
+                answer => Some(answer.expect("nothing else is in its way")),
+            });
             wait_in_sync(&primary, other);
             assert_eq!(content(other), wanted);
         }

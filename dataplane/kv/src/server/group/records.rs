@@ -7,7 +7,7 @@ use crate::persistence::declared::DeclaredSet;
 use crate::persistence::{kind, recovery};
 use crate::replication::link::{Event, Link};
 use crate::replication::wire::Record;
-use crate::server::{Ending, Shard};
+use crate::server::Shard;
 
 /// Bytes of records taken per turn, so that clients who read get theirs.
 const BYTES_PER_TURN: usize = 4 << 20;
@@ -56,7 +56,7 @@ impl Shard {
             Event::Copied => {
                 tracing::info!("a whole copy takes the place of what is here");
                 group.has_copy = true;
-                self.ending = Ending::Now;
+                self.begin_again();
             }
             Event::Goodbye { epoch, position } => group.goodbye = Some((epoch, position)),
             Event::Arrived => group.has_arrived = true,
