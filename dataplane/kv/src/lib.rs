@@ -29,6 +29,7 @@ pub mod rdb;
 mod replication;
 mod serve;
 mod server;
+mod volume;
 
 pub use config::Unusable;
 pub use metrics::metrics_text;

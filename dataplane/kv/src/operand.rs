@@ -10,6 +10,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mio::Waker;
+use orrery_api::Reason;
+use orrery_kit::health::Readiness;
 use orrery_kit::identity::Identity;
 use orrery_operand::OperandError;
 use orrery_operand::progress::{Finished, ProgressSender};
@@ -29,6 +31,7 @@ use crate::replication::lease::Moments;
 use crate::replication::link::Primary;
 use crate::server::group::roles::Renewal;
 use crate::server::requests::{Hearer, Request};
+use crate::volume::Volume;
 
 /// The kind of declared objects this engine takes.
 const KIND: &str = "KVNamespace";
@@ -86,6 +89,7 @@ pub(crate) struct KvOperand {
     moments: Option<Moments>,
     archive: Option<Archiving>,
     identity: Option<Arc<Identity>>,
+    volume: Volume,
 }
 
 impl KvOperand {
@@ -96,8 +100,9 @@ impl KvOperand {
         moments: Option<Moments>,
         archive: Option<Archiving>,
         identity: Option<Arc<Identity>>,
+        volume: Volume,
     ) -> Self {
-        Self { shared, config_hash, event_loop, moments, archive, identity }
+        Self { shared, config_hash, event_loop, moments, archive, identity, volume }
     }
 
     async fn ask<T>(
@@ -191,6 +196,18 @@ impl KvOperand {
         }
     }
 
+    /// What the event loop says of itself, and whether there will be room for what it writes.
+    fn readiness(&self) -> Readiness {
+        let readiness = self.shared.health.readiness();
+        if !readiness.ready || !readiness.reason.is_empty() {
+            return readiness;
+        }
+        match self.volume.lack_of_room() {
+            Some(message) => Readiness::new(true, Reason::VolumeFilling.as_str(), message),
+            None => readiness,
+        }
+    }
+
     fn check_shard(shard: u32) -> Result<(), OperandError> {
         if shard == 0 {
             return Ok(());
@@ -203,7 +220,7 @@ impl KvOperand {
 impl Operand for KvOperand {
     async fn report(&self) -> ReportResponse {
         let shared = &self.shared;
-        let readiness = shared.health.readiness();
+        let readiness = self.readiness();
         let view = shared.view();
         let durable = shared.durable.get();
         let declared_hash = shared.declared_hash();

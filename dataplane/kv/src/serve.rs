@@ -48,6 +48,7 @@ use crate::server::settings::Settings;
 use crate::server::users::file::UsersFile;
 use crate::server::users::{Users, UsersError};
 use crate::server::{self, Left, Parts, Seat, Shard};
+use crate::volume::Volume;
 
 /// Longest wait until those who read a journal have let go of it: the archiver, links to followers.
 const LET_GO: Duration = Duration::from_secs(5);
@@ -155,6 +156,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         moments,
         archiving,
         identity.clone(),
+        Volume::of(args.data.clone()),
     );
     let _management = management::start(
         management::Options {

@@ -93,6 +93,8 @@ reasons! {
     RefusedByServer,
     /// Writing the child objects failed; it is tried again.
     ApplyFailed,
+    /// Little room is left on the volume of the journal: grow it before writes are refused.
+    VolumeFilling,
     /// The volume of the journal is full: reads are served, writes are refused.
     JournalFull,
     /// What carries the journal does not answer: reads are served, writes are refused.

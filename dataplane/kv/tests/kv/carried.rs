@@ -233,7 +233,8 @@ fn nothing_acknowledged_is_missing_whoever_takes_over() {
             eventually("it obeys", || match follow(other, epoch, &primary) {
                 // What it had under way as a primary has not been refused yet.
                 Err(OperandError::Unavailable(_)) => None,
-                answer => Some(answer.expect("nothing else is in its way")),
+                Err(error) => panic!("nothing else is in its way: {error:?}"),
+                Ok(()) => Some(()),
             });
             wait_in_sync(&primary, other);
             assert_eq!(content(other), wanted);

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::process::{Client, Engine, Value, ok};
+use crate::replication::group::report;
 
 /// Two journal segments and some more.
 const DISK_BYTES: u64 = 192 << 20;
@@ -36,6 +37,11 @@ impl SmallDisk {
         let chunk = vec![1; 64 * 1024];
         let mut file = fs::File::create(self.0.join("ballast")).expect("it is created");
         while std::io::Write::write_all(&mut file, &chunk).is_ok() {}
+    }
+
+    /// Takes so many bytes.
+    fn take(&self, bytes: usize) {
+        fs::write(self.0.join("ballast"), vec![1; bytes]).expect("there is room");
     }
 
     pub(crate) fn make_room(&self) {
@@ -136,4 +142,34 @@ fn a_full_disk_refuses_writes_loses_nothing_and_heals_by_itself() {
     }
     drop(engine.stop());
     drop(disk);
+}
+
+#[test]
+fn a_disk_that_fills_is_told_of_while_writes_are_taken() {
+    let folder = Engine::prepare("");
+    let Some(disk) = SmallDisk::mount(data_of(folder.path())) else { return };
+    let engine = Engine::start_in(folder);
+    let said = || {
+        let report = report(&engine);
+        assert!(report.ready, "{report:?}");
+        report
+    };
+    // The journal takes what it needs first.
+    let spare = || {
+        let volume = nix::sys::statvfs::statvfs(&disk.0).expect("it is mounted");
+        (volume.blocks_available() * volume.fragment_size()) as usize
+    };
+    wait_for("the journal has its room", || {
+        let before = spare();
+        std::thread::sleep(Duration::from_millis(300));
+        before == spare()
+    });
+    assert_eq!(said().reason, "");
+    let free = spare();
+    disk.take(free - DISK_BYTES as usize / 10 + 4096);
+    wait_for("it is said", || said().reason == "VolumeFilling");
+    assert!(said().degraded && said().message.contains("9 % of"), "{:?}", said());
+    assert_eq!(engine.client().run("SET taken 1"), ok());
+    disk.make_room();
+    wait_for("it is over", || said().reason.is_empty());
 }
