@@ -2,6 +2,7 @@
 
 mod load;
 mod memory;
+mod snapshot;
 
 use std::path::Path;
 
@@ -124,6 +125,11 @@ pub fn run(options: &Options) -> Result<(), String> {
     }
     if "restart".contains(&options.only) {
         println!("{}", memory::restart(options)?.line());
+    }
+    if "snapshot".contains(&options.only) {
+        for row in snapshot::rows(options)? {
+            println!("{}", row.line());
+        }
     }
     Ok(())
 }

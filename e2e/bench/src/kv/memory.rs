@@ -54,13 +54,23 @@ pub fn restart(options: &Options) -> Result<Row, String> {
 }
 
 fn fill(server: &Server, keys: u64) -> Result<(), String> {
+    fill_with(server, keys, 64, |key| format!("key{key:08}"))
+}
+
+/// Sets `keys` keys to values of `value_bytes`.
+pub fn fill_with(
+    server: &Server,
+    keys: u64,
+    value_bytes: usize,
+    name: impl Fn(u64) -> String,
+) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", server.name);
     let mut client: Client = server.client()?;
-    let value = [b'v'; 64];
+    let value = vec![b'v'; value_bytes];
     for batch in (0..keys).step_by(BATCH as usize) {
         let end = (batch + BATCH).min(keys);
         for key in batch..end {
-            client.queue(&[b"SET".as_slice(), format!("key{key:08}").as_bytes(), &value]);
+            client.queue(&[b"SET".as_slice(), name(key).as_bytes(), &value]);
         }
         client.flush().map_err(failed)?;
         for _ in batch..end {
