@@ -30,6 +30,7 @@ mod replication;
 mod serve;
 mod server;
 mod volume;
+mod watch;
 
 pub use config::Unusable;
 pub use metrics::metrics_text;

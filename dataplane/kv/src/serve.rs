@@ -49,11 +49,15 @@ use crate::server::users::file::UsersFile;
 use crate::server::users::{Users, UsersError};
 use crate::server::{self, Left, Parts, Seat, Shard};
 use crate::volume::Volume;
+use crate::watch;
+use crate::watch::http::WatchError;
 
 /// Longest wait until those who read a journal have let go of it: the archiver, links to followers.
 const LET_GO: Duration = Duration::from_secs(5);
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_millis(5);
+/// Name of the port for clients that speak HTTP.
+const API: &str = "api";
 /// Environment variable with the name of this process to its group.
 const POD: &str = "ORRERY_POD";
 
@@ -96,6 +100,8 @@ pub enum ServeError {
     Secret(#[from] orrery_kit::secrets::SecretError),
     #[error(transparent)]
     Address(#[from] listen::ListenError),
+    #[error(transparent)]
+    Watch(#[from] WatchError),
     #[error(transparent)]
     Listen(#[from] ListenError),
     #[error(transparent)]
@@ -223,6 +229,9 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         }
         None => None,
     };
+    if let Some(address) = listen::given(API)? {
+        watch::http::start(address, args.tls.clone(), Arc::clone(&event_loop))?;
+    }
     let mut shutdown = None;
     loop {
         if let Some(group) = &mut group {

@@ -33,6 +33,7 @@ pub(crate) mod stream;
 pub(crate) mod turn;
 pub mod users;
 pub(crate) mod waiting;
+mod watching;
 
 use std::collections::VecDeque;
 use std::io;
@@ -65,6 +66,7 @@ use crate::persistence::declared::DeclaredSet;
 use crate::persistence::log::Log;
 use crate::persistence::snapshots::Snapshots;
 use crate::replication::replicas::Replicas;
+use crate::watch::Watchers;
 
 const WAKER: Token = Token(0);
 const FIRST_LISTENER: usize = 1;
@@ -163,6 +165,8 @@ pub(crate) struct Shard {
     pub(crate) adoption: Option<Box<Adoption>>,
     /// Replicas that are no members of a group.
     pub(crate) replicas: Arc<Replicas>,
+    /// Clients that watch changes.
+    pub(crate) watchers: Watchers,
     /// What its role keeps clients from.
     pub(crate) bar: Bar,
     pub(crate) ending: Ending,
@@ -247,6 +251,7 @@ impl Shard {
             group: parts.group,
             adoption: parts.adoption,
             replicas: Arc::default(),
+            watchers: Watchers::default(),
             bar: Bar::None,
             ending: Ending::No,
             durable,
@@ -294,6 +299,7 @@ impl Shard {
         }
         self.snapshots.abandon();
         self.replicas.close();
+        self.watchers.close();
         for listener in &mut self.listeners {
             if let Err(error) = listener.deregister(self.poll.registry()) {
                 tracing::warn!(%error, "failed to let a listener go");
@@ -435,7 +441,9 @@ impl Shard {
             self.durable = durable;
             self.machine.durable(durable);
         }
-        self.posts.set_safe(self.failsafe());
+        let failsafe = self.failsafe();
+        self.posts.set_safe(failsafe);
+        self.watchers.set_safe(failsafe);
         let was_writable = self.log.is_writable();
         self.log.refresh();
         if was_writable != self.log.is_writable() {

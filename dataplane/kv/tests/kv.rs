@@ -40,3 +40,5 @@ mod tls;
 mod users;
 #[path = "kv/waiting.rs"]
 mod waiting;
+#[path = "kv/watch.rs"]
+mod watch;

@@ -12,8 +12,8 @@ pub use class::Class;
 #[cfg(feature = "crd")]
 pub use cluster::KVCluster;
 pub use cluster::{
-    Adopt, AdoptTls, Auth, ClusterMode, Failover, FailoverPolicy, Journal, JournalBackend,
-    KVClusterSpec, Memcached, MemcachedMode, Memory, Resp, User,
+    Adopt, AdoptTls, Auth, ClusterMode, Failover, FailoverPolicy, Http, HttpMode, Journal,
+    JournalBackend, KVClusterSpec, Memcached, MemcachedMode, Memory, Resp, User,
 };
 pub use config::KvConfig;
 #[cfg(feature = "crd")]

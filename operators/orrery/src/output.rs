@@ -156,6 +156,10 @@ fn hint(port_name: &str, port: u16, speaks_tls: bool) -> Option<String> {
     match port_name {
         "resp" if speaks_tls => Some(format!("redis-cli --tls --cacert <file> -p {port}")),
         "resp" => Some(format!("redis-cli -p {port}")),
+        "api" if speaks_tls => {
+            Some(format!("curl -N --cacert <file> https://localhost:{port}/v1/watch"))
+        }
+        "api" => Some(format!("curl -N http://127.0.0.1:{port}/v1/watch")),
         "http" => Some(format!("curl http://127.0.0.1:{port}/metrics")),
         _ => None,
     }

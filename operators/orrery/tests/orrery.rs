@@ -19,3 +19,5 @@ mod stage;
 mod tls;
 #[path = "orrery/up.rs"]
 mod up;
+#[path = "orrery/watch.rs"]
+mod watch;

@@ -29,6 +29,7 @@ use mio::Waker;
 use orrery_journal::{Feed, Hold, Position};
 use orrery_resp::{Decoder, Limits, Parsed};
 
+pub(crate) use self::commands::say;
 use self::course::Course;
 pub(crate) use self::send::Wish;
 use crate::replication::socket::Socket;

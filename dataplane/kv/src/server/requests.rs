@@ -18,6 +18,7 @@ use crate::persistence::declared::{Declared, DeclaredSet};
 use crate::persistence::kind;
 use crate::persistence::snapshots::{Event, Target};
 use crate::replication::link::Primary;
+use crate::watch::Ask;
 
 /// Requests that may wait for the loop.
 pub(crate) const QUEUE: usize = 64;
@@ -86,6 +87,8 @@ pub(crate) enum Request {
         on: ProgressSender,
         answer: Answer<Finished>,
     },
+    /// Somebody wants to watch changes.
+    Watch(Box<Ask>),
     /// The process was asked to end.
     Shutdown,
 }
@@ -130,6 +133,10 @@ impl Shard {
                 Request::Snapshot { target, on, answer } => self.snapshot_to(target, on, answer),
                 Request::Restore { folder, on, answer } => {
                     _ = answer.send(self.restore_from(&folder, &on));
+                }
+                Request::Watch(ask) => {
+                    let granted = self.watch(&ask);
+                    _ = ask.answer.send(granted);
                 }
                 Request::Shutdown => self.drain(DRAIN_SECONDS, true),
             }

@@ -87,6 +87,8 @@ impl Shard {
     /// is gone end. `caller` is the connection that is running, if one is.
     pub(crate) fn take_users(&mut self, users: Users, caller: Option<&mut Connection>) {
         self.users = users;
+        // They come again, with the rights they have now.
+        self.watchers.close();
         for slot in self.clients.slots() {
             let Some(connection) = self.clients.get_mut(slot) else { continue };
             if !connection.renew_rights(&self.users) {

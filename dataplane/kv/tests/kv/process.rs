@@ -45,6 +45,8 @@ pub(crate) struct Engine {
     pub(crate) port: u16,
     /// For followers, of engines with certificates.
     pub(crate) replication: u16,
+    /// For clients that speak HTTP.
+    pub(crate) api: u16,
     child: Child,
 }
 
@@ -72,7 +74,7 @@ pub(crate) fn pod_name(folder: &Path) -> String {
 
 /// Under a shell that ignores XFSZ, so that a limit on file sizes makes writes fail and does not
 /// kill.
-fn spawn(folder: &tempfile::TempDir, port: u16, management: u16, replication: u16) -> Child {
+fn spawn(folder: &tempfile::TempDir, [port, management, replication, api]: [u16; 4]) -> Child {
     Command::new("sh")
         .args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#])
         .arg(std::env::current_exe().expect("this program"))
@@ -85,6 +87,7 @@ fn spawn(folder: &tempfile::TempDir, port: u16, management: u16, replication: u1
         .env("ORRERY_JOURNAL_SECRET", folder.path().join("journal-secret"))
         .env("ORRERY_LISTEN_HTTP", "127.0.0.1:0")
         .env("ORRERY_LISTEN_REPLICATION", format!("127.0.0.1:{replication}"))
+        .env("ORRERY_LISTEN_API", format!("127.0.0.1:{api}"))
         .env("ORRERY_LISTEN_MANAGEMENT", format!("127.0.0.1:{management}"))
         .stdout(Stdio::null())
         .stdin(Stdio::null())
@@ -125,9 +128,9 @@ impl Engine {
 
     /// The same without waiting until it serves.
     pub(crate) fn begin_in(folder: tempfile::TempDir) -> Self {
-        let (port, management, replication) = (free_port(), free_port(), free_port());
-        let child = spawn(&folder, port, management, replication);
-        Self { folder, management, port, replication, child }
+        let ports @ [port, management, replication, api] = std::array::from_fn(|_| free_port());
+        let child = spawn(&folder, ports);
+        Self { folder, management, port, replication, api, child }
     }
 
     /// Where followers and clients of other machines would connect.

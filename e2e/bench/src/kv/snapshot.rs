@@ -21,7 +21,8 @@ const LOOK: Duration = Duration::from_millis(20);
 /// The rows: ours while a snapshot is taken beside ours without one.
 pub fn rows(options: &Options) -> Result<Vec<Row>, String> {
     let keys = options.scaled(KEYS);
-    let of = format!("while {keys} keys are written to a snapshot, beside without (durability: disk)");
+    let of =
+        format!("while {keys} keys are written to a snapshot, beside without (durability: disk)");
     let mut p99 = Row::new(format!("p99 of SET from 64 clients {of}"), "ms", Bar::AtMost(2.0));
     let mut rate = Row::new(format!("SET from 64 clients {of}"), "/s", Bar::None);
     let mut resident = Row::new(format!("resident memory {of}"), "MB", Bar::AtMost(1.1));

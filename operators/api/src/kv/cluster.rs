@@ -81,6 +81,14 @@ use crate::spec::{Archive, Bootstrap, EngineSpec, LocalRef, Quantity, SecretKeyR
         "memcached.port must differ from resp.port",
     ),
     (
+        "self.http.mode == 'Off' || self.http.port != self.resp.port",
+        "http.port must differ from resp.port",
+    ),
+    (
+        "self.http.mode == 'Off' || self.memcached.mode == 'Off' || self.http.port != self.memcached.port",
+        "http.port must differ from memcached.port",
+    ),
+    (
         "self.synchronousFollowers <= self.followers",
         "synchronousFollowers cannot be more than followers",
     ),
@@ -123,6 +131,8 @@ pub struct KVClusterSpec {
     pub resp: Resp,
     /// The memcached protocol.
     pub memcached: Memcached,
+    /// HTTP for clients: the stream of changes, at `/v1/watch`.
+    pub http: Http,
     /// Number of read replicas. It is what `kubectl scale` and a HorizontalPodAutoscaler change.
     #[schemars(range(min = 0, max = 16))]
     pub followers: i32,
@@ -160,6 +170,7 @@ impl Default for KVClusterSpec {
             default_class: Class::Store,
             resp: Resp::default(),
             memcached: Memcached::default(),
+            http: Http::default(),
             followers: 0,
             synchronous_followers: 0,
             failover: Failover::default(),
@@ -379,6 +390,40 @@ pub enum MemcachedMode {
     #[default]
     Off,
     /// Text and meta protocol.
+    On,
+}
+
+/// HTTP for clients: what was changed, in order, as server-sent events. With TLS and the users of the
+/// Redis protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Http {
+    /// "Off" or "On". Write the quotes: kubectl reads the bare words as booleans.
+    pub mode: HttpMode,
+    /// Port of the Service for writing and of the pods.
+    #[schemars(range(min = 1024, max = 65_535), extend("x-kubernetes-validations" = rules(&[
+        (
+            "self != 9400 && self != 9401 && self != 9402",
+            "ports 9400 to 9402 are taken by management, metrics and replication",
+        ),
+    ])))]
+    pub port: i32,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { mode: HttpMode::Off, port: 8080 }
+    }
+}
+
+/// Whether HTTP is spoken with clients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum HttpMode {
+    /// No listener.
+    #[default]
+    Off,
+    /// The primary serves the stream of changes.
     On,
 }
 

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use orrery_api::kv::HttpMode;
 use orrery_runtime::{Identity, Prepared, Resources, labels};
 
 use super::names;
@@ -28,10 +29,18 @@ const SYSTEM: &str = "kv";
 const COMPONENT: &str = "server";
 /// Port name of the Redis protocol.
 const RESP: &str = "resp";
+/// Port name of HTTP for clients.
+const API: &str = "api";
 /// Port name of metrics and probes.
 const HTTP: &str = "http";
 /// Port number of metrics and probes.
 const HTTP_PORT: i32 = 9401;
+
+/// Ports of clients that speak HTTP, if there are any.
+fn api_port(validated: &Validated) -> Option<i32> {
+    let http = &validated.spec.http;
+    (http.mode == HttpMode::On).then_some(http.port)
+}
 
 /// Every child of a KVCluster.
 pub fn build(validated: &Validated, identity: &Identity) -> Resources<Prepared> {

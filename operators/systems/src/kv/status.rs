@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use orrery_api::CommonStatus;
 use orrery_api::kv::{
-    AdoptState, Endpoint, FailoverRecord, FollowerState, JournalBackend, KVCluster,
+    AdoptState, Endpoint, FailoverRecord, FollowerState, HttpMode, JournalBackend, KVCluster,
     KVClusterStatus, Shard,
 };
 use orrery_api::spec::RecoveredFrom;
@@ -145,12 +145,14 @@ fn adopt(seen: &Observation, stored: Option<&KVClusterStatus>) -> Option<AdoptSt
 fn endpoints(object: &KVCluster) -> Vec<Endpoint> {
     let name = object.metadata.name.as_deref().unwrap_or_default();
     let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-    let port = object.spec.resp.port;
-    let endpoint = |kind: &str, service: String| Endpoint {
+    let (resp, http) = (object.spec.resp.port, &object.spec.http);
+    let endpoint = |kind: &str, service: String, port: i32| Endpoint {
         name: kind.to_owned(),
         address: format!("{service}.{namespace}.svc:{port}"),
     };
-    vec![endpoint("rw", names::read_write(name)), endpoint("ro", names::read_only(name))]
+    let (rw, ro) = (names::read_write(name), names::read_only(name));
+    let watch = (http.mode == HttpMode::On).then(|| endpoint("http", rw.clone(), http.port));
+    [endpoint("rw", rw, resp), endpoint("ro", ro, resp)].into_iter().chain(watch).collect()
 }
 
 /// The shards as their owners report them; none when no process answers, so that a restart does

@@ -84,9 +84,9 @@ impl Walls {
         })
     }
 
-    /// Whether `other` may connect to port `name` of the pods.
+    /// Whether `other` may connect to port `name` of the pods; not to one that they do not have.
     fn lets_in(&self, other: &End, name: &str) -> bool {
-        let number = self.ports[name];
+        let Some(number) = self.ports.get(name).copied() else { return false };
         self.policy.ingress.iter().flatten().any(|rule| {
             let from = rule.from.as_ref();
             self.port(rule.ports.as_ref(), number)
@@ -136,6 +136,8 @@ fn every_edge_of_the_product_is_open_and_every_other_is_closed() {
         json!({"followers": 2}),
         json!({"followers": 2, "network": {"clients": "Cluster"}}),
         json!({"adoptFrom": {"secretRef": {"name": "old-redis"}}}),
+        json!({"http": {"mode": "On"}}),
+        json!({"http": {"mode": "On"}, "network": {"clients": "Cluster"}}),
     ];
     for spec in specs {
         let walls = walls(spec.clone());
@@ -144,6 +146,7 @@ fn every_edge_of_the_product_is_open_and_every_other_is_closed() {
         assert_eq!(types, ["Ingress", "Egress"], "{spec}: what is not named is closed");
         let follows = spec["followers"].is_number();
         let for_all = spec["network"]["clients"] == "Cluster";
+        let watched = spec["http"]["mode"] == "On";
         let management = labels::MANAGEMENT_PORT_NAME;
         let another_of_the_kind = {
             let mut other = walls.pods.clone();
@@ -154,6 +157,8 @@ fn every_edge_of_the_product_is_open_and_every_other_is_closed() {
             ("clients beside it", neighbour(), "resp", true),
             ("clients elsewhere", stranger(), "resp", for_all),
             ("followers", walls.pods.clone(), "resp", true),
+            ("watchers beside it", neighbour(), "api", watched),
+            ("watchers elsewhere", stranger(), "api", watched && for_all),
             ("the operator", operator(), management, true),
             ("clients beside it", neighbour(), management, false),
             ("clients elsewhere", stranger(), management, false),

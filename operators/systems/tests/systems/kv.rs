@@ -160,6 +160,16 @@ fn visible() -> Vec<(Value, &'static str, Value)> {
             json!(7000),
         ),
         (
+            json!({"http": {"mode": "On", "port": 7001}}),
+            "/services/0/spec/ports/1/port",
+            json!(7001),
+        ),
+        (
+            json!({"http": {"mode": "On", "port": 7001}}),
+            "/stateful_sets/0/spec/template/spec/containers/0/ports/4/containerPort",
+            json!(7001),
+        ),
+        (
             json!({"deletionPolicy": "Delete"}),
             "/stateful_sets/0/spec/persistentVolumeClaimRetentionPolicy/whenDeleted",
             json!("Delete"),

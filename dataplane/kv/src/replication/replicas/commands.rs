@@ -61,12 +61,6 @@ impl Stream {
         }
     }
 
-    /// A command on a key with any number of arguments behind it.
-    fn with(&mut self, name: &[u8], key: &[u8], rest: &[&[u8]]) {
-        let args: Vec<&[u8]> = [name, key].into_iter().chain(rest.iter().copied()).collect();
-        self.command(&args);
-    }
-
     fn effect(
         &mut self,
         op: Op,
@@ -74,83 +68,100 @@ impl Stream {
         key: &[u8],
         reader: &mut Reader<'_>,
     ) -> Result<(), CorruptEffect> {
-        let text = |number: usize| number.to_string().into_bytes();
-        match op {
-            Op::SetString => {
-                reader.byte()?;
-                let (deadline, value) = (reader.deadline()?, reader.bytes()?);
-                match deadline {
-                    None => self.command(&[b"SET", key, value]),
-                    Some(at) => {
-                        self.command(&[b"SET", key, value, b"PXAT", at.to_string().as_bytes()]);
-                    }
+        say(op, db, key, reader, &mut |args| self.command(args))
+    }
+}
+
+/// A command on a key with any number of arguments behind it.
+fn with(put: &mut dyn FnMut(&[&[u8]]), name: &[u8], key: &[u8], rest: &[&[u8]]) {
+    let args: Vec<&[u8]> = [name, key].into_iter().chain(rest.iter().copied()).collect();
+    put(&args);
+}
+
+/// Gives the commands that do what an effect on a key of database `db` did, there.
+pub(crate) fn say(
+    op: Op,
+    db: u16,
+    key: &[u8],
+    reader: &mut Reader<'_>,
+    put: &mut dyn FnMut(&[&[u8]]),
+) -> Result<(), CorruptEffect> {
+    let text = |number: usize| number.to_string().into_bytes();
+    match op {
+        Op::SetString => {
+            reader.byte()?;
+            let (deadline, value) = (reader.deadline()?, reader.bytes()?);
+            match deadline {
+                None => put(&[b"SET", key, value]),
+                Some(at) => {
+                    put(&[b"SET", key, value, b"PXAT", at.to_string().as_bytes()]);
                 }
-            }
-            Op::Delete => self.command(&[b"DEL", key]),
-            Op::Expire => match reader.deadline()? {
-                None => self.command(&[b"PERSIST", key]),
-                Some(at) => self.command(&[b"PEXPIREAT", key, at.to_string().as_bytes()]),
-            },
-            Op::SetRange => {
-                let offset = text(reader.index()?);
-                self.command(&[b"SETRANGE", key, &offset, reader.bytes()?]);
-            }
-            Op::HashSet => self.with(b"HSET", key, &reader.all(2)?),
-            Op::HashDelete => self.with(b"HDEL", key, &reader.all(1)?),
-            Op::SetAdd => self.with(b"SADD", key, &reader.all(1)?),
-            Op::SetRemove => self.with(b"SREM", key, &reader.all(1)?),
-            Op::ListPush => {
-                let name: &[u8] = if reader.byte()? == 0 { b"LPUSH" } else { b"RPUSH" };
-                self.with(name, key, &reader.all(1)?);
-            }
-            Op::ListPop => {
-                let name: &[u8] = if reader.byte()? == 0 { b"LPOP" } else { b"RPOP" };
-                self.command(&[name, key, &text(reader.index()?)]);
-            }
-            Op::ListSet => {
-                let index = text(reader.index()?);
-                self.command(&[b"LSET", key, &index, reader.bytes()?]);
-            }
-            Op::ListInsert => {
-                let (index, element) = (reader.index()?, reader.bytes()?);
-                if index == 0 {
-                    self.command(&[b"LPUSH", key, element]);
-                } else {
-                    self.command(&[b"EVAL", INSERT, b"1", key, &text(index), element]);
-                }
-            }
-            Op::ListTrim => {
-                let (start, count) = (reader.index()?, reader.index()?);
-                if count == 0 {
-                    self.command(&[b"DEL", key]);
-                } else {
-                    self.command(&[b"LTRIM", key, &text(start), &text(start + count - 1)]);
-                }
-            }
-            Op::ListRemove => {
-                let sign = if reader.byte()? == 0 { "" } else { "-" };
-                let count = format!("{sign}{}", reader.index()?);
-                self.command(&[b"LREM", key, count.as_bytes(), reader.bytes()?]);
-            }
-            Op::Rename => {
-                let (other, to) = (reader.database()?, reader.bytes()?);
-                if other == db {
-                    self.command(&[b"RENAME", key, to]);
-                } else {
-                    let other = other.to_string();
-                    self.command(&[b"COPY", key, to, b"DB", other.as_bytes(), b"REPLACE"]);
-                    self.command(&[b"DEL", key]);
-                }
-            }
-            Op::FlushDatabase => self.command(&[b"FLUSHDB"]),
-            Op::FlushAll => self.command(&[b"FLUSHALL"]),
-            Op::SwapDatabases => {
-                let other = reader.database()?.to_string();
-                self.command(&[b"SWAPDB", db.to_string().as_bytes(), other.as_bytes()]);
             }
         }
-        Ok(())
+        Op::Delete => put(&[b"DEL", key]),
+        Op::Expire => match reader.deadline()? {
+            None => put(&[b"PERSIST", key]),
+            Some(at) => put(&[b"PEXPIREAT", key, at.to_string().as_bytes()]),
+        },
+        Op::SetRange => {
+            let offset = text(reader.index()?);
+            put(&[b"SETRANGE", key, &offset, reader.bytes()?]);
+        }
+        Op::HashSet => with(put, b"HSET", key, &reader.all(2)?),
+        Op::HashDelete => with(put, b"HDEL", key, &reader.all(1)?),
+        Op::SetAdd => with(put, b"SADD", key, &reader.all(1)?),
+        Op::SetRemove => with(put, b"SREM", key, &reader.all(1)?),
+        Op::ListPush => {
+            let name: &[u8] = if reader.byte()? == 0 { b"LPUSH" } else { b"RPUSH" };
+            with(put, name, key, &reader.all(1)?);
+        }
+        Op::ListPop => {
+            let name: &[u8] = if reader.byte()? == 0 { b"LPOP" } else { b"RPOP" };
+            put(&[name, key, &text(reader.index()?)]);
+        }
+        Op::ListSet => {
+            let index = text(reader.index()?);
+            put(&[b"LSET", key, &index, reader.bytes()?]);
+        }
+        Op::ListInsert => {
+            let (index, element) = (reader.index()?, reader.bytes()?);
+            if index == 0 {
+                put(&[b"LPUSH", key, element]);
+            } else {
+                put(&[b"EVAL", INSERT, b"1", key, &text(index), element]);
+            }
+        }
+        Op::ListTrim => {
+            let (start, count) = (reader.index()?, reader.index()?);
+            if count == 0 {
+                put(&[b"DEL", key]);
+            } else {
+                put(&[b"LTRIM", key, &text(start), &text(start + count - 1)]);
+            }
+        }
+        Op::ListRemove => {
+            let sign = if reader.byte()? == 0 { "" } else { "-" };
+            let count = format!("{sign}{}", reader.index()?);
+            put(&[b"LREM", key, count.as_bytes(), reader.bytes()?]);
+        }
+        Op::Rename => {
+            let (other, to) = (reader.database()?, reader.bytes()?);
+            if other == db {
+                put(&[b"RENAME", key, to]);
+            } else {
+                let other = other.to_string();
+                put(&[b"COPY", key, to, b"DB", other.as_bytes(), b"REPLACE"]);
+                put(&[b"DEL", key]);
+            }
+        }
+        Op::FlushDatabase => put(&[b"FLUSHDB"]),
+        Op::FlushAll => put(&[b"FLUSHALL"]),
+        Op::SwapDatabases => {
+            let other = reader.database()?.to_string();
+            put(&[b"SWAPDB", db.to_string().as_bytes(), other.as_bytes()]);
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]

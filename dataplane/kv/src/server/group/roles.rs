@@ -118,6 +118,7 @@ impl Shard {
         group.role = Role::Fenced;
         self.stop_archiving();
         self.replicas.close();
+        self.watchers.close();
         self.append_effects();
         self.end_all_waits(WaitEnd::RoleChanged);
         self.set_bar();

@@ -91,6 +91,11 @@ impl Selector {
         allowed.iter().any(|argument| argument.as_bytes().eq_ignore_ascii_case(first))
     }
 
+    /// Whether it gives this key to be read.
+    pub(super) fn reads(&self, key: &[u8]) -> bool {
+        self.all_keys || self.allows_key(key, true, false)
+    }
+
     fn allows_key(&self, key: &[u8], reads: bool, writes: bool) -> bool {
         self.keys.iter().any(|keys| {
             (keys.reads || !reads)

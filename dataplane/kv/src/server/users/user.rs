@@ -149,6 +149,11 @@ impl User {
         Err(denied)
     }
 
+    /// Whether it may read this key with whatever command.
+    pub(crate) fn may_read(&self, key: &[u8]) -> bool {
+        self.root.reads(key) || self.selectors.iter().any(|selector| selector.reads(key))
+    }
+
     /// Carries one word out.
     pub(crate) fn apply(&mut self, word: &str) -> Result<(), WordError> {
         match acl::parse(word)? {

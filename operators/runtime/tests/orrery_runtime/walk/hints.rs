@@ -104,6 +104,7 @@ pub(super) const KVCLUSTER: Hints = Hints {
         ("spec.rollout.skipHealthChecks", "it is about pods that do not serve"),
         ("spec.maintenanceWindows", "they are about the next release"),
         ("spec.memcached.port", "it counts once spec.memcached.mode is On"),
+        ("spec.http.port", "it counts once spec.http.mode is On"),
         ("spec.failover.policy", "it is about the loss of a primary"),
         ("spec.failover.primary", "without followers there is one to be it"),
         ("spec.synchronousFollowers", "0 is all there may be without followers"),
@@ -133,6 +134,7 @@ fn cluster(field: &str) -> Option<Vec<Value>> {
         "spec.followers" => vec![json!(1), json!(2)],
         "spec.synchronousFollowers" => vec![json!(0), json!(1)],
         "spec.failover.primary" => vec![json!("a-kv-0"), json!("a-kv-1")],
+        "spec.http.port" => vec![json!(7001), json!(8081)],
         "spec.resp.port" | "spec.memcached.port" => vec![json!(7000), json!(6379)],
         "spec.resp.databases" => vec![json!(16), json!(32)],
         "spec.resp.users" => vec![

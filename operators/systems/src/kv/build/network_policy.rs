@@ -2,7 +2,7 @@
 //!
 //! | port | from |
 //! |---|---|
-//! | resp | pods of the same namespace, or of all namespaces (`spec.network.clients: Cluster`) |
+//! | resp, api | pods of the same namespace, or of all namespaces (`spec.network.clients: Cluster`) |
 //! | management | pods of the operator, in whatever namespace they run; its certificate and a token are needed as well |
 //! | replication | the other pods of the object, which must show its certificate |
 //! | http | pods of all namespaces: metrics show figures, never keys or values |
@@ -24,7 +24,7 @@ use orrery_runtime::{Identity, labels};
 
 use super::super::names;
 use super::super::validate::Validated;
-use super::{HTTP, RESP, metadata, selector};
+use super::{API, HTTP, RESP, api_port, metadata, selector};
 
 pub(super) fn build(validated: &Validated, identity: &Identity) -> NetworkPolicy {
     let clients = match validated.spec.engine.network.clients {
@@ -32,10 +32,13 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> NetworkPolicy
         Clients::Cluster => all_namespaces(None),
     };
     let mut ingress = vec![
-        allow(RESP, clients),
+        allow(RESP, clients.clone()),
         allow(labels::MANAGEMENT_PORT_NAME, all_namespaces(Some(operator()))),
         allow(HTTP, all_namespaces(None)),
     ];
+    if api_port(validated).is_some() {
+        ingress.push(allow(API, clients));
+    }
     if identity.secured && validated.spec.followers > 0 {
         ingress.push(allow(labels::REPLICATION_PORT_NAME, the_others(identity)));
     }

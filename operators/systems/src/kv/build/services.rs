@@ -3,33 +3,36 @@
 //! With followers the first selects the one pod that is primary, by its name, so that moving the
 //! primary is one write.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use orrery_runtime::{Identity, labels};
 
 use super::super::names;
 use super::super::validate::Validated;
-use super::{HTTP, HTTP_PORT, RESP, metadata, selector};
+use super::{API, HTTP, HTTP_PORT, RESP, api_port, metadata, selector};
 
 pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Service> {
     let resp = || port(RESP, validated.spec.resp.port);
+    let api = || api_port(validated).map(|number| port(API, number));
     let mut writer = selector(identity);
     let first = || (validated.spec.followers > 0).then(|| names::pod(&identity.name, 0));
     if let Some(primary) = identity.primary.clone().or_else(first) {
         writer.insert(labels::POD_NAME.to_owned(), primary);
     }
-    let clients = |name: String, pods: BTreeMap<String, String>| Service {
+    let clients = |name: String, pods, ports: Vec<ServicePort>| Service {
         metadata: metadata(validated, identity, &name),
         spec: Some(ServiceSpec {
             selector: Some(pods),
-            ports: Some(vec![resp()]),
+            ports: Some(ports),
             type_: Some("ClusterIP".to_owned()),
             ..ServiceSpec::default()
         }),
         ..Service::default()
     };
+    let own = [
+        port(labels::MANAGEMENT_PORT_NAME, i32::from(labels::MANAGEMENT_PORT)),
+        port(HTTP, HTTP_PORT),
+    ];
     let headless = Service {
         metadata: metadata(validated, identity, &names::headless(&identity.name)),
         spec: Some(ServiceSpec {
@@ -37,19 +40,20 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Service> 
             cluster_ip: Some("None".to_owned()),
             // The operator speaks to pods that are still recovering.
             publish_not_ready_addresses: Some(true),
-            ports: Some(vec![
-                resp(),
-                port(labels::MANAGEMENT_PORT_NAME, i32::from(labels::MANAGEMENT_PORT)),
-                port(HTTP, HTTP_PORT),
-            ]),
+            ports: Some([resp()].into_iter().chain(api()).chain(own).collect()),
             type_: Some("ClusterIP".to_owned()),
             ..ServiceSpec::default()
         }),
         ..Service::default()
     };
     vec![
-        clients(names::read_write(&identity.name), writer),
-        clients(names::read_only(&identity.name), selector(identity)),
+        // Changes are told by the primary alone.
+        clients(
+            names::read_write(&identity.name),
+            writer,
+            [resp()].into_iter().chain(api()).collect(),
+        ),
+        clients(names::read_only(&identity.name), selector(identity), vec![resp()]),
         headless,
     ]
 }

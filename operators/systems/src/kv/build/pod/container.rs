@@ -14,7 +14,7 @@ use orrery_api::spec::PullPolicy;
 use orrery_runtime::{Identity, labels};
 
 use super::super::super::validate::Validated;
-use super::super::{HTTP, HTTP_PORT, RESP, SYSTEM, certificate, config_map};
+use super::super::{API, HTTP, HTTP_PORT, RESP, SYSTEM, api_port, certificate, config_map};
 use super::volumes;
 
 /// How long a pod that is to go still answers. Proxies of Services learn of a change up to a second
@@ -23,7 +23,7 @@ const LINGER_SECONDS: i64 = 2;
 
 pub(super) fn build(validated: &Validated, identity: &Identity) -> Container {
     let image = &validated.spec.engine.image;
-    let ports = ports(validated.spec.resp.port, identity);
+    let ports = ports(validated, identity);
     Container {
         name: SYSTEM.to_owned(),
         image: Some(image.name.clone().unwrap_or_else(|| identity.image.clone())),
@@ -84,15 +84,16 @@ fn arguments(validated: &Validated, identity: &Identity) -> Vec<String> {
         .collect()
 }
 
-fn ports(resp: i32, identity: &Identity) -> Vec<ContainerPort> {
+fn ports(validated: &Validated, identity: &Identity) -> Vec<ContainerPort> {
     let replication = (labels::REPLICATION_PORT_NAME, i32::from(labels::REPLICATION_PORT));
     [
-        (RESP, resp),
+        (RESP, validated.spec.resp.port),
         (labels::MANAGEMENT_PORT_NAME, i32::from(labels::MANAGEMENT_PORT)),
         (HTTP, HTTP_PORT),
     ]
     .into_iter()
     .chain(identity.secured.then_some(replication))
+    .chain(api_port(validated).map(|port| (API, port)))
     .map(|(name, number)| ContainerPort {
         name: Some(name.to_owned()),
         container_port: number,
