@@ -7,6 +7,9 @@ mod faults;
 mod group;
 #[path = "nodes/loss.rs"]
 mod loss;
+#[path = "common/minio.rs"]
+#[expect(dead_code, reason = "a server that comes and goes is another binary's")]
+mod minio;
 #[path = "common/page.rs"]
 mod page;
 #[path = "nodes/product.rs"]

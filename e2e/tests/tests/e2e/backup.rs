@@ -5,7 +5,7 @@
 
 #[path = "backup/group.rs"]
 mod group;
-#[path = "backup/minio.rs"]
+#[path = "../common/minio.rs"]
 pub(crate) mod minio;
 
 use std::collections::BTreeMap;

@@ -89,15 +89,7 @@ fn lists(client: &mut Client) -> Vec<Vec<String>> {
 async fn in_a_bucket_it_outlives_the_primary() {
     let _turn = TURN.lock().await;
     let Some(minio) = minio::Minio::start() else { return };
-    let content = format!(
-        "{{address: \"s3://{}/journals\", AWS_ACCESS_KEY_ID: {}, AWS_SECRET_ACCESS_KEY: {}, \
-         AWS_ENDPOINT_URL: \"{}\"}}",
-        minio::BUCKET,
-        minio::USER,
-        minio::PASSWORD,
-        minio.endpoint()
-    );
-    let started = staged("bucket", &content, "ObjectStore").await;
+    let started = staged("bucket", &minio.journal_secret(), "ObjectStore").await;
     let Some((stage, load)) = started else { return };
     lose_primaries(&stage, &load).await;
     load.check("two lost primaries");

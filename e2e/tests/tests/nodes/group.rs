@@ -12,12 +12,23 @@ use orrery_e2e_tests::postgres::Postgres;
 use orrery_e2e_tests::setting;
 use stage::Stage;
 
+use crate::minio::Minio;
 use crate::product::Product;
 
 /// Every write is on two disks before it is acknowledged.
 const REPLICATED: &str = "{followers: 2, synchronousFollowers: 1}";
-/// Every write is in the database before it is acknowledged.
-const CARRIED: &str = "{followers: 2, journal: {backend: Postgres, ref: {name: engine}}}";
+
+/// Every write is in the engine of this kind before it is acknowledged.
+fn carried(backend: &str) -> String {
+    format!("{{followers: 2, journal: {{backend: {backend}, ref: {{name: engine}}}}}}")
+}
+
+async fn has_engine(product: &Product, content: &str) {
+    let secret = format!(
+        "{{apiVersion: v1, kind: Secret, metadata: {{name: engine}}, stringData: {content}}}"
+    );
+    product.apply(&secret).await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_keeps_every_acknowledged_write_whatever_happens_to_its_machines() {
@@ -44,12 +55,23 @@ async fn a_journal_in_a_database_keeps_every_acknowledged_write() {
         Ok(database) => database,
         Err(why) => return not_run(&why),
     };
-    let secret = database.secret();
-    let secret = format!(
-        "{{apiVersion: v1, kind: Secret, metadata: {{name: engine}}, stringData: {secret}}}"
-    );
-    product.apply(&secret).await;
-    let stage = Stage::new(product, nodes, CARRIED).await;
+    has_engine(&product, &database.secret()).await;
+    let stage = Stage::new(product, nodes, &carried("Postgres")).await;
+    a_planned_move(&stage).await;
+    the_machine_of_the_primary_dies(&stage).await;
+    the_machine_of_the_primary_stops_and_goes_on(&stage).await;
+    at_random(&stage).await;
+    stage.check();
+}
+
+/// The bucket is on neither machine either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_in_a_bucket_keeps_every_acknowledged_write() {
+    let Some((product, nodes)) = Product::with_nodes("bucket").await else { return };
+    let host = nodes.outside().to_string();
+    let Some(minio) = Minio::start_at(&host, |program| nodes.command(program)) else { return };
+    has_engine(&product, &minio.journal_secret()).await;
+    let stage = Stage::new(product, nodes, &carried("ObjectStore")).await;
     a_planned_move(&stage).await;
     the_machine_of_the_primary_dies(&stage).await;
     the_machine_of_the_primary_stops_and_goes_on(&stage).await;
