@@ -112,7 +112,8 @@ impl TryFrom<KvConfig> for Config {
         let object = format!("{}/{}", file.object.namespace, file.object.name);
         let carried = file
             .journal
-            .is_carried()
+            .caps()
+            .carried
             .then(|| Carried { backend: file.journal, object: object.clone() });
         if carried.is_some() && !is_grouped {
             return Err(Unusable::CarriedAlone(file.journal.as_str()));

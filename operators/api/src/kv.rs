@@ -13,7 +13,7 @@ pub use class::Class;
 pub use cluster::KVCluster;
 pub use cluster::{
     Adopt, AdoptTls, Auth, ClusterMode, Failover, FailoverPolicy, Http, HttpMode, Journal,
-    JournalBackend, KVClusterSpec, Memcached, MemcachedMode, Memory, Resp, User,
+    JournalBackend, JournalCaps, KVClusterSpec, Memcached, MemcachedMode, Memory, Resp, User,
 };
 pub use config::KvConfig;
 #[cfg(feature = "crd")]

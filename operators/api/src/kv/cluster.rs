@@ -216,10 +216,40 @@ pub enum JournalBackend {
     Kafka,
 }
 
+/// What a kind of journal gives and allows. A spec that asks for more is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JournalCaps {
+    /// An engine outside of the pods has the journal, so that any pod may take it over.
+    pub carried: bool,
+    /// What keeps acknowledged writes, as `status.durability` says.
+    pub durability: &'static str,
+    /// Acknowledged writes can be on the disks of followers as well.
+    pub synchronous_followers: bool,
+    /// It can be copied to an archive, and be filled from one or from a Redis.
+    pub copies: bool,
+}
+
 impl JournalBackend {
-    /// Whether an engine outside of the pods has the journal.
-    pub fn is_carried(self) -> bool {
-        self != Self::Local
+    /// What it gives and allows.
+    pub const fn caps(self) -> JournalCaps {
+        let carried = JournalCaps {
+            carried: true,
+            durability: "",
+            // The engine has every acknowledged write: followers have nothing to add.
+            synchronous_followers: false,
+            copies: false,
+        };
+        match self {
+            Self::Local => JournalCaps {
+                carried: false,
+                durability: "single-volume",
+                synchronous_followers: true,
+                copies: true,
+            },
+            Self::Postgres => JournalCaps { durability: "postgres", ..carried },
+            Self::ObjectStore => JournalCaps { durability: "object-store", ..carried },
+            Self::Kafka => JournalCaps { durability: "kafka", ..carried },
+        }
     }
 
     /// The word as it stands in a spec.

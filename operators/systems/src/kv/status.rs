@@ -6,17 +6,14 @@ use std::collections::BTreeMap;
 
 use orrery_api::CommonStatus;
 use orrery_api::kv::{
-    AdoptState, Endpoint, FailoverRecord, FollowerState, HttpMode, JournalBackend, KVCluster,
-    KVClusterStatus, Shard,
+    AdoptState, Endpoint, FailoverRecord, FollowerState, HttpMode, KVCluster, KVClusterStatus,
+    Shard,
 };
 use orrery_api::spec::RecoveredFrom;
 use orrery_runtime::Observation;
 use orrery_runtime::observation::{FollowerView, Report, Role};
 
 use super::names;
-
-/// The journal is on the pod's own volume and forced to disk: lost with that volume only.
-const SINGLE_VOLUME: &str = "single-volume";
 
 /// The status to store.
 pub fn summary(
@@ -178,12 +175,7 @@ fn shards(seen: &Observation) -> Option<Vec<Shard>> {
 /// What keeps acknowledged writes. A process that gives less than the spec asks for is believed.
 fn durability(object: &KVCluster, seen: &Observation) -> String {
     let weaker = seen.reports().map(|(_, report)| weaker(report)).find(Option::is_some).flatten();
-    weaker.unwrap_or_else(|| match object.spec.journal.backend {
-        JournalBackend::Local => SINGLE_VOLUME.to_owned(),
-        JournalBackend::Postgres => "postgres".to_owned(),
-        JournalBackend::ObjectStore => "object-store".to_owned(),
-        JournalBackend::Kafka => "kafka".to_owned(),
-    })
+    weaker.unwrap_or_else(|| object.spec.journal.backend.caps().durability.to_owned())
 }
 
 fn weaker(report: &Report) -> Option<String> {

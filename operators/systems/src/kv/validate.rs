@@ -75,7 +75,7 @@ pub(crate) fn group(spec: &KVClusterSpec, had_primary: bool, object: &str) -> Op
     (is_grouped(spec) || had_primary).then(|| Group {
         followers: count(spec.followers),
         synchronous: count(spec.synchronous_followers),
-        carried: spec.journal.backend.is_carried(),
+        carried: spec.journal.backend.caps().carried,
         policy: match spec.failover.policy {
             _ if spec.engine.operation == Operation::Fence => Policy::Fenced,
             FailoverPolicy::NoLoss => Policy::NoLoss,
@@ -146,7 +146,7 @@ fn config(object: &KVCluster, memory_limit_bytes: i64, stores: &Stores) -> KvCon
 
 /// Whether processes wait to be told their role: one of them may write, and who that is can change.
 fn is_grouped(spec: &KVClusterSpec) -> bool {
-    spec.followers > 0 || spec.journal.backend.is_carried()
+    spec.followers > 0 || spec.journal.backend.caps().carried
 }
 
 fn check_storage(spec: &KVClusterSpec) -> Result<(), Refusal> {

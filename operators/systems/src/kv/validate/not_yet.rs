@@ -6,7 +6,7 @@ use orrery_runtime::Refusal;
 
 /// Refuses the first field that asks for something not done yet.
 pub(super) fn check(spec: &KVClusterSpec) -> Result<(), Refusal> {
-    let is_carried = spec.journal.backend.is_carried();
+    let caps = spec.journal.backend.caps();
     let asked = [
         ("spec.replicas", spec.replicas > 1),
         ("spec.shardsPerPod", spec.shards_per_pod > 1),
@@ -18,10 +18,13 @@ pub(super) fn check(spec: &KVClusterSpec) -> Result<(), Refusal> {
         ),
         ("spec.resp.clusterMode", spec.resp.cluster_mode != ClusterMode::Off),
         ("spec.memcached.mode", spec.memcached.mode != MemcachedMode::Off),
-        ("spec.adoptFrom", spec.adopt_from.is_some() && (spec.followers > 0 || is_carried)),
-        ("spec.archive", spec.archive.is_some() && is_carried),
-        ("spec.bootstrap", spec.bootstrap.is_some() && is_carried),
-        ("spec.synchronousFollowers", spec.synchronous_followers > 0 && is_carried),
+        ("spec.adoptFrom", spec.adopt_from.is_some() && (spec.followers > 0 || !caps.copies)),
+        ("spec.archive", spec.archive.is_some() && !caps.copies),
+        ("spec.bootstrap", spec.bootstrap.is_some() && !caps.copies),
+        (
+            "spec.synchronousFollowers",
+            spec.synchronous_followers > 0 && !caps.synchronous_followers,
+        ),
     ];
     refuse("KVCluster", &asked)
 }
