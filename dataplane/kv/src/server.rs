@@ -312,8 +312,9 @@ impl Shard {
 
     fn timeout(&self) -> Duration {
         let adopts = self.adoption.as_ref().is_some_and(|adoption| adoption.has_more());
+        let step = self.snapshots.next_step();
         if !self.ready.is_empty()
-            || self.snapshots.wants_step()
+            || step == Some(Duration::ZERO)
             || self.has_more_records()
             || adopts
         {
@@ -326,7 +327,9 @@ impl Shard {
         if let Some(at_ms) = self.waiting.next_ms() {
             due_ms = due_ms.min(at_ms);
         }
-        Duration::from_millis(due_ms.saturating_sub(self.clock.mono_ms).clamp(1, CRON_MS))
+        let wait =
+            Duration::from_millis(due_ms.saturating_sub(self.clock.mono_ms).clamp(1, CRON_MS));
+        step.map_or(wait, |step| wait.min(step))
     }
 
     fn turn(&mut self, events: &Events) {

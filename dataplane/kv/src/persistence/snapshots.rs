@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, TryRecvError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use orrery_journal::{Position, SnapshotWriter};
 
@@ -24,6 +25,9 @@ use crate::rdb;
 const PIPE_BYTES_MAX: usize = 8 << 20;
 /// Keys per step.
 const STEP_KEYS: usize = 256;
+/// While clients send commands, so many times the time of a step passes before the next one: the
+/// journal's own thread and the kernel's work for sockets need the processor as well.
+const REST: u32 = 2;
 /// Name of the image inside the folder of [`Target::Folder`].
 pub(crate) const FILE_NAME: &str = "dump.rdb";
 
@@ -117,6 +121,10 @@ pub(crate) struct Snapshots {
     pub(crate) last_failed: bool,
     pub(crate) last_seconds: i64,
     pub(crate) finished: u64,
+    /// No step is taken before.
+    rest_until: Option<Instant>,
+    /// Commands there had been at the last step.
+    commands: u64,
 }
 
 impl std::fmt::Debug for Snapshots {
@@ -150,11 +158,13 @@ impl Snapshots {
         self.running.is_some()
     }
 
-    /// The next step can be taken at once.
-    pub(crate) fn wants_step(&self) -> bool {
-        self.running.as_ref().is_some_and(|running| {
-            running.writer.is_some() && running.in_flight.load(Ordering::Acquire) < PIPE_BYTES_MAX
-        })
+    /// How long until the next step can be taken; none: it waits for something else.
+    pub(crate) fn next_step(&self) -> Option<Duration> {
+        let running = self.running.as_ref()?;
+        let is_due =
+            running.writer.is_some() && running.in_flight.load(Ordering::Acquire) < PIPE_BYTES_MAX;
+        let rest = self.rest_until.map(|until| until.saturating_duration_since(Instant::now()));
+        is_due.then(|| rest.unwrap_or_default())
     }
 
     pub(crate) fn keys_done(&self) -> u64 {
@@ -233,9 +243,19 @@ impl Snapshots {
         }
     }
 
-    /// Does a bounded part of the work; true when there is more to do at once.
-    pub(crate) fn step(&mut self, machine: &mut Machine, now_ms: u64, wall_ms: i64) -> bool {
-        self.step_keys(STEP_KEYS, machine, now_ms, wall_ms)
+    /// Does a bounded part of the work, if it is time for it. `commands`: how many there have been.
+    pub(crate) fn step(&mut self, machine: &mut Machine, now_ms: u64, wall_ms: i64, commands: u64) {
+        if self.running.is_none() {
+            return;
+        }
+        let began = Instant::now();
+        if self.rest_until.is_some_and(|until| began < until) {
+            return;
+        }
+        self.step_keys(STEP_KEYS, machine, now_ms, wall_ms);
+        let is_busy = std::mem::replace(&mut self.commands, commands) != commands;
+        let ended = Instant::now();
+        self.rest_until = is_busy.then(|| ended + (ended - began) * REST);
     }
 
     fn step_keys(

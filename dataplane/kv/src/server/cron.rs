@@ -27,7 +27,8 @@ impl Shard {
         }
         self.machine.housekeep(HOUSEKEEP_PIECES);
         let (now_ms, wall_ms) = (self.clock.mono_ms, self.clock.wall_ms());
-        self.snapshots.step(&mut self.machine, now_ms, wall_ms);
+        let commands = self.stats.commands_processed;
+        self.snapshots.step(&mut self.machine, now_ms, wall_ms, commands);
         if let Some(result) = self.snapshots.take_result() {
             self.answer_savers(&result);
         }
