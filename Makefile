@@ -44,6 +44,11 @@ bench-kv: ## Key-value rows beside redis-server, as ratios
 bench-journal: ## The journal beside raw append and fdatasync on the same disk, as ratios
 	@$(CARGO) run --release -q -p orrery-bench -- journal
 
+.PHONY: bench-store
+bench-store: ## The store beside plain fjall and PostgreSQL on the same disk, as ratios
+	@scripts/need /usr/lib/postgresql/15/bin/postgres
+	@$(CARGO) run --release -q -p orrery-bench -- store
+
 .PHONY: nightly
 nightly: ## Long runs: crash rounds, seeded disk faults, a million compared commands
 	@scripts/nightly

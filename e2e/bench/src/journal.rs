@@ -10,6 +10,7 @@ use std::path::Path;
 
 use crate::Options;
 use crate::row::{Bar, Row};
+pub use clients::cpu_time;
 use clients::{Log, Measured};
 
 const CLIENTS: usize = 64;

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::process::{PATIENCE, Process, free_port, poll};
 
@@ -22,8 +23,13 @@ pub struct Postgres {
     folder: PathBuf,
     host: String,
     port: u16,
+    /// What is set beyond the defaults of the package, as `name=value`.
+    settings: Vec<String>,
     process: Option<Process>,
 }
+
+/// Little memory: a test has little to keep.
+const SMALL: &[&str] = &["shared_buffers=32MB", "max_connections=100"];
 
 /// The newest server programs; an error says how to install some.
 fn programs() -> Result<PathBuf, String> {
@@ -68,10 +74,24 @@ impl Postgres {
         Self::start_at(folder, "127.0.0.1", |program| Command::new(program))
     }
 
+    /// The same with these settings and the package's defaults otherwise.
+    pub fn start_with(folder: &Path, settings: &[&str]) -> Result<Self, String> {
+        Self::begin_new(folder, "127.0.0.1", settings, |program| Command::new(program))
+    }
+
     /// The same at another address, by commands that are made elsewhere: in a network namespace.
     pub fn start_at(
         folder: &Path,
         host: &str,
+        command: impl Fn(&OsStr) -> Command,
+    ) -> Result<Self, String> {
+        Self::begin_new(folder, host, SMALL, command)
+    }
+
+    fn begin_new(
+        folder: &Path,
+        host: &str,
+        settings: &[&str],
         command: impl Fn(&OsStr) -> Command,
     ) -> Result<Self, String> {
         let programs = programs()?;
@@ -89,7 +109,9 @@ impl Postgres {
         let access = "host all all 0.0.0.0/0 scram-sha-256\nlocal all all trust\n";
         fs::write(folder.join("data/pg_hba.conf"), access).map_err(|error| error.to_string())?;
         let (folder, host) = (folder.to_owned(), host.to_owned());
-        let mut server = Self { programs, folder, host, port: free_port()?, process: None };
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let port = free_port()?;
+        let mut server = Self { programs, folder, host, port, settings, process: None };
         server.begin(command)?;
         server.run_sql(&format!("CREATE DATABASE {DATABASE}"))?;
         Ok(server)
@@ -104,7 +126,9 @@ impl Postgres {
         let mut server = unprivileged(command, &self.programs.join("postgres"));
         server.arg("-D").arg(self.folder.join("data")).args(["-h", &self.host]);
         server.args(["-p", &self.port.to_string()]).arg("-k").arg(&self.folder);
-        server.args(["-c", "shared_buffers=32MB", "-c", "max_connections=100"]);
+        for setting in &self.settings {
+            server.args(["-c", setting]);
+        }
         let mut process = Process::start(server, &self.folder.join("log"), None)?;
         let ready = poll(PATIENCE, || {
             let answer = self.run_sql("SELECT 1");
@@ -131,6 +155,16 @@ impl Postgres {
         let Some(mut process) = self.process.take() else { return };
         process.signal("QUIT");
         let _ = poll(PATIENCE, || process.ended());
+    }
+
+    /// The folder of its socket, and the port that the socket is named after.
+    pub fn socket(&self) -> (&Path, u16) {
+        (&self.folder, self.port)
+    }
+
+    /// CPU time of the server used so far, all its processes together that still run.
+    pub fn cpu(&self) -> Duration {
+        self.process.as_ref().map_or(Duration::ZERO, Process::cpu_with_children)
     }
 
     /// What the Secret of a journal holds, as YAML of one line.

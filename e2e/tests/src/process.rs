@@ -86,15 +86,16 @@ impl Process {
     /// CPU time used so far, user and system together, from `/proc/<pid>/schedstat` summed over
     /// its threads (nanosecond resolution).
     pub fn cpu(&self) -> Duration {
-        let folder = format!("/proc/{}/task", self.id());
-        let Ok(threads) = std::fs::read_dir(folder) else {
-            return Duration::ZERO;
-        };
-        let used = threads.flatten().filter_map(|thread| {
-            let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
-            text.split_whitespace().next()?.parse::<u64>().ok()
-        });
-        Duration::from_nanos(used.sum())
+        cpu_of(self.id())
+    }
+
+    /// The same together with its children that still run: of a server with a process for each
+    /// connection.
+    pub fn cpu_with_children(&self) -> Duration {
+        let listed = format!("/proc/{0}/task/{0}/children", self.id());
+        let children = std::fs::read_to_string(listed).unwrap_or_default();
+        let children = children.split_whitespace().filter_map(|id| id.parse().ok());
+        children.map(cpu_of).fold(self.cpu(), |sum, used| sum + used)
     }
 
     /// Resident memory in bytes.
@@ -115,6 +116,17 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn cpu_of(id: u32) -> Duration {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{id}/task")) else {
+        return Duration::ZERO;
+    };
+    let used = threads.flatten().filter_map(|thread| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(used.sum())
 }
 
 /// The same command under `taskset -c CPU`.
