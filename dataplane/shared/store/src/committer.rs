@@ -7,9 +7,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use crate::engine::{Batch, Engine};
 use crate::feed::Feed;
+use crate::gather::Gather;
 use crate::plan::{self, Base, Rows};
 use crate::queue::{Entry, Queue};
 use crate::receipts::Receipts;
@@ -33,19 +35,20 @@ pub(crate) struct Committer<E: Engine> {
     shared: Arc<Shared<E>>,
     window: Window,
     receipts: Receipts,
+    gather: Gather,
 }
 
 impl<E: Engine> Committer<E> {
     pub(crate) fn new(shared: Arc<Shared<E>>, receipts: Receipts) -> Self {
         let window = Window::new(shared.durable.load(Ordering::Acquire), &shared.options);
-        Self { shared, window, receipts }
+        Self { shared, window, receipts, gather: Gather::default() }
     }
 
     /// Runs until the store is closed and everything taken is answered, or the disk fails.
     pub(crate) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         let _end = End(&shared.queue, &shared.feed);
-        while let Some(group) = shared.queue.take() {
+        while let Some(group) = shared.queue.take(&mut self.gather) {
             if let Err(error) = self.turn(group) {
                 tracing::error!(%error, "the store failed and takes no more commits");
                 return;
@@ -62,6 +65,7 @@ impl<E: Engine> Committer<E> {
         let mut answers = Vec::with_capacity(group.len());
         let mut waiting = Vec::with_capacity(group.len());
         let before = batch.version;
+        let begun = Instant::now();
         let written = shared.engine.view().and_then(|view| {
             let now_us = shared.clock.wall_us();
             for Entry { commit, reply, .. } in group {
@@ -93,6 +97,7 @@ impl<E: Engine> Committer<E> {
             }
             return Err(error);
         }
+        self.gather.answers(answers.len(), shared.queue.len(), begun.elapsed());
         for (reply, answer) in waiting.into_iter().zip(answers) {
             reply.answer(answer);
         }

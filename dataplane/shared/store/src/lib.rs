@@ -19,6 +19,7 @@ mod committer;
 mod engine;
 mod error;
 mod feed;
+mod gather;
 mod limits;
 mod memory;
 mod plan;

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use crate::gather::{Gather, Goal};
 use crate::ticket::Reply;
 use crate::{Commit, Options, StoreError};
 
@@ -23,8 +25,18 @@ pub(crate) struct Entry {
 struct Waiting {
     entries: VecDeque<Entry>,
     bytes: usize,
+    /// How many commits wake the committer; `None` while it does not sleep. Waking costs a call of
+    /// the system, also if nobody sleeps.
+    wakes_at: Option<usize>,
     /// Why nothing is taken any more.
     closed: Option<String>,
+}
+
+impl Waiting {
+    fn wakes(&mut self) -> bool {
+        let enough = |commits| self.entries.len() >= commits || self.bytes >= GROUP_BYTES_MAX;
+        self.wakes_at.take_if(|commits| enough(*commits)).is_some()
+    }
 }
 
 #[derive(Debug)]
@@ -68,19 +80,34 @@ impl Queue {
         }
         waiting.bytes += entry.bytes;
         waiting.entries.push_back(entry);
+        let wakes = waiting.wakes();
         drop(waiting);
-        self.wake.notify_one();
+        if wakes {
+            self.wake.notify_one();
+        }
     }
 
-    /// The next group; sleeps until there is one. `None` when closed and empty.
-    pub(crate) fn take(&self) -> Option<Vec<Entry>> {
+    /// How many commits wait.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().entries.len()
+    }
+
+    /// The next group; sleeps until there is one, and a little longer if that is worth it. `None`
+    /// when closed and empty.
+    pub(crate) fn take(&self, gather: &mut Gather) -> Option<Vec<Entry>> {
         let mut waiting = self.lock();
         while waiting.entries.is_empty() {
             if waiting.closed.is_some() {
                 return None;
             }
+            waiting.wakes_at = Some(1);
             waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
+        if let Some(goal) = gather.goal() {
+            waiting = self.gather(waiting, goal);
+            gather.found(waiting.entries.len());
+        }
+        waiting.wakes_at = None;
         let mut group = Vec::new();
         let mut bytes = 0;
         while let Some(entry) = waiting.entries.front() {
@@ -93,6 +120,29 @@ impl Queue {
         }
         waiting.bytes -= bytes;
         Some(group)
+    }
+
+    /// Sleeps until as many are there as wanted, or the patience is over.
+    fn gather<'a>(
+        &'a self,
+        mut waiting: MutexGuard<'a, Waiting>,
+        goal: Goal,
+    ) -> MutexGuard<'a, Waiting> {
+        let deadline = Instant::now() + goal.patience;
+        let commits = goal.commits.min(GROUP_COMMITS_MAX);
+        while waiting.entries.len() < commits
+            && waiting.bytes < GROUP_BYTES_MAX
+            && waiting.closed.is_none()
+        {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            waiting.wakes_at = Some(commits);
+            let waited = self.wake.wait_timeout(waiting, left);
+            waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        waiting
     }
 
     /// Takes nothing more; what waits stays. The first reason is kept.
@@ -134,7 +184,7 @@ mod tests {
         queue.put(small);
         let throttled = StoreError::Throttled { queued: 1, queued_bytes: 11 };
         assert_eq!(refused.wait(), Err(throttled));
-        assert_eq!(queue.take().map(|group| group.len()), Some(1));
+        assert_eq!(queue.take(&mut Gather::default()).map(|group| group.len()), Some(1));
     }
 
     #[test]
@@ -147,8 +197,8 @@ mod tests {
                 ticket
             })
             .collect();
-        assert_eq!(queue.take().map(|group| group.len()), Some(2));
-        assert_eq!(queue.take().map(|group| group.len()), Some(1));
+        assert_eq!(queue.take(&mut Gather::default()).map(|group| group.len()), Some(2));
+        assert_eq!(queue.take(&mut Gather::default()).map(|group| group.len()), Some(1));
         drop(tickets);
     }
 
@@ -161,8 +211,8 @@ mod tests {
         let (late, refused) = entry(1);
         queue.put(late);
         assert_eq!(refused.wait(), Err(StoreError::unavailable("over")));
-        assert!(queue.take().is_some());
-        assert!(queue.take().is_none());
+        assert!(queue.take(&mut Gather::default()).is_some());
+        assert!(queue.take(&mut Gather::default()).is_none());
         assert!(matches!(waiting.wait(), Err(StoreError::Unknown { .. })));
     }
 }

@@ -12,6 +12,8 @@ type Answer = Result<Version, StoreError>;
 struct State {
     answer: Option<Answer>,
     waker: Option<Waker>,
+    /// A thread sleeps until there is an answer. Waking costs a call of the system, also for nobody.
+    sleeps: bool,
 }
 
 #[derive(Debug, Default)]
@@ -32,9 +34,11 @@ impl Slot {
             return;
         }
         state.answer = Some(answer);
-        let waker = state.waker.take();
+        let (waker, sleeps) = (state.waker.take(), state.sleeps);
         drop(state);
-        self.answered.notify_all();
+        if sleeps {
+            self.answered.notify_all();
+        }
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -82,6 +86,7 @@ impl Ticket {
             if let Some(answer) = &state.answer {
                 return answer.clone();
             }
+            state.sleeps = true;
             state = self.0.answered.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }

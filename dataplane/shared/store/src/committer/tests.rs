@@ -100,7 +100,7 @@ fn set(key: &str) -> Commit {
 fn what_waits_is_committed_in_one_batch_in_order() {
     let shared = shared();
     let tickets: Vec<_> = ["a", "b", "c"].map(|key| put(&shared, set(key))).into();
-    let group = shared.queue.take().unwrap();
+    let group = shared.queue.take(&mut Gather::default()).unwrap();
     committer(&shared).turn(group).unwrap();
     let versions: Vec<_> = tickets.into_iter().map(Ticket::wait).collect();
     assert_eq!(versions, [Ok(Version(1)), Ok(Version(2)), Ok(Version(3))]);
@@ -116,7 +116,7 @@ fn commits_of_one_group_see_each_other() {
     let keyed = Commit { idempotency: Some([7; 16]), ..set("d") };
     let commits = [once.clone(), once, unchanged, elsewhere, keyed.clone(), keyed];
     let tickets = commits.map(|commit| put(&shared, commit));
-    let group = shared.queue.take().unwrap();
+    let group = shared.queue.take(&mut Gather::default()).unwrap();
     committer(&shared).turn(group).unwrap();
     let conflict = Err(StoreError::Conflict);
     let expected = [
@@ -138,7 +138,7 @@ fn a_refused_commit_leaves_nothing_in_its_group() {
     torn.writes.push(Write::Add("n".into(), 1));
     let refused = put(&shared, torn);
     let after = put(&shared, Commit { checks: vec![Check::Absent("a".into())], ..set("b") });
-    let group = shared.queue.take().unwrap();
+    let group = shared.queue.take(&mut Gather::default()).unwrap();
     committer(&shared).turn(group).unwrap();
     assert!(matches!(refused.wait(), Err(StoreError::Invalid { .. })));
     assert_eq!(after.wait(), Ok(Version(1)));
