@@ -69,13 +69,9 @@ fn beside_fjall(name: &str, folder: &Path, options: &Options) -> Result<(), Stri
 fn beside_postgres(name: &str, folder: &Path, options: &Options) -> Result<(), String> {
     let ours = ours::Ours::open(&folder.join("ours-tasks"))?;
     let peer = postgres::Peer::start(&folder.join("postgres"), CLIENTS)?;
-    compare(
-        name,
-        2.0,
-        options,
-        &|share| ours.run_tasks(options.scaled(OURS) / share),
-        &|share| peer.run(options.scaled(POSTGRES) / share),
-    )
+    compare(name, 2.0, options, &|share| ours.run_tasks(options.scaled(OURS) / share), &|share| {
+        peer.run(options.scaled(POSTGRES) / share)
+    })
 }
 
 /// Runs one part, a `share`-th, of what is measured.

@@ -110,6 +110,9 @@ mod tests {
         assert!((1..=15).contains(&waits), "{waits} waits in vain");
         gather.rest = 0;
         gather.found(15);
-        assert!(gather.goal().is_some() && gather.goal().is_some(), "one that is worth it, forgives");
+        assert!(
+            gather.goal().is_some() && gather.goal().is_some(),
+            "one that is worth it, forgives"
+        );
     }
 }

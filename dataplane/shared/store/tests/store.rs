@@ -2,10 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "store/books.rs"]
+mod books;
+#[path = "store/child.rs"]
+mod child;
 #[path = "store/conformance.rs"]
 mod conformance;
 #[path = "store/crash.rs"]
 mod crash;
+#[path = "store/faults.rs"]
+mod faults;
 #[path = "store/fixture.rs"]
 mod fixture;
 #[path = "store/model.rs"]
