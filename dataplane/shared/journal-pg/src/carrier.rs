@@ -9,11 +9,9 @@ use orrery_journal::carrier::{Carried, Saved};
 use orrery_journal::{Carrier, CarrierError, Epoch, Group, Owner, Position};
 use orrery_kit::secrets::Secret;
 
-use crate::connect::Target;
-use crate::link::{Failure, Link, value};
-use crate::pool::Pool;
-use crate::tls::{Connectors, TlsError};
-use crate::{Address, AddressError, CALL, groups, schema, snapshots};
+use crate::failure::{Failure, Link, Pool, value};
+use crate::{Address, CALL, groups, schema, snapshots};
+use orrery_pg::Target;
 
 /// Longest name of a journal, in bytes.
 const NAME_BYTES_MAX: usize = 512;
@@ -36,11 +34,9 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error(transparent)]
-    Address(#[from] AddressError),
+    Server(#[from] orrery_pg::OpenError),
     #[error("the name of a journal has 1 to 512 bytes and no control characters")]
     Name,
-    #[error(transparent)]
-    Tls(#[from] TlsError),
 }
 
 /// The journal of one shard in PostgreSQL.
@@ -92,13 +88,11 @@ impl PgCarrier {
     /// Checks what it is given. Connects at the first call.
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let Options { address, password, journal, shard, needs_replication } = options;
-        address.check()?;
+        let target = Target::new(address, password)?;
         let is_odd = journal.is_empty() || journal.len() > NAME_BYTES_MAX;
         if is_odd || journal.chars().any(char::is_control) {
             return Err(OpenError::Name);
         }
-        let connectors = address.tls.as_ref().map(Connectors::new).transpose()?;
-        let target = Target::new(address, password, connectors);
         Ok(Self {
             pool: Arc::new(Pool::new(target)),
             journal: Journal { name: journal, shard, needs_replication },

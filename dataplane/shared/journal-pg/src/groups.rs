@@ -15,9 +15,10 @@ use tokio_postgres::error::SqlState;
 use crate::carrier::{
     Confirmed, Holder, Journal, barrier, durable, look, refusal, signed, unprepared,
 };
-use crate::link::{Failure, Link, Param, value};
-use crate::pool::Pool;
-use crate::{CALL, budget, snapshots};
+use crate::failure::{Failure, Link, Pool, value};
+use crate::{CALL, snapshots};
+use orrery_pg::Param;
+use orrery_pg::budget;
 
 /// How long one call removes what was trimmed; the next one goes on.
 const SWEEP: Duration = Duration::from_secs(3);

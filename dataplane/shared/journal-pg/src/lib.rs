@@ -16,28 +16,12 @@
 //! It must not read a clock of a server, decide who owns a shard, or be called from within an
 //! asynchronous runtime: its calls block, and panic there.
 
-mod address;
 mod carrier;
-mod connect;
+mod failure;
 mod groups;
-mod link;
-mod pool;
 mod schema;
 mod snapshots;
-mod tls;
 
-pub use address::{Address, AddressError, Host, PORT};
 pub use carrier::{OpenError, Options, PgCarrier};
-pub use tls::{ClientCertificate, Roots, Tls, TlsError};
-
-use std::time::Duration;
-
-/// Longest time of a call that moves little.
-pub const CALL: Duration = Duration::from_secs(10);
-/// What the slowest connection of use moves in a second, in bytes.
-pub const SLOWEST_BYTES_PER_SECOND: u64 = 4 << 20;
-
-/// Longest time of a call that moves this many bytes.
-fn budget(bytes: usize) -> Duration {
-    CALL + Duration::from_millis(bytes as u64 * 1000 / SLOWEST_BYTES_PER_SECOND)
-}
+pub use orrery_pg::{Address, AddressError, CALL, ClientCertificate, Host, PORT, Roots};
+pub use orrery_pg::{SLOWEST_BYTES_PER_SECOND, Tls, TlsError};

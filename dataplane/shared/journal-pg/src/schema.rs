@@ -5,7 +5,7 @@
 
 use orrery_journal::CarrierError;
 
-use crate::link::{Failure, Link, value};
+use crate::failure::{Failure, Link, into_error, value};
 
 /// The version of the layout below.
 const VERSION: i32 = 1;
@@ -137,7 +137,7 @@ async fn lay_out(link: &mut Link) -> Result<(), Failure> {
         Ok(()) => link.commit().await,
         Err(failure) => {
             link.roll_back().await?;
-            let reason = match failure.into_error() {
+            let reason = match into_error(failure) {
                 CarrierError::Unusable { reason } => reason,
                 other => return Err(Failure::Lost(other.to_string())),
             };

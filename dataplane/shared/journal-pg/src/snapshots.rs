@@ -14,8 +14,8 @@ use orrery_journal::{CarrierError, Position};
 
 use crate::CALL;
 use crate::carrier::{Holder, Journal, durable, look, refusal, signed, unprepared};
-use crate::link::{Failure, Link, Param, value};
-use crate::pool::Pool;
+use crate::failure::{Failure, Link, Pool, value};
+use orrery_pg::Param;
 
 /// Content of one piece, in bytes.
 const PIECE_BYTES: usize = 1 << 20;

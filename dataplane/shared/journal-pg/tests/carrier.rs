@@ -15,8 +15,6 @@ mod fencing;
 mod history;
 #[path = "carrier/kills.rs"]
 mod kills;
-#[path = "carrier/proxy.rs"]
-mod proxy;
 #[path = "carrier/replication.rs"]
 mod replication;
 #[path = "carrier/server.rs"]

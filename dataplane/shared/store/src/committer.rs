@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use crate::engine::{Batch, Engine};
 use crate::feed::Feed;
 use crate::gather::Gather;
@@ -16,7 +18,7 @@ use crate::plan::{self, Base, Rows};
 use crate::queue::{Entry, Queue};
 use crate::receipts::Receipts;
 use crate::window::Window;
-use crate::{Clock, Commit, Options, StoreError, Version};
+use crate::{Check, Clock, Commit, Options, StoreError, Version, Write};
 
 /// What the committer shares with the store it works for.
 #[derive(Debug)]
@@ -66,7 +68,7 @@ impl<E: Engine> Committer<E> {
         let mut waiting = Vec::with_capacity(group.len());
         let before = batch.version;
         let begun = Instant::now();
-        let written = shared.engine.view().and_then(|view| {
+        let written = shared.engine.base(&looked_at(&group)).and_then(|view| {
             let now_us = shared.clock.wall_us();
             for Entry { commit, reply, .. } in group {
                 waiting.push(reply);
@@ -91,9 +93,10 @@ impl<E: Engine> Committer<E> {
             Ok(())
         });
         if let Err(error) = written {
-            shared.queue.close(&format!("it failed earlier: {error}"));
+            let (now, later) = ending(&error);
+            shared.queue.close(later);
             for reply in waiting {
-                reply.answer(Err(StoreError::Unknown { reason: error.to_string() }));
+                reply.answer(Err(now.clone()));
             }
             return Err(error);
         }
@@ -130,6 +133,31 @@ impl<E: Engine> Committer<E> {
     }
 }
 
+/// What the group that failed is told, and everything after it.
+fn ending(error: &StoreError) -> (StoreError, StoreError) {
+    if matches!(error, StoreError::Fenced { .. }) {
+        return (error.clone(), error.clone());
+    }
+    let later = StoreError::unavailable(format!("it failed earlier: {error}"));
+    (StoreError::Unknown { reason: error.to_string() }, later)
+}
+
+/// The keys whose values of now the decisions of a group rest on.
+fn looked_at(group: &[Entry]) -> Vec<Bytes> {
+    let of_checks = |commit: &Commit| -> Vec<Bytes> {
+        let keys = commit.checks.iter().filter_map(|check| match check {
+            Check::Absent(key) | Check::Equals(key, _) => Some(key.clone()),
+            Check::Key(_) | Check::Range(..) => None,
+        });
+        let written = commit.writes.iter().filter_map(|write| match write {
+            Write::Add(key, _) | Write::Max(key, _) => Some(key.clone()),
+            _ => None,
+        });
+        keys.chain(written).collect()
+    };
+    group.iter().flat_map(|entry| of_checks(&entry.commit)).collect()
+}
+
 enum Decision {
     /// It was carried out before, as this version.
     Known(u64),
@@ -141,9 +169,8 @@ struct End<'a>(&'a Queue, &'a Feed);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        let reason = "its committer has ended";
-        self.0.close(reason);
-        self.0.refuse_all(reason);
+        self.0.close(StoreError::unavailable("its committer has ended"));
+        self.0.refuse_all();
         self.1.close();
     }
 }

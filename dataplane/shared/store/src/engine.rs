@@ -1,6 +1,6 @@
 //! The seam between the committer and what keeps the rows on disk.
 //!
-//! An engine must not check conditions, retry, or acknowledge anything before it is durable.
+//! An engine must not check conditions, write a batch twice, or call anything durable that is not.
 
 mod fjall;
 mod layout;
@@ -14,8 +14,10 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::commit::IdempotencyKey;
-use crate::receipts::Receipt;
-use crate::row::Row;
+pub use crate::commit::IdempotencyKey as ReceiptKey;
+pub use crate::open::{Held, serve};
+pub use crate::receipts::Receipt;
+pub use crate::row::Row;
 use crate::{Options, StoreError};
 
 pub(crate) use fjall::FjallEngine;
@@ -24,14 +26,18 @@ pub(crate) use layout::own;
 pub(crate) use redb::RedbEngine;
 
 /// Called with each row of a walk; `false` ends it.
-pub(crate) type Visit<'a> = dyn FnMut(Bytes, Row) -> bool + 'a;
+pub type Visit<'a> = dyn FnMut(Bytes, Row) -> bool + 'a;
 
 /// The rows of one version, however many are written meanwhile.
-pub(crate) trait View: Send + Sync {
+pub trait View: Send + Sync {
     /// The last commit it contains.
     fn version(&self) -> u64;
     /// The row of a key, whether it has expired or not.
     fn get(&self, key: &[u8]) -> Result<Option<Row>, StoreError>;
+    /// The rows of several keys, in their order.
+    fn get_all(&self, keys: &[&[u8]]) -> Result<Vec<Option<Row>>, StoreError> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
     /// The rows in `[from, to)` in the order of keys, or from the end. An empty `to` is the end.
     fn walk(
         &self,
@@ -43,20 +49,30 @@ pub(crate) trait View: Send + Sync {
 }
 
 /// What a group of commits changes. Each key once: the engine must not depend on an order.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
     /// The last version of the group.
-    pub(crate) version: u64,
+    pub version: u64,
     /// New rows; `None` removes.
-    pub(crate) rows: BTreeMap<Bytes, Option<Row>>,
+    pub rows: BTreeMap<Bytes, Option<Row>>,
     /// The versions of idempotency keys; `None` forgets.
-    pub(crate) receipts: BTreeMap<IdempotencyKey, Option<u64>>,
+    pub receipts: BTreeMap<IdempotencyKey, Option<u64>>,
 }
 
-/// Keeps rows.
-pub(crate) trait Engine: Send + Sync + Debug + 'static {
+/// Keeps rows. Only the committer writes, one batch at a time.
+pub trait Engine: Send + Sync + Debug + 'static {
+    /// The rows of now, for a snapshot.
     fn view(&self) -> Result<Box<dyn View>, StoreError>;
-    /// Writes all of it or nothing, and syncs. After an error nobody knows which.
+
+    /// The rows that the next batch changes, which nobody writes meanwhile; these keys will be asked
+    /// for. Its version is not looked at.
+    fn base(&self, keys: &[Bytes]) -> Result<Box<dyn View>, StoreError> {
+        let _ = keys;
+        self.view()
+    }
+
+    /// Writes all of it or nothing, and syncs. After an error nobody knows which, but for `Fenced`:
+    /// then nothing was written.
     fn apply(&self, batch: Batch) -> Result<(), StoreError>;
 }
 

@@ -16,18 +16,21 @@
 mod clock;
 mod commit;
 mod committer;
-mod engine;
+pub mod engine;
 mod error;
 mod feed;
 mod gather;
 mod limits;
 mod memory;
+mod open;
 mod plan;
 mod queue;
 mod receipts;
 mod row;
 mod shard;
 mod store;
+#[cfg(feature = "suite")]
+pub mod suite;
 mod ticket;
 mod window;
 

@@ -29,7 +29,7 @@ struct Waiting {
     /// the system, also if nobody sleeps.
     wakes_at: Option<usize>,
     /// Why nothing is taken any more.
-    closed: Option<String>,
+    closed: Option<StoreError>,
 }
 
 impl Waiting {
@@ -65,8 +65,8 @@ impl Queue {
     /// Takes a commit if there is room; otherwise answers it.
     pub(crate) fn put(&self, entry: Entry) {
         let mut waiting = self.lock();
-        let refused = if let Some(reason) = &waiting.closed {
-            Some(StoreError::unavailable(reason.as_str()))
+        let refused = if let Some(error) = &waiting.closed {
+            Some(error.clone())
         } else {
             let queued = waiting.entries.len();
             let is_full = queued >= self.commits_max
@@ -145,21 +145,23 @@ impl Queue {
         waiting
     }
 
-    /// Takes nothing more; what waits stays. The first reason is kept.
-    pub(crate) fn close(&self, reason: &str) {
-        self.lock().closed.get_or_insert_with(|| reason.to_owned());
+    /// Takes nothing more, and answers this; what waits stays. The first answer is kept.
+    pub(crate) fn close(&self, error: StoreError) {
+        self.lock().closed.get_or_insert(error);
         self.wake.notify_all();
     }
 
-    /// Answers everything that waits with `Unavailable`: none of it was begun.
-    pub(crate) fn refuse_all(&self, reason: &str) {
-        let entries = {
+    /// Answers everything that waits as it answers what comes, once closed: none of it was begun.
+    pub(crate) fn refuse_all(&self) {
+        let (entries, error) = {
             let mut waiting = self.lock();
             waiting.bytes = 0;
-            std::mem::take(&mut waiting.entries)
+            let entries = std::mem::take(&mut waiting.entries);
+            (entries, waiting.closed.clone())
         };
+        let error = error.unwrap_or_else(|| StoreError::unavailable("it was closed"));
         for entry in entries {
-            entry.reply.answer(Err(StoreError::unavailable(reason)));
+            entry.reply.answer(Err(error.clone()));
         }
     }
 }
@@ -207,7 +209,7 @@ mod tests {
         let queue = Queue::new(&Options::default());
         let (first, waiting) = entry(1);
         queue.put(first);
-        queue.close("over");
+        queue.close(StoreError::unavailable("over"));
         let (late, refused) = entry(1);
         queue.put(late);
         assert_eq!(refused.wait(), Err(StoreError::unavailable("over")));

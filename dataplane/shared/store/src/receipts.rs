@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use crate::commit::IdempotencyKey;
 
 /// A commit that was carried out under a key.
-pub(crate) type Receipt = (IdempotencyKey, u64);
+pub type Receipt = (IdempotencyKey, u64);
 
 #[derive(Debug)]
 pub(crate) struct Receipts {

@@ -11,10 +11,11 @@ const UNTIL: u8 = 1;
 
 /// What stands behind a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Row {
-    pub(crate) value: Bytes,
-    /// Hidden from this time on.
-    pub(crate) until_us: Option<i64>,
+pub struct Row {
+    /// The value.
+    pub value: Bytes,
+    /// Hidden from this time on, in microseconds since the Unix epoch.
+    pub until_us: Option<i64>,
 }
 
 impl Row {

@@ -1,27 +1,15 @@
-//! Shards in folders: a lock, a database, and the thread that commits to it.
+//! Shards in folders: a lock, and a database behind the committer.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
 
-use bytes::Bytes;
-
-use crate::committer::{Committer, Shared};
 #[cfg(feature = "redb")]
 use crate::engine::RedbEngine;
-use crate::engine::{Engine, FjallEngine, Folder, View, own};
-use crate::feed::Feed;
-use crate::queue::{Entry, Queue};
-use crate::receipts::Receipts;
-use crate::store::Pair;
-use crate::{
-    Clock, Commit, Epoch, Options, ShardId, Snapshot, Store, StoreError, Stores, TenantId, Ticket,
-    Version, Watch,
-};
+use crate::engine::{self, FjallEngine, Folder, own};
+use crate::{Clock, Epoch, Options, ShardId, Store, StoreError, Stores, TenantId};
 
 /// Name of the file whose lock keeps other processes out.
 const LOCK: &str = "lock";
@@ -103,125 +91,8 @@ impl<E: Folder> Shards<E> {
             .and_then(|folder| folder.sync_all())
             .map_err(|error| unavailable("sync", &folder, &error))?;
         own(&database, tenant, shard, epoch)?;
-        let receipts = Receipts::new(database.receipts()?, self.options.receipts_max);
-        let version = database.view()?.version();
-        let engine = Arc::new(Shared {
-            engine: database,
-            queue: Queue::new(&self.options),
-            feed: Arc::new(Feed::new(version, self.options.feed_bytes_max)),
-            clock: Arc::clone(&self.clock),
-            options: self.options,
-            durable: AtomicU64::new(version),
-        });
-        let committer = Committer::new(Arc::clone(&engine), receipts);
-        let thread = thread::Builder::new()
-            .name("store-committer".to_owned())
-            .spawn(move || committer.run())
-            .map_err(|error| StoreError::unavailable(error.to_string()))?;
-        Ok(Arc::new(OpenStore {
-            thread: Some(thread),
-            open: Arc::new(Open { engine, _lock: lock }),
-        }))
-    }
-}
-
-/// What must not be gone while anyone reads. The lock goes last.
-#[derive(Debug)]
-struct Open<E> {
-    engine: Arc<Shared<E>>,
-    _lock: Lock,
-}
-
-#[derive(Debug)]
-struct OpenStore<E: Engine> {
-    thread: Option<JoinHandle<()>>,
-    open: Arc<Open<E>>,
-}
-
-impl<E: Engine> Store for OpenStore<E> {
-    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        let shared = &self.open.engine;
-        let view = shared.engine.view()?;
-        let now_us = shared.clock.wall_us();
-        Ok(Box::new(OpenSnapshot { view, now_us, _open: Arc::clone(&self.open) }))
-    }
-
-    fn commit(&self, commit: Commit) -> Ticket {
-        let shared = &self.open.engine;
-        if let Err(error) = commit.validate(&shared.options) {
-            return Ticket::ready(Err(error));
-        }
-        let (reply, ticket) = Ticket::new();
-        shared.queue.put(Entry { bytes: commit.bytes(), commit, reply });
-        ticket
-    }
-
-    fn watch(&self, prefix: &[u8], from: Version) -> Watch {
-        self.open.engine.feed.watch(prefix, from)
-    }
-
-    fn durable(&self) -> Version {
-        Version(self.open.engine.durable.load(Ordering::Acquire))
-    }
-}
-
-impl<E: Engine> Drop for OpenStore<E> {
-    fn drop(&mut self) {
-        self.open.engine.queue.close("it was closed");
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the committer of the store panicked");
-        }
-    }
-}
-
-struct OpenSnapshot<E> {
-    view: Box<dyn View>,
-    now_us: i64,
-    _open: Arc<Open<E>>,
-}
-
-impl<E> std::fmt::Debug for OpenSnapshot<E> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OpenSnapshot")
-            .field("version", &self.view.version())
-            .finish_non_exhaustive()
-    }
-}
-
-impl<E: Engine> Snapshot for OpenSnapshot<E> {
-    fn version(&self) -> Version {
-        Version(self.view.version())
-    }
-
-    fn get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, StoreError> {
-        let mut values = Vec::with_capacity(keys.len());
-        for key in keys {
-            let row = self.view.get(key)?.filter(|row| row.is_live(self.now_us));
-            values.push(row.map(|row| row.value));
-        }
-        Ok(values)
-    }
-
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        reverse: bool,
-        limit: usize,
-    ) -> Result<Vec<Pair>, StoreError> {
-        let mut pairs = Vec::new();
-        if limit == 0 {
-            return Ok(pairs);
-        }
-        self.view.walk(from, to, reverse, &mut |key, row| {
-            if row.is_live(self.now_us) {
-                pairs.push((key, row.value));
-            }
-            pairs.len() < limit
-        })?;
-        Ok(pairs)
+        let receipts = database.receipts()?;
+        engine::serve(database, receipts, self.options, Arc::clone(&self.clock), Box::new(lock))
     }
 }
 

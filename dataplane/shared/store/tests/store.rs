@@ -2,21 +2,38 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "store/books.rs"]
-mod books;
 #[path = "store/child.rs"]
 mod child;
-#[path = "store/conformance.rs"]
-mod conformance;
 #[path = "store/crash.rs"]
 mod crash;
+#[path = "store/engines.rs"]
+mod engines;
 #[path = "store/faults.rs"]
 mod faults;
 #[path = "store/fixture.rs"]
 mod fixture;
-#[path = "store/model.rs"]
-mod model;
 #[path = "store/tail.rs"]
 mod tail;
-#[path = "store/watch.rs"]
-mod watch;
+
+mod memory {
+    orrery_store::conformance!(Some(orrery_store::suite::Fixture::memory));
+}
+
+mod fjall {
+    orrery_store::conformance!(Some(crate::fixture::fjall));
+
+    #[test]
+    fn it_agrees_with_its_twin() {
+        orrery_store::suite::model::agrees_with_its_twin(&crate::fixture::fjall);
+    }
+}
+
+#[cfg(feature = "redb")]
+mod redb {
+    orrery_store::conformance!(Some(crate::fixture::redb));
+
+    #[test]
+    fn it_agrees_with_its_twin() {
+        orrery_store::suite::model::agrees_with_its_twin(&crate::fixture::redb);
+    }
+}

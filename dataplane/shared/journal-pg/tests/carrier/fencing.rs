@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use orrery_journal::carrier::Saved;
 use orrery_journal::{Carrier, CarrierError, Position};
 use orrery_journal_pg::PgCarrier;
+use orrery_pg::suite::Proxy;
 
 use crate::history::{again, group, owner, records};
-use crate::proxy::Proxy;
 use crate::server::{Server, options};
 
 /// Goal: what was on its way when another took over is not taken when it arrives.

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use orrery_journal::Carrier as _;
 use orrery_journal_pg::PgCarrier;
+use orrery_pg::suite::Proxy;
 
 use crate::history::{History, again};
-use crate::proxy::Proxy;
 use crate::server::{Server, options};
 
 /// How often the server is killed, unless `ORRERY_CRASH_RUNS` says otherwise.

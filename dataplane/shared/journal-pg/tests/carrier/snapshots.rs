@@ -5,9 +5,9 @@ use std::io::Read as _;
 use orrery_journal::carrier::Saved;
 use orrery_journal::{Carrier, CarrierError, Position};
 use orrery_journal_pg::PgCarrier;
+use orrery_pg::suite::Proxy;
 
 use crate::history::{again, group, owner};
-use crate::proxy::Proxy;
 use crate::server::{Server, options};
 
 fn pattern(seed: u64, bytes: usize) -> Vec<u8> {

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
-use bytes::Bytes;
-
 use super::*;
 use crate::engine::{View, Visit};
 use crate::row::{Row, bounds};
-use crate::{Check, ManualClock, Ticket, Write};
+use crate::{Epoch, ManualClock, Ticket};
 
 type Stored = BTreeMap<Bytes, Row>;
 
@@ -18,8 +16,11 @@ struct FakeEngine {
     stored: Mutex<(u64, Stored)>,
     fails: AtomicBool,
     panics: AtomicBool,
+    is_fenced: AtomicBool,
     batches: AtomicU64,
 }
+
+const FENCED: StoreError = StoreError::Fenced { held: Epoch(2), asked: Epoch(1) };
 
 struct FakeView(u64, Stored);
 
@@ -55,6 +56,9 @@ impl Engine for FakeEngine {
     fn apply(&self, batch: Batch) -> Result<(), StoreError> {
         self.batches.fetch_add(1, Ordering::SeqCst);
         assert!(!self.panics.load(Ordering::SeqCst), "told to");
+        if self.is_fenced.load(Ordering::SeqCst) {
+            return Err(FENCED);
+        }
         if self.fails.load(Ordering::SeqCst) {
             return Err(StoreError::unavailable("EIO"));
         }
@@ -159,6 +163,16 @@ fn a_failed_write_ends_it_for_good() {
     assert!(matches!(put(&shared, set("b")).wait(), Err(StoreError::Unavailable { .. })));
     assert_eq!(shared.engine.batches.load(Ordering::SeqCst), 1, "it must not try again");
     assert_eq!(shared.durable.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn who_lost_the_shard_is_told_so_for_good() {
+    let shared = shared();
+    shared.engine.is_fenced.store(true, Ordering::SeqCst);
+    let now = put(&shared, set("a"));
+    committer(&shared).run();
+    assert_eq!(now.wait(), Err(FENCED), "nothing of it was written");
+    assert_eq!(put(&shared, set("b")).wait(), Err(FENCED));
 }
 
 #[test]

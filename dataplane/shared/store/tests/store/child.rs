@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use orrery_store::suite::books::{Rounds, WRITERS, is_prefix, last_round, round_commit};
 use orrery_store::{Store, StoreError, Version};
 
-use crate::books::{Engine, Rounds, WRITERS, is_prefix, last_round, round_commit};
+use crate::engines::Engine;
 use crate::faults::Fault;
 
 const FOLDER: &str = "ORRERY_STORE_CHILD_FOLDER";

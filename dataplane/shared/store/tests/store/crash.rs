@@ -9,10 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 use orrery_store::Version;
+use orrery_store::suite::books::{Rounds, WRITERS, assert_kept};
+use orrery_store::suite::fresh_seed;
 
-use crate::books::{Engine, Rounds, WRITERS, assert_kept};
 use crate::child;
-use crate::fixture::fresh_seed;
+use crate::engines::Engine;
 
 const SIGKILL: i32 = 9;
 const RUNS: u64 = 4;

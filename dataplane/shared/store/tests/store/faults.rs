@@ -12,12 +12,13 @@ use std::process::Command;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
+use orrery_store::suite::books::{WRITERS, assert_kept, assert_whole, round_commit};
+use orrery_store::suite::fresh_seed;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use tempfile::TempDir;
 
-use crate::books::{Engine, WRITERS, assert_kept};
 use crate::child;
-use crate::fixture::fresh_seed;
+use crate::engines::Engine;
 
 /// What is wrong with the disk of a child.
 #[derive(Clone, Copy, Debug)]
@@ -123,10 +124,10 @@ fn fails_and_recovers(engine: Engine, folder: &Path, fault: Fault, cure: impl Fn
     // It is as good as another: what it acknowledges now is kept as well.
     let store = engine.open(folder, 3);
     for (writer, (round, _)) in kept.iter().enumerate() {
-        store.commit(crate::books::round_commit(writer, round + 1)).wait().unwrap();
+        store.commit(round_commit(writer, round + 1)).wait().unwrap();
     }
     drop(store);
-    let found = crate::books::assert_whole(&engine.open(folder, 4));
+    let found = assert_whole(&engine.open(folder, 4));
     assert!(found.iter().zip(kept).all(|(found, (round, _))| *found == round + 1));
 }
 

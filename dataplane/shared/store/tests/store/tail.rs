@@ -9,8 +9,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use orrery_store::Options;
+use orrery_store::suite::{Fixture, all, keys, put, write};
+use tempfile::TempDir;
 
-use crate::fixture::{Fixture, all, keys, put, write};
+use crate::fixture::fjall_in;
 
 /// Zeros behind the cut: more than any entry header.
 const ZEROS: u64 = 4_096;
@@ -49,12 +51,15 @@ fn content(log: &Path) -> Vec<u8> {
 /// A store with the rows `a` and `b`, of which `b` is in the last batch; its log, and where the log
 /// ended before `b`.
 fn two_commits() -> (Fixture, PathBuf, usize) {
-    let fixture = Fixture::fjall(Options::default());
+    let folder = TempDir::new().unwrap();
+    let mut fixture = fjall_in(folder.path(), Options::default());
     let store = fixture.open(1);
     write(&store, vec![put("a", "1")]);
-    let log = log(fixture.folder.as_ref().unwrap().path());
+    let log = log(folder.path());
     let before = content(&log).len();
     write(&store, vec![put("b", "a value of some length")]);
+    drop(store);
+    fixture.held = Box::new(folder);
     (fixture, log, before)
 }
 

@@ -1,59 +1,58 @@
-//! What every engine must do alike. Each function is one promise, run over each engine.
+//! One function for each promise.
 
 use bytes::Bytes;
-use orrery_store::{Check, Commit, Epoch, Options, ShardId, StoreError, TenantId, Version, Write};
 
-use crate::fixture::{Fixture, SHARD, TENANT, all, bytes, commit, get, keys, put, write};
-use crate::watch::{
+pub use super::watch::{
     a_watch_sees_every_change_under_its_prefix, a_watch_that_falls_behind_is_told,
     a_watch_that_waits_is_woken,
 };
+use super::{Make, SHARD, TENANT, all, bytes, commit, get, keys, put, write};
+use crate::{Check, Commit, Epoch, Options, ShardId, StoreError, TenantId, Version, Write};
 
-macro_rules! over_every_engine {
-    ($($promise:ident)+) => {
-        mod memory {
-            $(#[test] fn $promise() { super::$promise(super::Fixture::memory); })+
+/// Makes a test of each promise, over the engine that an expression makes: an `Option` of a function
+/// of [`Options`], `None` where it cannot be had here.
+#[macro_export]
+macro_rules! conformance {
+    ($make:expr) => {
+        $crate::conformance! { $make =>
+            keys_are_in_the_order_of_their_bytes
+            a_scan_keeps_to_its_range_and_limit
+            a_commit_is_all_or_nothing
+            a_changed_key_is_a_conflict
+            a_changed_range_is_a_conflict
+            absent_and_equals_look_at_the_value_of_now
+            expired_values_are_hidden
+            later_writes_of_a_commit_see_the_earlier
+            numbers_add_up_and_do_not_overflow
+            numbers_keep_their_expiry
+            a_deleted_range_is_gone
+            versioned_values_are_in_the_order_of_commits
+            a_snapshot_does_not_change
+            a_commit_with_a_known_key_is_not_repeated
+            forgotten_idempotency_keys_are_the_oldest
+            what_exceeds_a_limit_is_refused
+            a_lower_epoch_never_opens
+            a_shard_opens_once
+            reopening_keeps_everything
+            reads_from_before_an_opening_are_conflicts
+            tenants_and_shards_are_apart
+            a_watch_sees_every_change_under_its_prefix
+            a_watch_that_falls_behind_is_told
+            a_watch_that_waits_is_woken
         }
-        mod fjall {
-            $(#[test] fn $promise() { super::$promise(super::Fixture::fjall); })+
-        }
-        #[cfg(feature = "redb")]
-        mod redb {
-            $(#[test] fn $promise() { super::$promise(super::Fixture::redb); })+
-        }
+    };
+    ($make:expr => $($promise:ident)+) => {
+        $(
+            #[test]
+            fn $promise() {
+                let Some(make) = $make else { return };
+                $crate::suite::conformance::$promise(&make);
+            }
+        )+
     };
 }
 
-over_every_engine! {
-    keys_are_in_the_order_of_their_bytes
-    a_scan_keeps_to_its_range_and_limit
-    a_commit_is_all_or_nothing
-    a_changed_key_is_a_conflict
-    a_changed_range_is_a_conflict
-    absent_and_equals_look_at_the_value_of_now
-    expired_values_are_hidden
-    later_writes_of_a_commit_see_the_earlier
-    numbers_add_up_and_do_not_overflow
-    numbers_keep_their_expiry
-    a_deleted_range_is_gone
-    versioned_values_are_in_the_order_of_commits
-    a_snapshot_does_not_change
-    a_commit_with_a_known_key_is_not_repeated
-    forgotten_idempotency_keys_are_the_oldest
-    what_exceeds_a_limit_is_refused
-    a_lower_epoch_never_opens
-    a_shard_opens_once
-    reopening_keeps_everything
-    reads_from_before_an_opening_are_conflicts
-    tenants_and_shards_are_apart
-    a_watch_sees_every_change_under_its_prefix
-    a_watch_that_falls_behind_is_told
-    a_watch_that_waits_is_woken
-}
-
-type Make = fn(Options) -> Fixture;
-
-fn keys_are_in_the_order_of_their_bytes(make: Make) {
+pub fn keys_are_in_the_order_of_their_bytes(make: Make<'_>) {
     let fixture = make(Options::default());
     let store = fixture.open(1);
     let unordered: [&[u8]; 6] = [b"b", b"\xff\xff", b"a\0", b"\0", b"a", b"\xff"];
@@ -65,7 +64,7 @@ fn keys_are_in_the_order_of_their_bytes(make: Make) {
     assert_eq!(found, ordered);
 }
 
-fn a_scan_keeps_to_its_range_and_limit(make: Make) {
+pub fn a_scan_keeps_to_its_range_and_limit(make: Make<'_>) {
     let fixture = make(Options::default());
     let store = fixture.open(1);
     write(&store, ["a", "b", "c", "d"].map(|key| put(key, key)).into());
@@ -85,7 +84,7 @@ fn a_scan_keeps_to_its_range_and_limit(make: Make) {
     assert_eq!(several, [Some(bytes("d")), None, Some(bytes("a"))]);
 }
 
-fn a_commit_is_all_or_nothing(make: Make) {
+pub fn a_commit_is_all_or_nothing(make: Make<'_>) {
     let fixture = make(Options::default());
     let store = fixture.open(1);
     let before = write(&store, vec![put("text", "no number")]);
@@ -100,7 +99,7 @@ fn a_commit_is_all_or_nothing(make: Make) {
     assert_eq!(write(&store, vec![put("a", "1")]), Version(before.0 + 1));
 }
 
-fn a_changed_key_is_a_conflict(make: Make) {
+pub fn a_changed_key_is_a_conflict(make: Make<'_>) {
     let fixture = make(Options::default());
     let store = fixture.open(1);
     let read = write(&store, vec![put("a", "1"), put("b", "1")]);
@@ -118,7 +117,7 @@ fn a_changed_key_is_a_conflict(make: Make) {
     assert!(matches!(ahead, Err(StoreError::Invalid { .. })), "{ahead:?}");
 }
 
-fn a_changed_range_is_a_conflict(make: Make) {
+pub fn a_changed_range_is_a_conflict(make: Make<'_>) {
     let fixture = make(Options::default());
     let store = fixture.open(1);
     let read = write(&store, vec![put("b", "1"), put("d", "1")]);
@@ -137,7 +136,7 @@ fn a_changed_range_is_a_conflict(make: Make) {
     decide("b", "c", phantom).unwrap();
 }
 
-fn absent_and_equals_look_at_the_value_of_now(make: Make) {
+pub fn absent_and_equals_look_at_the_value_of_now(make: Make<'_>) {
     let fixture = make(Options::default());
     let store = fixture.open(1);
     let decide = |check| commit(&store, vec![check], vec![put("seen", "1")], Version(0));
@@ -155,7 +154,7 @@ fn absent_and_equals_look_at_the_value_of_now(make: Make) {
     assert_eq!(decide(Check::Equals(bytes("t"), bytes("1"))), conflict);
 }
 
-fn expired_values_are_hidden(make: Make) {
+pub fn expired_values_are_hidden(make: Make<'_>) {
     let fixture = make(Options::default());
     let store = fixture.open(1);
     write(&store, vec![put("a", "1"), Write::PutUntil(bytes("b"), bytes("1"), 100)]);
@@ -172,7 +171,7 @@ fn expired_values_are_hidden(make: Make) {
     assert_eq!(get(&store, "b"), Some(bytes("2")));
 }
 
-fn later_writes_of_a_commit_see_the_earlier(make: Make) {
+pub fn later_writes_of_a_commit_see_the_earlier(make: Make<'_>) {
     let fixture = make(Options::default());
     let store = fixture.open(1);
     write(&store, vec![put("a", "1"), put("n", "text")]);
@@ -189,7 +188,7 @@ fn later_writes_of_a_commit_see_the_earlier(make: Make) {
     assert_eq!(all(&store), [(bytes("b"), bytes("2")), (bytes("n"), seven)]);
 }
 
-fn numbers_add_up_and_do_not_overflow(make: Make) {
+pub fn numbers_add_up_and_do_not_overflow(make: Make<'_>) {
     let fixture = make(Options::default());
     let store = fixture.open(1);
     let number = |key| get(&store, key).map(|value| value[..].try_into().unwrap());
@@ -208,7 +207,7 @@ fn numbers_add_up_and_do_not_overflow(make: Make) {
     assert!(matches!(text, Err(StoreError::Invalid { .. })), "{text:?}");
 }
 
-fn numbers_keep_their_expiry(make: Make) {
+pub fn numbers_keep_their_expiry(make: Make<'_>) {
     let fixture = make(Options::default());
     let store = fixture.open(1);
     let one = Bytes::copy_from_slice(&1_i64.to_be_bytes());
@@ -221,7 +220,7 @@ fn numbers_keep_their_expiry(make: Make) {
     assert_eq!(get(&store, "n"), Some(one), "an expired number counts from 0 and does not expire");
 }
 
-fn a_deleted_range_is_gone(make: Make) {
+pub fn a_deleted_range_is_gone(make: Make<'_>) {
     let fixture = make(Options { delete_range_rows_max: 3, ..Options::default() });
     let store = fixture.open(1);
     write(&store, ["a", "b", "c", "d"].map(|key| put(key, "1")).into());
@@ -236,7 +235,7 @@ fn a_deleted_range_is_gone(make: Make) {
     assert_eq!(keys(all(&store)), ["a"]);
 }
 
-fn versioned_values_are_in_the_order_of_commits(make: Make) {
+pub fn versioned_values_are_in_the_order_of_commits(make: Make<'_>) {
     let fixture = make(Options::default());
     let store = fixture.open(1);
     let out = |value| Write::PutVersioned { prefix: bytes("out/"), value: bytes(value) };
@@ -253,7 +252,7 @@ fn versioned_values_are_in_the_order_of_commits(make: Make) {
     assert!(matches!(twice, Err(StoreError::Invalid { .. })), "one would replace the other");
 }
 
-fn a_snapshot_does_not_change(make: Make) {
+pub fn a_snapshot_does_not_change(make: Make<'_>) {
     let fixture = make(Options::default());
     let store = fixture.open(1);
     assert_eq!(store.snapshot().unwrap().version(), Version(0));
@@ -270,7 +269,7 @@ fn a_snapshot_does_not_change(make: Make) {
     assert_eq!(store.snapshot().unwrap().version(), store.durable());
 }
 
-fn a_commit_with_a_known_key_is_not_repeated(make: Make) {
+pub fn a_commit_with_a_known_key_is_not_repeated(make: Make<'_>) {
     let fixture = make(Options::default());
     let add = Commit {
         checks: vec![Check::Absent(bytes("n"))],
@@ -293,7 +292,7 @@ fn a_commit_with_a_known_key_is_not_repeated(make: Make) {
     assert_eq!(retried, Ok(store.durable()), "a refused commit leaves no receipt");
 }
 
-fn forgotten_idempotency_keys_are_the_oldest(make: Make) {
+pub fn forgotten_idempotency_keys_are_the_oldest(make: Make<'_>) {
     let fixture = make(Options { receipts_max: 2, ..Options::default() });
     let add = |key| Commit {
         writes: vec![Write::Add(bytes("n"), 1)],
@@ -310,7 +309,7 @@ fn forgotten_idempotency_keys_are_the_oldest(make: Make) {
     assert_eq!(store.commit(add(3)).wait(), Ok(versions[2]));
 }
 
-fn what_exceeds_a_limit_is_refused(make: Make) {
+pub fn what_exceeds_a_limit_is_refused(make: Make<'_>) {
     let options = Options {
         key_bytes_max: 10,
         value_bytes_max: 20,
@@ -345,7 +344,7 @@ fn what_exceeds_a_limit_is_refused(make: Make) {
     assert_eq!(store.durable(), Version(1));
 }
 
-fn a_lower_epoch_never_opens(make: Make) {
+pub fn a_lower_epoch_never_opens(make: Make<'_>) {
     let fixture = make(Options::default());
     drop(fixture.open(5));
     let fenced = fixture.try_open(4).map(|_| ());
@@ -358,7 +357,7 @@ fn a_lower_epoch_never_opens(make: Make) {
     assert_eq!(fenced, Err(StoreError::Fenced { held: Epoch(6), asked: Epoch(5) }));
 }
 
-fn a_shard_opens_once(make: Make) {
+pub fn a_shard_opens_once(make: Make<'_>) {
     let fixture = make(Options::default());
     let store = fixture.open(1);
     let again = fixture.try_open(2).map(|_| ());
@@ -372,7 +371,7 @@ fn a_shard_opens_once(make: Make) {
     assert_eq!(fenced_nobody, Ok(()), "an opening that was refused must not raise the epoch");
 }
 
-fn reopening_keeps_everything(make: Make) {
+pub fn reopening_keeps_everything(make: Make<'_>) {
     let fixture = make(Options::default());
     let store = fixture.open(1);
     for round in 0..50 {
@@ -391,7 +390,7 @@ fn reopening_keeps_everything(make: Make) {
     assert_eq!(get(&store, "t"), None);
 }
 
-fn reads_from_before_an_opening_are_conflicts(make: Make) {
+pub fn reads_from_before_an_opening_are_conflicts(make: Make<'_>) {
     let fixture = make(Options::default());
     let store = fixture.open(1);
     let old = write(&store, vec![put("a", "1")]);
@@ -403,7 +402,7 @@ fn reads_from_before_an_opening_are_conflicts(make: Make) {
     decide(last).unwrap();
 }
 
-fn tenants_and_shards_are_apart(make: Make) {
+pub fn tenants_and_shards_are_apart(make: Make<'_>) {
     let fixture = make(Options::default());
     let store = fixture.open(1);
     write(&store, vec![put("a", "1")]);

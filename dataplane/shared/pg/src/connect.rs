@@ -10,15 +10,13 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use orrery_journal::CarrierError;
 use orrery_kit::secrets::Secret;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::config::{LoadBalanceHosts, SslMode};
 use tokio_postgres::{Config, NoTls};
 
-use crate::link::{Failure, Link};
-use crate::tls::Connectors;
-use crate::{Address, Host};
+use crate::tls::{Connectors, TlsError};
+use crate::{Address, AddressError, Failure, Host, Link};
 
 /// Longest time until a server has let a session in.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -26,7 +24,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 const CONNECT_ADDRESS: Duration = Duration::from_secs(2);
 /// How much longer the others are waited for once one takes writes.
 const GRACE: Duration = Duration::from_millis(300);
-/// The oldest server this was made for.
+/// The oldest server that this was made for.
 const VERSION_MIN: u32 = 15_00_00;
 /// When an idle connection is probed, how often, and how often in vain until it is dead.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
@@ -66,7 +64,7 @@ const SETTINGS: &str = "
 const CHECK_CLIENT: &str = "SET client_connection_check_interval = '2s'";
 
 /// Where to connect to, and as whom.
-pub(crate) struct Target {
+pub struct Target {
     address: Address,
     password: Option<Secret>,
     connectors: Option<Connectors>,
@@ -78,6 +76,15 @@ impl std::fmt::Debug for Target {
     }
 }
 
+/// Why there is nothing to connect to. Never says anything of secrets.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
 /// A server that lets us in.
 struct Candidate {
     link: Link,
@@ -85,19 +92,20 @@ struct Candidate {
 }
 
 fn unusable(reason: impl Into<String>) -> Failure {
-    Failure::Answer(CarrierError::Unusable { reason: reason.into() })
+    Failure::Unusable(reason.into())
 }
 
 impl Target {
-    pub(crate) fn new(
-        address: Address,
-        password: Option<Secret>,
-        connectors: Option<Connectors>,
-    ) -> Self {
-        Self { address, password, connectors }
+    /// Checks what it is given. Connects nowhere yet. Without a password the server lets the user in
+    /// without one.
+    pub fn new(address: Address, password: Option<Secret>) -> Result<Self, OpenError> {
+        address.check()?;
+        let connectors = address.tls.as_ref().map(Connectors::new).transpose()?;
+        Ok(Self { address, password, connectors })
     }
 
-    pub(crate) fn address(&self) -> &Address {
+    /// Where it is.
+    pub fn address(&self) -> &Address {
         &self.address
     }
 
@@ -170,7 +178,7 @@ impl Target {
     }
 }
 
-/// Whether a server, by what it says of itself, can carry a journal now; its timeline.
+/// Whether a server, by what it says of itself, will do now; its timeline.
 fn judge(row: &[Option<String>]) -> Result<u32, Failure> {
     let [version, in_recovery, read_only, fsync, full_pages, wal_file] = row else {
         return Err(unusable("it does not describe itself as PostgreSQL does"));
@@ -214,15 +222,9 @@ async fn next_within<F: Future>(
 
 /// What is said when no server will do: that asking again may help, if that is so for one of them.
 fn worst(failures: Vec<Failure>) -> Failure {
-    let errors: Vec<CarrierError> = failures.into_iter().map(Failure::into_error).collect();
-    let is_passing = errors.iter().any(CarrierError::is_passing);
-    let reasons: Vec<String> = errors
-        .into_iter()
-        .map(|error| match error {
-            CarrierError::Unavailable { reason } | CarrierError::Unusable { reason } => reason,
-            other => other.to_string(),
-        })
-        .collect();
+    let parts = failures.into_iter().map(|failure| failure.verdict().parts());
+    let (passing, reasons): (Vec<bool>, Vec<String>) = parts.unzip();
+    let is_passing = passing.contains(&true);
     let reason = reasons.join("; ");
     if is_passing { Failure::Lost(reason) } else { unusable(reason) }
 }
@@ -235,14 +237,14 @@ fn at(host: &Host, failure: Failure) -> Failure {
         Failure::Refused { code, message } => {
             Failure::Refused { code, message: format!("{host}: {message}") }
         }
-        Failure::Answer(CarrierError::Unusable { reason }) => unusable(format!("{host}: {reason}")),
-        other @ Failure::Answer(_) => other,
+        Failure::Unusable(reason) => unusable(format!("{host}: {reason}")),
+        Failure::Answer(never) => match never {},
     }
 }
 
 /// Why a server did not let us in, and whether trying again may help.
 fn refused(error: &tokio_postgres::Error) -> Failure {
-    let failure = Failure::of(error);
+    let failure: Failure = Failure::of(error);
     let Failure::Ended(reason) = failure else {
         return failure;
     };
@@ -283,19 +285,19 @@ mod tests {
     use super::*;
 
     /// A server that will do, with one answer changed.
-    fn judged(change: Option<(usize, &str)>) -> Result<u32, CarrierError> {
+    fn judged(change: Option<(usize, &str)>) -> Result<u32, (bool, String)> {
         let answers = ["150018", "f", "off", "on", "on", "0000002A0000000100000003"];
         let mut row: Vec<Option<String>> = answers.map(|text| Some(text.to_owned())).into();
         if let Some((index, text)) = change {
             row[index] = Some(text.to_owned());
         }
-        judge(&row).map_err(Failure::into_error)
+        judge(&row).map_err(|failure| failure.verdict().parts())
     }
 
     #[test]
     fn a_server_is_judged_by_what_it_says_of_itself() {
         assert_eq!(judged(None).ok(), Some(42));
-        for (index, text, is_passing) in [
+        for (index, text, wanted) in [
             (0, "140011", false),
             (0, "CockroachDB", false),
             (1, "t", true),
@@ -304,8 +306,8 @@ mod tests {
             (4, "off", false),
             (5, "", false),
         ] {
-            let error = judged(Some((index, text))).expect_err(text);
-            assert_eq!(error.is_passing(), is_passing, "{text}: {error}");
+            let (is_passing, reason) = judged(Some((index, text))).expect_err(text);
+            assert_eq!(is_passing, wanted, "{text}: {reason}");
         }
         assert!(judge(&[]).is_err());
     }
@@ -313,8 +315,8 @@ mod tests {
     #[test]
     fn among_servers_that_will_not_do_one_that_may_later_gives_hope() {
         let lost = || Failure::Lost("away".to_owned());
-        assert!(!worst(vec![unusable("wrong")]).into_error().is_passing());
-        let error = worst(vec![unusable("wrong"), lost()]).into_error();
-        assert!(error.is_passing() && error.to_string().contains("wrong; away"), "{error}");
+        assert!(!worst(vec![unusable("wrong")]).verdict().parts().0);
+        let (is_passing, reason) = worst(vec![unusable("wrong"), lost()]).verdict().parts();
+        assert!(is_passing && reason.contains("wrong; away"), "{reason}");
     }
 }

@@ -1,4 +1,4 @@
-//! A network between carrier and server that loses answers, breaks off, and delivers late.
+//! A network between a client and its server that loses answers, breaks off, and delivers late.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use orrery_journal_pg::Host;
+use crate::Host;
 
 #[derive(Debug, Default)]
 struct State {

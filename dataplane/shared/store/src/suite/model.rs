@@ -4,12 +4,12 @@
 use std::env;
 use std::sync::Arc;
 
+use crate::{Check, Commit, Options, Store, Ticket, Version, Write};
 use bytes::Bytes;
-use orrery_store::{Check, Commit, Options, Store, Ticket, Version, Write};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::fixture::{Fixture, fresh_seed};
+use super::{Fixture, Make, fresh_seed};
 
 const STEPS: u64 = 600;
 
@@ -85,7 +85,7 @@ fn assert_same_rows(random: &mut StdRng, left: &Arc<dyn Store>, right: &Arc<dyn 
 
 /// Goal: a group of commits on an engine answers as the same commits one by one on the twin.
 /// Method: bursts without waiting between, so that groups form; the clock stands still meanwhile.
-fn agrees_with_its_twin(make: fn(Options) -> Fixture) {
+pub fn agrees_with_its_twin(make: Make<'_>) {
     let seed = number("ORRERY_STORE_SEED").unwrap_or_else(fresh_seed);
     let steps = number("ORRERY_STORE_STEPS").unwrap_or(STEPS);
     println!("ORRERY_STORE_SEED={seed} ORRERY_STORE_STEPS={steps}");
@@ -126,15 +126,4 @@ fn agrees_with_its_twin(make: fn(Options) -> Fixture) {
         }
     }
     assert!(accepted > steps, "most commits must be carried out, {accepted} were");
-}
-
-#[test]
-fn fjall_agrees_with_its_twin() {
-    agrees_with_its_twin(Fixture::fjall);
-}
-
-#[cfg(feature = "redb")]
-#[test]
-fn redb_agrees_with_its_twin() {
-    agrees_with_its_twin(Fixture::redb);
 }

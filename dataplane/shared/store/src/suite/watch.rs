@@ -5,9 +5,9 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use orrery_store::{Change, Options, StoreError, Version, Write};
+use crate::{Change, Options, StoreError, Version, Write};
 
-use crate::fixture::{Fixture, bytes, put, write};
+use super::{Make, bytes, put, write};
 
 /// Only a hanging test waits that long.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -16,7 +16,7 @@ fn change(key: &str, value: Option<&str>) -> Change {
     Change { key: bytes(key), value: value.map(bytes), until_us: None }
 }
 
-pub fn a_watch_sees_every_change_under_its_prefix(make: fn(Options) -> Fixture) {
+pub fn a_watch_sees_every_change_under_its_prefix(make: Make<'_>) {
     let fixture = make(Options::default());
     let store = fixture.open(1);
     let first = write(&store, vec![put("a/1", "v"), put("b/1", "v")]);
@@ -37,7 +37,7 @@ pub fn a_watch_sees_every_change_under_its_prefix(make: fn(Options) -> Fixture) 
     assert_eq!(store.watch(b"", third).try_next(), Ok(None));
 }
 
-pub fn a_watch_that_falls_behind_is_told(make: fn(Options) -> Fixture) {
+pub fn a_watch_that_falls_behind_is_told(make: Make<'_>) {
     let fixture = make(Options { feed_bytes_max: 1_000, ..Options::default() });
     let store = fixture.open(1);
     let mut watch = store.watch(b"", Version(0));
@@ -53,7 +53,7 @@ pub fn a_watch_that_falls_behind_is_told(make: fn(Options) -> Fixture) {
     assert_eq!(again.try_next(), Ok(None));
 }
 
-pub fn a_watch_that_waits_is_woken(make: fn(Options) -> Fixture) {
+pub fn a_watch_that_waits_is_woken(make: Make<'_>) {
     let fixture = make(Options::default());
     let store = fixture.open(1);
     let mut polled = store.watch(b"", Version(0));

@@ -4,62 +4,16 @@
 //! has, an outbox row under the version, and an addition to one total. Nothing else is committed, so
 //! the version is the number of rounds, and each state is a prefix of the history or it shows.
 
-use std::path::Path;
 use std::sync::Arc;
 
+use super::bytes;
+use crate::{Check, Commit, Snapshot, Store, Version, Write};
 use bytes::Bytes;
-use orrery_store::{
-    Check, Commit, Epoch, FjallStores, Options, Snapshot, Store, StoreError, Stores, SystemClock,
-    Version, Write,
-};
-
-use crate::fixture::{SHARD, TENANT, bytes};
 
 pub const WRITERS: usize = 32;
 
 /// The last round of each writer, and the version it got.
 pub type Rounds = [(u64, Version); WRITERS];
-
-/// An engine on disk, as a child is told of it.
-#[derive(Clone, Copy, Debug)]
-pub enum Engine {
-    Fjall,
-    #[cfg(feature = "redb")]
-    Redb,
-}
-
-impl Engine {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fjall => "fjall",
-            #[cfg(feature = "redb")]
-            Self::Redb => "redb",
-        }
-    }
-
-    pub fn named(name: &str) -> Self {
-        match name {
-            "fjall" => Self::Fjall,
-            #[cfg(feature = "redb")]
-            "redb" => Self::Redb,
-            other => panic!("no engine {other}"),
-        }
-    }
-
-    pub fn try_open(self, folder: &Path, epoch: u64) -> Result<Arc<dyn Store>, StoreError> {
-        let (options, clock) = (Options::default(), Arc::new(SystemClock));
-        let stores: Box<dyn Stores> = match self {
-            Self::Fjall => Box::new(FjallStores::new(folder, options, clock)),
-            #[cfg(feature = "redb")]
-            Self::Redb => Box::new(orrery_store::RedbStores::new(folder, options, clock)),
-        };
-        stores.open(TENANT, SHARD, Epoch(epoch))
-    }
-
-    pub fn open(self, folder: &Path, epoch: u64) -> Arc<dyn Store> {
-        self.try_open(folder, epoch).unwrap()
-    }
-}
 
 fn slot(writer: usize) -> String {
     format!("slot/{writer:02}")
