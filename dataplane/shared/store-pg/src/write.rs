@@ -7,7 +7,8 @@ use crate::failure::{Failure, Link};
 use crate::owner::{Holder, durable};
 
 /// Every part hangs on the row of the shard, which is locked and checked in its newest version. A
-/// statement that arrives late finds another owner or version there.
+/// statement that arrives late finds another owner or version there. A receipt may be noted again in
+/// the group that forgot it.
 const WRITE: &str = concat!(
     "WITH held AS (
         UPDATE orrery_store.shards SET version = $5
@@ -27,6 +28,7 @@ const WRITE: &str = concat!(
         SELECT held.id, new.key, new.version
         FROM held, unnest($10::bytea[], $11::bigint[]) AS new (key, version)
         WHERE new.version IS NOT NULL
+        ON CONFLICT (shard, key) DO UPDATE SET version = excluded.version
     ), forgotten AS (
         DELETE FROM orrery_store.receipts r
         USING held, unnest($10::bytea[], $11::bigint[]) AS old (key, version)
