@@ -48,13 +48,13 @@ pub(crate) async fn take_over(
     epoch: i64,
     owner: i64,
 ) -> Result<i64, Failure> {
-    let Shard { name, tenant, shard, needs_replication } = shard;
-    link.execute(REGISTER, &[name, tenant, shard, &epoch, &owner]).await?;
-    let params: [Param<'_>; 6] = [name, tenant, shard, &epoch, &owner, needs_replication];
+    let Shard { name, tenant, number, needs_replication } = shard;
+    link.execute(REGISTER, &[name, tenant, number, &epoch, &owner]).await?;
+    let params: [Param<'_>; 6] = [name, tenant, number, &epoch, &owner, needs_replication];
     if let Some(row) = link.row(TAKE_OVER, &params).await? {
         return value(&row, 0);
     }
-    let row = link.row(HELD, &[name, tenant, shard]).await?.ok_or_else(missing)?;
+    let row = link.row(HELD, &[name, tenant, number]).await?.ok_or_else(missing)?;
     let held: i64 = value(&row, 0)?;
     if held > epoch {
         let (held, asked) = (Epoch(held as u64), Epoch(epoch as u64));

@@ -36,7 +36,7 @@ pub(crate) struct Shard {
     pub(crate) name: String,
     /// The bits of the number.
     pub(crate) tenant: i64,
-    pub(crate) shard: i64,
+    pub(crate) number: i64,
     pub(crate) needs_replication: bool,
 }
 
@@ -118,7 +118,7 @@ impl Stores for PgStores {
         let wanted = Shard {
             name: self.name.clone(),
             tenant: tenant.0 as i64,
-            shard: i64::from(shard.0),
+            number: i64::from(shard.0),
             needs_replication: self.needs_replication,
         };
         let Taken { session, holder, version, receipts } =

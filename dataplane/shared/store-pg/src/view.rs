@@ -17,6 +17,9 @@ use crate::sessions::Sessions;
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
+/// What one read is given time for: a page, and the largest value in it.
+const READ_BYTES: usize = 16 << 20;
+
 /// The rows of one version. Behind a lost connection it is gone: `Unavailable`.
 pub(crate) struct PgView {
     common: Arc<Common>,
@@ -67,19 +70,13 @@ impl PgView {
             let reason = "the snapshot was lost with its connection: take another".to_owned();
             return Err(StoreError::Unavailable { reason });
         };
-        // A page and its largest value.
-        let deadline = Instant::now() + budget(common_page_bytes());
+        let deadline = Instant::now() + budget(READ_BYTES);
         let result = session.run(deadline, &mut work);
         if !is_good(&result) {
             *slot = None;
         }
         result.map_err(into_error)
     }
-}
-
-/// What one read moves at most, as far as time is concerned.
-const fn common_page_bytes() -> usize {
-    16 << 20
 }
 
 impl Drop for PgView {

@@ -50,6 +50,8 @@ pub enum Write {
     PutUntil(Bytes, Bytes, i64),
     /// Removes a value, if there is one.
     Delete(Bytes),
+    /// Removes a value that has expired; leaves one that has not. See [`crate::sweep`].
+    DeleteExpired(Bytes),
     /// Removes all values with keys in `[from, to)`; an empty `to` is the end.
     DeleteRange(Bytes, Bytes),
     /// Adds to an `i64` (big-endian, absent is 0). Keeps its expiry. Overflow is `Invalid`.
@@ -74,7 +76,7 @@ impl Commit {
             Check::Range(a, b) | Check::Equals(a, b) => a.len() + b.len(),
         });
         let writes = self.writes.iter().map(|write| match write {
-            Write::Delete(key) => key.len(),
+            Write::Delete(key) | Write::DeleteExpired(key) => key.len(),
             Write::Put(a, b) | Write::PutUntil(a, b, _) | Write::DeleteRange(a, b) => {
                 a.len() + b.len()
             }
@@ -106,7 +108,10 @@ impl Commit {
                     valid_key(key, 0, options)?;
                     valid_value(value, options)?;
                 }
-                Write::Delete(key) | Write::Add(key, _) | Write::Max(key, _) => {
+                Write::Delete(key)
+                | Write::DeleteExpired(key)
+                | Write::Add(key, _)
+                | Write::Max(key, _) => {
                     valid_key(key, 0, options)?;
                 }
                 Write::DeleteRange(from, to) => valid_range(from, to, options)?,

@@ -150,7 +150,9 @@ fn looked_at(group: &[Entry]) -> Vec<Bytes> {
             Check::Key(_) | Check::Range(..) => None,
         });
         let written = commit.writes.iter().filter_map(|write| match write {
-            Write::Add(key, _) | Write::Max(key, _) => Some(key.clone()),
+            Write::Add(key, _) | Write::Max(key, _) | Write::DeleteExpired(key) => {
+                Some(key.clone())
+            }
             _ => None,
         });
         keys.chain(written).collect()

@@ -31,6 +31,7 @@ mod shard;
 mod store;
 #[cfg(feature = "suite")]
 pub mod suite;
+mod sweep;
 mod ticket;
 mod window;
 
@@ -43,7 +44,8 @@ pub use memory::MemoryStores;
 pub use shard::FjallStores;
 #[cfg(feature = "redb")]
 pub use shard::RedbStores;
-pub use store::{Pair, Snapshot, Store, Stores};
+pub use store::{Expired, Pair, Snapshot, Store, Stores};
+pub use sweep::{Swept, sweep};
 pub use ticket::Ticket;
 
 /// Whose data it is. Each tenant has folders of its own.

@@ -5,6 +5,7 @@
 //! is never forgotten, so memory grows with the keys ever used.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use crate::commit::IdempotencyKey;
 use crate::feed::Feed;
 use crate::row::{Row, bounds};
-use crate::store::Pair;
+use crate::store::{Expired, Pair};
 use crate::{
     Check, Clock, Commit, Epoch, Options, ShardId, Snapshot, Store, StoreError, Stores, TenantId,
     Ticket, Version, Watch, Write,
@@ -200,6 +201,11 @@ impl State {
             Write::Delete(key) => {
                 change.insert(key.clone(), None);
             }
+            Write::DeleteExpired(key) => {
+                if current(key, change).is_some_and(|row| !row.is_live(now_us)) {
+                    change.insert(key.clone(), None);
+                }
+            }
             Write::DeleteRange(from, to) => {
                 let stored = self.chains.keys().chain(change.keys());
                 let mut keys: Vec<Bytes> = stored
@@ -338,5 +344,15 @@ impl Snapshot for MemorySnapshot {
         } else {
             rows.filter_map(live).take(limit).collect()
         })
+    }
+
+    fn expired(&self, from: &[u8], rows_max: usize) -> Result<Expired, StoreError> {
+        let state = lock(&self.state);
+        let rows = state.chains.range::<[u8], _>((Bound::Included(from), Bound::Unbounded));
+        let mut stored = rows.filter_map(|(key, chain)| Some((key, row_at(chain, self.version)?)));
+        let looked_at: Vec<_> = stored.by_ref().take(rows_max).collect();
+        let dead = looked_at.iter().filter(|(_, row)| !row.is_live(self.now_us));
+        let keys = dead.map(|(key, _)| (*key).clone()).collect();
+        Ok(Expired { keys, next: stored.next().map(|(key, _)| key.clone()) })
     }
 }

@@ -12,7 +12,7 @@ use crate::engine::{Engine, Receipt, Row, View};
 use crate::feed::Feed;
 use crate::queue::{Entry, Queue};
 use crate::receipts::Receipts;
-use crate::store::Pair;
+use crate::store::{Expired, Pair};
 use crate::{Clock, Commit, Options, Snapshot, Store, StoreError, Ticket, Version, Watch};
 
 /// What keeps others out as long as it is there: a lock, an entry in a table.
@@ -148,5 +148,21 @@ impl<E: Engine> Snapshot for OpenSnapshot<E> {
             pairs.len() < limit
         })?;
         Ok(pairs)
+    }
+
+    fn expired(&self, from: &[u8], rows_max: usize) -> Result<Expired, StoreError> {
+        let (mut keys, mut next, mut looked_at) = (Vec::new(), None, 0);
+        self.view.walk(from, b"", false, &mut |key, row| {
+            if looked_at == rows_max {
+                next = Some(key);
+                return false;
+            }
+            looked_at += 1;
+            if !row.is_live(self.now_us) {
+                keys.push(key);
+            }
+            true
+        })?;
+        Ok(Expired { keys, next })
     }
 }

@@ -74,6 +74,12 @@ pub(crate) fn write(
             Write::Delete(key) => {
                 change.insert(key.clone(), None);
             }
+            Write::DeleteExpired(key) => {
+                let row = latest(key, &change, base)?;
+                if row.is_some_and(|row| !row.is_live(base.now_us)) {
+                    change.insert(key.clone(), None);
+                }
+            }
             Write::DeleteRange(from, to) => {
                 for key in keys_within(from, to, &change, base, options.delete_range_rows_max)? {
                     change.insert(key, None);
@@ -104,6 +110,14 @@ pub(crate) fn write(
     Ok(change)
 }
 
+/// The row of a key as the writes of the commit before this one left it.
+fn latest(key: &Bytes, change: &Rows, base: &Base<'_>) -> Result<Option<Row>, StoreError> {
+    match change.get(key) {
+        Some(row) => Ok(row.clone()),
+        None => base.get(key),
+    }
+}
+
 /// The row of a number after `change_to`; of zeros if there is none.
 fn update(
     key: &Bytes,
@@ -111,10 +125,7 @@ fn update(
     base: &Base<'_>,
     change_to: impl FnOnce([u8; 8]) -> Option<[u8; 8]>,
 ) -> Result<Row, StoreError> {
-    let row = match change.get(key) {
-        Some(row) => row.clone(),
-        None => base.get(key)?,
-    };
+    let row = latest(key, change, base)?;
     let (old, until_us) = match row.filter(|row| row.is_live(base.now_us)) {
         None => ([0; 8], None),
         Some(row) => {

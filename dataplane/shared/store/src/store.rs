@@ -58,4 +58,16 @@ pub trait Snapshot: Send + Sync + Debug {
         reverse: bool,
         limit: usize,
     ) -> Result<Vec<Pair>, StoreError>;
+
+    /// Of the next `rows_max` rows from a key on, those that are hidden because they have expired.
+    fn expired(&self, from: &[u8], rows_max: usize) -> Result<Expired, StoreError>;
+}
+
+/// Rows that have expired and are still there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// Their keys, ascending.
+    pub keys: Vec<Bytes>,
+    /// The first row that was not looked at; `None` at the end.
+    pub next: Option<Bytes>,
 }

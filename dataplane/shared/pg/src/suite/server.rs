@@ -137,6 +137,7 @@ impl Server {
     }
 
     /// A standby of this server that streams as `name`, with settings of its own.
+    #[must_use]
     pub fn standby(&self, name: &str, settings: &[&str]) -> Self {
         let standby = Self::made(self.programs.clone(), settings);
         standby.run("pg_basebackup", |command| {

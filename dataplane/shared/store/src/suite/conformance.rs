@@ -7,7 +7,9 @@ pub use super::watch::{
     a_watch_that_waits_is_woken,
 };
 use super::{Make, SHARD, TENANT, all, bytes, commit, get, keys, put, write};
-use crate::{Check, Commit, Epoch, Options, ShardId, StoreError, TenantId, Version, Write};
+use crate::{
+    Check, Commit, Epoch, Options, ShardId, StoreError, Swept, TenantId, Version, Write, sweep,
+};
 
 /// Makes a test of each promise, over the engine that an expression makes: an `Option` of a function
 /// of [`Options`], `None` where it cannot be had here.
@@ -22,6 +24,7 @@ macro_rules! conformance {
             a_changed_range_is_a_conflict
             absent_and_equals_look_at_the_value_of_now
             expired_values_are_hidden
+            what_has_expired_is_swept
             later_writes_of_a_commit_see_the_earlier
             numbers_add_up_and_do_not_overflow
             numbers_keep_their_expiry
@@ -169,6 +172,31 @@ pub fn expired_values_are_hidden(make: Make<'_>) {
     assert_eq!(before.get(&[b"b"]).unwrap(), [Some(bytes("1"))]);
     write(&store, vec![put("b", "2")]);
     assert_eq!(get(&store, "b"), Some(bytes("2")));
+}
+
+pub fn what_has_expired_is_swept(make: Make<'_>) {
+    let fixture = make(Options::default());
+    let store = fixture.open(1);
+    let until = |key: &str, until_us| Write::PutUntil(bytes(key), bytes("1"), until_us);
+    write(&store, vec![until("a", 100), put("b", "1"), until("c", 100), until("d", 200)]);
+    assert_eq!(sweep(&*store, b"", 9), Ok(Swept { found: 0, next: None }));
+    assert_eq!(store.durable(), Version(1), "nothing to remove is no commit");
+    fixture.clock.set(100);
+    assert_eq!(sweep(&*store, b"", 2), Ok(Swept { found: 1, next: Some(bytes("c")) }));
+    let mut watch = store.watch(b"c", store.durable());
+    assert_eq!(sweep(&*store, b"c", 2), Ok(Swept { found: 1, next: None }));
+    let (_, removed) = watch.try_next().unwrap().unwrap();
+    assert!(removed.len() == 1 && removed[0].value.is_none());
+    // Gone for good: with the clock set back they would show again.
+    fixture.clock.set(0);
+    assert_eq!(keys(all(&store)), ["b", "d"]);
+    fixture.clock.set(200);
+    let late = store.snapshot().unwrap().expired(b"", 9).unwrap();
+    assert_eq!(late.keys, [bytes("d")]);
+    write(&store, vec![until("d", 300)]);
+    let removal = late.keys.into_iter().map(Write::DeleteExpired).collect();
+    write(&store, removal);
+    assert_eq!(keys(all(&store)), ["b", "d"], "it was written again meanwhile");
 }
 
 pub fn later_writes_of_a_commit_see_the_earlier(make: Make<'_>) {

@@ -36,7 +36,7 @@ fn value(random: &mut StdRng) -> Bytes {
 }
 
 fn random_write(random: &mut StdRng, now_us: i64) -> Write {
-    match random.random_range(0..12) {
+    match random.random_range(0..13) {
         0..4 => Write::Put(key(random), value(random)),
         4 => {
             let until_us = now_us + random.random_range(-2..20);
@@ -46,6 +46,7 @@ fn random_write(random: &mut StdRng, now_us: i64) -> Write {
         7 => Write::DeleteRange(key(random), end(random)),
         8 => Write::Add(key(random), random.random_range(-9..9)),
         9 => Write::Add(key(random), random.random()),
+        11 => Write::DeleteExpired(key(random)),
         10 => Write::Max(key(random), random.random_range(0..9)),
         _ => Write::PutVersioned { prefix: key(random), value: value(random) },
     }

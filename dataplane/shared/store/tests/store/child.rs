@@ -28,8 +28,8 @@ fn child() {
     let Ok(folder) = env::var(FOLDER) else { return };
     let engine = Engine::named(&env::var(ENGINE).unwrap());
     let fault = env::var(FAULT).ok().map(|fault| Fault::parse(&fault));
-    if let Some(fault) = fault {
-        fault.prepare();
+    if fault.is_some() {
+        Fault::prepare();
     }
     let store = engine.open(Path::new(&folder), env::var(EPOCH).unwrap().parse().unwrap());
     if let Some(fault) = fault {

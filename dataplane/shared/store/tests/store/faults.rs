@@ -50,8 +50,8 @@ impl Fault {
         }
     }
 
-    /// Before the store is opened.
-    pub fn prepare(self) {
+    /// For whatever fault, before the store is opened.
+    pub fn prepare() {
         // A write behind the limit is to fail, not to kill. Threads inherit this.
         let mut blocked = SigSet::empty();
         blocked.add(Signal::SIGXFSZ);
