@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "crash/beside.rs"]
+mod beside;
 #[path = "crash/careless.rs"]
 mod careless;
 #[path = "crash/kills.rs"]

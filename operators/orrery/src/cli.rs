@@ -296,8 +296,9 @@ pub(crate) struct Check {
 
 /// Read all stored data and say what is damaged.
 ///
-/// Every checksum is checked, nothing is changed. The data must not be in use. Exit code 1 when
-/// something is damaged, unless all of it was salvaged.
+/// Every checksum is checked, nothing is changed. The data may be in use: what is written, trimmed or
+/// begun meanwhile is no damage. To salvage, stop what uses it. Exit code 1 when something is damaged,
+/// unless all of it was salvaged.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

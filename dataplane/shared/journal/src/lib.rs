@@ -47,7 +47,7 @@ pub use journal::{Journal, Opened};
 pub use options::{Options, RECORD_BYTES_MAX};
 pub use replay::{Entry, Recovery};
 pub use salvage::{Salvage, SalvageError, salvage};
-pub use scrub::{Damage, Scrubber, scrub, scrub_told};
+pub use scrub::{Damage, Scrubber, scrub, scrub_running, scrub_told};
 pub use snapshot::{CopyWriter, SnapshotReader, SnapshotWriter};
 pub use tail::{Feed, Hold, Tail};
 pub use wait::WaitDurable;

@@ -1,4 +1,5 @@
-//! Looking for damage before it is needed: over a closed folder, or beside a running journal.
+//! Looking for damage before it is needed: over a closed folder, or beside a running journal, from
+//! within its process or from another one.
 //!
 //! Reads, never repairs. A torn group at the end of the last segment is no damage.
 
@@ -11,6 +12,9 @@ use crate::recovery::{behind, check_sealed, find_end, is_fresh};
 use crate::shared::Shared;
 use crate::walk::{Cursor, Step, search};
 use crate::{Disk, JournalError, Position, epoch, snapshot};
+
+/// How often [`scrub_running`] looks before it believes what it sees.
+const LOOKS: usize = 3;
 
 /// One file that cannot be trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +55,43 @@ pub fn scrub_told(
     disk: &dyn Disk,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Vec<Damage>, JournalError> {
+    look(disk, &|_| true, progress)
+}
+
+/// As [`scrub_told`], for a folder whose journal may be open in another process. It takes no lock and
+/// writes nothing; with [`RealDisk::read_only`](crate::RealDisk::read_only) it could not.
+///
+/// What is seen of a file that is written, trimmed or used again meanwhile may look like damage. So
+/// whatever is suspected is looked at again, from a new listing: a group that was not there when its
+/// place was read is there once a later one was seen; a segment that was used again has lost its name
+/// before; a segment or snapshot that seemed to be missing has a name by now. What is still wrong at the
+/// same position in every look is damage. `pause` is called before each look but the first: long enough
+/// for a process to finish the making of a folder or of an epoch.
+pub fn scrub_running(
+    disk: &dyn Disk,
+    progress: &mut dyn FnMut(u64, u64),
+    pause: &mut dyn FnMut(),
+) -> Result<Vec<Damage>, JournalError> {
+    let mut damages = scrub_told(disk, progress)?;
+    for _ in 1..LOOKS {
+        if damages.is_empty() {
+            break;
+        }
+        pause();
+        let is_suspect = |name: &str| damages.iter().any(|damage| damage.file == name);
+        let again = look(disk, &is_suspect, &mut |_, _| {})?;
+        let seen = |damage: &Damage| (damage.position, damage.file.clone());
+        damages.retain(|damage| again.iter().any(|other| seen(other) == seen(damage)));
+    }
+    Ok(damages)
+}
+
+/// Reads the files that are `wanted` and judges the folder by them.
+fn look(
+    disk: &dyn Disk,
+    wanted: &dyn Fn(&str) -> bool,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Vec<Damage>, JournalError> {
     let names = disk.list().map_err(|e| JournalError::io("list", "the folder", e))?;
     let mut segments: Vec<u64> = Vec::new();
     let mut snapshots: Vec<u64> = Vec::new();
@@ -70,7 +111,7 @@ pub fn scrub_told(
         done_bytes += length(disk, name);
         progress(done_bytes.min(all_bytes), all_bytes);
     };
-    let mut damages = scrub_snapshots(disk, &snapshots, &mut told);
+    let mut damages = scrub_snapshots(disk, &snapshots, wanted, &mut told);
     let intact = |at: &&u64| !damages.iter().any(|damage| damage.file == snapshot_name(**at));
     let base = snapshots.iter().rev().find(intact).copied().unwrap_or(0);
     let epoch = if names.iter().any(|name| Name::parse(name) == Name::Epoch) {
@@ -86,25 +127,32 @@ pub fn scrub_told(
         Err(JournalError::corrupt(0, EPOCH_FILE, "the epoch is missing"))
     };
     let floor = snapshots.last().copied().unwrap_or(0);
-    damages.extend(scrub_segments(disk, &segments, floor, &mut told));
+    damages.extend(scrub_segments(disk, &segments, floor, wanted, &mut told));
     if let Some(first) = segments.last() {
         let name = segment_name(*first);
-        let checked = read_segment(disk, *first)
-            .and_then(|(bytes, header)| find_end(&bytes, &header, &name, floor));
-        match (checked, &epoch) {
-            (Err(error), _) => damages.push(Damage::new(&name, &error)),
-            (Ok(end), Ok(Some(epoch))) if end.cursor.epoch > *epoch => {
-                damages.push(Damage::new(
-                    EPOCH_FILE,
-                    &behind(*epoch, end.cursor.last, end.cursor.epoch),
-                ));
-            }
-            _ => {}
+        if wanted(&name) || wanted(EPOCH_FILE) {
+            let epoch = epoch.as_ref().ok().copied().flatten();
+            damages.extend(scrub_last(disk, *first, floor, epoch));
         }
         told(&name);
     }
     damages.extend(epoch.err().map(|error| Damage::new(EPOCH_FILE, &error)));
     Ok(damages)
+}
+
+/// Checks the last segment, and that the epoch on disk is not behind its records.
+fn scrub_last(disk: &dyn Disk, first: u64, floor: u64, epoch: Option<u64>) -> Option<Damage> {
+    let name = segment_name(first);
+    let checked = read_segment(disk, first)
+        .and_then(|(bytes, header)| find_end(&bytes, &header, &name, floor));
+    match (checked, epoch) {
+        (Err(error), _) => Some(Damage::new(&name, &error)),
+        (Ok(end), Some(epoch)) if end.cursor.epoch > epoch => {
+            let error = behind(epoch, end.cursor.last, end.cursor.epoch);
+            Some(Damage::new(EPOCH_FILE, &error))
+        }
+        _ => None,
+    }
 }
 
 fn length(disk: &dyn Disk, name: &str) -> u64 {
@@ -123,11 +171,15 @@ fn scrub_segments(
     disk: &dyn Disk,
     segments: &[u64],
     floor: u64,
+    wanted: &dyn Fn(&str) -> bool,
     told: &mut dyn FnMut(&str),
 ) -> Vec<Damage> {
     let mut damages = Vec::new();
     for pair in segments.windows(2) {
         let name = segment_name(pair[0]);
+        if !wanted(&name) {
+            continue;
+        }
         let checked = read_segment(disk, pair[0]).and_then(|(bytes, header)| {
             let superfluous = pair[1] <= floor + 1;
             match check_sealed(&bytes, &header, &name, pair[1] - 1) {
@@ -153,9 +205,14 @@ fn ends_whole(bytes: &[u8], header: &SegmentHeader) -> bool {
     !search(bytes, header, cursor.offset).any
 }
 
-fn scrub_snapshots(disk: &dyn Disk, snapshots: &[u64], told: &mut dyn FnMut(&str)) -> Vec<Damage> {
+fn scrub_snapshots(
+    disk: &dyn Disk,
+    snapshots: &[u64],
+    wanted: &dyn Fn(&str) -> bool,
+    told: &mut dyn FnMut(&str),
+) -> Vec<Damage> {
     let mut damages = Vec::new();
-    for at in snapshots {
+    for at in snapshots.iter().filter(|at| wanted(&snapshot_name(**at))) {
         match snapshot::verify(disk, *at, None) {
             Err(error) if !is_gone(&error) => {
                 damages.push(Damage::new(&snapshot_name(*at), &error));
@@ -185,8 +242,8 @@ impl Scrubber {
             self.shared.with_files(|files| (files.segments.clone(), files.snapshots.clone()));
         let disk = &*self.shared.disk;
         let floor = snapshots.last().copied().unwrap_or(0);
-        let mut damages = scrub_snapshots(disk, &snapshots, &mut |_| {});
-        damages.extend(scrub_segments(disk, &segments, floor, &mut |_| {}));
+        let mut damages = scrub_snapshots(disk, &snapshots, &|_| true, &mut |_| {});
+        damages.extend(scrub_segments(disk, &segments, floor, &|_| true, &mut |_| {}));
         // A file that was trimmed, and perhaps written over, while it was read.
         self.shared.with_files(|files| {
             damages.retain(|damage| match Name::parse(&damage.file) {

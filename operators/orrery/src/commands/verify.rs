@@ -1,13 +1,16 @@
-//! `orrery verify`: reads every journal below a data folder, and salvages damaged ones if asked to.
-//! Must not: change the data.
+//! `orrery verify`: reads every journal below a data folder, also while `orrery up` runs on it, and
+//! salvages damaged ones if asked to. Must not: change the data, or be in the way of who runs on it.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use orrery_journal::{Damage, Disk, RealDisk, Salvage, SalvageError, salvage, scrub_told};
+use orrery_journal::{
+    Damage, Disk, JournalError, RealDisk, Salvage, SalvageError, salvage, scrub_running,
+};
 use orrery_local::lock::{Lock, LockError};
 
 use crate::cli;
@@ -15,16 +18,25 @@ use crate::output::{self, Progress};
 
 /// Deeper than any volume of ours keeps a journal.
 const DEPTH_MAX: usize = 8;
+/// Between two looks at what may be damage or the doing of a process: it finishes a folder or an epoch
+/// in less, on a disk that syncs in tens of milliseconds.
+const PAUSE: Duration = Duration::from_millis(500);
+/// The name of a folder that is filled with a copy of a journal ends so; it is not one yet.
+const COPY_SUFFIX: &str = ".copy";
 /// What takes longer says how far it is.
 const LONG: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(arguments: &cli::Verify) -> anyhow::Result<ExitCode> {
     let folder = super::open(&arguments.data.data)?;
     let _lock = match Lock::take(&folder) {
-        Ok(lock) => lock,
+        Ok(lock) => Some(lock),
         Err(LockError::Held { pid, .. }) => {
             let pid = pid.map_or_else(String::new, |pid| format!(" by process {pid}"));
-            bail!("the data is in use{pid}; stop it with `orrery down` first");
+            if arguments.salvage.is_some() {
+                bail!("the data is in use{pid}; stop it with `orrery down` first");
+            }
+            output::print(&format!("the data is in use{pid}: it is read beside it\n"));
+            None
         }
         Err(error) => return Err(error.into()),
     };
@@ -37,10 +49,9 @@ pub(crate) fn run(arguments: &cli::Verify) -> anyhow::Result<ExitCode> {
     let (mut damaged, mut salvaged) = (0, 0);
     for journal in &journals {
         let shown = journal.strip_prefix(folder.root()).unwrap_or(journal);
-        let disk = RealDisk::new(journal.clone())?;
+        let disk = RealDisk::read_only(journal.clone());
         let damages =
-            watched(&format!("reads {}", shown.display()), |told| scrub_told(&disk, told))
-                .with_context(|| format!("failed to read {}", shown.display()))?;
+            scrub(&disk, shown).with_context(|| format!("failed to read {}", shown.display()))?;
         if damages.is_empty() {
             let files = disk.list().map_or(0, |files| files.len());
             output::print(&format!("{}: {files} files, no damage\n", shown.display()));
@@ -65,6 +76,17 @@ pub(crate) fn run(arguments: &cli::Verify) -> anyhow::Result<ExitCode> {
         (all, bad) => bail!("{bad} of {all} journals are damaged; restore them from a backup"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads one journal. One that was replaced by a copy meanwhile is read as far as it is there.
+fn scrub(disk: &RealDisk, shown: &Path) -> Result<Vec<Damage>, JournalError> {
+    let mut pause = || std::thread::sleep(PAUSE);
+    let doing = format!("reads {}", shown.display());
+    let found = watched(&doing, |told| scrub_running(disk, told, &mut pause));
+    if found.is_err() && !disk.folder().exists() {
+        return Ok(Vec::new());
+    }
+    found
 }
 
 /// What to do with what was salvaged.
@@ -133,11 +155,17 @@ fn watched<T>(doing: &str, work: impl FnOnce(&mut dyn FnMut(u64, u64)) -> T) -> 
 
 /// Folders that hold the segments of a journal.
 fn find(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    if depth > DEPTH_MAX || !folder.is_dir() {
+    let is_copy = folder.as_os_str().as_encoded_bytes().ends_with(COPY_SUFFIX.as_bytes());
+    if depth > DEPTH_MAX || is_copy {
         return Ok(());
     }
+    let entries = match std::fs::read_dir(folder) {
+        // There is none yet, or it was removed since its parent was listed.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
     let mut is_journal = false;
-    for entry in std::fs::read_dir(folder)? {
+    for entry in entries {
         let path = entry?.path();
         if path.is_dir() {
             find(&path, depth + 1, found)?;

@@ -15,6 +15,7 @@ const LOCK: &str = "lock";
 #[derive(Debug)]
 pub struct RealDisk {
     folder: PathBuf,
+    is_read_only: bool,
 }
 
 impl RealDisk {
@@ -27,7 +28,16 @@ impl RealDisk {
                 File::open(parent)?.sync_all()?;
             }
         }
-        Ok(Self { folder })
+        Ok(Self { folder, is_read_only: false })
+    }
+
+    /// A folder as it is, to be read beside whoever has it: nothing can be changed or locked.
+    pub fn read_only(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), is_read_only: true }
+    }
+
+    fn check_writable(&self) -> io::Result<()> {
+        if self.is_read_only { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
     }
 
     /// Where it is.
@@ -45,6 +55,7 @@ impl Lock for RealLock {}
 
 impl Disk for RealDisk {
     fn lock(&self) -> io::Result<Box<dyn Lock>> {
+        self.check_writable()?;
         let path = self.folder.join(LOCK);
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
         match file.try_lock() {
@@ -64,6 +75,7 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.check_writable()?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true);
         Ok(Box::new(options.open(self.folder.join(name))?))
@@ -71,15 +83,17 @@ impl Disk for RealDisk {
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let mut options = OpenOptions::new();
-        options.read(true).write(true);
+        options.read(true).write(!self.is_read_only);
         Ok(Box::new(options.open(self.folder.join(name))?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.check_writable()?;
         fs::rename(self.folder.join(from), self.folder.join(to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.check_writable()?;
         fs::remove_file(self.folder.join(name))
     }
 
