@@ -15,8 +15,8 @@ use crate::disk::read_all;
 use crate::format::{EPOCH_FILE, VERSION, u32_at, u64_at};
 use crate::{Disk, JournalError};
 
-const MAGIC: [u8; 8] = *b"ORRYEPOC";
-const BYTES: usize = 28;
+pub(crate) const MAGIC: [u8; 8] = *b"ORRYEPOC";
+pub(crate) const BYTES: usize = 28;
 const TEMPORARY: &str = "epoch.tmp";
 
 fn encode(shard: u32, epoch: u64) -> [u8; BYTES] {

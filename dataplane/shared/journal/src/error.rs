@@ -112,7 +112,8 @@ pub enum JournalError {
         /// The shard asked for.
         expected: u32,
     },
-    /// A file was written by a version of the format this program does not know.
+    /// A file was written by a version of the format this program does not know, an older one or a
+    /// newer one. Nothing was changed.
     #[error("{file} has format version {found}; this program knows {known}")]
     Version {
         /// The file that says so.

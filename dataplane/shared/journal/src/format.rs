@@ -26,7 +26,7 @@ pub(crate) const PAGE_BYTES: usize = 4096;
 /// Frames start at multiples of this.
 pub(crate) const FRAME_ALIGN: usize = 8;
 
-const SEGMENT_MAGIC: [u8; 8] = *b"ORRYSEGM";
+pub(crate) const SEGMENT_MAGIC: [u8; 8] = *b"ORRYSEGM";
 const SEGMENT_CRC_AT: usize = SEGMENT_HEADER_BYTES - 4;
 
 const SEGMENT_PREFIX: &str = "segment-";

@@ -37,6 +37,7 @@ pub mod sim;
 mod snapshot;
 mod tail;
 mod trim;
+mod version;
 mod wait;
 mod walk;
 

@@ -17,7 +17,7 @@ use crate::format::{EPOCH_FILE, Name, SegmentHeader, segment_name};
 use crate::segment::{self, Active};
 use crate::shared::Files;
 use crate::walk::{Cursor, Step, search};
-use crate::{Disk, DiskFile, Epoch, JournalError, Options, Position, epoch, snapshot};
+use crate::{Disk, DiskFile, Epoch, JournalError, Options, Position, epoch, snapshot, version};
 
 /// The files of a folder, by what their names say.
 #[derive(Debug, Default)]
@@ -47,9 +47,12 @@ pub(crate) struct Found {
     pub(crate) marked: bool,
 }
 
+/// Lists the folder, if it is of a version that this program knows. Changes nothing.
 fn list(disk: &dyn Disk) -> Result<Listing, JournalError> {
     let mut listing = Listing::default();
-    for name in disk.list().map_err(|e| JournalError::io("list", "the folder", e))? {
+    let names = disk.list().map_err(|e| JournalError::io("list", "the folder", e))?;
+    version::check(disk, &names)?;
+    for name in names {
         match Name::parse(&name) {
             Name::Segment(first) => listing.segments.push(first),
             Name::Snapshot(at) => listing.snapshots.push(at),

@@ -58,7 +58,8 @@ pub enum SalvageError {
         /// What is in the way.
         reason: String,
     },
-    /// The damaged folder cannot be listed.
+    /// The damaged folder cannot be listed, or is of a version that this program does not know: what
+    /// would be left out then is not damaged.
     #[error("failed to read the damaged journal")]
     Source(#[source] JournalError),
     /// The new folder cannot be written.

@@ -11,7 +11,7 @@ use crate::format::{EPOCH_FILE, Name, SegmentHeader, segment_name, snapshot_name
 use crate::recovery::{behind, check_sealed, find_end, is_fresh};
 use crate::shared::Shared;
 use crate::walk::{Cursor, Step, search};
-use crate::{Disk, JournalError, Position, epoch, snapshot};
+use crate::{Disk, JournalError, Position, epoch, snapshot, version};
 
 /// How often [`scrub_running`] looks before it believes what it sees.
 const LOOKS: usize = 3;
@@ -45,7 +45,8 @@ impl Damage {
 }
 
 /// Checks every file of a folder that no journal has open. A missing segment between two others is
-/// damage too, and so is a missing epoch. The error is for a folder that cannot be listed.
+/// damage too, and so is a missing epoch. The error is for a folder that cannot be listed, or is of a
+/// version that this program does not know.
 pub fn scrub(disk: &dyn Disk) -> Result<Vec<Damage>, JournalError> {
     scrub_told(disk, &mut |_, _| {})
 }
@@ -93,6 +94,7 @@ fn look(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Vec<Damage>, JournalError> {
     let names = disk.list().map_err(|e| JournalError::io("list", "the folder", e))?;
+    version::check(disk, &names)?;
     let mut segments: Vec<u64> = Vec::new();
     let mut snapshots: Vec<u64> = Vec::new();
     let mut all_bytes = 0;

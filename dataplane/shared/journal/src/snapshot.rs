@@ -31,8 +31,8 @@ pub use writer::SnapshotWriter;
 
 pub(crate) use reader::verify;
 
-const MAGIC: [u8; 8] = *b"ORRYSNAP";
-const HEADER_BYTES: usize = 64;
+pub(crate) const MAGIC: [u8; 8] = *b"ORRYSNAP";
+pub(crate) const HEADER_BYTES: usize = 64;
 const CHUNK_HEADER_BYTES: usize = 8;
 const CHUNK_BYTES_MAX: usize = 256 << 10;
 const TRAILER_BYTES: usize = 16;

@@ -26,3 +26,5 @@ mod salvage;
 mod simulation;
 #[path = "journal/tail.rs"]
 mod tail;
+#[path = "journal/version.rs"]
+mod version;

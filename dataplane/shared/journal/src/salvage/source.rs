@@ -10,7 +10,7 @@ use crate::format::{
 use crate::frame::{self, FRAME_HEADER_BYTES};
 use crate::snapshot::{self, SnapshotReader};
 use crate::walk::Cursor;
-use crate::{Damage, Disk, JournalError, epoch};
+use crate::{Damage, Disk, JournalError, epoch, version};
 
 /// What cannot be read is skipped in pieces of this size: a bad sector costs one of them.
 const PIECE_BYTES: usize = 4096;
@@ -37,6 +37,7 @@ impl<'a> Source<'a> {
         let names = disk
             .list()
             .map_err(|error| SalvageError::Source(JournalError::io("list", "the folder", error)))?;
+        version::check(disk, &names).map_err(SalvageError::Source)?;
         let mut source = Self {
             disk,
             progress,
