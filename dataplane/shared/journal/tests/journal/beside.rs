@@ -11,6 +11,9 @@ use orrery_journal::{
     scrub_running,
 };
 
+/// What a record of [`append`] takes in a segment.
+const FRAME_BYTES: usize = 56 + 4000;
+
 type Meanwhile = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 
 /// A disk on which something happens between the opening of a file and the reading of it.
@@ -240,8 +243,8 @@ impl Doing {
 type Scrub = fn(&Watched) -> Result<Vec<Damage>, JournalError>;
 
 /// Scrubs from outside while `doing` happens within each call in turn; gives what was found each time.
-/// With `damaged`, a sealed segment is.
-fn scrub_meanwhile(doing: Doing, damaged: bool, scrub: Scrub) -> Vec<Vec<Damage>> {
+/// With `damaged`, that record is.
+fn scrub_meanwhile(doing: Doing, damaged: Option<u64>, scrub: Scrub) -> Vec<Vec<Damage>> {
     let mut found = Vec::new();
     for left in 0.. {
         let disk = SimDisk::new(0);
@@ -250,8 +253,9 @@ fn scrub_meanwhile(doing: Doing, damaged: bool, scrub: Scrub) -> Vec<Vec<Damage>
         append(&mut journal, 6);
         journal.snapshot_writer(Position(4)).unwrap().finish().unwrap();
         append(&mut journal, 5);
-        if damaged {
-            disk.flip_bit(&segment_of(&disk, 1), 4096 * 8 + 600);
+        if let Some(position) = damaged {
+            let (segment, first) = segment_of(&disk, position);
+            disk.flip_bit(&segment, (4096 + (position - first) as usize * FRAME_BYTES + 70) * 8);
         }
         let meanwhile: Box<dyn FnOnce() + Send> = Box::new(move || {
             doing.run(&mut journal);
@@ -268,12 +272,12 @@ fn scrub_meanwhile(doing: Doing, damaged: bool, scrub: Scrub) -> Vec<Vec<Damage>
     unreachable!("a scrub makes a finite number of calls")
 }
 
-/// The segment that holds a record.
-fn segment_of(disk: &SimDisk, position: u64) -> String {
+/// The segment that holds a record, and its first position.
+fn segment_of(disk: &SimDisk, position: u64) -> (String, u64) {
     let first = |name: &str| name.strip_prefix("segment-").map(|digits| digits.parse().unwrap());
     let firsts = disk.files().into_iter().filter_map(|(name, _)| first(&name));
     let first: u64 = firsts.filter(|first| *first <= position).max().unwrap();
-    format!("segment-{first:020}")
+    (format!("segment-{first:020}"), first)
 }
 
 fn scrub_outside(disk: &Watched) -> Result<Vec<Damage>, JournalError> {
@@ -283,7 +287,7 @@ fn scrub_outside(disk: &Watched) -> Result<Vec<Damage>, JournalError> {
 #[test]
 fn a_scrub_from_another_process_raises_no_false_alarm_whatever_happens_meanwhile() {
     for doing in Doing::ALL {
-        let found = scrub_meanwhile(doing, false, scrub_outside);
+        let found = scrub_meanwhile(doing, None, scrub_outside);
         assert!(found.len() > 10, "{doing:?}: {} moments", found.len());
         for (moment, damages) in found.iter().enumerate() {
             assert_eq!(*damages, [], "{doing:?} within call {moment}");
@@ -292,17 +296,24 @@ fn a_scrub_from_another_process_raises_no_false_alarm_whatever_happens_meanwhile
     // One look would not do.
     let one_look: Scrub = |disk| scrub(disk);
     let alarms = Doing::ALL.map(|doing| {
-        scrub_meanwhile(doing, false, one_look).iter().filter(|damages| !damages.is_empty()).count()
+        scrub_meanwhile(doing, None, one_look).iter().filter(|damages| !damages.is_empty()).count()
     });
     assert!(alarms.iter().filter(|count| **count > 0).count() >= 3, "{alarms:?}");
 }
 
 #[test]
 fn a_scrub_from_another_process_finds_damage_whatever_happens_meanwhile() {
-    for doing in [Doing::Appends, Doing::BeginsSegments, Doing::RaisesItsEpoch] {
-        for (moment, damages) in scrub_meanwhile(doing, true, scrub_outside).iter().enumerate() {
+    let all = [Doing::Appends, Doing::BeginsSegments, Doing::RaisesItsEpoch];
+    // In a sealed segment, and in the one being written.
+    for (doing, position) in all.into_iter().flat_map(|doing| [(doing, 2), (doing, 9)]) {
+        let found = scrub_meanwhile(doing, Some(position), scrub_outside);
+        for (moment, damages) in found.iter().enumerate() {
             let [damage] = &damages[..] else { panic!("{doing:?} within {moment}: {damages:?}") };
-            assert!(damage.file.starts_with("segment-"), "{damage:?}");
+            assert_eq!(
+                damage.position,
+                Position(position),
+                "{doing:?} within {moment}: {damage:?}"
+            );
         }
     }
 }
