@@ -41,7 +41,8 @@ bench-kv: ## Key-value rows beside redis-server, as ratios
 	@ORRERY_BIN=$(RELEASE)/orrery $(CARGO) run --release -q -p orrery-bench -- kv
 
 .PHONY: bench-journal
-bench-journal: ## The journal beside raw append and fdatasync on the same disk, as ratios
+bench-journal: ## The journal beside raw append and fdatasync, and carried by PostgreSQL and objects, as ratios
+	@scripts/need /usr/lib/postgresql/15/bin/postgres || echo "the rows on PostgreSQL will say 'not run' and why"
 	@$(CARGO) run --release -q -p orrery-bench -- journal
 
 .PHONY: bench-store

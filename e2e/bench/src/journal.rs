@@ -1,8 +1,11 @@
 //! The journal beside the least that a durable log can do: append to a prepared file and `fdatasync`,
-//! in groups as well, on the same file system, in turn.
+//! in groups as well, on the same file system, in turn; carried by PostgreSQL beside a transaction for
+//! each record; and carried by an object store beside a put for each group.
 
 mod clients;
+mod objects;
 mod ours;
+mod postgres;
 mod raw;
 mod recovery;
 
@@ -22,6 +25,8 @@ const TAIL_RECORDS: u64 = 2_000_000;
 /// Runs every row whose name is asked for.
 pub fn run(options: &Options) -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    println!("load of this machine before: {}", load.trim());
     println!(
         "peer: a file of zeros, written and fdatasynced in groups; {}",
         folder.path().display()
@@ -37,6 +42,12 @@ pub fn run(options: &Options) -> Result<(), String> {
         let measured = recovery::measure(folder.path(), records, options.rounds)?;
         (row.pairs, cpu.pairs) = (measured.seconds, measured.cpu_seconds);
         println!("{}\n{}", row.line(), cpu.line());
+    }
+    if postgres::NAME.contains(&options.only) {
+        postgres::rows(folder.path(), options)?;
+    }
+    if objects::NAME.contains(&options.only) {
+        objects::rows(folder.path(), options)?;
     }
     Ok(())
 }

@@ -7,6 +7,8 @@ pub enum Bar {
     AtLeast(f64),
     /// Ours itself, whatever the peer has.
     OursAtMost(f64),
+    /// Ours itself, or if it is less, so many times the peer's.
+    OursAtLeastOr(f64, f64),
     /// Measured for the record; no bar.
     None,
 }
@@ -35,6 +37,10 @@ impl Row {
             Bar::AtMost(most) => (format!("<= {most:.2}"), verdict(ratio <= most)),
             Bar::AtLeast(least) => (format!(">= {least:.2}"), verdict(ratio >= least)),
             Bar::OursAtMost(most) => (format!("ours <= {most:.2}"), verdict(ours <= most)),
+            Bar::OursAtLeastOr(least, times) => {
+                let bar = format!("ours >= {least:.0} or >= {times:.0}");
+                (bar, verdict(ours >= least || ratio >= times))
+            }
             Bar::None => ("-".to_owned(), "-"),
         };
         let unit = self.unit;
@@ -71,5 +77,9 @@ mod tests {
         assert!(row.line().ends_with("MISS"));
         row.bar = Bar::OursAtMost(1.0);
         assert!(row.line().ends_with("| ours <= 1.00 | ok"));
+        row.bar = Bar::OursAtLeastOr(2.0, 0.6);
+        assert!(row.line().ends_with("| ours >= 2 or >= 1 | MISS"), "{}", row.line());
+        row.bar = Bar::OursAtLeastOr(2.0, 0.5);
+        assert!(row.line().ends_with("| ok"));
     }
 }

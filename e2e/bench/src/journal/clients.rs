@@ -27,6 +27,21 @@ pub struct Measured {
     pub p99_ms: f64,
 }
 
+impl Measured {
+    /// From how long each record took, and what all of them took together.
+    pub fn of(mut latencies: Vec<Duration>, elapsed: Duration, used: Duration) -> Self {
+        latencies.sort_unstable();
+        let count = latencies.len().max(1);
+        let ms = |at: usize| latencies.get(at).map_or(0.0, |taken| taken.as_secs_f64() * 1e3);
+        Self {
+            per_second: count as f64 / elapsed.as_secs_f64(),
+            cpu_us_per_record: used.as_secs_f64() * 1e6 / count as f64,
+            p50_ms: ms(count / 2),
+            p99_ms: ms((count * 99 / 100).min(count - 1)),
+        }
+    }
+}
+
 /// Runs until so many records are durable.
 pub fn run(log: &mut dyn Log, records: u64) -> Result<Measured, String> {
     let mut latencies = Vec::with_capacity(records as usize + CLIENTS);
@@ -59,15 +74,7 @@ pub fn run(log: &mut dyn Log, records: u64) -> Result<Measured, String> {
     while log.durable()? < last {
         std::thread::park_timeout(Duration::from_millis(1));
     }
-    latencies.sort_unstable();
-    let count = latencies.len();
-    let ms = |at: usize| latencies[at.min(count - 1)].as_secs_f64() * 1e3;
-    Ok(Measured {
-        per_second: count as f64 / elapsed.as_secs_f64(),
-        cpu_us_per_record: used.as_secs_f64() * 1e6 / count as f64,
-        p50_ms: ms(count / 2),
-        p99_ms: ms(count * 99 / 100),
-    })
+    Ok(Measured::of(latencies, elapsed, used))
 }
 
 /// CPU of the whole process so far.

@@ -1,9 +1,9 @@
-//! Our side: the journal as a data plane opens it.
+//! Our side: the journal as a data plane opens it, on this disk or carried elsewhere.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use orrery_journal::{Journal, Options, RealDisk, Record};
+use orrery_journal::{Carrier, Epoch, Journal, Opened, Options, Owner, RealDisk, Record};
 
 use super::clients::Log;
 
@@ -15,10 +15,25 @@ impl Ours {
     pub fn open(folder: &Path) -> Result<Self, String> {
         let disk = RealDisk::new(folder).map_err(|error| error.to_string())?;
         let opened = Journal::open(Arc::new(disk), Options::default());
-        let journal = opened.map_err(|error| error.to_string())?.journal;
+        Ok(Self::of(opened.map_err(|error| error.to_string())?))
+    }
+
+    /// The first owner of a shard whose journal is carried by `carrier`, which holds nothing yet.
+    pub fn open_carried(folder: &Path, carrier: Arc<dyn Carrier>) -> Result<Self, String> {
+        let owner = Owner { epoch: Epoch(1), token: 1 };
+        carrier.prepare().map_err(|error| error.to_string())?;
+        carrier.take_over(owner).map_err(|error| error.to_string())?;
+        let disk = RealDisk::new(folder).map_err(|error| error.to_string())?;
+        let opened = Journal::open_carried(Arc::new(disk), Options::default(), carrier);
+        let mut ours = Self::of(opened.map_err(|error| error.to_string())?);
+        ours.journal.own(owner).map_err(|error| error.to_string())?;
+        Ok(ours)
+    }
+
+    fn of(opened: Opened) -> Self {
         let server = std::thread::current();
-        journal.on_progress(Box::new(move || server.unpark()));
-        Ok(Self { journal })
+        opened.journal.on_progress(Box::new(move || server.unpark()));
+        Self { journal: opened.journal }
     }
 }
 
