@@ -15,6 +15,10 @@ pub trait Log {
     fn flush(&mut self);
     /// The last record that is on the disk.
     fn durable(&self) -> Result<u64, String>;
+    /// Lets go of what came before, so that its room is used again. Between runs.
+    fn trim(&mut self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// Figures of one run.
@@ -74,6 +78,7 @@ pub fn run(log: &mut dyn Log, records: u64) -> Result<Measured, String> {
     while log.durable()? < last {
         std::thread::park_timeout(Duration::from_millis(1));
     }
+    log.trim()?;
     Ok(Measured::of(latencies, elapsed, used))
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use orrery_journal::{Carrier, Epoch, Journal, Opened, Options, Owner, RealDisk, Record};
+use orrery_journal::{Carrier, Epoch, Journal, Opened, Options, Owner, RealDisk, Record, SnapshotWriter};
 
 use super::clients::Log;
 
@@ -52,5 +52,13 @@ impl Log for Ours {
             Some(error) => Err(error.to_string()),
             None => Ok(self.journal.durable().0),
         }
+    }
+
+    /// A snapshot, as data planes make one now and then: the segments before it are written again, as
+    /// the peer writes its file again.
+    fn trim(&mut self) -> Result<(), String> {
+        let writer = self.journal.snapshot_writer(self.journal.durable());
+        let finished = writer.and_then(SnapshotWriter::finish);
+        finished.map(drop).map_err(|error| error.to_string())
     }
 }
