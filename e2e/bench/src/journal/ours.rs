@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use orrery_journal::{Carrier, Epoch, Journal, Opened, Options, Owner, RealDisk, Record, SnapshotWriter};
+use orrery_journal::{
+    Carrier, Epoch, Journal, Opened, Options, Owner, RealDisk, Record, SnapshotWriter,
+};
 
 use super::clients::Log;
 
