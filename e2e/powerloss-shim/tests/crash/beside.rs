@@ -53,7 +53,7 @@ fn a_scrub_beside_a_running_process_raises_no_false_alarm() {
     let live = stage.live();
     let (mut scrubs, mut alarms, mut lists) = (0, Vec::new(), BTreeSet::new());
     let deadline = Instant::now() + PATIENCE;
-    let lived = stage.live_through(&mut stage.command(), |child| {
+    let lived = stage.live_through(&mut stage.command(), |child, _| {
         until_segments(&live, 1);
         while scrubs < SCRUBS_MIN || lists.len() < LISTS_MIN {
             assert!(Instant::now() < deadline, "{} lists in {scrubs} scrubs", lists.len());
@@ -73,7 +73,7 @@ fn damage_in_the_folder_of_a_running_process_is_found() {
     let mut stage = Stage::new(Care::Full, KEPT);
     let live = stage.live();
     let mut found = Vec::new();
-    let lived = stage.live_through(&mut stage.command(), |child| {
+    let lived = stage.live_through(&mut stage.command(), |child, _| {
         let segment = until_segments(&live, 3)[1].clone();
         let file = OpenOptions::new().read(true).write(true).open(live.join(&segment)).unwrap();
         let mut byte = [0];

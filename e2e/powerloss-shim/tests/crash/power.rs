@@ -55,7 +55,7 @@ fn round(
         .env("ORRERY_POWERLOSS_EIO", eio.to_string())
         .env("ORRERY_POWERLOSS_FULL", full.to_string())
         .env("ORRERY_POWERLOSS_SHORT", short.to_string());
-    let (life, end) = stage.live_through(&mut command, |_| {})?;
+    let (life, end) = stage.live_through(&mut command, |_, _| {})?;
     figures.lives += 1;
     figures.acknowledged += life.rounds;
     figures.failed += u64::from(end == End::Failed);

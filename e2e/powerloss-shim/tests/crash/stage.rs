@@ -5,6 +5,7 @@ use std::io::BufReader;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use crate::writer::{self, FAILED, WRITERS};
 
 const SIGKILL: i32 = 9;
 /// Only a process that hangs takes that long.
-const PATIENCE: Duration = Duration::from_mins(2);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,13 +26,22 @@ pub(crate) enum End {
     Failed,
 }
 
+/// How long it took to open the journal and replay it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recovery {
+    pub(crate) time: Duration,
+    /// Of the one thread that does it.
+    pub(crate) cpu: Duration,
+    /// Bytes of the records that were replayed.
+    pub(crate) tail_bytes: u64,
+}
+
 /// What a process said before it ended.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Life {
     /// What it found, if it came so far.
     pub(crate) found: Option<[u64; WRITERS]>,
-    /// How long it took to open the journal and replay it, and the bytes of the records replayed.
-    pub(crate) recovery: Option<(Duration, u64)>,
+    pub(crate) recovery: Option<Recovery>,
     /// The last round of each writer that it acknowledged; 0 for none.
     pub(crate) acknowledged: [u64; WRITERS],
     /// How many it acknowledged.
@@ -73,17 +83,19 @@ impl Stage {
         command
     }
 
-    /// Runs a process to its end, which `meanwhile` may bring about, and compares what it found with
+    /// Runs a process to its end, which `meanwhile` may bring about, who is told of each round that is
+    /// acknowledged; and compares what it found with
     /// what was promised before, and takes down what it promises.
     pub(crate) fn live_through(
         &mut self,
         command: &mut Command,
-        meanwhile: impl FnOnce(&mut Child),
+        meanwhile: impl FnOnce(&mut Child, &Receiver<()>),
     ) -> Result<(Life, End), String> {
         let mut child = command.spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
-        let reader = thread::spawn(move || listen(output));
-        meanwhile(&mut child);
+        let (begun, begins) = mpsc::channel();
+        let reader = thread::spawn(move || listen(output, &begun));
+        meanwhile(&mut child, &begins);
         let status = wait(&mut child);
         let (life, last_words) = reader.join().unwrap();
         if let Some(found) = life.found {
@@ -163,7 +175,7 @@ fn wait(child: &mut Child) -> ExitStatus {
 }
 
 /// What a process says, and its last words.
-fn listen(output: impl std::io::BufRead) -> (Life, String) {
+fn listen(output: impl std::io::BufRead, begun: &Sender<()>) -> (Life, String) {
     let (mut life, mut last_words) = (Life::default(), String::new());
     for line in output.lines() {
         let line = line.unwrap();
@@ -172,14 +184,17 @@ fn listen(output: impl std::io::BufRead) -> (Life, String) {
         match kind {
             "recovered" => {
                 let numbers: Vec<u64> = words.map(|word| word.parse().unwrap()).collect();
-                life.recovery = Some((Duration::from_micros(numbers[0]), numbers[1]));
-                life.found = Some(numbers[2..].try_into().unwrap());
+                let [time, cpu] = [numbers[0], numbers[1]].map(Duration::from_micros);
+                life.recovery = Some(Recovery { time, cpu, tail_bytes: numbers[2] });
+                life.found = Some(numbers[3..].try_into().unwrap());
             }
             "acknowledged" => {
                 let mut number = || words.next().unwrap().parse::<u64>().unwrap();
                 let writer = number() as usize;
                 life.acknowledged[writer] = number();
                 life.rounds += 1;
+                // Whoever waits for it waits for the first only.
+                let _ = begun.send(());
             }
             "ends" => last_words = line,
             _ => {}
