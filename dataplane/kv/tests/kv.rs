@@ -16,6 +16,8 @@ mod crash;
 mod disk_full;
 #[path = "kv/fence.rs"]
 mod fence;
+#[path = "kv/histories.rs"]
+mod histories;
 #[path = "kv/hostile.rs"]
 mod hostile;
 #[path = "kv/management.rs"]

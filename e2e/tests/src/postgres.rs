@@ -167,6 +167,23 @@ impl Postgres {
         self.process.as_ref().map_or(Duration::ZERO, Process::cpu_with_children)
     }
 
+    /// The same without a word to any of them: the first one and all its children are killed.
+    pub fn kill(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        let first = process.id();
+        let children = fs::read_to_string(format!("/proc/{first}/task/{first}/children"));
+        process.kill();
+        for child in children.unwrap_or_default().split_whitespace() {
+            // It may be gone by now.
+            let _ = Command::new("kill").args(["-KILL", child]).stderr(Stdio::null()).status();
+        }
+    }
+
+    /// Where it listens, on loopback unless it was started elsewhere.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// What the Secret of a journal holds, as YAML of one line.
     pub fn secret(&self) -> String {
         format!(

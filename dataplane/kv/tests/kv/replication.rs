@@ -6,6 +6,8 @@ mod copies;
 pub(crate) mod group;
 #[path = "replication/hostile.rs"]
 mod hostile;
+#[path = "replication/keeper.rs"]
+pub(crate) mod keeper;
 #[path = "replication/kills.rs"]
 mod kills;
 #[path = "replication/lease.rs"]

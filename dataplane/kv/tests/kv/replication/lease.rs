@@ -1,69 +1,19 @@
 //! Until when a primary may write, and what it may say afterwards.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use orrery_operand::client::OperandClient;
 use orrery_operand::v1::RenewRequest;
 
 use super::group::{
     block_on, content, eventually, fence, follow, lead, promote, renew, report, standby,
     wait_in_sync,
 };
+use super::keeper::Keeper;
 use crate::process::{Client, Engine, Value, encode, ok};
 
 /// Short, so that tests need not wait long for its end.
 const LEASE_MS: u32 = 1500;
-
-/// Goes on confirming an epoch to one process until it is told to stop.
-struct Keeper {
-    stop: Arc<AtomicBool>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl Keeper {
-    fn keep(engine: &Engine, epoch: u64, synchronous: u32) -> Self {
-        let address = format!("127.0.0.1:{}", engine.management);
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = thread::spawn(move || {
-            block_on(async {
-                let operator = OperandClient::new(&address, None).expect("an address");
-                let mut said_at = 0;
-                while !stopped.load(Ordering::Relaxed) {
-                    // One that is stopped or gone does not answer.
-                    let patience = Duration::from_millis(300);
-                    let asked = tokio::time::timeout(patience, operator.report()).await;
-                    if let Ok(Ok(report)) = asked {
-                        said_at = report.said_at;
-                    }
-                    let request = RenewRequest {
-                        shard: 0,
-                        epoch,
-                        followers: 1,
-                        synchronous,
-                        lease_milliseconds: LEASE_MS,
-                        said_at,
-                    };
-                    let _ = tokio::time::timeout(patience, operator.renew(request)).await;
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            });
-        });
-        Self { stop, thread: Some(thread) }
-    }
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.join().expect("the keeper does not panic");
-        }
-    }
-}
 
 /// Whether a write is refused. One whose lease ends while it is under way is answered by the end of
 /// its connection.
@@ -222,7 +172,7 @@ fn a_primary_that_was_stopped_acknowledges_nothing_after_its_lease() {
     let (old, new) = (standby(""), standby(""));
     lead(&[&old, &new], 1, (1, 0, LEASE_MS));
     // Somebody goes on confirming the old epoch to it all the time, as messages on their way do.
-    let keeper = Keeper::keep(&old, 1, 0);
+    let keeper = Keeper::keep(&old, 1, (1, 0, LEASE_MS));
     eventually("writes are taken", || takes(&old).then_some(()));
     wait_in_sync(&old, &new);
     let mut clients: Vec<Client> = (0..5).map(|_| old.client()).collect();
