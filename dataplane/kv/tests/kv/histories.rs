@@ -14,6 +14,10 @@ mod connection;
 mod faults;
 #[path = "histories/judge.rs"]
 mod judge;
+#[path = "histories/liar.rs"]
+mod liar;
+#[path = "histories/planted.rs"]
+mod planted;
 #[path = "histories/proxy.rs"]
 mod proxy;
 #[path = "histories/service.rs"]
@@ -109,16 +113,19 @@ fn with_clients(
     act: impl FnOnce(&mut Stage),
 ) -> History {
     let service = Arc::clone(&stage.service);
+    observed(&service, prefix, seed, || act(stage))
+}
+
+/// The same of any service.
+fn observed(service: &Service, prefix: &str, seed: u64, act: impl FnOnce()) -> History {
     service.is_over.store(false, Ordering::Release);
     let mut history = thread::scope(|scope| {
-        let service = &service;
-        let workers: Vec<_> = (0..CLIENTS)
-            .map(|number| scope.spawn(move || Client::new(service, prefix, number, seed).work()))
-            .collect();
+        let work = |number| move || Client::new(service, prefix, number, seed).work();
+        let workers: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(work(number))).collect();
         {
             // Also if it panics: nobody would end.
             let _end = End(service);
-            act(stage);
+            act();
         }
         let mut all = History::default();
         for worker in workers {
@@ -126,6 +133,6 @@ fn with_clients(
         }
         all
     });
-    history.extend(Client::new(&service, prefix, CLIENTS, seed).read_all());
+    history.extend(Client::new(service, prefix, CLIENTS, seed).read_all());
     history
 }

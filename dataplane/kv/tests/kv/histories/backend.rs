@@ -8,7 +8,7 @@ use orrery_e2e_tests::postgres::{DATABASE, PASSWORD, Postgres, USER};
 
 use super::proxy::{Mode, Proxy};
 use crate::process::Engine;
-use crate::replication::group::{Shape, eventually};
+use crate::replication::group::eventually;
 
 /// Short, so that a failover takes little more. The product waits for three seconds.
 pub(crate) const LEASE_MS: u32 = 700;
@@ -26,8 +26,9 @@ impl Backend {
         if self == Self::Local { 3 } else { 2 }
     }
 
-    pub(crate) fn shape(self) -> Shape {
-        if self == Self::Local { (2, 1, LEASE_MS) } else { (1, 0, LEASE_MS) }
+    /// How many followers must have a write.
+    pub(crate) fn synchronous(self) -> u32 {
+        u32::from(self == Self::Local)
     }
 }
 

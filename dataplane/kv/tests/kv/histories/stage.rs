@@ -12,7 +12,9 @@ use super::backend::{Backend, Carrier, LEASE_MS};
 use super::proxy::Proxy;
 use super::service::{Primary, Service};
 use crate::process::Engine;
-use crate::replication::group::{again, block_on, eventually, fence, operator, promote, report};
+use crate::replication::group::{
+    Shape, again, block_on, eventually, fence, operator, promote, report,
+};
 use crate::replication::keeper::Keeper;
 
 /// What a lease may last longer by, as messages have their time.
@@ -20,6 +22,7 @@ const DRIFT_MS: u32 = 100;
 
 pub(crate) struct Stage {
     pub(crate) backend: Backend,
+    shape: Shape,
     pub(crate) carrier: Carrier,
     members: Vec<Option<Engine>>,
     /// The way of followers to each member.
@@ -33,13 +36,27 @@ pub(crate) struct Stage {
 impl Stage {
     /// An error is why it cannot run here.
     pub(crate) fn start(backend: Backend) -> Result<Self, String> {
+        Self::start_as(backend, backend.synchronous())
+    }
+
+    /// The same with another number of followers that must have every write.
+    pub(crate) fn start_as(backend: Backend, synchronous: u32) -> Result<Self, String> {
         let carrier = Carrier::start(backend)?;
         let count = backend.members();
         let members: Vec<_> = (0..count).map(|at| Some(again(carrier.prepare(at)))).collect();
         let links = members.iter().flatten().map(|member| Proxy::to(member.port)).collect();
         let service = Arc::new(Service::new(count));
-        let mut stage =
-            Self { backend, carrier, members, links, primary: 0, epoch: 0, keeper: None, service };
+        let mut stage = Self {
+            backend,
+            shape: (count as u32 - 1, synchronous, LEASE_MS),
+            carrier,
+            members,
+            links,
+            primary: 0,
+            epoch: 0,
+            keeper: None,
+            service,
+        };
         stage.promote(0);
         stage.settle();
         Ok(stage)
@@ -94,7 +111,7 @@ impl Stage {
             Err(OperandError::Unavailable(_)) => None,
             Err(error) => panic!("{error:?}"),
         });
-        let keeper = Keeper::keep(self.member(at), self.epoch, self.backend.shape());
+        let keeper = Keeper::keep(self.member(at), self.epoch, self.shape);
         self.keeper = Some(keeper);
         let (epoch, port) = (self.epoch, self.member(at).port);
         self.service.lead_to(Primary { pod: at, epoch, port });
