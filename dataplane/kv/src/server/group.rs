@@ -219,6 +219,16 @@ impl Group {
         self.members().map_or(0, |members| members.synchronous as usize)
     }
 
+    /// Whether what its followers confirm now is as safe as it ever will be. Of a primary that was fenced
+    /// it is not: the next one may begin without it. One that gave its epoch up waited for them first.
+    fn may_acknowledge(&self) -> bool {
+        match self.role {
+            Role::Primary => self.lease.holds(self.now_ms()),
+            Role::Fenced => self.synchronous() == 0 || self.grants.held().given_up,
+            Role::Standby | Role::Follower => true,
+        }
+    }
+
     fn apply_members(&mut self) {
         let Some(members) = self.members() else { return };
         self.lease.length_ms = u64::from(members.lease_milliseconds);
@@ -313,10 +323,10 @@ impl Shard {
     pub(crate) fn releasable(&self) -> u64 {
         let durable = self.log.durable();
         let Some(group) = &self.group else { return durable };
-        if group.role != Role::Primary {
+        if matches!(group.role, Role::Standby | Role::Follower) {
             return durable;
         }
-        if !group.lease.holds(group.now_ms()) {
+        if !group.may_acknowledge() {
             return self.durable;
         }
         match group.synchronous() {
@@ -335,9 +345,7 @@ impl Shard {
 
     /// Whether a reply that acknowledges a write may leave at this very moment.
     pub(crate) fn may_acknowledge(&self) -> bool {
-        self.group
-            .as_ref()
-            .is_none_or(|group| group.role != Role::Primary || group.lease.holds(group.now_ms()))
+        self.group.as_ref().is_none_or(|group| group.may_acknowledge())
     }
 
     /// Whether the link has records for another turn at once.

@@ -20,5 +20,7 @@ mod roles;
 mod secured;
 #[path = "replication/slow.rs"]
 mod slow;
+#[path = "replication/unsafe_reads.rs"]
+mod unsafe_reads;
 #[path = "replication/wait.rs"]
 mod wait;
