@@ -6,8 +6,12 @@
 
 #[path = "histories/backend.rs"]
 mod backend;
+#[path = "histories/bucket.rs"]
+mod bucket;
 #[path = "histories/clients.rs"]
 mod clients;
+#[path = "histories/clock.rs"]
+mod clock;
 #[path = "histories/connection.rs"]
 mod connection;
 #[path = "histories/faults.rs"]
@@ -55,8 +59,13 @@ fn a_journal_in_postgresql() {
 }
 
 #[test]
-fn a_journal_of_objects() {
+fn a_journal_in_a_folder() {
     runs(Backend::ObjectStore);
+}
+
+#[test]
+fn a_journal_in_a_bucket() {
+    runs(Backend::Bucket);
 }
 
 fn runs(backend: Backend) {
@@ -84,7 +93,7 @@ fn runs(backend: Backend) {
 fn run(stage: &mut Stage, seed: u64) -> (History, Vec<Fault>) {
     let mut random = StdRng::seed_from_u64(seed);
     let struck: Vec<Fault> =
-        (0..random.random_range(1..3)).map(|_| Fault::draw(&mut random, stage.backend)).collect();
+        (0..random.random_range(1..3)).map(|_| Fault::draw(&mut random, stage)).collect();
     let prefix = format!("h{seed}-{}", stage.service.number());
     let history = with_clients(stage, &prefix, seed, |stage| {
         for fault in &struck {

@@ -89,10 +89,19 @@ fn spawn(folder: &tempfile::TempDir, [port, management, replication, api]: [u16;
         .env("ORRERY_LISTEN_REPLICATION", format!("127.0.0.1:{replication}"))
         .env("ORRERY_LISTEN_API", format!("127.0.0.1:{api}"))
         .env("ORRERY_LISTEN_MANAGEMENT", format!("127.0.0.1:{management}"))
+        .envs(skewed_clock(folder.path()))
         .stdout(Stdio::null())
         .stdin(Stdio::null())
         .spawn()
         .expect("the child starts")
+}
+
+/// What makes its clock wrong, if that was installed in its folder.
+fn skewed_clock(folder: &Path) -> Vec<(&'static str, PathBuf)> {
+    let library = folder.join("clock.so");
+    let is_installed = library.exists();
+    let both = [("LD_PRELOAD", library), ("ORRERY_TEST_CLOCK", folder.join("clock"))];
+    both.into_iter().filter(|_| is_installed).collect()
 }
 
 impl Engine {

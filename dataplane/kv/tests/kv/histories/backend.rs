@@ -1,11 +1,12 @@
-//! What carries the journal of a group: nothing but its members, a PostgreSQL server, or a folder of
-//! objects.
+//! What carries the journal of a group: nothing but its members, a PostgreSQL server, or objects, in a
+//! folder or in a bucket.
 
 use std::fs;
 use std::path::Path;
 
 use orrery_e2e_tests::postgres::{DATABASE, PASSWORD, Postgres, USER};
 
+use super::bucket::{self, BUCKET, Bucket};
 use super::proxy::{Mode, Proxy};
 use crate::process::Engine;
 use crate::replication::group::eventually;
@@ -18,10 +19,24 @@ pub(crate) enum Backend {
     /// Two followers, one of which must have every write.
     Local,
     Postgres,
+    /// Objects in a folder.
     ObjectStore,
+    /// Objects in a bucket.
+    Bucket,
 }
 
 impl Backend {
+    /// How wrong clocks may be, in seconds. A server of S3 refuses requests that seem to be a quarter of an
+    /// hour away, and nobody can be promoted then.
+    pub(crate) fn skew_max_s(self) -> i64 {
+        if self == Self::Bucket { 600 } else { 3600 }
+    }
+
+    /// Whether there is a network to what carries the journal, and a server that can die.
+    pub(crate) fn has_server(self) -> bool {
+        matches!(self, Self::Postgres | Self::Bucket)
+    }
+
     pub(crate) fn members(self) -> usize {
         if self == Self::Local { 3 } else { 2 }
     }
@@ -32,11 +47,27 @@ impl Backend {
     }
 }
 
+enum Server {
+    None,
+    Postgres(Postgres),
+    Bucket(Bucket),
+}
+
+impl Server {
+    fn port(&self) -> Option<u16> {
+        match self {
+            Self::None => None,
+            Self::Postgres(server) => Some(server.port()),
+            Self::Bucket(server) => Some(server.port),
+        }
+    }
+}
+
 /// The engine that carries it, with a network of its own to each member.
 pub(crate) struct Carrier {
     backend: Backend,
+    server: Server,
     folder: tempfile::TempDir,
-    postgres: Option<Postgres>,
     pub(crate) networks: Vec<Proxy>,
 }
 
@@ -44,14 +75,14 @@ impl Carrier {
     /// An error is why it cannot run here.
     pub(crate) fn start(backend: Backend) -> Result<Self, String> {
         let folder = folder().map_err(|error| error.to_string())?;
-        let postgres = match backend {
-            Backend::Postgres => Some(Postgres::start(folder.path())?),
-            Backend::Local | Backend::ObjectStore => None,
+        let server = match backend {
+            Backend::Postgres => Server::Postgres(Postgres::start(folder.path())?),
+            Backend::Bucket => Server::Bucket(Bucket::start(folder.path())?),
+            Backend::Local | Backend::ObjectStore => Server::None,
         };
-        let networks = postgres
-            .iter()
-            .flat_map(|server| (0..backend.members()).map(|_| Proxy::to(server.port())));
-        Ok(Self { backend, networks: networks.collect(), folder, postgres })
+        let network = |port: u16| (0..backend.members()).map(move |_| Proxy::to(port));
+        let networks = server.port().into_iter().flat_map(network).collect();
+        Ok(Self { backend, server, folder, networks })
     }
 
     /// The folder of a new member, with what it must know.
@@ -59,7 +90,7 @@ impl Carrier {
         let carried = match self.backend {
             Backend::Local => "",
             Backend::Postgres => "journal: Postgres\n",
-            Backend::ObjectStore => "journal: ObjectStore\n",
+            Backend::ObjectStore | Backend::Bucket => "journal: ObjectStore\n",
         };
         let object = "object: {namespace: shop, name: cache}\n";
         let object = if carried.is_empty() { "" } else { object };
@@ -79,6 +110,12 @@ impl Carrier {
             Backend::ObjectStore => {
                 vec![("address", format!("file://{}", self.folder.path().display()))]
             }
+            Backend::Bucket => vec![
+                ("address", format!("s3://{BUCKET}/histories")),
+                ("AWS_ACCESS_KEY_ID", bucket::USER.to_owned()),
+                ("AWS_SECRET_ACCESS_KEY", bucket::PASSWORD.to_owned()),
+                ("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", self.networks[member].port)),
+            ],
             Backend::Postgres => vec![
                 ("host", "127.0.0.1".to_owned()),
                 ("port", self.networks[member].port.to_string()),
@@ -91,13 +128,20 @@ impl Carrier {
     }
 
     pub(crate) fn kill(&mut self) {
-        self.postgres.as_mut().expect("there is a server").kill();
+        match &mut self.server {
+            Server::None => panic!("there is no server"),
+            Server::Postgres(server) => server.kill(),
+            Server::Bucket(server) => server.kill(),
+        }
     }
 
     /// Starts it again; what the killed one held is free after a moment.
     pub(crate) fn again(&mut self) {
-        let server = self.postgres.as_mut().expect("there is a server");
-        eventually("the database starts", || server.again().ok());
+        eventually("the server starts", || match &mut self.server {
+            Server::None => panic!("there is no server"),
+            Server::Postgres(server) => server.again().ok(),
+            Server::Bucket(server) => server.again().ok(),
+        });
     }
 
     pub(crate) fn set_networks(&self, mode: Mode) {

@@ -7,6 +7,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::backend::Backend;
+use super::clock;
 use super::proxy::Mode;
 use super::stage::Stage;
 
@@ -22,10 +23,12 @@ pub(crate) enum Fault {
     Move,
     FollowerKill,
     FollowerSleep,
-    /// The database server is killed and started.
-    DatabaseKill,
-    /// Nobody reaches the database for a moment.
-    DatabaseCut,
+    /// The server that carries the journal is killed and started.
+    ServerKill,
+    /// Nobody reaches it for a moment.
+    ServerCut,
+    /// The time of day of every member jumps, forward or back.
+    Clocks,
 }
 
 /// How a network fails.
@@ -37,17 +40,23 @@ pub(crate) enum Way {
 }
 
 impl Fault {
-    pub(crate) fn draw(random: &mut StdRng, backend: Backend) -> Self {
+    pub(crate) fn draw(random: &mut StdRng, stage: &Stage) -> Self {
+        let backend = stage.backend;
         let cuts = [Self::Cut(Way::BreaksOff), Self::Cut(Way::DeliversLate)];
         let mut all = vec![Self::Kill, Self::Sleep, Self::Sleep, Self::Move];
         match backend {
             Backend::Local => all.extend([Self::FollowerKill, Self::FollowerSleep]),
-            Backend::Postgres => all.extend([Self::DatabaseKill, Self::DatabaseCut]),
+            Backend::Postgres | Backend::Bucket => {
+                all.extend([Self::ServerKill, Self::ServerCut]);
+            }
             Backend::ObjectStore => {}
         }
         // A folder has no network to it.
         if backend != Backend::ObjectStore {
             all.extend(cuts);
+        }
+        if stage.has_clocks {
+            all.push(Self::Clocks);
         }
         all[random.random_range(0..all.len())]
     }
@@ -73,16 +82,22 @@ impl Fault {
                 pause(random, 10..700);
                 stage.member(follower).signal("CONT");
             }
-            Self::DatabaseKill => {
+            Self::ServerKill => {
                 stage.carrier.kill();
                 pause(random, 0..300);
                 stage.carrier.again();
             }
-            Self::DatabaseCut => {
+            Self::ServerCut => {
                 let mode = if random.random_bool(0.5) { Mode::Cut } else { Mode::Held };
                 stage.carrier.set_networks(mode);
                 pause(random, 10..300);
                 stage.carrier.set_networks(Mode::Open);
+            }
+            Self::Clocks => {
+                let most_s = stage.backend.skew_max_s();
+                for member in stage.members() {
+                    clock::skew(member, random.random_range(-most_s..most_s));
+                }
             }
         }
         stage.settle();
@@ -129,9 +144,10 @@ fn cut(stage: &mut Stage, random: &mut StdRng, way: Way) {
         Way::DeliversLate => Mode::Held,
     };
     let old = stage.primary;
-    let set = |stage: &Stage, mode| match stage.backend {
-        Backend::Local | Backend::ObjectStore => stage.links[old].set(mode),
-        Backend::Postgres => stage.carrier.networks[old].set(mode),
+    let set = |stage: &Stage, mode| {
+        let is_carried = stage.backend.has_server();
+        let networks = if is_carried { &stage.carrier.networks } else { &stage.links };
+        networks[old].set(mode);
     };
     set(stage, mode);
     pause(random, 0..150);

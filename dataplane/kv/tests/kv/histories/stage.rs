@@ -9,6 +9,7 @@ use orrery_operand::OperandError;
 use orrery_operand::v1::ReportResponse;
 
 use super::backend::{Backend, Carrier, LEASE_MS};
+use super::clock;
 use super::proxy::Proxy;
 use super::service::{Primary, Service};
 use crate::process::Engine;
@@ -23,6 +24,8 @@ const DRIFT_MS: u32 = 100;
 pub(crate) struct Stage {
     pub(crate) backend: Backend,
     shape: Shape,
+    /// Whether they can be set wrong.
+    pub(crate) has_clocks: bool,
     pub(crate) carrier: Carrier,
     members: Vec<Option<Engine>>,
     /// The way of followers to each member.
@@ -43,12 +46,24 @@ impl Stage {
     pub(crate) fn start_as(backend: Backend, synchronous: u32) -> Result<Self, String> {
         let carrier = Carrier::start(backend)?;
         let count = backend.members();
-        let members: Vec<_> = (0..count).map(|at| Some(again(carrier.prepare(at)))).collect();
+        let library = clock::library();
+        if let Err(why) = &library {
+            println!("clocks stay right: {why}");
+        }
+        let prepare = |at: usize| {
+            let folder = carrier.prepare(at);
+            if let Ok(library) = &library {
+                clock::install(library, folder.path());
+            }
+            folder
+        };
+        let members: Vec<_> = (0..count).map(|at| Some(again(prepare(at)))).collect();
         let links = members.iter().flatten().map(|member| Proxy::to(member.port)).collect();
         let service = Arc::new(Service::new(count));
         let mut stage = Self {
             backend,
             shape: (count as u32 - 1, synchronous, LEASE_MS),
+            has_clocks: library.is_ok(),
             carrier,
             members,
             links,
@@ -64,6 +79,10 @@ impl Stage {
 
     pub(crate) fn member(&self, at: usize) -> &Engine {
         self.members[at].as_ref().expect("it is there")
+    }
+
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Engine> {
+        self.members.iter().flatten()
     }
 
     /// All but the primary.
