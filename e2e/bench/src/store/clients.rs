@@ -84,7 +84,7 @@ pub fn threads(
     };
     let latencies: Result<Vec<Vec<Duration>>, String> = thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
-        let ended = clients.into_iter().map(|client| client.join());
+        let ended = clients.into_iter().map(std::thread::ScopedJoinHandle::join);
         ended.map(|latencies| latencies.map_err(|_| "a client panicked".to_owned())?).collect()
     });
     begun.measured(latencies?.concat())
