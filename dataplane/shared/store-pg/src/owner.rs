@@ -30,7 +30,6 @@ const TAKE_OVER: &str = concat!(
 );
 const HELD: &str = "SELECT epoch FROM orrery_store.shards
     WHERE name = $1 AND tenant = $2 AND shard = $3";
-const RECEIPTS: &str = "SELECT key, version FROM orrery_store.receipts WHERE shard = $1";
 
 /// Writes the row as it is: a commit, so that all that was committed before it is as durable, on
 /// standbys as well.
@@ -61,18 +60,6 @@ pub(crate) async fn take_over(
         return Err(StoreError::Fenced { held, asked }.into());
     }
     Err(undurable())
-}
-
-/// The idempotency keys that are remembered.
-pub(crate) async fn receipts(link: &mut Link, id: i64) -> Result<Vec<([u8; 16], u64)>, Failure> {
-    let mut receipts = Vec::new();
-    for row in link.query(RECEIPTS, &[&id]).await? {
-        let key = value::<&[u8]>(&row, 0)?.try_into();
-        let reason = "a receipt has a key of another length".to_owned();
-        let key = key.map_err(|_| Failure::from(StoreError::Corrupt { reason }))?;
-        receipts.push((key, value::<i64>(&row, 1)? as u64));
-    }
-    Ok(receipts)
 }
 
 /// An owner of a shard, in the types of the database.

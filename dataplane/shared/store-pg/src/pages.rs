@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use orrery_pg::Param;
-use orrery_store::engine::Row;
+use orrery_store::StoreError;
+use orrery_store::engine::{Receipt, Row};
 
 use crate::failure::{Failure, Link, value};
 use crate::stores::KEY_BYTES_MAX;
@@ -14,6 +15,8 @@ const ROWS_MAX: i64 = 1024;
 const PAGE_BYTES: i64 = 4 << 20;
 
 const GET: &str = "SELECT k, v, until_us FROM orrery_store.rows WHERE shard = $1 AND k = ANY($2)";
+
+const RECEIPTS: &str = "SELECT key, version FROM orrery_store.receipts WHERE shard = $1";
 
 /// Rows of a page by the order of keys; the sums say how large their values are up to each.
 macro_rules! page {
@@ -49,6 +52,18 @@ fn keyed(row: &tokio_postgres::Row) -> Result<Keyed, Failure> {
 /// The rows of these keys, as far as there are some, in no order.
 pub(crate) async fn get(link: &mut Link, id: i64, keys: &[&[u8]]) -> Result<Vec<Keyed>, Failure> {
     link.query(GET, &[&id, &keys]).await?.iter().map(keyed).collect()
+}
+
+/// The idempotency keys that are remembered.
+pub(crate) async fn receipts(link: &mut Link, id: i64) -> Result<Vec<Receipt>, Failure> {
+    let mut receipts = Vec::new();
+    for row in link.query(RECEIPTS, &[&id]).await? {
+        let key = value::<&[u8]>(&row, 0)?.try_into();
+        let reason = "a receipt has a key of another length".to_owned();
+        let key = key.map_err(|_| Failure::from(StoreError::Corrupt { reason }))?;
+        receipts.push((key, value::<i64>(&row, 1)? as u64));
+    }
+    Ok(receipts)
 }
 
 /// Where a walk is.

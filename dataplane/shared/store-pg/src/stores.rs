@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
 use orrery_kit::secrets::Secret;
 use orrery_pg::{Address, CALL, OpenError, Target};
-use orrery_store::engine::{Receipt, serve};
+use orrery_store::engine::{Opening, serve};
 use orrery_store::{Clock, Epoch, Options, ShardId, Store, StoreError, Stores, TenantId};
 
 use crate::engine::PgEngine;
@@ -78,33 +79,23 @@ impl PgStores {
         let deadline = Instant::now() + CALL;
         let owner = rand::random();
         let mut session = Session::open(&self.target, deadline)?;
-        let (holder, version, receipts) = session.run(deadline, &mut async |link: &mut Link| {
+        let (holder, version) = session.run(deadline, &mut async |link: &mut Link| {
             schema::prepare(link).await?;
             let id = owner::take_over(link, shard, epoch, owner).await?;
             let needs_replication = shard.needs_replication;
             let holder = Holder { id, epoch, owner, needs_replication };
             // Read behind the change of owner: nobody else writes any more.
-            let version = holder.look(link).await?;
-            Ok((holder, version, owner::receipts(link, id).await?))
+            Ok((holder, holder.look(link).await?))
         })?;
-        Ok(Taken { session, holder, version, receipts })
+        Ok(Taken { session, holder, version })
     }
-}
 
-/// A shard that is ours now.
-struct Taken {
-    session: Session,
-    holder: Holder,
-    version: u64,
-    receipts: Vec<Receipt>,
-}
-
-impl Stores for PgStores {
-    fn open(
+    fn open_or_load(
         &self,
         tenant: TenantId,
         shard: ShardId,
         epoch: Epoch,
+        load: Option<&mut dyn Read>,
     ) -> Result<Arc<dyn Store>, StoreError> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         opened.retain(|_, open| open.strong_count() > 0);
@@ -121,13 +112,42 @@ impl Stores for PgStores {
             number: i64::from(shard.0),
             needs_replication: self.needs_replication,
         };
-        let Taken { session, holder, version, receipts } =
+        let Taken { session, holder, version } =
             self.take_over(&wanted, number).map_err(into_error)?;
         let engine = PgEngine::new(Arc::clone(&self.target), holder, session, version);
         let open = Arc::new(());
         opened.insert((tenant, shard), Arc::downgrade(&open));
         drop(opened);
-        serve(engine, receipts, self.options, Arc::clone(&self.clock), Box::new(open))
+        let (options, clock) = (self.options, Arc::clone(&self.clock));
+        serve(engine, Opening { options, clock, held: Box::new(open), load })
+    }
+}
+
+/// A shard that is ours now.
+struct Taken {
+    session: Session,
+    holder: Holder,
+    version: u64,
+}
+
+impl Stores for PgStores {
+    fn open(
+        &self,
+        tenant: TenantId,
+        shard: ShardId,
+        epoch: Epoch,
+    ) -> Result<Arc<dyn Store>, StoreError> {
+        self.open_or_load(tenant, shard, epoch, None)
+    }
+
+    fn restore(
+        &self,
+        tenant: TenantId,
+        shard: ShardId,
+        epoch: Epoch,
+        from: &mut dyn Read,
+    ) -> Result<Arc<dyn Store>, StoreError> {
+        self.open_or_load(tenant, shard, epoch, Some(from))
     }
 
     fn options(&self) -> &Options {

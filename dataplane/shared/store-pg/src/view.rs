@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use orrery_pg::{CALL, budget};
 use orrery_store::StoreError;
-use orrery_store::engine::{Row, View, Visit};
+use orrery_store::engine::{Receipt, Row, View, Visit};
 
 use crate::engine::Common;
 use crate::failure::{Failure, Link, Session, into_error, is_good};
@@ -102,6 +102,11 @@ impl View for PgView {
         Ok(keys.iter().map(|key| found.get(*key).cloned()).collect())
     }
 
+    fn receipts(&self) -> Result<Vec<Receipt>, StoreError> {
+        let id = self.common.holder.id;
+        self.read(async |link| pages::receipts(link, id).await)
+    }
+
     fn walk(
         &self,
         from: &[u8],
@@ -153,6 +158,11 @@ impl View for PgBase {
         let id = self.common.holder.id;
         let found = self.common.read(async |link| pages::get(link, id, &[key]).await)?;
         Ok(found.into_iter().next().map(|(_, row)| row))
+    }
+
+    fn receipts(&self) -> Result<Vec<Receipt>, StoreError> {
+        let id = self.common.holder.id;
+        self.common.read(async |link| pages::receipts(link, id).await)
     }
 
     fn walk(

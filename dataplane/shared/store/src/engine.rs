@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use crate::commit::IdempotencyKey;
 pub use crate::commit::IdempotencyKey as ReceiptKey;
-pub use crate::open::{Held, serve};
+pub use crate::open::{Held, Opening, serve};
 pub use crate::receipts::Receipt;
 pub use crate::row::Row;
 use crate::{Options, StoreError};
@@ -38,6 +38,8 @@ pub trait View: Send + Sync {
     fn get_all(&self, keys: &[&[u8]]) -> Result<Vec<Option<Row>>, StoreError> {
         keys.iter().map(|key| self.get(key)).collect()
     }
+    /// The idempotency keys that are remembered, in any order.
+    fn receipts(&self) -> Result<Vec<Receipt>, StoreError>;
     /// The rows in `[from, to)` in the order of keys, or from the end. An empty `to` is the end.
     fn walk(
         &self,
@@ -83,6 +85,4 @@ pub(crate) trait Folder: Engine + Sized {
     /// Something of ours beside the rows.
     fn meta(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
     fn set_meta(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), StoreError>;
-    /// All receipts kept.
-    fn receipts(&self) -> Result<Vec<Receipt>, StoreError>;
 }

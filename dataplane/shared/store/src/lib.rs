@@ -13,6 +13,7 @@
 //! It must not interpret keys or values (but for the eight bytes of [`Write::Add`] and
 //! [`Write::Max`]), and reads the time from a [`Clock`] only. `docs/store.md` has the layout on disk.
 
+mod checkpoint;
 mod clock;
 mod commit;
 mod committer;

@@ -5,11 +5,13 @@
 //! is never forgotten, so memory grows with the keys ever used.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Read};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 
+use crate::checkpoint::{self, Input, Part};
 use crate::commit::IdempotencyKey;
 use crate::feed::Feed;
 use crate::row::{Row, bounds};
@@ -62,6 +64,9 @@ impl Stores for MemoryStores {
         let state = Arc::clone(&shard.state);
         // Reads from before this opening cannot be checked, as with every other engine.
         let mut locked = lock(&state);
+        if locked.is_broken {
+            return Err(StoreError::corrupt("loading a checkpoint into it did not end"));
+        }
         locked.opened_at = locked.version;
         let feed = Arc::new(Feed::new(locked.version, self.options.feed_bytes_max));
         locked.feed = Some(Arc::clone(&feed));
@@ -73,6 +78,25 @@ impl Stores for MemoryStores {
             feed,
             open,
         }))
+    }
+
+    fn restore(
+        &self,
+        tenant: TenantId,
+        shard: ShardId,
+        epoch: Epoch,
+        from: &mut dyn Read,
+    ) -> Result<Arc<dyn Store>, StoreError> {
+        let store = self.open(tenant, shard, epoch)?;
+        let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(found) = shards.get(&(tenant, shard)) else {
+            return Err(StoreError::unavailable("the shard is gone"));
+        };
+        let loaded = lock(&found.state).load(from);
+        drop(shards);
+        loaded?;
+        drop(store);
+        self.open(tenant, shard, epoch)
     }
 
     fn options(&self) -> &Options {
@@ -93,6 +117,8 @@ struct State {
     feed: Option<Arc<Feed>>,
     /// Versions that snapshots read, with how many do.
     pinned: BTreeMap<u64, usize>,
+    /// Loading a checkpoint into it did not end.
+    is_broken: bool,
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
@@ -106,6 +132,26 @@ fn row_at(chain: &Chain, version: u64) -> Option<&Row> {
 }
 
 impl State {
+    fn load(&mut self, from: &mut dyn Read) -> Result<(), StoreError> {
+        if self.version > 0 || !self.chains.is_empty() {
+            return Err(StoreError::invalid("the shard is not empty"));
+        }
+        let (mut input, version) = Input::open(from)?;
+        self.is_broken = true;
+        while let Some(part) = input.next()? {
+            match part {
+                Part::Receipt(receipt) => self.receipts.push(receipt),
+                Part::Row(key, row) => {
+                    self.chains.insert(key, vec![(version.0, Some(row))]);
+                }
+            }
+        }
+        self.receipts.sort_by_key(|(_, version)| *version);
+        self.version = version.0;
+        self.is_broken = false;
+        Ok(())
+    }
+
     fn changed_at(&self, key: &[u8]) -> u64 {
         self.chains.get(key).and_then(|chain| chain.last()).map_or(0, |(version, _)| *version)
     }
@@ -343,6 +389,22 @@ impl Snapshot for MemorySnapshot {
             rows.rev().filter_map(live).take(limit).collect()
         } else {
             rows.filter_map(live).take(limit).collect()
+        })
+    }
+
+    fn save(&self, to: &mut dyn io::Write) -> Result<(), StoreError> {
+        let state = lock(&self.state);
+        let shown = |(_, version): &&(IdempotencyKey, u64)| *version <= self.version;
+        let receipts: Vec<_> = state.receipts.iter().filter(shown).copied().collect();
+        checkpoint::write(to, self.version, &receipts, |visit| {
+            for (key, chain) in &state.chains {
+                if let Some(row) = row_at(chain, self.version)
+                    && !visit(key.clone(), row.clone())
+                {
+                    break;
+                }
+            }
+            Ok(())
         })
     }
 

@@ -1,14 +1,17 @@
 //! An open shard: an engine, the thread that commits to it, and what callers see of both.
 
 use std::any::Any;
+use std::fmt;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
 
+use crate::checkpoint;
 use crate::committer::{Committer, Shared};
-use crate::engine::{Engine, Receipt, Row, View};
+use crate::engine::{Engine, Row, View};
 use crate::feed::Feed;
 use crate::queue::{Entry, Queue};
 use crate::receipts::Receipts;
@@ -18,16 +21,34 @@ use crate::{Clock, Commit, Options, Snapshot, Store, StoreError, Ticket, Version
 /// What keeps others out as long as it is there: a lock, an entry in a table.
 pub type Held = Box<dyn Any + Send + Sync>;
 
-/// Puts the committer before an engine that nobody else writes to. `receipts` are those that the
-/// engine has, in any order; `held` is dropped when the store and its snapshots are gone.
-pub fn serve<E: Engine>(
-    engine: E,
-    receipts: Vec<Receipt>,
-    options: Options,
-    clock: Arc<dyn Clock>,
-    held: Held,
-) -> Result<Arc<dyn Store>, StoreError> {
-    let version = engine.view()?.version();
+/// How a shard is opened that its engine has taken.
+pub struct Opening<'a> {
+    /// Bounds of the store.
+    pub options: Options,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Dropped when the store and its snapshots are gone.
+    pub held: Held,
+    /// A checkpoint to load first, into a shard without rows.
+    pub load: Option<&'a mut dyn Read>,
+}
+
+impl fmt::Debug for Opening<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opening").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// Puts the committer before an engine that nobody else writes to.
+pub fn serve<E: Engine>(engine: E, opening: Opening<'_>) -> Result<Arc<dyn Store>, StoreError> {
+    let Opening { options, clock, held, load } = opening;
+    if let Some(from) = load {
+        checkpoint::load(&engine, from)?;
+    }
+    let view = engine.view()?;
+    let (version, receipts) = (view.version(), view.receipts()?);
+    drop(view);
+    checkpoint::check_loaded(version)?;
     let shared = Arc::new(Shared {
         engine,
         queue: Queue::new(&options),
@@ -59,8 +80,8 @@ struct OpenStore<E: Engine> {
     open: Arc<Open<E>>,
 }
 
-impl<E: Engine> std::fmt::Debug for OpenStore<E> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<E: Engine> fmt::Debug for OpenStore<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenStore")
             .field("engine", &self.open.engine.engine)
             .finish_non_exhaustive()
@@ -111,8 +132,8 @@ struct OpenSnapshot<E> {
     _open: Arc<Open<E>>,
 }
 
-impl<E> std::fmt::Debug for OpenSnapshot<E> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<E> fmt::Debug for OpenSnapshot<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenSnapshot")
             .field("version", &self.view.version())
             .finish_non_exhaustive()
@@ -148,6 +169,13 @@ impl<E: Engine> Snapshot for OpenSnapshot<E> {
             pairs.len() < limit
         })?;
         Ok(pairs)
+    }
+
+    fn save(&self, to: &mut dyn Write) -> Result<(), StoreError> {
+        let receipts = self.view.receipts()?;
+        checkpoint::write(to, self.view.version(), &receipts, |visit| {
+            self.view.walk(b"", b"", false, visit)
+        })
     }
 
     fn expired(&self, from: &[u8], rows_max: usize) -> Result<Expired, StoreError> {

@@ -1,14 +1,14 @@
 //! Shards in folders: a lock, and a database behind the committer.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[cfg(feature = "redb")]
 use crate::engine::RedbEngine;
-use crate::engine::{self, FjallEngine, Folder, own};
+use crate::engine::{self, FjallEngine, Folder, Opening, own};
 use crate::{Clock, Epoch, Options, ShardId, Store, StoreError, Stores, TenantId};
 
 /// Name of the file whose lock keeps other processes out.
@@ -51,7 +51,17 @@ macro_rules! stores {
                 shard: ShardId,
                 epoch: Epoch,
             ) -> Result<Arc<dyn Store>, StoreError> {
-                self.0.open(tenant, shard, epoch)
+                self.0.open(tenant, shard, epoch, None)
+            }
+
+            fn restore(
+                &self,
+                tenant: TenantId,
+                shard: ShardId,
+                epoch: Epoch,
+                from: &mut dyn Read,
+            ) -> Result<Arc<dyn Store>, StoreError> {
+                self.0.open(tenant, shard, epoch, Some(from))
             }
 
             fn options(&self) -> &Options {
@@ -82,6 +92,7 @@ impl<E: Folder> Shards<E> {
         tenant: TenantId,
         shard: ShardId,
         epoch: Epoch,
+        load: Option<&mut dyn Read>,
     ) -> Result<Arc<dyn Store>, StoreError> {
         let folder = self.folder(tenant, shard);
         make_durably(&folder).map_err(|error| unavailable("make", &folder, &error))?;
@@ -91,8 +102,8 @@ impl<E: Folder> Shards<E> {
             .and_then(|folder| folder.sync_all())
             .map_err(|error| unavailable("sync", &folder, &error))?;
         own(&database, tenant, shard, epoch)?;
-        let receipts = database.receipts()?;
-        engine::serve(database, receipts, self.options, Arc::clone(&self.clock), Box::new(lock))
+        let (options, clock) = (self.options, Arc::clone(&self.clock));
+        engine::serve(database, Opening { options, clock, held: Box::new(lock), load })
     }
 }
 

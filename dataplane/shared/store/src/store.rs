@@ -1,6 +1,7 @@
 //! What a data plane sees of a store, whatever keeps it.
 
 use std::fmt::Debug;
+use std::io::{Read, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,6 +20,17 @@ pub trait Stores: Send + Sync + Debug {
         tenant: TenantId,
         shard: ShardId,
         epoch: Epoch,
+    ) -> Result<Arc<dyn Store>, StoreError>;
+
+    /// Opens a shard without rows, loads a checkpoint into it and goes on from its version. `Invalid`
+    /// when it has rows; `Corrupt` when the checkpoint is not whole: then the shard does not open any
+    /// more, and has to be removed.
+    fn restore(
+        &self,
+        tenant: TenantId,
+        shard: ShardId,
+        epoch: Epoch,
+        from: &mut dyn Read,
     ) -> Result<Arc<dyn Store>, StoreError>;
 
     /// The limits that commits are held to.
@@ -58,6 +70,10 @@ pub trait Snapshot: Send + Sync + Debug {
         reverse: bool,
         limit: usize,
     ) -> Result<Vec<Pair>, StoreError>;
+
+    /// Writes a checkpoint: all rows, those that have expired as well, and the idempotency keys that
+    /// are remembered. What is written is not synced.
+    fn save(&self, to: &mut dyn Write) -> Result<(), StoreError>;
 
     /// Of the next `rows_max` rows from a key on, those that are hidden because they have expired.
     fn expired(&self, from: &[u8], rows_max: usize) -> Result<Expired, StoreError>;

@@ -33,6 +33,10 @@ impl View for FakeView {
         Ok(self.1.get(key).cloned())
     }
 
+    fn receipts(&self) -> Result<Vec<crate::engine::Receipt>, StoreError> {
+        Ok(Vec::new())
+    }
+
     fn walk(
         &self,
         from: &[u8],

@@ -64,15 +64,6 @@ impl Folder for FjallEngine {
         }
         batch.commit().map_err(|error| failed_to("write", &error))
     }
-
-    fn receipts(&self) -> Result<Vec<Receipt>, StoreError> {
-        let mut receipts = Vec::new();
-        for guard in self.rows.range(layout::RECEIPTS..layout::RECEIPTS_END) {
-            let (key, version) = guard.into_inner().map_err(|error| failed_to("read", &error))?;
-            receipts.push(layout::decode_receipt(&key, &version)?);
-        }
-        Ok(receipts)
-    }
 }
 
 impl Engine for FjallEngine {
@@ -120,6 +111,16 @@ impl View for FjallView {
         let found = self.snapshot.get(&self.rows, layout::data_key(key));
         let found = found.map_err(|error| failed_to("read", &error))?;
         found.map(|found| Row::decode(&found)).transpose()
+    }
+
+    fn receipts(&self) -> Result<Vec<Receipt>, StoreError> {
+        let mut receipts = Vec::new();
+        let found = self.snapshot.range(&self.rows, layout::RECEIPTS..layout::RECEIPTS_END);
+        for guard in found {
+            let (key, version) = guard.into_inner().map_err(|error| failed_to("read", &error))?;
+            receipts.push(layout::decode_receipt(&key, &version)?);
+        }
+        Ok(receipts)
     }
 
     fn walk(

@@ -78,17 +78,6 @@ impl Folder for RedbEngine {
         let pairs = pairs.iter().map(|(key, value)| (key.to_vec(), Some(value.to_vec())));
         self.write(pairs.collect()).map_err(|error| failed_to("write", &error))
     }
-
-    fn receipts(&self) -> Result<Vec<Receipt>, StoreError> {
-        let failed = |error: ::redb::StorageError| failed_to("read", &error.into());
-        let table = self.table().map_err(|error| failed_to("read", &error))?;
-        let mut receipts = Vec::new();
-        for pair in table.range(layout::RECEIPTS..layout::RECEIPTS_END).map_err(failed)? {
-            let (key, version) = pair.map_err(failed)?;
-            receipts.push(layout::decode_receipt(key.value(), version.value())?);
-        }
-        Ok(receipts)
-    }
 }
 
 impl Engine for RedbEngine {
@@ -127,6 +116,16 @@ impl View for RedbView {
         let found = self.table.get(&layout::data_key(key)[..]);
         let found = found.map_err(|error| failed_to("read", &error.into()))?;
         found.map(|found| Row::decode(found.value())).transpose()
+    }
+
+    fn receipts(&self) -> Result<Vec<Receipt>, StoreError> {
+        let failed = |error: ::redb::StorageError| failed_to("read", &error.into());
+        let mut receipts = Vec::new();
+        for pair in self.table.range(layout::RECEIPTS..layout::RECEIPTS_END).map_err(failed)? {
+            let (key, version) = pair.map_err(failed)?;
+            receipts.push(layout::decode_receipt(key.value(), version.value())?);
+        }
+        Ok(receipts)
     }
 
     fn walk(
