@@ -177,6 +177,9 @@ impl<'a, M: Model> Search<'a, M> {
         let operation = self.all[number];
         let output = operation.output().filter(|_| self.is_answered[number]);
         let Some(state) = M::step(&self.state, &operation.input, output) else { return false };
+        if self.last_is_for_nothing(operation, output, &state) {
+            return false;
+        }
         self.placed[number / 64] |= 1 << (number % 64);
         if !self.tried.insert((self.placed.clone(), state.clone())) {
             self.placed[number / 64] &= !(1 << (number % 64));
@@ -189,6 +192,21 @@ impl<'a, M: Model> Search<'a, M> {
             self.left -= 1;
         }
         true
+    }
+
+    /// Whether the last one placed has no answer and changes nothing for this one: then it may as well be
+    /// left out, and the order without it is tried too. Without this every set of those without an answer
+    /// would be tried.
+    fn last_is_for_nothing(
+        &self,
+        operation: &Operation<M::Input, M::Output>,
+        output: Option<&M::Output>,
+        after: &M::State,
+    ) -> bool {
+        self.path.last().is_some_and(|(last, before)| {
+            let without = || M::step(before, &operation.input, output);
+            !self.is_answered[*last] && without().as_ref() == Some(after)
+        })
     }
 
     fn put_back(&mut self, number: usize) {
