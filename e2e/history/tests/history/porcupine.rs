@@ -1,6 +1,7 @@
 //! The Go module porcupine, which others rely on, gives the same verdicts.
 
 use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,12 +16,16 @@ use crate::simulated::{self, Size, spoil};
 
 /// Histories that are compared, unless `ORRERY_PORCUPINE_HISTORIES` says otherwise.
 const HISTORIES: u64 = 3000;
-/// In the cache; another version of the module or of the program is to have another name.
-const NAME: &str = "porcupine-1.3.1-1";
+const SOURCE: [&str; 2] =
+    [include_str!("../../porcupine/go.mod"), include_str!("../../porcupine/main.go")];
 
 /// Builds the program once, as the tools of the cluster are built. An error is why it cannot be.
 fn program() -> Result<PathBuf, String> {
-    let program = cache::folder(NAME)?.join("porcupine");
+    // Another version of the module, or of the program, has another name.
+    let mut hasher = DefaultHasher::new();
+    SOURCE.hash(&mut hasher);
+    let name = format!("porcupine-{:016x}", hasher.finish());
+    let program = cache::folder(&name)?.join("porcupine");
     if program.exists() {
         return Ok(program);
     }

@@ -53,10 +53,10 @@ fn process(program: &Path, folder: &Path, port: u16) -> Result<Process, String> 
     Ok(process)
 }
 
-/// Where `e2e/cluster` keeps what it has built, beside a folder of ours.
+/// Where `e2e/cluster` keeps what it has built.
 fn program() -> Option<PathBuf> {
-    let cache = cache::folder("histories").ok()?;
-    let folders = fs::read_dir(cache.parent()?).ok()?.flatten().map(|entry| entry.path());
+    let cache = cache::folder("").ok()?;
+    let folders = fs::read_dir(cache).ok()?.flatten().map(|entry| entry.path());
     let is_it = |path: &PathBuf| {
         path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("minio-"))
     };

@@ -1,6 +1,7 @@
 //! Clocks that are wrong: a small library that a process loads first, and a file that says by how much.
 
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,12 +12,15 @@ use orrery_e2e_tests::cache;
 use crate::process::{Engine, Value};
 use crate::replication::group::eventually;
 
-/// In the cache; another source is to have another name.
-const NAME: &str = "skewed-clock-1";
+const SOURCE: &str = include_str!("clock.c");
 
 /// Compiles it once. An error is why it cannot be.
 pub(crate) fn library() -> Result<PathBuf, String> {
-    let library = cache::folder(NAME)?.join("clock.so");
+    // Another source has another name.
+    let mut hasher = DefaultHasher::new();
+    SOURCE.hash(&mut hasher);
+    let name = format!("skewed-clock-{:016x}", hasher.finish());
+    let library = cache::folder(&name)?.join("clock.so");
     if library.exists() {
         return Ok(library);
     }
