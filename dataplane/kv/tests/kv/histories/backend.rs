@@ -149,6 +149,15 @@ impl Carrier {
     }
 }
 
+impl Drop for Carrier {
+    fn drop(&mut self) {
+        // A killed one would leave its shared memory behind.
+        if let Server::Postgres(server) = &mut self.server {
+            server.crash();
+        }
+    }
+}
+
 /// In memory where that is possible: processes are killed here and not machines.
 fn folder() -> std::io::Result<tempfile::TempDir> {
     let memory = Path::new("/dev/shm");
