@@ -2,13 +2,17 @@
 //! and a sync that begins with the first of them leaves the others to the next.
 //!
 //! Without this, clients that wait for each commit fall into two camps, each of which waits for the
-//! other's sync. It waits for a part of the last sync at most, only for those who are expected, and
-//! hardly ever where they did not come: who commits alone or at a steady rate never waits for others.
+//! other's sync. It waits as long as those who are expected keep coming, for two syncs or a millisecond
+//! at most, and hardly ever where they did not come. Who commits alone waits for nobody.
 
 use std::time::Duration;
 
 /// Longest wait, whatever the disk takes.
 const PATIENCE_MAX: Duration = Duration::from_millis(1);
+/// Where the disk is so fast that the clients take longer than it: 64 of one thread take this long.
+const PATIENCE_MIN: Duration = Duration::from_micros(400);
+/// Without a commit for so long nobody is coming: one thread makes one in some microseconds.
+pub(crate) const GAP: Duration = Duration::from_micros(60);
 /// A group is complete without this part of those who are expected.
 const STRAGGLERS: usize = 8;
 /// After so many waits in vain in a row it rests for twice as many groups as powers of two.
@@ -40,7 +44,7 @@ impl Gather {
     pub(crate) fn answers(&mut self, answered: usize, queued: usize, took: Duration) {
         self.answered = answered;
         self.queued = queued;
-        self.patience = took.min(PATIENCE_MAX * 2) / 2;
+        self.patience = (took * 2).clamp(PATIENCE_MIN, PATIENCE_MAX);
     }
 
     /// What the next group waits for; `None`: it begins with what is there.
@@ -85,7 +89,7 @@ mod tests {
 
     #[test]
     fn two_camps_become_one() {
-        let goal = Goal { commits: 59 + 5, patience: SYNC / 2 };
+        let goal = Goal { commits: 59 + 5, patience: SYNC * 2 };
         assert_eq!(answered(5, 59).goal(), Some(goal));
     }
 

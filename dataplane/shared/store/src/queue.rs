@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::gather::{Gather, Goal};
+use crate::gather::{GAP, Gather, Goal};
 use crate::ticket::Reply;
 use crate::{Commit, Options, StoreError};
 
@@ -122,7 +122,7 @@ impl Queue {
         Some(group)
     }
 
-    /// Sleeps until as many are there as wanted, or the patience is over.
+    /// Sleeps until as many are there as wanted, no more come, or the patience is over.
     fn gather<'a>(
         &'a self,
         mut waiting: MutexGuard<'a, Waiting>,
@@ -130,14 +130,17 @@ impl Queue {
     ) -> MutexGuard<'a, Waiting> {
         let deadline = Instant::now() + goal.patience;
         let commits = goal.commits.min(GROUP_COMMITS_MAX);
+        let mut seen = 0;
         while waiting.entries.len() < commits
+            && waiting.entries.len() > seen
             && waiting.bytes < GROUP_BYTES_MAX
             && waiting.closed.is_none()
         {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now()).min(GAP);
             if left.is_zero() {
                 break;
             }
+            seen = waiting.entries.len();
             waiting.wakes_at = Some(commits);
             let waited = self.wake.wait_timeout(waiting, left);
             waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
