@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 pub mod books;
+mod checkpoints;
 pub mod conformance;
 pub mod model;
 mod watch;
