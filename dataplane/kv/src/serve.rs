@@ -3,6 +3,8 @@
 //! Order: configuration, management thread (so that `Report` answers while recovery runs), journal
 //! and recovery, listeners, event loop. The end goes backwards.
 
+mod doors;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, mpsc};
@@ -11,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use orrery_api::kv::KvConfig;
 use orrery_journal::{Carrier, JournalError};
-use orrery_kit::certificates::{CertificateError, Folder};
+use orrery_kit::certificates::CertificateError;
 use orrery_kit::health::Health;
 use orrery_kit::identity::Identity;
 use orrery_kit::secrets::{Secret, Secrets};
@@ -34,15 +36,13 @@ use crate::persistence::PersistenceError;
 use crate::persistence::log::Log;
 use crate::persistence::recovery::{self, Recovered};
 use crate::persistence::snapshots::Snapshots;
-use crate::process;
 use crate::replication;
 use crate::replication::copy::CopyError;
 use crate::replication::grants::{Grants, GrantsError};
 use crate::replication::lease::Moments;
-use crate::server::certificates::Certificates;
 use crate::server::fence::Fence;
 use crate::server::group::{Group, Membership};
-use crate::server::listener::{ListenError, Listener};
+use crate::server::listener::ListenError;
 use crate::server::requests::{QUEUE, Request};
 use crate::server::settings::Settings;
 use crate::server::users::file::UsersFile;
@@ -212,8 +212,8 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         None => None,
     };
 
-    let listeners = listeners(&config, args, &shared, identity)?;
-    let settings = settings(&config, args, &logins.0, &listeners);
+    let listeners = doors::listeners(&config, args, &shared, identity)?;
+    let settings = doors::settings(&config, args, &logins.0, &listeners);
     let (requests, received) = mpsc::sync_channel(QUEUE);
     let (poll, waker) = server::poll_and_waker()?;
     let mut group = membership.map(|from| Box::new(Group::new(from, &waker)));
@@ -460,58 +460,6 @@ fn recover(
         "recovered"
     );
     Ok((machine, recovered))
-}
-
-fn listeners(
-    config: &Config,
-    args: &ServeArgs,
-    shared: &Shared,
-    identity: Option<Arc<Identity>>,
-) -> Result<Vec<Listener>, ServeError> {
-    let address = listen::address("resp", SocketAddr::from(([127, 0, 0, 1], 6379)))?;
-    let tcp = match &args.tls {
-        Some(folder) => {
-            let certificates = Certificates::load(Folder::new(folder), Arc::clone(&shared.tls))?;
-            Listener::tls(address, certificates)?
-        }
-        None => Listener::tcp(address, false)?,
-    };
-    let mut listeners = vec![tcp];
-    if let Some(path) = &config.unix_socket {
-        listeners.push(Listener::unix(path)?);
-    }
-    if let Some(identity) = identity.filter(|_| config.is_grouped) {
-        let address = listen::address("replication", SocketAddr::from(([127, 0, 0, 1], 9402)))?;
-        listeners.push(Listener::peers(address, identity)?);
-    }
-    if let Some(address) = listeners[0].local_address() {
-        tracing::info!(%address, "listening");
-    }
-    Ok(listeners)
-}
-
-fn settings(config: &Config, args: &ServeArgs, users: &Users, listeners: &[Listener]) -> Settings {
-    let mut settings = Settings::default();
-    if let Some(address) = listeners[0].local_address() {
-        settings.put("port", address.port().to_string());
-        settings.put("bind", address.ip().to_string());
-        if args.tls.is_some() {
-            settings.put("tls-port", address.port().to_string());
-        }
-    }
-    settings.put("databases", config.databases.to_string());
-    settings.put("maxclients", process::raise_file_limit(config.clients_max).to_string());
-    settings.put("maxmemory", config.memory_limit_bytes.to_string());
-    if let Some(path) = &config.unix_socket {
-        settings.put("unixsocket", path.display().to_string());
-    }
-    settings.put("dir", args.data.display().to_string());
-    settings.put("enable-debug-command", if config.debug_commands { "yes" } else { "no" });
-    if users.password().is_some() {
-        // Shown as set, never as text.
-        settings.put("requirepass", "(secret)");
-    }
-    settings
 }
 
 pub(crate) fn random() -> u64 {

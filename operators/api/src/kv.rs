@@ -5,6 +5,7 @@ pub mod acl;
 pub mod class;
 pub mod cluster;
 pub mod config;
+pub mod journal;
 pub mod namespace;
 pub mod status;
 
@@ -12,10 +13,11 @@ pub use class::Class;
 #[cfg(feature = "crd")]
 pub use cluster::KVCluster;
 pub use cluster::{
-    Adopt, AdoptTls, Auth, ClusterMode, Failover, FailoverPolicy, Http, HttpMode, Journal,
-    JournalBackend, JournalCaps, KVClusterSpec, Memcached, MemcachedMode, Memory, Resp, User,
+    Adopt, AdoptTls, Auth, ClusterMode, Failover, FailoverPolicy, Http, HttpMode, KVClusterSpec,
+    Memcached, MemcachedMode, Memory, Resp, User,
 };
 pub use config::KvConfig;
+pub use journal::{Journal, JournalBackend, JournalCaps};
 #[cfg(feature = "crd")]
 pub use namespace::KVNamespace;
 pub use namespace::{

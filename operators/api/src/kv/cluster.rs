@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Class;
 use super::config::{DATABASES_DEFAULT, MAX_CLIENTS_DEFAULT};
+use super::journal::Journal;
 #[cfg(feature = "crd")]
 use super::status::KVClusterStatus;
 use crate::cel::rules;
@@ -178,87 +179,6 @@ impl Default for KVClusterSpec {
             archive: None,
             bootstrap: None,
             engine: EngineSpec::default(),
-        }
-    }
-}
-
-/// Where the journal is kept, and so what a crash may take with it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-#[schemars(extend("x-kubernetes-validations" = rules(&[(
-    "(self.backend == 'Local') != has(self.ref)",
-    "ref names the engine that keeps the journal: it is needed for Postgres, ObjectStore and Kafka, and not allowed for Local",
-)])))]
-pub struct Journal {
-    /// Local (segments on the pod's volume), Postgres, ObjectStore or Kafka.
-    #[schemars(extend("x-kubernetes-validations" = rules(&[(
-        "self == oldSelf",
-        "journal.backend cannot change: the data is in the journal; make a new object and move the data",
-    )])))]
-    pub backend: JournalBackend,
-    /// Secret with the address and the credentials of the backend; not for Local.
-    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-    pub ref_: Option<LocalRef>,
-}
-
-/// Kinds of journal.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[schemars(inline)]
-pub enum JournalBackend {
-    /// Segments on the pod's volume.
-    #[default]
-    Local,
-    /// A database that speaks the PostgreSQL protocol.
-    Postgres,
-    /// A bucket of an object store.
-    ObjectStore,
-    /// A log that speaks the Kafka protocol.
-    Kafka,
-}
-
-/// What a kind of journal gives and allows. A spec that asks for more is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct JournalCaps {
-    /// An engine outside of the pods has the journal, so that any pod may take it over.
-    pub carried: bool,
-    /// What keeps acknowledged writes, as `status.durability` says.
-    pub durability: &'static str,
-    /// Acknowledged writes can be on the disks of followers as well.
-    pub synchronous_followers: bool,
-    /// It can be copied to an archive, and be filled from one or from a Redis.
-    pub copies: bool,
-}
-
-impl JournalBackend {
-    /// What it gives and allows.
-    pub const fn caps(self) -> JournalCaps {
-        let carried = JournalCaps {
-            carried: true,
-            durability: "",
-            // The engine has every acknowledged write: followers have nothing to add.
-            synchronous_followers: false,
-            copies: false,
-        };
-        match self {
-            Self::Local => JournalCaps {
-                carried: false,
-                durability: "single-volume",
-                synchronous_followers: true,
-                copies: true,
-            },
-            Self::Postgres => JournalCaps { durability: "postgres", ..carried },
-            Self::ObjectStore => JournalCaps { durability: "object-store", ..carried },
-            Self::Kafka => JournalCaps { durability: "kafka", ..carried },
-        }
-    }
-
-    /// The word as it stands in a spec.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Local => "Local",
-            Self::Postgres => "Postgres",
-            Self::ObjectStore => "ObjectStore",
-            Self::Kafka => "Kafka",
         }
     }
 }
