@@ -32,7 +32,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::stream::Stream;
+use super::stream::{Client, Stream};
 use super::{Ask, Granted, Login, Mark, Refused};
 use crate::operand::Loop;
 use crate::server::requests::Request;
@@ -234,8 +234,8 @@ fn begin(granted: Granted, place: tokio::sync::OwnedSemaphorePermit) -> Response
         Err(error) => return refusal(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     };
     let (to, chunks) = mpsc::channel::<Bytes>(CHUNKS);
-    let runtime = tokio::runtime::Handle::current();
-    let stream = Stream { tail, lens, watch, epoch, skip, to, runtime, _place: place };
+    let client = Client { to, runtime: tokio::runtime::Handle::current() };
+    let stream = Stream { tail, lens, watch, epoch, skip, client, _place: place };
     let thread = thread::Builder::new().name("watcher".into()).spawn(move || stream.run());
     if let Err(error) = thread {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, &error.to_string());

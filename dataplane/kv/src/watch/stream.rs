@@ -36,10 +36,26 @@ pub(super) struct Stream {
     pub(super) epoch: u64,
     /// Changes of the next record that were seen before.
     pub(super) skip: u32,
-    pub(super) to: mpsc::Sender<Bytes>,
-    pub(super) runtime: Handle,
+    pub(super) client: Client,
     /// One of those that may watch at once.
     pub(super) _place: OwnedSemaphorePermit,
+}
+
+/// The way to the client.
+pub(super) struct Client {
+    pub(super) to: mpsc::Sender<Bytes>,
+    pub(super) runtime: Handle,
+}
+
+impl Client {
+    /// False when nobody takes it.
+    fn send(&self, text: String) -> bool {
+        if text.is_empty() {
+            return !self.to.is_closed();
+        }
+        let sent = self.to.send_timeout(Bytes::from(text), STUCK);
+        self.runtime.block_on(sent).is_ok()
+    }
 }
 
 /// Why a stream ended.
@@ -54,7 +70,7 @@ impl Stream {
         let end = self.serve();
         if let End::Told(event) = end {
             // The client may be gone.
-            _ = self.send(format!("event: {event}\ndata: {{}}\n\n"));
+            _ = self.client.send(format!("event: {event}\ndata: {{}}\n\n"));
         }
     }
 
@@ -71,7 +87,7 @@ impl Stream {
                 events = self.place();
             }
             if !events.is_empty() && (is_quiet || events.len() >= CHUNK_BYTES) {
-                if !self.send(std::mem::take(&mut events)) {
+                if !self.client.send(std::mem::take(&mut events)) {
                     return End::Client;
                 }
                 beat = Instant::now() + BEAT;
@@ -81,15 +97,11 @@ impl Stream {
 
     /// Appends the changes of the next record; true when there is none now.
     fn read(&mut self, may_wait: bool, events: &mut String) -> Result<bool, End> {
-        if self.to.is_closed() {
+        if self.client.to.is_closed() {
             return Err(End::Client);
         }
         if self.watch.is_over() {
             return Err(End::Told("moved"));
-        }
-        if self.tail.last().0 >= self.watch.safe() {
-            std::thread::sleep(if may_wait { SAFE_LOOK } else { Duration::ZERO });
-            return Ok(true);
         }
         let until = Instant::now() + if may_wait { LOOK } else { Duration::ZERO };
         let entry = match self.tail.next(until) {
@@ -101,6 +113,15 @@ impl Stream {
                 return Err(End::Told("moved"));
             }
         };
+        while entry.position.0 > self.watch.safe() {
+            if self.watch.is_over() {
+                return Err(End::Told("moved"));
+            }
+            if !self.client.send(std::mem::take(events)) {
+                return Err(End::Client);
+            }
+            std::thread::sleep(SAFE_LOOK);
+        }
         self.epoch = entry.epoch.0;
         let skip = std::mem::take(&mut self.skip);
         if entry.kind == kind::EFFECTS {
@@ -118,11 +139,5 @@ impl Stream {
     fn place(&self) -> String {
         let place = Mark::behind(self.epoch, self.tail.last().0);
         if self.skip > 0 { ":\n\n".to_owned() } else { format!("id: {place}\n\n") }
-    }
-
-    /// False when nobody takes it.
-    fn send(&self, text: String) -> bool {
-        let sent = self.to.send_timeout(Bytes::from(text), STUCK);
-        self.runtime.block_on(sent).is_ok()
     }
 }
