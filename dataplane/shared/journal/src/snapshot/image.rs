@@ -9,8 +9,8 @@ use crate::format::{TEMPORARY_SUFFIX, snapshot_name};
 use crate::prepare::remove;
 use crate::{Disk, DiskFile, JournalError};
 
-/// Bytes written between two syncs.
-const SYNC_EVERY_BYTES: u64 = 8 << 20;
+/// Bytes written between two syncs: a sync of the journal waits for no more than these.
+const SYNC_EVERY_BYTES: u64 = 512 << 10;
 
 /// Removed again when dropped before [`install`](Self::install).
 #[derive(Debug)]
