@@ -258,14 +258,8 @@ impl Snapshots {
         self.rest_until = is_busy.then(|| ended + (ended - began) * REST);
     }
 
-    fn step_keys(
-        &mut self,
-        budget_keys: usize,
-        machine: &mut Machine,
-        now_ms: u64,
-        wall_ms: i64,
-    ) -> bool {
-        let Some(running) = &mut self.running else { return false };
+    fn step_keys(&mut self, budget_keys: usize, machine: &mut Machine, now_ms: u64, wall_ms: i64) {
+        let Some(running) = &mut self.running else { return };
         let result = match running.result.try_recv() {
             Ok(result) => Some(result),
             Err(TryRecvError::Empty) => None,
@@ -276,11 +270,11 @@ impl Snapshots {
                 machine.snapshot_abort();
             }
             self.finish(result, now_ms, wall_ms);
-            return false;
+            return;
         }
-        let Some(writer) = &mut running.writer else { return false };
+        let Some(writer) = &mut running.writer else { return };
         if running.in_flight.load(Ordering::Acquire) >= PIPE_BYTES_MAX {
-            return false;
+            return;
         }
         let mut sink = Sink { writer, failed: None };
         let is_done = machine.snapshot_step(budget_keys, &mut sink);
@@ -288,7 +282,7 @@ impl Snapshots {
             // The thread has given up: its result is there at the next look.
             machine.snapshot_abort();
             running.writer = None;
-            return true;
+            return;
         }
         running.keys = writer.keys();
         if let Some(watcher) = &running.watcher {
@@ -297,9 +291,7 @@ impl Snapshots {
         if is_done && let Some(writer) = running.writer.take() {
             // A failure is the thread's to report: its result follows.
             let _ = writer.finish().and_then(Pipe::end);
-            return false;
         }
-        true
     }
 
     /// As [`Self::step`], and returns only when the writing thread has done its part: so that

@@ -162,8 +162,7 @@ impl Shard {
         }
         if self.log.is_failed() {
             self.disown_unknown();
-            let is_replaced = self.log.replaced_by().is_some();
-            if is_replaced {
+            if self.log.replaced_by().is_some() {
                 self.begin_again();
             }
             if !self.is_leaving() {

@@ -2,6 +2,7 @@
 //!
 //! Format of the stream: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -47,20 +48,19 @@ struct Change<'a> {
 }
 
 /// Bytes, as text where they are.
-enum Text<'a> {
-    Borrowed(&'a [u8]),
-    Owned(Vec<u8>),
+struct Text<'a>(Cow<'a, [u8]>);
+
+impl<'a> From<&'a [u8]> for Text<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self(bytes.into())
+    }
 }
 
 impl Serialize for Text<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let bytes = match self {
-            Self::Borrowed(bytes) => bytes,
-            Self::Owned(bytes) => bytes.as_slice(),
-        };
-        match std::str::from_utf8(bytes) {
+        match std::str::from_utf8(&self.0) {
             Ok(text) => serializer.serialize_str(text),
-            Err(_) => serializer.collect_map([("base64", STANDARD.encode(bytes))]),
+            Err(_) => serializer.collect_map([("base64", STANDARD.encode(&self.0))]),
         }
     }
 }
@@ -79,6 +79,14 @@ impl Lens {
             || self.database.is_none_or(|wanted| wanted == db || Some(wanted) == other)
     }
 
+    /// Whether a change of a key may be shown, as far as it can be said without its operands.
+    fn may_show(&self, op: Op, db: u16, key: &[u8]) -> bool {
+        match op {
+            Op::FlushDatabase | Op::FlushAll | Op::SwapDatabases | Op::Rename => true,
+            _ => self.shows(db, key) && self.user.may_read(key),
+        }
+    }
+
     /// Appends an event for each change of a record behind the first `skip`.
     pub(crate) fn put(
         &self,
@@ -90,12 +98,16 @@ impl Lens {
         let mut reader = Reader::new(effects);
         let mut seen = 0;
         while let Some((op, db, key)) = reader.next_effect()? {
+            seen += 1;
+            let may_be_shown = seen > skip && self.may_show(op, db, key);
             let mut commands: Vec<Vec<Text<'_>>> = vec![];
             say(op, db, key, &mut reader, &mut |args| {
-                commands.push(args.iter().map(|arg| Text::Owned(arg.to_vec())).collect());
+                if may_be_shown {
+                    let words = args.iter().map(|arg| Text(arg.to_vec().into()));
+                    commands.push(words.collect());
+                }
             })?;
-            seen += 1;
-            if seen <= skip {
+            if !may_be_shown {
                 continue;
             }
             let Some((key, commands)) = self.seen(op, db, key, commands) else { continue };
@@ -110,7 +122,7 @@ impl Lens {
         Ok(())
     }
 
-    /// What of an effect is shown; none: nothing.
+    /// What is shown of an effect that may be; none: nothing.
     fn seen<'a>(
         &self,
         op: Op,
@@ -118,15 +130,12 @@ impl Lens {
         key: &'a [u8],
         commands: Vec<Vec<Text<'a>>>,
     ) -> Option<(Text<'a>, Vec<Vec<Text<'a>>>)> {
-        let word = |at: usize| match commands.first()?.get(at)? {
-            Text::Owned(bytes) => Some(bytes.clone()),
-            Text::Borrowed(bytes) => Some(bytes.to_vec()),
-        };
+        let word = |at: usize| Some(commands.first()?.get(at)?.0.to_vec());
         let number = |at| std::str::from_utf8(&word(at)?).ok()?.parse::<u16>().ok();
         match op {
             Op::FlushDatabase | Op::FlushAll | Op::SwapDatabases => {
                 let other = (op == Op::SwapDatabases).then(|| number(2)).flatten();
-                self.shows_database(op, db, other).then_some((Text::Borrowed(b""), commands))
+                self.shows_database(op, db, other).then_some((Text::from(&b""[..]), commands))
             }
             Op::Rename => {
                 let (to, to_db) = (word(2)?, number(4).unwrap_or(db));
@@ -135,16 +144,15 @@ impl Lens {
                 let may_name_both = self.user.may_read(key) && self.user.may_read(&to);
                 match (from_shown, to_shown) {
                     (false, false) => None,
-                    _ if may_name_both => Some((Text::Borrowed(key), commands)),
+                    _ if may_name_both => Some((Text::from(key), commands)),
                     (true, _) => {
-                        let gone = vec![Text::Borrowed(b"DEL"), Text::Borrowed(key)];
-                        Some((Text::Borrowed(key), vec![gone]))
+                        let gone = vec![Text::from(&b"DEL"[..]), Text::from(key)];
+                        Some((Text::from(key), vec![gone]))
                     }
-                    (false, true) => Some((Text::Owned(to), vec![])),
+                    (false, true) => Some((Text(to.into()), vec![])),
                 }
             }
-            _ => (self.shows(db, key) && self.user.may_read(key))
-                .then_some((Text::Borrowed(key), commands)),
+            _ => Some((Text::from(key), commands)),
         }
     }
 }

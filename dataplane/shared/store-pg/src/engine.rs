@@ -164,9 +164,8 @@ impl Engine for PgEngine {
         Ok(Box::new(PgView::begin(&self.common)?))
     }
 
-    fn base(&self, keys: &[Bytes]) -> Result<Box<dyn View>, StoreError> {
-        let mut known: HashMap<Bytes, Option<Row>> =
-            keys.iter().map(|key| (key.clone(), None)).collect();
+    fn base(&self, keys: &mut dyn Iterator<Item = Bytes>) -> Result<Box<dyn View>, StoreError> {
+        let mut known: HashMap<Bytes, Option<Row>> = keys.map(|key| (key, None)).collect();
         if !known.is_empty() {
             let id = self.common.holder.id;
             let wanted: Vec<&[u8]> = known.keys().map(|key| &key[..]).collect();

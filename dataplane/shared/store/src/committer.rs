@@ -68,7 +68,8 @@ impl<E: Engine> Committer<E> {
         let mut waiting = Vec::with_capacity(group.len());
         let before = batch.version;
         let begun = Instant::now();
-        let written = shared.engine.base(&looked_at(&group)).and_then(|view| {
+        let base = shared.engine.base(&mut looked_at(&group));
+        let written = base.and_then(|view| {
             let now_us = shared.clock.wall_us();
             for Entry { commit, reply, .. } in group {
                 waiting.push(reply);
@@ -143,9 +144,9 @@ fn ending(error: &StoreError) -> (StoreError, StoreError) {
 }
 
 /// The keys whose values of now the decisions of a group rest on.
-fn looked_at(group: &[Entry]) -> Vec<Bytes> {
-    let of_checks = |commit: &Commit| -> Vec<Bytes> {
-        let keys = commit.checks.iter().filter_map(|check| match check {
+fn looked_at(group: &[Entry]) -> impl Iterator<Item = Bytes> {
+    group.iter().flat_map(|Entry { commit, .. }| {
+        let checked = commit.checks.iter().filter_map(|check| match check {
             Check::Absent(key) | Check::Equals(key, _) => Some(key.clone()),
             Check::Key(_) | Check::Range(..) => None,
         });
@@ -155,9 +156,8 @@ fn looked_at(group: &[Entry]) -> Vec<Bytes> {
             }
             _ => None,
         });
-        keys.chain(written).collect()
-    };
-    group.iter().flat_map(|entry| of_checks(&entry.commit)).collect()
+        checked.chain(written)
+    })
 }
 
 enum Decision {

@@ -67,8 +67,8 @@ pub trait Engine: Send + Sync + Debug + 'static {
     fn view(&self) -> Result<Box<dyn View>, StoreError>;
 
     /// The rows that the next batch changes, which nobody writes meanwhile; these keys will be asked
-    /// for. Its version is not looked at.
-    fn base(&self, keys: &[Bytes]) -> Result<Box<dyn View>, StoreError> {
+    /// for, some of them more than once. Its version is not looked at.
+    fn base(&self, keys: &mut dyn Iterator<Item = Bytes>) -> Result<Box<dyn View>, StoreError> {
         let _ = keys;
         self.view()
     }

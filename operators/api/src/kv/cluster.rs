@@ -366,6 +366,13 @@ impl Default for Http {
     }
 }
 
+impl Http {
+    /// The port, if there is a listener.
+    pub fn open_port(&self) -> Option<i32> {
+        (self.mode == HttpMode::On).then_some(self.port)
+    }
+}
+
 /// Whether HTTP is spoken with clients.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]

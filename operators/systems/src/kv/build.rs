@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use orrery_api::kv::HttpMode;
 use orrery_runtime::{Identity, Prepared, Resources, labels};
 
 use super::names;
@@ -35,12 +34,6 @@ const API: &str = "api";
 const HTTP: &str = "http";
 /// Port number of metrics and probes.
 const HTTP_PORT: i32 = 9401;
-
-/// Ports of clients that speak HTTP, if there are any.
-fn api_port(validated: &Validated) -> Option<i32> {
-    let http = &validated.spec.http;
-    (http.mode == HttpMode::On).then_some(http.port)
-}
 
 /// Every child of a KVCluster.
 pub fn build(validated: &Validated, identity: &Identity) -> Resources<Prepared> {

@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 
 use orrery_api::CommonStatus;
 use orrery_api::kv::{
-    AdoptState, Endpoint, FailoverRecord, FollowerState, HttpMode, KVCluster, KVClusterStatus,
-    Shard,
+    AdoptState, Endpoint, FailoverRecord, FollowerState, KVCluster, KVClusterStatus, Shard,
 };
 use orrery_api::spec::RecoveredFrom;
 use orrery_runtime::Observation;
@@ -148,7 +147,7 @@ fn endpoints(object: &KVCluster) -> Vec<Endpoint> {
         address: format!("{service}.{namespace}.svc:{port}"),
     };
     let (rw, ro) = (names::read_write(name), names::read_only(name));
-    let watch = (http.mode == HttpMode::On).then(|| endpoint("http", rw.clone(), http.port));
+    let watch = http.open_port().map(|port| endpoint("http", rw.clone(), port));
     [endpoint("rw", rw, resp), endpoint("ro", ro, resp)].into_iter().chain(watch).collect()
 }
 

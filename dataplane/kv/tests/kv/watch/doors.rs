@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use orrery_operand::client::OperandClient;
 use orrery_operand::v1::{DeclaredObject, SyncRequest};
 
@@ -13,17 +15,7 @@ use crate::replication::group::{block_on, eventually};
 
 /// `user:password` as a header.
 fn basic(credentials: &str) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = "Basic ".to_owned();
-    for group in credentials.as_bytes().chunks(3) {
-        let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
-        let bits = bits << (8 * (3 - group.len()));
-        for digit in 0..4 {
-            let value = (bits >> (18 - 6 * digit)) & 63;
-            text.push(if digit > group.len() { '=' } else { DIGITS[value as usize] as char });
-        }
-    }
-    text
+    format!("Basic {}", STANDARD.encode(credentials))
 }
 
 fn is(answer: &str, code: u16) -> bool {

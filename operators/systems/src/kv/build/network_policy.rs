@@ -24,7 +24,7 @@ use orrery_runtime::{Identity, labels};
 
 use super::super::names;
 use super::super::validate::Validated;
-use super::{API, HTTP, RESP, api_port, metadata, selector};
+use super::{API, HTTP, RESP, metadata, selector};
 
 pub(super) fn build(validated: &Validated, identity: &Identity) -> NetworkPolicy {
     let clients = match validated.spec.engine.network.clients {
@@ -36,7 +36,7 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> NetworkPolicy
         allow(labels::MANAGEMENT_PORT_NAME, all_namespaces(Some(operator()))),
         allow(HTTP, all_namespaces(None)),
     ];
-    if api_port(validated).is_some() {
+    if validated.spec.http.open_port().is_some() {
         ingress.push(allow(API, clients));
     }
     if identity.secured && validated.spec.followers > 0 {

@@ -9,11 +9,11 @@ use orrery_runtime::{Identity, labels};
 
 use super::super::names;
 use super::super::validate::Validated;
-use super::{API, HTTP, HTTP_PORT, RESP, api_port, metadata, selector};
+use super::{API, HTTP, HTTP_PORT, RESP, metadata, selector};
 
 pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Service> {
     let resp = || port(RESP, validated.spec.resp.port);
-    let api = || api_port(validated).map(|number| port(API, number));
+    let api = || validated.spec.http.open_port().map(|number| port(API, number));
     let mut writer = selector(identity);
     let first = || (validated.spec.followers > 0).then(|| names::pod(&identity.name, 0));
     if let Some(primary) = identity.primary.clone().or_else(first) {

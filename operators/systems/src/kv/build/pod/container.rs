@@ -14,7 +14,7 @@ use orrery_api::spec::PullPolicy;
 use orrery_runtime::{Identity, labels};
 
 use super::super::super::validate::Validated;
-use super::super::{API, HTTP, HTTP_PORT, RESP, SYSTEM, api_port, certificate, config_map};
+use super::super::{API, HTTP, HTTP_PORT, RESP, SYSTEM, certificate, config_map};
 use super::volumes;
 
 /// How long a pod that is to go still answers. Proxies of Services learn of a change up to a second
@@ -93,7 +93,7 @@ fn ports(validated: &Validated, identity: &Identity) -> Vec<ContainerPort> {
     ]
     .into_iter()
     .chain(identity.secured.then_some(replication))
-    .chain(api_port(validated).map(|port| (API, port)))
+    .chain(validated.spec.http.open_port().map(|port| (API, port)))
     .map(|(name, number)| ContainerPort {
         name: Some(name.to_owned()),
         container_port: number,
