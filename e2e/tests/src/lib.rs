@@ -7,6 +7,7 @@ pub mod cache;
 pub mod client;
 pub mod differential;
 pub mod load;
+pub mod minio;
 pub mod postgres;
 pub mod process;
 pub mod random;

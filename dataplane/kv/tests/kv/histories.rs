@@ -6,8 +6,6 @@
 
 #[path = "histories/backend.rs"]
 mod backend;
-#[path = "histories/bucket.rs"]
-mod bucket;
 #[path = "histories/clients.rs"]
 mod clients;
 #[path = "histories/clock.rs"]

@@ -47,8 +47,8 @@ fn main() {
     let time = Duration::from_secs(seconds);
     let folder = tempfile::tempdir().unwrap();
     measure("folder", &Address::Folder(folder.path().to_owned()), &Access::default(), time);
-    if let Some(minio) = minio::Minio::start() {
-        measure("bucket", &minio::Minio::address("bench"), &minio.access(), time);
+    if let Some(bucket) = minio::Bucket::start() {
+        measure("bucket", &minio::Bucket::address("bench"), &bucket.access(), time);
     }
 }
 

@@ -1,7 +1,6 @@
 //! The Go module porcupine, which others rely on, gives the same verdicts.
 
 use std::fmt::Write as _;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,29 +18,15 @@ const HISTORIES: u64 = 3000;
 const SOURCE: [&str; 2] =
     [include_str!("../../porcupine/go.mod"), include_str!("../../porcupine/main.go")];
 
-/// Builds the program once, as the tools of the cluster are built. An error is why it cannot be.
+/// Builds the program once. An error is why it cannot be.
 fn program() -> Result<PathBuf, String> {
-    // Another version of the module, or of the program, has another name.
-    let mut hasher = DefaultHasher::new();
-    SOURCE.hash(&mut hasher);
-    let name = format!("porcupine-{:016x}", hasher.finish());
-    let program = cache::folder(&name)?.join("porcupine");
-    if program.exists() {
-        return Ok(program);
-    }
-    // Two at once do not meet: each builds under its own name.
-    let part = program.with_extension(std::process::id().to_string());
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("porcupine");
-    let mut build = Command::new("go");
-    build.current_dir(source).args(["build", "-trimpath", "-o"]).arg(&part).arg(".");
-    build.env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=readonly");
-    let output = build.output().map_err(|error| format!("there is no Go: {error}"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("porcupine cannot be built: {}", said.trim()));
-    }
-    std::fs::rename(&part, &program).map_err(|error| error.to_string())?;
-    Ok(program)
+    cache::built("porcupine", &SOURCE, "porcupine", |program| {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("porcupine");
+        let mut build = Command::new("go");
+        build.current_dir(source).args(["build", "-trimpath", "-o"]).arg(program).arg(".");
+        build.env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=readonly");
+        build
+    })
 }
 
 fn number(value: Value) -> String {

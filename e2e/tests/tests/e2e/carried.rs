@@ -88,7 +88,7 @@ fn lists(client: &mut Client) -> Vec<Vec<String>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_bucket_it_outlives_the_primary() {
     let _turn = TURN.lock().await;
-    let Some(minio) = minio::Minio::start() else { return };
+    let Some(minio) = minio::start() else { return };
     let started = staged("bucket", &minio.journal_secret(), "ObjectStore").await;
     let Some((stage, load)) = started else { return };
     lose_primaries(&stage, &load).await;

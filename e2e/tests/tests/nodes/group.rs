@@ -12,7 +12,7 @@ use orrery_e2e_tests::postgres::Postgres;
 use orrery_e2e_tests::setting;
 use stage::Stage;
 
-use crate::minio::Minio;
+use crate::minio;
 use crate::product::Product;
 
 /// Every write is on two disks before it is acknowledged.
@@ -69,7 +69,7 @@ async fn a_journal_in_a_database_keeps_every_acknowledged_write() {
 async fn a_journal_in_a_bucket_keeps_every_acknowledged_write() {
     let Some((product, nodes)) = Product::with_nodes("bucket").await else { return };
     let host = nodes.outside().to_string();
-    let Some(minio) = Minio::start_at(&host, |program| nodes.command(program)) else { return };
+    let Some(minio) = minio::start_at(&host, |program| nodes.command(program)) else { return };
     has_engine(&product, &minio.journal_secret()).await;
     let stage = Stage::new(product, nodes, &carried("ObjectStore")).await;
     a_planned_move(&stage).await;

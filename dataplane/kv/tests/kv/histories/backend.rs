@@ -4,13 +4,14 @@
 use std::fs;
 use std::path::Path;
 
+use orrery_e2e_tests::minio::{self, Minio};
 use orrery_e2e_tests::postgres::{DATABASE, PASSWORD, Postgres, USER};
 
-use super::bucket::{self, BUCKET, Bucket};
 use super::proxy::{Mode, Proxy};
 use crate::process::Engine;
 use crate::replication::group::eventually;
 
+const BUCKET: &str = "journals";
 /// Short, so that a failover takes little more. The product waits for three seconds.
 pub(crate) const LEASE_MS: u32 = 700;
 
@@ -50,7 +51,7 @@ impl Backend {
 enum Server {
     None,
     Postgres(Postgres),
-    Bucket(Bucket),
+    Bucket(Minio),
 }
 
 impl Server {
@@ -58,7 +59,7 @@ impl Server {
         match self {
             Self::None => None,
             Self::Postgres(server) => Some(server.port()),
-            Self::Bucket(server) => Some(server.port),
+            Self::Bucket(server) => Some(server.port()),
         }
     }
 }
@@ -77,7 +78,9 @@ impl Carrier {
         let folder = folder().map_err(|error| error.to_string())?;
         let server = match backend {
             Backend::Postgres => Server::Postgres(Postgres::start(folder.path())?),
-            Backend::Bucket => Server::Bucket(Bucket::start(folder.path())?),
+            Backend::Bucket => {
+                Server::Bucket(Minio::start(&minio::built()?, folder.path(), BUCKET)?)
+            }
             Backend::Local | Backend::ObjectStore => Server::None,
         };
         let network = |port: u16| (0..backend.members()).map(move |_| Proxy::to(port));
@@ -112,8 +115,8 @@ impl Carrier {
             }
             Backend::Bucket => vec![
                 ("address", format!("s3://{BUCKET}/histories")),
-                ("AWS_ACCESS_KEY_ID", bucket::USER.to_owned()),
-                ("AWS_SECRET_ACCESS_KEY", bucket::PASSWORD.to_owned()),
+                ("AWS_ACCESS_KEY_ID", minio::USER.to_owned()),
+                ("AWS_SECRET_ACCESS_KEY", minio::PASSWORD.to_owned()),
                 ("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", self.networks[member].port)),
             ],
             Backend::Postgres => vec![

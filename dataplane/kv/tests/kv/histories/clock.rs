@@ -1,7 +1,6 @@
 //! Clocks that are wrong: a small library that a process loads first, and a file that says by how much.
 
 use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,24 +15,12 @@ const SOURCE: &str = include_str!("clock.c");
 
 /// Compiles it once. An error is why it cannot be.
 pub(crate) fn library() -> Result<PathBuf, String> {
-    // Another source has another name.
-    let mut hasher = DefaultHasher::new();
-    SOURCE.hash(&mut hasher);
-    let name = format!("skewed-clock-{:016x}", hasher.finish());
-    let library = cache::folder(&name)?.join("clock.so");
-    if library.exists() {
-        return Ok(library);
-    }
-    let part = library.with_extension(std::process::id().to_string());
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kv/histories/clock.c");
-    let mut compile = Command::new("cc");
-    compile.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&part).arg(source);
-    let output = compile.output().map_err(|error| format!("there is no C compiler: {error}"))?;
-    if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
-    }
-    fs::rename(&part, &library).map_err(|error| error.to_string())?;
-    Ok(library)
+    cache::built("skewed-clock", &[SOURCE], "clock.so", |library| {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kv/histories/clock.c");
+        let mut compile = Command::new("cc");
+        compile.args(["-shared", "-fPIC", "-O1", "-o"]).arg(library).arg(source);
+        compile
+    })
 }
 
 /// Lets the engine that will run in a folder load it.

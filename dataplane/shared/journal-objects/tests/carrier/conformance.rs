@@ -10,7 +10,7 @@ use orrery_journal::carrier::{Carrier, CarrierError};
 use orrery_journal_objects::ObjectCarrier;
 
 use crate::machine::{again, group, owner, recover};
-use crate::minio::Minio;
+use crate::minio::Bucket;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -49,18 +49,18 @@ fn a_folder_carries_a_journal() {
 
 #[test]
 fn a_bucket_carries_a_journal() {
-    let Some(minio) = Minio::start() else { return };
+    let Some(bucket) = Bucket::start() else { return };
     let number = AtomicU32::new(0);
     run("bucket", &|| {
         let number = number.fetch_add(1, Ordering::Relaxed);
-        at(Minio::address(&format!("suite/{number}")), minio.access())
+        at(Bucket::address(&format!("suite/{number}")), bucket.access())
     });
 }
 
 #[test]
 fn a_bucket_whose_server_is_killed_has_everything_when_it_is_back() {
-    let Some(mut minio) = Minio::start() else { return };
-    let open = at(Minio::address("killed"), minio.access());
+    let Some(mut bucket) = Bucket::start() else { return };
+    let open = at(Bucket::address("killed"), bucket.access());
     let carrier = open();
     again(|| carrier.take_over(owner(1))).unwrap();
     for round in 0..3 {
@@ -68,11 +68,11 @@ fn a_bucket_whose_server_is_killed_has_everything_when_it_is_back() {
         for position in first..first + 9 {
             again(|| carrier.append(owner(1), &group(1, position, &["a"]))).unwrap();
         }
-        minio.kill();
+        bucket.server.kill();
         let last = group(1, first + 9, &["b"]);
         let refused = carrier.append(owner(1), &last);
         assert!(refused.as_ref().is_err_and(CarrierError::is_passing), "{refused:?}");
-        minio.again();
+        bucket.server.again().unwrap();
         again(|| carrier.append(owner(1), &last)).unwrap();
     }
     assert_eq!(recover(&*open()).unwrap().last(), 30);

@@ -6,8 +6,9 @@
 
 use orrery_e2e_cluster::{Order, poll};
 use orrery_e2e_tests::client::{Client, Reply};
+use orrery_e2e_tests::minio::{Minio, PASSWORD, USER};
 
-use super::minio::{BUCKET, Minio, PASSWORD, USER};
+use super::minio::{self, BUCKET};
 use super::{CLAIM, Data, a_moment, dump, now, object, set};
 use crate::group::load::Load;
 use crate::group::{
@@ -64,7 +65,7 @@ async fn an_archive_with_followers_goes_on_after_a_failover_and_gives_everything
 
 #[tokio::test(flavor = "multi_thread")]
 async fn so_does_one_in_a_bucket_that_is_away_for_a_while() {
-    let Some(mut minio) = Minio::start() else { return };
+    let Some(mut minio) = minio::start() else { return };
     let _turn = TURN.lock().await;
     let Some(stage) = Stage::new("backup-bucket").await else { return };
     let secret = format!(
@@ -157,7 +158,7 @@ async fn away_for_a_while(stage: &Stage, load: &Load, minio: &mut Minio) {
     let reason = ["get", "kvcluster/a", degraded];
     stage.until(&reason, |text| text == "ArchiveFailing").await;
     goes_on(stage, load, "without the store").await;
-    minio.again();
+    minio.again().expect("it starts");
     stage.until(&reason, |text| text == "FullStrength").await;
     goes_on(stage, load, "with the store").await;
 }
