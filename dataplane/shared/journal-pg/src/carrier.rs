@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use orrery_journal::carrier::{Carried, Saved};
 use orrery_journal::{Carrier, CarrierError, Epoch, Group, Owner, Position};
 use orrery_kit::secrets::Secret;
+use orrery_pg::{Target, durable};
 
 use crate::failure::{Failure, Link, Pool, value};
 use crate::{Address, CALL, groups, schema, snapshots};
-use orrery_pg::Target;
 
 /// Longest name of a journal, in bytes.
 const NAME_BYTES_MAX: usize = 512;
@@ -123,7 +123,7 @@ impl Carrier for PgCarrier {
             // it is as durable as the change of owner that was just acknowledged.
             match taken {
                 1 => Ok(found),
-                _ if found.carried.epoch < owner.epoch => Err(undurable()),
+                _ if found.carried.epoch < owner.epoch => Err(Failure::undurable()),
                 _ => Err(refusal(&found, holder)),
             }
         })?;
@@ -166,19 +166,6 @@ impl Carrier for PgCarrier {
         groups::trim(&self.pool, &self.journal, Holder::of(owner)?, upto)
     }
 }
-
-/// What a session must still be set to when it changes something: a pooler between us and the server
-/// may have forgotten, and standbys may have been dismissed since.
-macro_rules! durable {
-    ($demand:literal) => {
-        concat!(
-            " AND current_setting('synchronous_commit') IN ('on', 'remote_apply') AND (NOT ",
-            $demand,
-            "::boolean OR current_setting('synchronous_standby_names') <> '')"
-        )
-    };
-}
-pub(crate) use durable;
 
 const TAKE_OVER: &str = concat!(
     "UPDATE orrery.journals SET epoch = $2, token = $3
@@ -259,14 +246,7 @@ pub(crate) fn refusal(found: &Found, holder: Holder) -> Failure {
     if (held.0 as i64, found.token) != (holder.epoch, holder.token) {
         return CarrierError::Fenced { held }.into();
     }
-    undurable()
-}
-
-/// A session that a pooler gave us may have other settings than ours, which a new one has again.
-fn undurable() -> Failure {
-    let reason = "the session or the server is not set to durable commits any more \
-        (synchronous_commit, synchronous_standby_names)";
-    Failure::Ended(reason.to_owned())
+    Failure::undurable()
 }
 
 /// Waits until all that is visible is durable on the synchronous standbys.

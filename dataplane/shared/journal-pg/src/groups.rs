@@ -9,16 +9,13 @@ use std::time::{Duration, Instant};
 
 use orrery_journal::carrier::{GROUP_BYTES_MAX, check_group};
 use orrery_journal::{CarrierError, Group, Position};
+use orrery_pg::{Param, budget, durable};
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 
-use crate::carrier::{
-    Confirmed, Holder, Journal, barrier, durable, look, refusal, signed, unprepared,
-};
+use crate::carrier::{Confirmed, Holder, Journal, barrier, look, refusal, signed, unprepared};
 use crate::failure::{Failure, Link, Pool, value};
 use crate::{CALL, snapshots};
-use orrery_pg::Param;
-use orrery_pg::budget;
 
 /// How long one call removes what was trimmed; the next one goes on.
 const SWEEP: Duration = Duration::from_secs(3);

@@ -4,13 +4,13 @@
 //! with a program that can read the old one.
 
 use orrery_journal::CarrierError;
+use orrery_pg::{Layout, only};
 
-use crate::failure::{Failure, Link, into_error, value};
+use crate::failure::{Failure, Link, value};
 
 /// The version of the layout below.
 const VERSION: i32 = 1;
-/// Held while the tables are made: `CREATE … IF NOT EXISTS` fails when two do it at once.
-const LOCK: i64 = 0x6f72_7265_7279;
+const LAYOUT: Layout = Layout { schema: "orrery", tables: TABLES, lock: 0x6f72_7265_7279 };
 
 /// - A row of `journals` is locked by every append and hardly ever written: who owns the shard, and
 ///   the last position that was trimmed.
@@ -18,7 +18,7 @@ const LOCK: i64 = 0x6f72_7265_7279;
 ///   read that are not looked into.
 /// - A snapshot is being written (0), whole (1) or to be removed (2).
 /// - What is trimmed makes dead rows long before the default share of the table is reached.
-const LAYOUT: &str = "
+const TABLES: &str = "
 CREATE TABLE orrery.journals (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text COLLATE \"C\" NOT NULL UNIQUE,
@@ -58,18 +58,11 @@ ALTER TABLE orrery.pieces ALTER COLUMN bytes SET STORAGE EXTERNAL;
 CREATE TABLE orrery.layout (version integer NOT NULL);
 INSERT INTO orrery.layout VALUES (1)";
 
-/// Not `IF NOT EXISTS`, which asks for the right to make one also when it is there.
-const SCHEMA: &str = "CREATE SCHEMA orrery";
-/// Not `to_regnamespace` and the like, which go by a cache that may be older than the lock.
-const SCHEMA_FOUND: &str = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'orrery')";
-const FOUND: &str = "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n
-    ON n.oid = c.relnamespace WHERE n.nspname = 'orrery' AND c.relname = 'layout')";
 const KNOWN: &str = "SELECT max(version) FROM orrery.layout";
 /// A table that was made unlogged is emptied by a crash of the server.
 const LOGGED: &str = "SELECT count(*) FROM pg_class WHERE relpersistence = 'p' AND oid IN
     ('orrery.journals'::regclass, 'orrery.groups'::regclass,
      'orrery.snapshots'::regclass, 'orrery.pieces'::regclass)";
-const LOCKED: &str = "SELECT pg_advisory_xact_lock($1)";
 const REGISTER: &str = "INSERT INTO orrery.journals (name, shard) VALUES ($1, $2)
     ON CONFLICT (name) DO NOTHING";
 const REGISTERED: &str = "SELECT shard FROM orrery.journals WHERE name = $1";
@@ -90,14 +83,12 @@ pub(crate) async fn prepare(
     shard: u32,
     needs_replication: bool,
 ) -> Result<(), Failure> {
-    if needs_replication && !only::<bool>(link, REPLICATED).await? {
+    if needs_replication && !only::<_, bool>(link, REPLICATED, &[]).await? {
         let reason = "replication is demanded, and synchronous_standby_names is empty: set it";
         return Err(unusable(reason));
     }
-    if !is_laid_out(link).await? {
-        lay_out(link).await?;
-    }
-    let version: Option<i32> = only(link, KNOWN).await?;
+    LAYOUT.make(link).await?;
+    let version: Option<i32> = only(link, KNOWN, &[]).await?;
     if version != Some(VERSION) {
         let reason = format!(
             "the tables are of layout {}, this program knows {VERSION}: run one that knows both",
@@ -105,10 +96,10 @@ pub(crate) async fn prepare(
         );
         return Err(unusable(reason));
     }
-    if only::<i64>(link, LOGGED).await? != 4 {
+    if only::<_, i64>(link, LOGGED, &[]).await? != 4 {
         return Err(unusable("a table of the schema orrery is UNLOGGED: set it LOGGED"));
     }
-    if !only::<bool>(link, RIGHTS).await? {
+    if !only::<_, bool>(link, RIGHTS, &[]).await? {
         let reason = "the user may not write the tables of the schema orrery: \
             grant SELECT, INSERT, UPDATE and DELETE on them";
         return Err(unusable(reason));
@@ -121,44 +112,4 @@ pub(crate) async fn prepare(
         return Err(unusable(reason));
     }
     Ok(())
-}
-
-async fn is_laid_out(link: &mut Link) -> Result<bool, Failure> {
-    only(link, FOUND).await
-}
-
-async fn lay_out(link: &mut Link) -> Result<(), Failure> {
-    link.begin().await?;
-    link.row(LOCKED, &[&LOCK]).await?;
-    if is_laid_out(link).await? {
-        return link.roll_back().await;
-    }
-    match create(link).await {
-        Ok(()) => link.commit().await,
-        Err(failure) => {
-            link.roll_back().await?;
-            let reason = match into_error(failure) {
-                CarrierError::Unusable { reason } => reason,
-                other => return Err(Failure::Lost(other.to_string())),
-            };
-            let remedy = "grant CREATE on the database, or make a schema orrery that the user owns";
-            Err(unusable(format!("{reason}: {remedy}")))
-        }
-    }
-}
-
-async fn create(link: &mut Link) -> Result<(), Failure> {
-    if !only::<bool>(link, SCHEMA_FOUND).await? {
-        link.simple(SCHEMA).await?;
-    }
-    link.simple(LAYOUT).await.map(drop)
-}
-
-/// The only value of the only row.
-async fn only<T>(link: &mut Link, sql: &'static str) -> Result<T, Failure>
-where
-    T: for<'a> tokio_postgres::types::FromSql<'a>,
-{
-    let row = link.row(sql, &[]).await?;
-    value(&row.ok_or_else(|| Failure::Lost("an answer is missing".to_owned()))?, 0)
 }

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use orrery_journal::carrier::{Saved, check_saved};
 use orrery_journal::{CarrierError, Position};
+use orrery_pg::{Param, durable};
 
 use crate::CALL;
-use crate::carrier::{Holder, Journal, durable, look, refusal, signed, unprepared};
+use crate::carrier::{Holder, Journal, look, refusal, signed, unprepared};
 use crate::failure::{Failure, Link, Pool, value};
-use orrery_pg::Param;
 
 /// Content of one piece, in bytes.
 const PIECE_BYTES: usize = 1 << 20;

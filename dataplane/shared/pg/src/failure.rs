@@ -68,6 +68,14 @@ impl<A> Failure<A> {
         Self::Ended(message)
     }
 
+    /// What [`durable!`](crate::durable) demands is not so. A session that a pooler gave us may have other
+    /// settings than ours, which a new one has again.
+    pub fn undurable() -> Self {
+        let reason = "the session or the server is not set to durable commits any more \
+            (synchronous_commit, synchronous_standby_names)";
+        Self::Ended(reason.to_owned())
+    }
+
     /// Whether the server refused it for this reason.
     pub fn is(&self, wanted: &SqlState) -> bool {
         matches!(self, Self::Refused { code, .. } if code == wanted)

@@ -15,6 +15,7 @@ mod connect;
 mod failure;
 mod link;
 mod pool;
+mod schema;
 mod session;
 #[cfg(feature = "suite")]
 pub mod suite;
@@ -25,6 +26,7 @@ pub use connect::{OpenError, Target};
 pub use failure::{Failure, Verdict};
 pub use link::{Link, Param};
 pub use pool::Pool;
+pub use schema::{Layout, only};
 pub use session::Session;
 pub use tls::{ClientCertificate, Roots, Tls, TlsError};
 

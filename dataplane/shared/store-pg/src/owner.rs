@@ -1,23 +1,10 @@
 //! Who owns a shard, and what became of a group whose answer was lost: all by its one row.
 
-use orrery_pg::Param;
+use orrery_pg::{Param, durable};
 use orrery_store::{Epoch, StoreError};
 
 use crate::failure::{Failure, Link, missing, value};
 use crate::stores::Shard;
-
-/// What a session must still be set to when it changes something: a pooler between us and the server
-/// may have forgotten, and standbys may have been dismissed since.
-macro_rules! durable {
-    ($demand:literal) => {
-        concat!(
-            " AND current_setting('synchronous_commit') IN ('on', 'remote_apply') AND (NOT ",
-            $demand,
-            "::boolean OR current_setting('synchronous_standby_names') <> '')"
-        )
-    };
-}
-pub(crate) use durable;
 
 const REGISTER: &str = "INSERT INTO orrery_store.shards (name, tenant, shard, epoch, owner)
     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name, tenant, shard) DO NOTHING";
@@ -59,7 +46,7 @@ pub(crate) async fn take_over(
         let (held, asked) = (Epoch(held as u64), Epoch(epoch as u64));
         return Err(StoreError::Fenced { held, asked }.into());
     }
-    Err(undurable())
+    Err(Failure::undurable())
 }
 
 /// An owner of a shard, in the types of the database.
@@ -96,15 +83,8 @@ impl Holder {
     /// Why a statement of the owner changed nothing.
     pub(crate) async fn refusal(&self, link: &mut Link) -> Result<Failure, Failure> {
         Ok(match self.look(link).await {
-            Ok(_) => undurable(),
+            Ok(_) => Failure::undurable(),
             Err(failure) => failure,
         })
     }
-}
-
-/// A session that a pooler gave us may have other settings than ours, which a new one has again.
-fn undurable() -> Failure {
-    let reason = "the session or the server is not set to durable commits any more \
-        (synchronous_commit, synchronous_standby_names)";
-    Failure::Ended(reason.to_owned())
 }

@@ -1,10 +1,10 @@
 //! A group of commits as one statement: all of it, by the owner, behind this version, or nothing.
 
-use orrery_pg::Param;
+use orrery_pg::{Param, durable};
 use orrery_store::engine::{Batch, Row};
 
 use crate::failure::{Failure, Link};
-use crate::owner::{Holder, durable};
+use crate::owner::Holder;
 
 /// Every part hangs on the row of the shard, which is locked and checked in its newest version. A
 /// statement that arrives late finds another owner or version there. A receipt may be noted again in
