@@ -12,9 +12,8 @@ mod recovery;
 use std::path::Path;
 
 use crate::Options;
+use crate::measured::Compared;
 use crate::row::{Bar, Row};
-pub use clients::cpu_time;
-use clients::{Log, Measured};
 
 const CLIENTS: usize = 64;
 const BODY: [u8; 150] = [0x5a; 150];
@@ -53,35 +52,24 @@ pub fn run(options: &Options) -> Result<(), String> {
 }
 
 fn append(folder: &Path, options: &Options) -> Result<(), String> {
-    let name = |what: &str| format!("append + fdatasync, 64 clients of 150 B, {what}");
-    let mut rate = Row::new(name("records/s"), "/s", Bar::AtLeast(0.9));
-    let mut cpu = Row::new(name("CPU per record"), "us", Bar::OursAtMost(3.0));
-    let mut p50 = Row::new(name("p50"), "ms", Bar::None);
-    let mut p99 = Row::new(name("p99"), "ms", Bar::None);
     let records = options.scaled(RECORDS);
-    let mut ours = ours::Ours::open(&folder.join("ours"))?;
-    let mut raw = raw::Raw::open(&folder.join("raw"))?;
+    let ours = ours::Ours::open(&folder.join("ours"))?;
+    let raw = raw::Raw::open(&folder.join("raw"))?;
+    let mut sides = (ours, raw);
     // Once for nothing: the first segment is made in haste, the next ones are prepared.
-    for log in [&mut ours as &mut dyn Log, &mut raw] {
-        clients::run(log, records / 10)?;
-    }
-    for round in 0..options.rounds {
-        // Who goes first takes turns as well.
-        let (a, b) = if round % 2 == 0 {
-            let a = clients::run(&mut ours, records)?;
-            (a, clients::run(&mut raw, records)?)
-        } else {
-            let b = clients::run(&mut raw, records)?;
-            (clients::run(&mut ours, records)?, b)
-        };
-        let pair = |row: &mut Row, of: fn(&Measured) -> f64| row.pairs.push((of(&a), of(&b)));
-        pair(&mut rate, |m| m.per_second);
-        pair(&mut cpu, |m| m.cpu_us_per_record);
-        pair(&mut p50, |m| m.p50_ms);
-        pair(&mut p99, |m| m.p99_ms);
-    }
-    for row in [rate, cpu, p50, p99] {
-        println!("{}", row.line());
-    }
-    Ok(())
+    clients::run(&mut sides.0, records / 10)?;
+    clients::run(&mut sides.1, records / 10)?;
+    let compared = Compared {
+        name: "append + fdatasync, 64 clients of 150 B",
+        rate: "records/s",
+        rate_bar: Bar::AtLeast(0.9),
+        cpu: "CPU per record",
+        cpu_bar: Bar::OursAtMost(3.0),
+    };
+    compared.in_turn(
+        options.rounds,
+        &mut sides,
+        |(ours, _)| clients::run(ours, records),
+        |(_, raw)| clients::run(raw, records),
+    )
 }

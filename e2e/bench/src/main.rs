@@ -7,8 +7,11 @@
 
 mod journal;
 mod kv;
+mod measured;
+mod postgres;
 mod row;
 mod store;
+mod tasks;
 
 use std::process::ExitCode;
 

@@ -16,8 +16,8 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
 use crate::Options;
-use crate::row::{Bar, Row};
-use clients::Measured;
+use crate::measured::{Compared, Measured};
+use crate::row::Bar;
 
 const CLIENTS: usize = 64;
 /// The cores that everything shares; what is started from here inherits them.
@@ -77,7 +77,7 @@ fn beside_postgres(name: &str, folder: &Path, options: &Options) -> Result<(), S
 /// Runs one part, a `share`-th, of what is measured.
 type Side<'a> = &'a dyn Fn(u64) -> Result<Measured, String>;
 
-/// Both sides in turn; who goes first takes turns as well.
+/// Both sides in turn.
 fn compare(
     name: &str,
     least: f64,
@@ -85,30 +85,10 @@ fn compare(
     ours: Side<'_>,
     theirs: Side<'_>,
 ) -> Result<(), String> {
-    let row = |what: &str, unit, bar| Row::new(format!("{name}, {what}"), unit, bar);
-    let mut rate = row("commits/s", "/s", Bar::AtLeast(least));
-    let mut cpu = row("CPU per commit", "us", Bar::None);
-    let mut p50 = row("p50", "ms", Bar::None);
-    let mut p99 = row("p99", "ms", Bar::None);
     // Once for nothing: files are made and caches filled.
     ours(10)?;
     theirs(10)?;
-    for round in 0..options.rounds {
-        let (a, b) = if round % 2 == 0 {
-            let a = ours(1)?;
-            (a, theirs(1)?)
-        } else {
-            let b = theirs(1)?;
-            (ours(1)?, b)
-        };
-        let pair = |row: &mut Row, of: fn(&Measured) -> f64| row.pairs.push((of(&a), of(&b)));
-        pair(&mut rate, |m| m.per_second);
-        pair(&mut cpu, |m| m.cpu_us_per_commit);
-        pair(&mut p50, |m| m.p50_ms);
-        pair(&mut p99, |m| m.p99_ms);
-    }
-    for row in [rate, cpu, p50, p99] {
-        println!("{}", row.line());
-    }
-    Ok(())
+    let (rate_bar, cpu_bar) = (Bar::AtLeast(least), Bar::None);
+    let compared = Compared { name, rate: "commits/s", rate_bar, cpu: "CPU per commit", cpu_bar };
+    compared.in_turn(options.rounds, &mut (), |()| ours(1), |()| theirs(1))
 }

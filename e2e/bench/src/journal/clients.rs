@@ -3,9 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use nix::time::{ClockId, clock_gettime};
-
 use super::{BODY, CLIENTS};
+use crate::measured::{Begun, Measured};
 
 /// A log whose records become durable on another thread, which unparks this one then.
 pub trait Log {
@@ -21,35 +20,10 @@ pub trait Log {
     }
 }
 
-/// Figures of one run.
-#[derive(Debug)]
-pub struct Measured {
-    pub per_second: f64,
-    /// Of the whole process: clients, log and its thread.
-    pub cpu_us_per_record: f64,
-    pub p50_ms: f64,
-    pub p99_ms: f64,
-}
-
-impl Measured {
-    /// From how long each record took, and what all of them took together.
-    pub fn of(mut latencies: Vec<Duration>, elapsed: Duration, used: Duration) -> Self {
-        latencies.sort_unstable();
-        let count = latencies.len().max(1);
-        let ms = |at: usize| latencies.get(at).map_or(0.0, |taken| taken.as_secs_f64() * 1e3);
-        Self {
-            per_second: count as f64 / elapsed.as_secs_f64(),
-            cpu_us_per_record: used.as_secs_f64() * 1e6 / count as f64,
-            p50_ms: ms(count / 2),
-            p99_ms: ms((count * 99 / 100).min(count - 1)),
-        }
-    }
-}
-
 /// Runs until so many records are durable.
 pub fn run(log: &mut dyn Log, records: u64) -> Result<Measured, String> {
     let mut latencies = Vec::with_capacity(records as usize + CLIENTS);
-    let (start, cpu) = (Instant::now(), cpu_time()?);
+    let begun = Begun::now()?;
     let mut waiting = Vec::with_capacity(CLIENTS);
     for _ in 0..CLIENTS {
         waiting.push((log.append(&BODY)?, Instant::now()));
@@ -72,18 +46,12 @@ pub fn run(log: &mut dyn Log, records: u64) -> Result<Measured, String> {
             std::thread::park();
         }
     }
-    let (elapsed, used) = (start.elapsed(), cpu_time()?.saturating_sub(cpu));
+    let taken = begun.taken()?;
     // What is still under way must not reach into the next run.
     let last = waiting.iter().map(|client| client.0).max().unwrap_or(0);
     while log.durable()? < last {
         std::thread::park_timeout(Duration::from_millis(1));
     }
     log.trim()?;
-    Ok(Measured::of(latencies, elapsed, used))
-}
-
-/// CPU of the whole process so far.
-pub fn cpu_time() -> Result<Duration, String> {
-    let time = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_err(|e| e.to_string())?;
-    Ok(Duration::from(time))
+    Ok(Measured::of(latencies, taken))
 }

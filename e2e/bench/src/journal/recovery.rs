@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use orrery_journal::{Journal, JournalError, Opened, Options, RealDisk, Record};
 
 use super::BODY;
-use super::clients::cpu_time;
+use crate::measured::Begun;
 
 /// Longest wait for a record to be durable.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -38,9 +38,9 @@ pub fn measure(folder: &Path, records: u64, rounds: usize) -> Result<Measured, S
 
 /// What `work` gives, how long it took, and how much CPU.
 fn timed<T>(work: impl FnOnce() -> Result<T, String>) -> Result<(T, (Duration, Duration)), String> {
-    let (begun, cpu) = (Instant::now(), cpu_time()?);
+    let begun = Begun::now()?;
     let done = work()?;
-    Ok((done, (begun.elapsed(), cpu_time()?.saturating_sub(cpu))))
+    Ok((done, begun.taken()?))
 }
 
 fn open(folder: &Path) -> Result<Opened, JournalError> {

@@ -9,7 +9,10 @@ use orrery_store::{
     Ticket, Write,
 };
 
-use super::clients::{self, Key, Measured, VALUE};
+use super::CLIENTS;
+use super::clients::{Key, VALUE, fresh_key};
+use crate::measured::Measured;
+use crate::tasks::tasks;
 
 pub struct Ours {
     store: Arc<dyn Store>,
@@ -36,8 +39,8 @@ impl Ours {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
         let store = Arc::clone(&self.store);
-        runtime.block_on(clients::tasks(commits, move |_, key| {
-            let ticket = put(&*store, &key);
+        runtime.block_on(tasks(commits, CLIENTS, move |_| {
+            let ticket = put(&*store, &fresh_key());
             async { ticket.await.map(drop).map_err(|error| error.to_string()) }
         }))
     }
