@@ -87,8 +87,6 @@ impl TryFrom<KvConfig> for Config {
     type Error = Unusable;
 
     fn try_from(file: KvConfig) -> Result<Self, Unusable> {
-        // One thread: more shards are the next step, and fewer than one would serve nothing.
-        within("shards", file.shards.into(), 1, 1)?;
         if file.journal == JournalBackend::Kafka {
             return Err(Unusable::Journal(file.journal.as_str()));
         }
@@ -175,7 +173,6 @@ mod tests {
     #[test]
     fn what_cannot_be_carried_out_is_refused_with_its_field() {
         let base = KvConfig::default;
-        assert!(refusal(KvConfig { shards: 2, ..base() }).contains("shards is 2"));
         assert!(refusal(KvConfig { databases: 0, ..base() }).contains("databases is 0"));
         assert!(refusal(KvConfig { databases: 65_536, ..base() }).contains("1 to 65535"));
         assert!(refusal(KvConfig { max_clients: 0, ..base() }).contains("maxClients"));

@@ -13,6 +13,7 @@
 pub mod adopt;
 mod archive;
 mod carrying;
+mod cluster;
 mod command_table;
 pub mod commands;
 mod config;

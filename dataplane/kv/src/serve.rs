@@ -374,6 +374,7 @@ fn parts(
         ),
         log: Log::new(recovered.journal, recovered.fenced_below, recovered.history),
         group,
+        cluster: None,
         adoption: None,
         settings: settings.clone(),
         users,

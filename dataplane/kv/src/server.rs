@@ -59,6 +59,7 @@ use self::users::file::UsersFile;
 use self::waiting::Waiting;
 use crate::adopt::Adoption;
 use crate::archive::post::Posts;
+use crate::cluster::Cluster;
 use crate::machine::Machine;
 use crate::metrics::Shared;
 use crate::namespaces::Class;
@@ -106,6 +107,7 @@ pub(crate) struct Parts {
     pub(crate) declared: DeclaredSet,
     pub(crate) snapshots: Snapshots,
     pub(crate) group: Option<Box<Group>>,
+    pub(crate) cluster: Option<Box<Cluster>>,
     pub(crate) adoption: Option<Box<Adoption>>,
     pub(crate) settings: Settings,
     pub(crate) users: Users,
@@ -161,6 +163,8 @@ pub(crate) struct Shard {
     pub(crate) pause: Option<Pause>,
     /// The group it belongs to, if it does.
     pub(crate) group: Option<Box<Group>>,
+    /// Its part of the keys, if others have the rest.
+    pub(crate) cluster: Option<Box<Cluster>>,
     /// A Redis that is being taken over.
     pub(crate) adoption: Option<Box<Adoption>>,
     /// Replicas that are no members of a group.
@@ -249,6 +253,7 @@ impl Shard {
             active_expire: true,
             pause: None,
             group: parts.group,
+            cluster: parts.cluster,
             adoption: parts.adoption,
             replicas: Arc::default(),
             watchers: Watchers::default(),

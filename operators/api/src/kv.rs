@@ -6,6 +6,7 @@ pub mod class;
 pub mod cluster;
 pub mod config;
 pub mod journal;
+pub mod layout;
 pub mod namespace;
 pub mod status;
 
@@ -18,6 +19,7 @@ pub use cluster::{
 };
 pub use config::KvConfig;
 pub use journal::{Journal, JournalBackend, JournalCaps};
+pub use layout::Layout;
 #[cfg(feature = "crd")]
 pub use namespace::KVNamespace;
 pub use namespace::{

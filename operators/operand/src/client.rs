@@ -17,7 +17,7 @@ use crate::v1::operand_client;
 use crate::v1::{
     DrainRequest, FenceRequest, FenceResponse, FollowRequest, FollowResponse, Progress,
     PromoteRequest, PromoteResponse, RenewRequest, RenewResponse, ReportRequest, ReportResponse,
-    RestoreRequest, SnapshotRequest, SyncRequest, SyncResponse,
+    RestoreRequest, RouteRequest, RouteResponse, SnapshotRequest, SyncRequest, SyncResponse,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -116,6 +116,11 @@ impl OperandClient {
     pub async fn renew(&self, request: RenewRequest) -> Result<RenewResponse, OperandError> {
         let (span, request) = self.request("Renew", request);
         within(span, CALL_TIMEOUT, self.inner.clone().renew(request)).await
+    }
+
+    pub async fn route(&self, request: RouteRequest) -> Result<RouteResponse, OperandError> {
+        let (span, request) = self.request("Route", request);
+        within(span, CALL_TIMEOUT, self.inner.clone().route(request)).await
     }
 
     /// Each long call tells `on_step` how far it is and returns when it is done.

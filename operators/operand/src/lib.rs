@@ -15,6 +15,7 @@ pub mod progress;
 pub mod secured;
 pub mod server;
 pub mod set_hash;
+mod shards;
 pub mod trace;
 
 /// Messages and service as the proto file says them.

@@ -19,7 +19,7 @@ use crate::v1::operand_server::{self, OperandServer};
 use crate::v1::{
     DrainRequest, FenceRequest, FenceResponse, FollowRequest, FollowResponse, Progress,
     PromoteRequest, PromoteResponse, RenewRequest, RenewResponse, ReportRequest, ReportResponse,
-    RestoreRequest, SnapshotRequest, SyncRequest, SyncResponse,
+    RestoreRequest, RouteRequest, RouteResponse, SnapshotRequest, SyncRequest, SyncResponse,
 };
 
 /// A full set of declared objects must fit one message.
@@ -48,6 +48,10 @@ pub trait Operand: Send + Sync + 'static {
     /// out.
     async fn renew(&self, _request: RenewRequest) -> Result<RenewResponse, OperandError> {
         Err(OperandError::Unsupported("this system has no followers".into()))
+    }
+    /// Learns where every shard of the object is. Systems whose clients are not sent there leave it out.
+    async fn route(&self, _request: RouteRequest) -> Result<RouteResponse, OperandError> {
+        Err(OperandError::Unsupported("this system sends no clients elsewhere".into()))
     }
     /// Writes a consistent image.
     async fn snapshot(&self, to: String, on: ProgressSender) -> Result<Finished, OperandError>;
@@ -204,6 +208,17 @@ impl<T: Operand> operand_server::Operand for Service<T> {
     ) -> Result<Response<RenewResponse>, Status> {
         let request = self.admit(request)?;
         Ok(Response::new(self.operand.renew(request).await?))
+    }
+
+    async fn route(
+        &self,
+        request: Request<RouteRequest>,
+    ) -> Result<Response<RouteResponse>, Status> {
+        let request = self.admit(request)?;
+        if request.hash.is_empty() {
+            return Err(OperandError::Invalid("the hash of the routes must be given".into()).into());
+        }
+        Ok(Response::new(self.operand.route(request).await?))
     }
 
     async fn snapshot(

@@ -1,9 +1,10 @@
 //! The hash that names a set of declared objects, so that a set that is already carried out is
 //! not sent or applied again.
 
+use prost::Message;
 use sha2::{Digest, Sha256};
 
-use crate::v1::{DeclaredObject, SyncRequest};
+use crate::v1::{DeclaredObject, RouteRequest, ShardRoute, SyncRequest};
 
 /// Builds a request for the full set of one kind: sorted, with its hash.
 pub fn sync_request(kind: &str, mut objects: Vec<DeclaredObject>) -> SyncRequest {
@@ -29,6 +30,18 @@ pub fn set_hash(kind: &str, objects: &[DeclaredObject]) -> String {
         field(&object.spec);
     }
     hex(&hash.finalize())
+}
+
+/// Builds a request for all shards of an object: sorted, with its hash.
+pub fn route_request(mut shards: Vec<ShardRoute>) -> RouteRequest {
+    shards.sort_by_key(|shard| shard.id);
+    for shard in &mut shards {
+        shard.followers.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    let mut request = RouteRequest { shards, hash: String::new() };
+    // The bytes of a message without maps are the same for the same content.
+    request.hash = hex(&Sha256::digest(request.encode_to_vec()));
+    request
 }
 
 /// Lower-case hexadecimal text.

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Class, JournalBackend};
+use super::{Class, JournalBackend, Layout};
 
 /// Databases a process has unless told otherwise.
 pub const DATABASES_DEFAULT: i32 = 16;
@@ -67,8 +67,11 @@ pub struct KvConfig {
     pub default_class: Class,
     /// Bytes all data may take in memory; 0 sets no limit.
     pub memory_limit_bytes: i64,
-    /// Shards, each with one thread and one journal.
-    pub shards: i32,
+    /// How the keys are spread over shards, each with one thread and one journal, and those over the
+    /// processes of the object; clients are sent to the shard of a key by Redis Cluster. Left out: one
+    /// shard has all keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Layout>,
     /// Where the journal is kept.
     pub journal: JournalBackend,
     /// Client connections at the same time.
@@ -169,7 +172,7 @@ impl Default for KvConfig {
             databases: DATABASES_DEFAULT,
             default_class: Class::Store,
             memory_limit_bytes: 0,
-            shards: 1,
+            cluster: None,
             journal: JournalBackend::Local,
             max_clients: MAX_CLIENTS_DEFAULT,
             group: None,

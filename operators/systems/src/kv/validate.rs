@@ -134,7 +134,6 @@ fn config(object: &KVCluster, memory_limit_bytes: i64, stores: &Stores) -> KvCon
         databases: spec.resp.databases,
         default_class: spec.default_class,
         memory_limit_bytes,
-        shards: spec.shards_per_pod,
         journal: spec.journal.backend,
         max_clients: spec.resp.max_clients,
         group: is_grouped(spec).then_some(true),
