@@ -26,8 +26,6 @@ use orrery_kit::secrets::{Secret, SecretError, Secrets};
 use crate::persistence::PersistenceError;
 use crate::serve::ServeError;
 
-/// The one shard of a process.
-const SHARD: u32 = 0;
 /// Key of the Secret: `disable` for a server that speaks no TLS.
 const SSL_MODE_KEY: &str = "sslmode";
 
@@ -61,12 +59,12 @@ pub enum CarryingError {
 }
 
 /// Opens it. It need not answer yet.
-pub(crate) fn open(carried: &Carried) -> Result<Arc<dyn Carrier>, CarryingError> {
+pub(crate) fn open(carried: &Carried, shard: u32) -> Result<Arc<dyn Carrier>, CarryingError> {
     let folder = std::env::var_os(JOURNAL_SECRET).map(PathBuf::from);
     let folder = folder.ok_or(CarryingError::NoFolder(carried.backend.as_str()))?;
     let engine: Box<dyn Carrier> = match carried.backend {
-        JournalBackend::Postgres => Box::new(postgres(&folder, &carried.object)?),
-        _ => Box::new(objects(&folder, &carried.object)?),
+        JournalBackend::Postgres => Box::new(postgres(&folder, &carried.object, shard)?),
+        _ => Box::new(objects(&folder, &carried.object, shard)?),
     };
     let prepared = Arc::new(Prepared { engine, is_done: AtomicBool::new(false) });
     // Now, and not when somebody waits for a take-over. One that fails is tried again then.
@@ -155,7 +153,7 @@ pub(crate) fn open_journal(
     }
 }
 
-fn postgres(folder: &Path, object: &str) -> Result<PgCarrier, CarryingError> {
+fn postgres(folder: &Path, object: &str, shard: u32) -> Result<PgCarrier, CarryingError> {
     let read = |key: &'static str| value(folder, key);
     let needed = |key: &'static str| read(key)?.ok_or(CarryingError::Missing(key));
     let port = match read(JOURNAL_PORT_KEY)? {
@@ -179,8 +177,8 @@ fn postgres(folder: &Path, object: &str) -> Result<PgCarrier, CarryingError> {
             tls,
         },
         password: read(JOURNAL_PASSWORD_KEY)?.map(Secret::new),
-        journal: format!("{object}/{SHARD}"),
-        shard: SHARD,
+        journal: format!("{object}/{shard}"),
+        shard,
         needs_replication: false,
     })?)
 }
@@ -195,12 +193,12 @@ fn tls(folder: &Path) -> Result<Tls, CarryingError> {
     Ok(Tls { roots, server_name: None, client })
 }
 
-fn objects(folder: &Path, object: &str) -> Result<ObjectCarrier, CarryingError> {
+fn objects(folder: &Path, object: &str, shard: u32) -> Result<ObjectCarrier, CarryingError> {
     let address = value(folder, JOURNAL_ADDRESS_KEY)?;
     let address = address.ok_or(CarryingError::Missing(JOURNAL_ADDRESS_KEY))?;
-    let address: Address = format!("{}/{object}/{SHARD}", address.trim_end_matches('/')).parse()?;
+    let address: Address = format!("{}/{object}/{shard}", address.trim_end_matches('/')).parse()?;
     let access = Access { secret: Some(folder.to_owned()), ..Access::default() };
-    Ok(ObjectCarrier::open(SHARD, &address, &access)?)
+    Ok(ObjectCarrier::open(shard, &address, &access)?)
 }
 
 /// A value of the Secret without white space at its ends.

@@ -9,7 +9,8 @@ use orrery_api::kv::config::{
     SNAPSHOT_AFTER_BYTES_DEFAULT, SNAPSHOT_AFTER_BYTES_MAX, SNAPSHOT_AFTER_BYTES_MIN,
     UNIX_SOCKET_BYTES_MAX,
 };
-use orrery_api::kv::{Class, JournalBackend, KvConfig};
+use orrery_api::kv::layout::SHARDS_MAX;
+use orrery_api::kv::{Class, JournalBackend, KvConfig, Layout};
 use orrery_blob::BlobError;
 
 use crate::archive::config::{ArchiveConfig, RecoveryConfig};
@@ -41,6 +42,56 @@ pub(crate) struct Config {
     pub(crate) is_grouped: bool,
     /// What carries the journal, if it is not on this machine alone.
     pub(crate) carried: Option<Carried>,
+    /// How the keys are spread over shards, and which of them this process has.
+    pub(crate) spread: Option<Spread>,
+}
+
+/// The shards of an object, and this process's part of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spread {
+    pub(crate) layout: Layout,
+    /// Name of this process.
+    pub(crate) pod: String,
+    /// The shards that it has, at least one.
+    pub(crate) own: Vec<u32>,
+}
+
+impl Spread {
+    fn of(layout: Layout, pod: &str) -> Result<Self, Unusable> {
+        if !layout.is_possible() {
+            return Err(Unusable::Layout);
+        }
+        let number = pod.rsplit('-').next().and_then(|number| number.parse().ok());
+        // Where every pod has every shard, one beyond their number is on its way out.
+        let own: Vec<u32> = match number {
+            _ if layout.copies == layout.pods => (0..layout.shards).collect(),
+            Some(number) if number < layout.pods => layout.shards_of(number),
+            _ => return Err(Unusable::Pod { pod: pod.to_owned(), pods: layout.pods }),
+        };
+        if own.is_empty() {
+            return Err(Unusable::Layout);
+        }
+        Ok(Self { layout, pod: pod.to_owned(), own })
+    }
+}
+
+impl Config {
+    /// The shards that this process has, by id.
+    pub(crate) fn shards(&self) -> Vec<u32> {
+        self.spread.as_ref().map_or_else(|| vec![0], |spread| spread.own.clone())
+    }
+
+    /// Whether the object has several shards.
+    pub(crate) fn has_several(&self) -> bool {
+        self.spread.as_ref().is_some_and(|spread| spread.layout.shards > 1)
+    }
+
+    /// Bytes of keys and values of one shard; 0 = no limit.
+    pub(crate) fn memory_of_shard(&self) -> u64 {
+        let shards = self.shards().len() as u64;
+        // Rounded up, so that a limit stays one.
+        self.memory_limit_bytes.div_ceil(shards)
+    }
 }
 
 /// Refused a configuration file.
@@ -66,6 +117,12 @@ pub enum Unusable {
     NoOwner,
     #[error("recovery.member is needed in a group: one member is filled, the others copy from it")]
     NoMember,
+    #[error("cluster is impossible: 1 to {SHARDS_MAX} shards, and at most as many copies as pods")]
+    Layout,
+    #[error("{pod:?} is none of the {pods} pods of the cluster, which end in their number")]
+    Pod { pod: String, pods: u32 },
+    #[error("a journal of several shards cannot be archived or recovered by this version")]
+    ClusterArchive,
     #[error("unixSocket has {bytes} bytes, at most {UNIX_SOCKET_BYTES_MAX} are possible")]
     SocketPath { bytes: usize },
 }
@@ -83,10 +140,10 @@ pub(crate) fn within(
     Err(Unusable::OutOfRange { field, value, low, high })
 }
 
-impl TryFrom<KvConfig> for Config {
-    type Error = Unusable;
-
-    fn try_from(file: KvConfig) -> Result<Self, Unusable> {
+impl Config {
+    /// What the process called `pod` has of the file.
+    pub(crate) fn of(file: KvConfig, pod: &str) -> Result<Self, Unusable> {
+        let spread = file.cluster.map(|layout| Spread::of(layout, pod)).transpose()?;
         if file.journal == JournalBackend::Kafka {
             return Err(Unusable::Journal(file.journal.as_str()));
         }
@@ -130,7 +187,12 @@ impl TryFrom<KvConfig> for Config {
         if is_grouped && recovery.as_ref().is_some_and(|recovery| recovery.member.is_none()) {
             return Err(Unusable::NoMember);
         }
+        let has_several = spread.as_ref().is_some_and(|spread| spread.layout.shards > 1);
+        if has_several && (archive.is_some() || recovery.is_some()) {
+            return Err(Unusable::ClusterArchive);
+        }
         Ok(Self {
+            spread,
             archive,
             recovery,
             databases: databases as u16,
@@ -153,12 +215,12 @@ mod tests {
     use super::*;
 
     fn refusal(file: KvConfig) -> String {
-        Config::try_from(file).expect_err("it cannot be carried out").to_string()
+        Config::of(file, "a-kv-0").expect_err("it cannot be carried out").to_string()
     }
 
     #[test]
     fn an_empty_file_is_a_working_engine() {
-        let config = Config::try_from(KvConfig::default()).expect("it can be carried out");
+        let config = Config::of(KvConfig::default(), "").expect("it can be carried out");
         assert_eq!((config.databases, config.default_class), (16, Class::Store));
         assert_eq!(config.snapshot_after_bytes, 256 << 20);
         assert!(config.unix_socket.is_none() && !config.debug_commands);
@@ -167,7 +229,29 @@ mod tests {
     #[test]
     fn an_empty_path_is_no_socket() {
         let file = KvConfig { unix_socket: Some(String::new()), ..KvConfig::default() };
-        assert_eq!(Config::try_from(file).expect("it is fine").unix_socket, None);
+        assert_eq!(Config::of(file, "").expect("it is fine").unix_socket, None);
+    }
+
+    #[test]
+    fn a_process_has_the_shards_of_its_pod() {
+        let of = |layout: (u32, u32, u32), pod: &str| {
+            let (shards, pods, copies) = layout;
+            let cluster = Some(Layout { shards, pods, copies });
+            let file = KvConfig { cluster, memory_limit_bytes: 100, ..KvConfig::default() };
+            Config::of(file, pod).map_err(|error| error.to_string())
+        };
+        let own = |layout, pod| of(layout, pod).map(|config| config.shards());
+        assert_eq!(own((6, 3, 1), "a-kv-2"), Ok(vec![2, 5]));
+        assert_eq!(own((6, 3, 2), "a-kv-2"), Ok(vec![1, 2, 3, 5]));
+        assert_eq!(own((2, 3, 3), "a-kv-7"), Ok(vec![0, 1]), "on its way out");
+        assert_eq!(own((2, 1, 1), ""), Ok(vec![0, 1]), "without a name where there is one process");
+        assert_eq!(of((3, 1, 1), "").map(|config| config.memory_of_shard()), Ok(34));
+        for pod in ["a-kv-3", "a", ""] {
+            assert!(own((6, 3, 1), pod).is_err_and(|why| why.contains("none of the 3 pods")));
+        }
+        for layout in [(0, 1, 1), (65, 1, 1), (1, 1, 2), (1, 0, 0)] {
+            assert!(own(layout, "a-kv-0").is_err_and(|why| why.contains("impossible")));
+        }
     }
 
     #[test]

@@ -74,7 +74,6 @@ pub(crate) struct Shared {
     pub(crate) rejected_connections: Figure,
     pub(crate) keys: Figure,
     pub(crate) used_bytes: Figure,
-    pub(crate) resident_bytes: Figure,
     pub(crate) hits: Figure,
     pub(crate) misses: Figure,
     pub(crate) expired: Figure,
@@ -108,9 +107,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// `view`: what is known before recovery.
-    pub(crate) fn new(health: Health, view: View) -> Self {
-        Self { health, view: Mutex::new(view), ..Self::default() }
+    /// `view`: what is known before recovery. `tls`: that of the process.
+    pub(crate) fn new(health: Health, view: View, tls: Arc<Tally>) -> Self {
+        Self { health, tls, view: Mutex::new(view), ..Self::default() }
     }
 
     pub(crate) fn view(&self) -> View {
@@ -178,7 +177,7 @@ impl Shared {
         ]
     }
 
-    fn gauges(&self) -> [(&'static str, &'static str, &Figure); 20] {
+    fn gauges(&self) -> [(&'static str, &'static str, &Figure); 19] {
         [
             ("writable", "1 while writes are accepted", &self.writable),
             (
@@ -189,7 +188,6 @@ impl Shared {
             ("connected_clients", "Connected clients", &self.connected_clients),
             ("keys", "Keys in all databases", &self.keys),
             ("used_memory_bytes", "Memory of keys and values", &self.used_bytes),
-            ("resident_memory_bytes", "Memory of the process in RAM", &self.resident_bytes),
             ("journal_position", "Last journal position appended", &self.appended),
             ("journal_durable_position", "Last journal position on disk", &self.durable),
             ("journal_epoch", "Fencing epoch of new records", &self.epoch),
@@ -260,17 +258,24 @@ impl Tally {
 /// runs, how full its volume is.
 #[derive(Debug)]
 struct Exporter {
-    shared: Arc<Shared>,
+    /// The shards by id; the figures of several are told apart by a label.
+    shards: Vec<(u32, Arc<Shared>)>,
+    health: Health,
     data: PathBuf,
     started_seconds: i64,
 }
 
 impl Exporter {
     fn asked(&self) -> Vec<(&'static str, &'static str, i64)> {
-        let ready = i64::from(self.shared.health.readiness().ready);
+        let ready = i64::from(self.health.readiness().ready);
         let mut figures = vec![
             ("ready", "1 while clients are served", ready),
             ("start_time_seconds", "Start of the process in Unix time", self.started_seconds),
+            (
+                "resident_memory_bytes",
+                "Memory of the process in RAM",
+                process::resident_bytes() as i64,
+            ),
         ];
         if let Some((size, available)) = process::volume_bytes(&self.data) {
             figures.push(("volume_size_bytes", "Size of the data volume", size as i64));
@@ -279,25 +284,46 @@ impl Exporter {
         }
         figures
     }
+
+    /// One metric of every shard.
+    fn of_shards<M: EncodeMetric>(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        (name, help): (&str, &str),
+        metric: impl Fn(&Shared) -> M,
+    ) -> Result<(), std::fmt::Error> {
+        let Some((_, first)) = self.shards.first() else { return Ok(()) };
+        let kind = metric(first).metric_type();
+        let mut encoder = encoder.encode_descriptor(name, help, None, kind)?;
+        if let [(_, only)] = &*self.shards {
+            return metric(only).encode(encoder);
+        }
+        for (id, shared) in &self.shards {
+            metric(shared).encode(encoder.encode_family(&[("shard", id.to_string())])?)?;
+        }
+        Ok(())
+    }
 }
 
 impl Collector for Exporter {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        for (name, help, figure) in self.shared.counters() {
-            let metric = ConstCounter::new(figure.get());
-            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+        let Some((_, first)) = self.shards.first() else { return Ok(()) };
+        for (index, (name, help, _)) in first.counters().into_iter().enumerate() {
+            let metric = |shared: &Shared| ConstCounter::new(shared.counters()[index].2.get());
+            self.of_shards(&mut encoder, (name, help), metric)?;
         }
-        for (name, help, figure) in self.shared.tls.counters() {
+        // Certificates and handshakes are counted for the process as a whole.
+        for (name, help, figure) in first.tls.counters() {
             let metric = ConstCounter::new(figure.load(Ordering::Relaxed));
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
         }
-        for (name, help, figure) in self.shared.tls.gauges() {
+        for (name, help, figure) in first.tls.gauges() {
             let metric = ConstGauge::new(figure);
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
         }
-        for (name, help, figure) in self.shared.gauges() {
-            let metric = ConstGauge::new(figure.get() as i64);
-            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+        for (index, (name, help, _)) in first.gauges().into_iter().enumerate() {
+            let metric = |shared: &Shared| ConstGauge::new(shared.gauges()[index].2.get() as i64);
+            self.of_shards(&mut encoder, (name, help), metric)?;
         }
         for (name, help, figure) in self.asked() {
             let metric = ConstGauge::new(figure);
@@ -307,19 +333,24 @@ impl Collector for Exporter {
     }
 }
 
-/// A registry with the figures of a shard under `orrery_kv_…`; `data` is the folder on its volume.
-pub(crate) fn registry(shared: Arc<Shared>, data: PathBuf) -> Arc<Mutex<Registry>> {
+/// A registry with the figures of shards under `orrery_kv_…`; `data` is the folder on their volume.
+pub(crate) fn registry(
+    shards: Vec<(u32, Arc<Shared>)>,
+    health: Health,
+    data: PathBuf,
+) -> Arc<Mutex<Registry>> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let started_seconds = now.map_or(0, |now| now.as_secs() as i64);
     let mut registry = Registry::with_prefix("orrery_kv");
-    registry.register_collector(Box::new(Exporter { shared, data, started_seconds }));
+    registry.register_collector(Box::new(Exporter { shards, health, data, started_seconds }));
     Arc::new(Mutex::new(registry))
 }
 
 /// Every metric of this data plane in the text format, with the values of an idle process: what
 /// `docs/metrics.md` is made from.
 pub fn metrics_text() -> String {
-    let registry = registry(Arc::new(Shared::default()), PathBuf::from("."));
+    let shared = Arc::new(Shared::default());
+    let registry = registry(vec![(0, shared)], Health::default(), PathBuf::from("."));
     let registry = registry.lock().unwrap_or_else(PoisonError::into_inner);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)

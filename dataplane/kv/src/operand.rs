@@ -4,41 +4,45 @@
 //! else becomes a request to it through a bounded channel. Answers that promise durability wait
 //! here for the journal, not there.
 
-use std::path::PathBuf;
-use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, OnceLock};
+mod called;
+mod together;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use mio::Waker;
+use futures::future::join_all;
 use orrery_api::Reason;
-use orrery_kit::health::Readiness;
+use orrery_api::kv::Layout;
+use orrery_kit::health::{Health, Readiness};
 use orrery_kit::identity::Identity;
 use orrery_operand::OperandError;
 use orrery_operand::progress::{Finished, ProgressSender};
 use orrery_operand::server::Operand;
 use orrery_operand::v1::{
     DeclaredSet as HeldSet, FenceResponse, FollowRequest, FollowResponse, PromoteResponse,
-    RenewRequest, RenewResponse, ReportResponse, Shard, SyncRequest, SyncResponse,
+    RenewRequest, RenewResponse, ReportResponse, RouteRequest, RouteResponse, Shard, SyncRequest,
+    SyncResponse,
 };
-use tokio::sync::oneshot;
 
 use crate::archive::post::{Post, Posts};
-use crate::metrics::Shared;
+use crate::cluster::{Known, Topology};
 use crate::persistence::declared::{Declared, DeclaredSet};
 use crate::persistence::snapshots::Target;
 use crate::replication::grants::Members;
 use crate::replication::lease::Moments;
 use crate::replication::link::Primary;
+use crate::serve::Member;
 use crate::server::group::roles::Renewal;
 use crate::server::requests::{Hearer, Request};
 use crate::volume::Volume;
 
+use self::called::Called;
+pub(crate) use self::called::Loop;
+use self::together::{merge, sum};
+
 /// The kind of declared objects this engine takes.
 const KIND: &str = "KVNamespace";
-/// How often the durable position is looked at while an answer waits for it.
-const DURABLE_POLL: Duration = Duration::from_millis(1);
-/// Longest wait for the disk.
-const DURABLE_WAIT: Duration = Duration::from_secs(10);
 /// How often it is looked whether a journal that is carried elsewhere has been taken over.
 const TAKE_OVER_POLL: Duration = Duration::from_millis(10);
 /// Longest wait for that, less than callers wait; the operator asks again.
@@ -47,28 +51,6 @@ const TAKE_OVER_WAIT: Duration = Duration::from_secs(3);
 const ARCHIVE: &str = "archive:";
 /// How often the archive is looked at while a call waits for it.
 const ARCHIVE_POLL: Duration = Duration::from_millis(50);
-/// Longest wait for another snapshot to end.
-const BUSY_WAIT: Duration = Duration::from_mins(1);
-/// Client operations per second that are called full load of one shard.
-const FULL_LOAD_OPERATIONS: u64 = 400_000;
-
-/// The way to the event loop once it runs.
-#[derive(Debug, Clone)]
-pub(crate) struct Loop {
-    pub(crate) requests: SyncSender<Request>,
-    pub(crate) waker: Arc<Waker>,
-}
-
-impl Loop {
-    /// Hands a request over; fails at once when the loop is busy or gone.
-    pub(crate) fn ask(&self, request: Request) -> Result<(), OperandError> {
-        self.requests.try_send(request).map_err(|error| match error {
-            TrySendError::Full(_) => OperandError::Unavailable("too many requests wait".into()),
-            TrySendError::Disconnected(_) => OperandError::Unavailable("stopping".into()),
-        })?;
-        self.waker.wake().map_err(|error| OperandError::Unavailable(error.to_string()))
-    }
-}
 
 /// The archive of this process, for calls.
 #[derive(Debug)]
@@ -81,56 +63,30 @@ pub(crate) struct Archiving {
 /// One engine process.
 #[derive(Debug)]
 pub(crate) struct KvOperand {
-    shared: Arc<Shared>,
+    /// By id; at least one.
+    shards: Vec<Called>,
+    /// Of a process whose object has its keys spread over shards.
+    cluster: Option<(Layout, Arc<Known>)>,
     config_hash: String,
-    /// Set once recovery is over.
-    event_loop: Arc<OnceLock<Loop>>,
-    /// Of a process in a group.
-    moments: Option<Moments>,
     archive: Option<Archiving>,
     identity: Option<Arc<Identity>>,
     volume: Volume,
 }
 
 impl KvOperand {
+    /// `moments`: of each member, in their order.
     pub(crate) fn new(
-        shared: Arc<Shared>,
+        members: Vec<Member>,
+        moments: Vec<Option<Moments>>,
+        cluster: Option<(Layout, Arc<Known>)>,
         config_hash: String,
-        event_loop: Arc<OnceLock<Loop>>,
-        moments: Option<Moments>,
         archive: Option<Archiving>,
         identity: Option<Arc<Identity>>,
         volume: Volume,
     ) -> Self {
-        Self { shared, config_hash, event_loop, moments, archive, identity, volume }
-    }
-
-    async fn ask<T>(
-        &self,
-        request: impl FnOnce(oneshot::Sender<Result<T, OperandError>>) -> Request,
-    ) -> Result<T, OperandError> {
-        let Some(event_loop) = self.event_loop.get() else {
-            return Err(OperandError::Unavailable("recovering".into()));
-        };
-        let (answer, answered) = oneshot::channel();
-        event_loop.ask(request(answer))?;
-        answered.await.map_err(|_| OperandError::Unknown("the engine stopped meanwhile".into()))?
-    }
-
-    /// Waits until `position` is on disk.
-    async fn durable(&self, position: u64) -> Result<(), OperandError> {
-        let wait = async {
-            while self.shared.durable.get() < position {
-                if let Some(event_loop) = self.event_loop.get() {
-                    // The loop publishes its figures when it is woken.
-                    let _ = event_loop.waker.wake();
-                }
-                tokio::time::sleep(DURABLE_POLL).await;
-            }
-        };
-        tokio::time::timeout(DURABLE_WAIT, wait)
-            .await
-            .map_err(|_| OperandError::Unknown("the journal did not confirm in time".into()))
+        let called = members.into_iter().zip(moments);
+        let shards = called.map(|(member, moments)| Called { member, moments }).collect();
+        Self { shards, cluster, config_hash, archive, identity, volume }
     }
 
     /// A new snapshot in the archive, with every record up to it.
@@ -138,20 +94,21 @@ impl KvOperand {
         let Some(archive) = &self.archive else {
             return Err(OperandError::Precondition("no archive is configured".into()));
         };
+        let shard = self.only()?;
         let post = archive.posts.current();
         let is_mine = |post: &Arc<Post>| archive.posts.is_current(post);
         let writer = post.as_ref().and_then(|post| Some((post, post.mandate.as_ref()?)));
         let Some((post, mandate)) = writer else {
-            let is_running = self.event_loop.get().is_some();
+            let is_running = shard.member.event_loop.get().is_some();
             let why = if is_running { "another process archives" } else { "recovering" };
             return Err(OperandError::Unavailable(why.into()));
         };
-        let made = self.snapshot_of_journal(on).await?;
+        let made = shard.snapshot_of_journal(on).await?;
         if made.position == 0 {
             return Err(OperandError::Precondition("there is nothing to archive yet".into()));
         }
         mandate.want_snapshot(made.position);
-        let shared = &self.shared;
+        let shared = &shard.member.shared;
         let mut percent = 50;
         // Figures may be those of an earlier time: what counts is said of this mandate.
         let epoch = loop {
@@ -179,26 +136,12 @@ impl KvOperand {
         Ok(Finished { location: archive.to.clone(), epoch, ..made })
     }
 
-    /// A snapshot where the journal keeps them. One that runs already is waited for.
-    async fn snapshot_of_journal(&self, on: &ProgressSender) -> Result<Finished, OperandError> {
-        let until = tokio::time::Instant::now() + BUSY_WAIT;
-        loop {
-            let hearer = Hearer::Half(on.clone());
-            let ask = |answer| Request::Snapshot { target: Target::Journal, on: hearer, answer };
-            match self.ask(ask).await {
-                Err(OperandError::Unavailable(_))
-                    if tokio::time::Instant::now() < until && !on.is_abandoned() =>
-                {
-                    tokio::time::sleep(ARCHIVE_POLL).await;
-                }
-                result => return result,
-            }
-        }
-    }
-
-    /// What the event loop says of itself, and whether there will be room for what it writes.
+    /// What the shards say of themselves, and whether there will be room for what they write.
     fn readiness(&self) -> Readiness {
-        let readiness = self.shared.health.readiness();
+        let named = |shard: &Called| {
+            (format!("shard {}", shard.member.id), shard.member.shared.health.clone())
+        };
+        let readiness = Health::of_all(self.shards.iter().map(named)).readiness();
         if !readiness.ready || !readiness.reason.is_empty() {
             return readiness;
         }
@@ -208,99 +151,68 @@ impl KvOperand {
         }
     }
 
-    fn check_shard(shard: u32) -> Result<(), OperandError> {
-        if shard == 0 {
-            return Ok(());
+    fn shard(&self, id: u32) -> Result<&Called, OperandError> {
+        let found = self.shards.iter().find(|shard| shard.member.id == id);
+        found.ok_or_else(|| {
+            let all: Vec<String> = self.shards.iter().map(|s| s.member.id.to_string()).collect();
+            OperandError::Invalid(format!("there is no shard {id} here: only {}", all.join(", ")))
+        })
+    }
+
+    /// The only shard, for what several cannot do together.
+    fn only(&self) -> Result<&Called, OperandError> {
+        match &*self.shards {
+            [only] => Ok(only),
+            _ => Err(OperandError::Unsupported("this process has several shards".into())),
         }
-        Err(OperandError::Invalid(format!("there is no shard {shard}: only shard 0")))
+    }
+
+    /// Where an image of a shard is: with several, each has a folder of its own.
+    fn image(&self, folder: &Path, shard: &Called) -> PathBuf {
+        match &*self.shards {
+            [_] => folder.to_owned(),
+            _ => folder.join(format!("shard-{}", shard.member.id)),
+        }
     }
 }
 
 #[tonic::async_trait]
 impl Operand for KvOperand {
     async fn report(&self) -> ReportResponse {
-        let shared = &self.shared;
         let readiness = self.readiness();
-        let view = shared.view();
-        let durable = shared.durable.get();
-        let declared_hash = shared.declared_hash();
+        let layout = self.cluster.as_ref().map(|(layout, _)| layout);
+        let shards: Vec<Shard> = self.shards.iter().map(|shard| shard.report(layout)).collect();
+        // A set is held once every shard holds it.
+        let hashes = || self.shards.iter().map(|shard| shard.member.shared.declared_hash());
         let mut declared = vec![];
-        if !declared_hash.is_empty() {
-            declared.push(HeldSet { kind: KIND.into(), set_hash: declared_hash });
+        if let Some(set_hash) = hashes().next().filter(|hash| !hash.is_empty())
+            && hashes().all(|hash| hash == set_hash)
+        {
+            declared.push(HeldSet { kind: KIND.into(), set_hash });
         }
-        let load = shared.operations_per_second.get() * 100 / FULL_LOAD_OPERATIONS;
-        ReportResponse {
+        let views = || self.shards.iter().map(|shard| shard.member.shared.view());
+        let is_replicated = views().all(|view| view.synchronous > 0);
+        let of_all = ReportResponse {
             system: "kv".into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            role: view.role,
-            epoch: view.epoch,
-            durable_position: durable,
             ready: readiness.ready,
             degraded: readiness.ready && !readiness.reason.is_empty(),
-            reason: readiness.reason.clone(),
-            message: readiness.message.clone(),
+            reason: readiness.reason,
+            message: readiness.message,
             config_hash: self.config_hash.clone(),
-            load_percent: load.min(100) as u32,
-            figures: [
-                ("connected_clients", &shared.connected_clients),
-                ("keys", &shared.keys),
-                ("used_memory_bytes", &shared.used_bytes),
-                ("resident_memory_bytes", &shared.resident_bytes),
-                ("operations_per_second", &shared.operations_per_second),
-                ("journal_position", &shared.appended),
-                ("snapshot_position", &shared.snapshot_position),
-                ("lag_records", &shared.lag_records),
-                ("source_lag_bytes", &shared.source_lag_bytes),
-                ("archived_position", &shared.archived_position),
-                ("archive_lag_records", &shared.archive_lag_records),
-                ("archive_snapshot_position", &shared.archive_snapshot_position),
-                ("recovered_position", &shared.recovered_position),
-                ("discarded_records", &shared.discarded_records),
-            ]
-            .into_iter()
-            .map(|(name, figure)| (name.to_owned(), figure.get() as i64))
-            .chain([
-                ("last_discarded_records".to_owned(), view.last_discarded.records as i64),
-                ("last_discarded_epoch".to_owned(), view.last_discarded.epoch as i64),
-            ])
-            .collect(),
             declared,
-            shards: vec![Shard {
-                id: 0,
-                slots: "0-16383".into(),
-                epoch: view.epoch,
-                durable_position: durable,
-                role: view.role,
-                ready: readiness.ready,
-                degraded: readiness.ready && !readiness.reason.is_empty(),
-                reason: readiness.reason.clone(),
-                message: readiness.message.clone(),
-                followers: view.followers.clone(),
-                link: view.link.clone(),
-                writable: shared.writable.get() != 0,
-                durable_epoch: view.durable_epoch,
-                completed_epoch: view.completed_epoch,
-                known_epoch: view.known_epoch,
-                said_at: self.moments.map_or(0, Moments::now),
-                whole: view.whole,
-                figures: std::collections::BTreeMap::new(),
-            }],
-            routes_hash: String::new(),
-            durability: if view.synchronous > 0 { "replicated" } else { "disk" }.into(),
-            followers: view.followers,
-            link: view.link,
-            writable: shared.writable.get() != 0,
-            durable_epoch: view.durable_epoch,
-            completed_epoch: view.completed_epoch,
-            whole: view.whole,
-            known_epoch: view.known_epoch,
-            // A process that is alone has no lease to renew.
-            said_at: self.moments.map_or(0, Moments::now),
+            durability: if is_replicated { "replicated" } else { "disk" }.into(),
             identity_hash: self
                 .identity
                 .as_ref()
                 .map_or_else(String::new, |identity| identity.current().hash.clone()),
-        }
+            routes_hash: self
+                .cluster
+                .as_ref()
+                .map_or_else(String::new, |(_, known)| known.get().hash.clone()),
+            ..ReportResponse::default()
+        };
+        sum(of_all, shards)
     }
 
     async fn sync(&self, request: SyncRequest) -> Result<SyncResponse, OperandError> {
@@ -315,24 +227,36 @@ impl Operand for KvOperand {
             name: object.name,
             generation: object.generation,
         });
-        let set = DeclaredSet { set_hash: request.set_hash.clone(), objects: objects.collect() };
-        let done = self.ask(|answer| Request::Declare { set, answer }).await?;
-        self.durable(done.wait_for).await?;
-        Ok(SyncResponse { results: done.results, set_hash: request.set_hash })
+        let set = DeclaredSet {
+            set_hash: request.set_hash.clone(),
+            of_shards: self.cluster.as_ref().map_or(0, |(layout, _)| layout.shards),
+            objects: objects.collect(),
+        };
+        let asked = self.shards.iter().map(|shard| shard.declare(set.clone()));
+        let answers = join_all(asked).await;
+        let mut results = vec![];
+        for answer in answers {
+            merge(&mut results, answer?);
+        }
+        Ok(SyncResponse { results, set_hash: request.set_hash })
     }
 
     async fn drain(&self, seconds: u32, on: ProgressSender) -> Result<Finished, OperandError> {
         on.step("finishing what was accepted", 0, 1);
-        let finished = self.ask(|answer| Request::Drain { seconds, answer }).await?;
-        self.durable(finished.position).await?;
-        Ok(finished)
+        let asked = self.shards.iter().map(|shard| shard.drain(seconds));
+        let mut all = Finished::default();
+        for finished in join_all(asked).await {
+            let finished = finished?;
+            all = Finished { position: all.position + finished.position, ..finished };
+        }
+        Ok(all)
     }
 
     async fn promote(&self, shard: u32, epoch: u64) -> Result<PromoteResponse, OperandError> {
-        Self::check_shard(shard)?;
+        let shard = self.shard(shard)?;
         let until = tokio::time::Instant::now() + TAKE_OVER_WAIT;
         let granted = loop {
-            let granted = self.ask(|answer| Request::Promote { epoch, answer }).await?;
+            let granted = shard.ask(|answer| Request::Promote { epoch, answer }).await?;
             if !granted.is_under_way {
                 break granted;
             }
@@ -346,45 +270,72 @@ impl Operand for KvOperand {
     }
 
     async fn fence(&self, shard: u32, epoch: u64) -> Result<FenceResponse, OperandError> {
-        Self::check_shard(shard)?;
-        let granted = self.ask(|answer| Request::Fence { epoch, answer }).await?;
-        self.durable(granted.wait_for).await?;
-        let durable_position = self.shared.durable.get();
+        let shard = self.shard(shard)?;
+        let granted = shard.ask(|answer| Request::Fence { epoch, answer }).await?;
+        shard.durable(granted.wait_for).await?;
+        let durable_position = shard.member.shared.durable.get();
         Ok(FenceResponse { epoch: granted.epoch, durable_position })
     }
 
     async fn follow(&self, request: FollowRequest) -> Result<FollowResponse, OperandError> {
         let FollowRequest { shard, epoch, address, mutual_tls } = request;
-        Self::check_shard(shard)?;
+        let shard = self.shard(shard)?;
         let primary = Primary { address, mutual_tls };
-        let granted = self.ask(|answer| Request::Follow { epoch, primary, answer }).await?;
+        let granted = shard.ask(|answer| Request::Follow { epoch, primary, answer }).await?;
         Ok(FollowResponse { epoch: granted.epoch, durable_position: granted.durable })
     }
 
     async fn renew(&self, request: RenewRequest) -> Result<RenewResponse, OperandError> {
-        Self::check_shard(request.shard)?;
+        let shard = self.shard(request.shard)?;
         let members = Members {
             followers: request.followers,
             synchronous: request.synchronous,
             lease_milliseconds: request.lease_milliseconds,
         };
         let renewal = Renewal { epoch: request.epoch, members, said_at: request.said_at };
-        let epoch = self.ask(|answer| Request::Renew { renewal, answer }).await?;
+        let epoch = shard.ask(|answer| Request::Renew { renewal, answer }).await?;
         Ok(RenewResponse { epoch })
+    }
+
+    async fn route(&self, request: RouteRequest) -> Result<RouteResponse, OperandError> {
+        let Some((layout, known)) = &self.cluster else {
+            return Err(OperandError::Unsupported("one shard has all keys here".into()));
+        };
+        let told = Topology::of(request, layout);
+        let told = told.map_err(|error| OperandError::Invalid(error.to_string()))?;
+        let hash = told.hash.clone();
+        known.set(told);
+        Ok(RouteResponse { hash })
     }
 
     async fn snapshot(&self, to: String, on: ProgressSender) -> Result<Finished, OperandError> {
         if to == ARCHIVE {
             return self.snapshot_into_archive(&on).await;
         }
-        let target = Target::Folder(folder_of(&to)?);
-        let on = Hearer::Whole(on);
-        self.ask(|answer| Request::Snapshot { target, on, answer }).await
+        let folder = folder_of(&to)?;
+        let mut all = Finished { location: to, ..Finished::default() };
+        for shard in &self.shards {
+            let target = Target::Folder(self.image(&folder, shard));
+            let on = on.clone();
+            let ask = |answer| Request::Snapshot { target, on: Hearer::Whole(on), answer };
+            let done = shard.ask(ask).await?;
+            if self.shards.len() == 1 {
+                return Ok(done);
+            }
+            all.units += done.units;
+        }
+        Ok(all)
     }
 
     async fn restore(&self, from: String, on: ProgressSender) -> Result<Finished, OperandError> {
         let folder = folder_of(&from)?;
-        self.ask(|answer| Request::Restore { folder, on, answer }).await
+        let mut all = Finished::default();
+        for shard in &self.shards {
+            let (folder, on) = (self.image(&folder, shard), on.clone());
+            let done = shard.ask(|answer| Request::Restore { folder, on, answer }).await?;
+            all = Finished { units: all.units + done.units, ..done };
+        }
+        Ok(all)
     }
 }
 

@@ -3,63 +3,51 @@
 //! Order: configuration, management thread (so that `Report` answers while recovery runs), journal
 //! and recovery, listeners, event loop. The end goes backwards.
 
+mod course;
 mod doors;
+mod ending;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::{Arc, OnceLock, mpsc};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use orrery_api::kv::KvConfig;
-use orrery_journal::{Carrier, JournalError};
 use orrery_kit::certificates::CertificateError;
 use orrery_kit::health::Health;
 use orrery_kit::identity::Identity;
 use orrery_kit::secrets::{Secret, Secrets};
-use orrery_kit::shutdown::Shutdown;
 use orrery_kit::{EXIT_POISONED, listen, management};
 use orrery_operand::v1::Role;
 
-use crate::adopt::{self, Adoption, Tls};
-use crate::archive;
-use crate::archive::config::RecoveryConfig;
-use crate::archive::post::Posts;
+use self::course::Course;
+pub(crate) use self::course::Member;
+use self::ending::Ending;
 use crate::archive::recover::RecoverError;
-use crate::archive::writer::{Archiver, Assignment};
-use crate::carrying::{self, CarryingError};
-use crate::config::{Config, Unusable};
-use crate::machine::{Machine, MachineOptions, MemoryPolicy};
+use crate::carrying::CarryingError;
+use crate::cluster::{Known, Node, Place, Topology};
+use crate::config::{Config, Spread, Unusable};
 use crate::metrics::{self, Shared, View};
-use crate::operand::{Archiving, KvOperand, Loop};
+use crate::operand::{Archiving, KvOperand};
 use crate::persistence::PersistenceError;
-use crate::persistence::log::Log;
-use crate::persistence::recovery::{self, Recovered};
-use crate::persistence::snapshots::Snapshots;
-use crate::replication;
 use crate::replication::copy::CopyError;
 use crate::replication::grants::{Grants, GrantsError};
 use crate::replication::lease::Moments;
-use crate::server::fence::Fence;
-use crate::server::group::{Group, Membership};
+use crate::server::group::Membership;
 use crate::server::listener::ListenError;
-use crate::server::requests::{QUEUE, Request};
-use crate::server::settings::Settings;
 use crate::server::users::file::UsersFile;
 use crate::server::users::{Users, UsersError};
-use crate::server::{self, Left, Parts, Seat, Shard};
 use crate::volume::Volume;
 use crate::watch;
 use crate::watch::http::WatchError;
 
-/// Longest wait until those who read a journal have let go of it: the archiver, links to followers.
-const LET_GO: Duration = Duration::from_secs(5);
-/// How often that is looked at.
-const LOOK: Duration = Duration::from_millis(5);
 /// Name of the port for clients that speak HTTP.
 const API: &str = "api";
 /// Environment variable with the name of this process to its group.
 const POD: &str = "ORRERY_POD";
+/// Folder with a folder for each shard, where there are several.
+const SHARDS: &str = "shards";
 
 /// What `orrery serve kv` was given.
 #[derive(Debug, Clone)]
@@ -129,6 +117,8 @@ pub enum ServeError {
     Users(#[from] UsersError),
     #[error("a group cannot take a Redis over")]
     AdoptInGroup,
+    #[error("several shards cannot take a Redis over")]
+    AdoptInCluster,
     #[error(
         "followers cannot come by the port of clients that speak TLS: the pods of a group with \
          spec.resp.tls need certificates of their own, which the operator does not give"
@@ -141,25 +131,41 @@ pub enum ServeError {
 /// Serves until SIGTERM, SIGINT or a failed journal; gives the exit code of the process.
 pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     let loaded = orrery_kit::config::load::<KvConfig>(&args.config)?;
-    let config = Config::try_from(loaded.value)?;
+    let pod = std::env::var(POD).unwrap_or_default();
+    let config = Config::of(loaded.value, &pod)?;
     let secrets = Secrets::new(args.secrets.as_deref());
     let logins = logins(secrets.get("password")?.as_ref(), args)?;
     let identity = identity(args)?;
-    let membership = membership(&config, args, &secrets, identity.clone())?;
-    let view = initial_view(membership.as_ref());
-    let shared = Arc::new(Shared::new(Health::default(), view));
-    let event_loop = Arc::new(OnceLock::new());
-    let moments = membership.as_ref().map(|membership| membership.moments);
-    let posts = Arc::new(Posts::default());
-    let archiving = config
-        .archive
-        .as_ref()
-        .map(|archive| Archiving { to: archive.to.to_string(), posts: Arc::clone(&posts) });
+    check(&config, args)?;
+    let tls = Arc::default();
+    let mut parties = vec![];
+    for id in config.shards() {
+        let data = data_of(&config, args, id);
+        let membership = membership(&config, &data, &secrets, identity.clone())?;
+        let view = initial_view(membership.as_ref());
+        let member = Member {
+            id,
+            data,
+            shared: Arc::new(Shared::new(Health::default(), view, Arc::clone(&tls))),
+            event_loop: Arc::default(),
+            posts: Arc::default(),
+        };
+        parties.push((member, membership));
+    }
+    let members: Vec<Member> = parties.iter().map(|(member, _)| member.clone()).collect();
+    let moments = parties.iter().map(|(_, of)| of.as_ref().map(|of| of.moments)).collect();
+    let known = Arc::new(Known::new(config.spread.as_ref().map_or_else(Topology::default, alone)));
+    let archiving = config.archive.as_ref().zip(members.first()).map(|(archive, member)| {
+        Archiving { to: archive.to.to_string(), posts: Arc::clone(&member.posts) }
+    });
+    let health = Health::of_all(
+        members.iter().map(|member| (format!("shard {}", member.id), member.shared.health.clone())),
+    );
     let operand = KvOperand::new(
-        Arc::clone(&shared),
-        loaded.hash,
-        Arc::clone(&event_loop),
+        members.clone(),
         moments,
+        config.spread.as_ref().map(|spread| (spread.layout, Arc::clone(&known))),
+        loaded.hash,
         archiving,
         identity.clone(),
         Volume::of(args.data.clone()),
@@ -172,129 +178,98 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
             identity: identity.clone(),
         },
         Arc::new(operand),
-        metrics::registry(Arc::clone(&shared), args.data.clone()),
-        shared.health.clone(),
+        metrics::registry(
+            members.iter().map(|member| (member.id, Arc::clone(&member.shared))).collect(),
+            health.clone(),
+            args.data.clone(),
+        ),
+        health,
     )?;
-    shared.health.set_not_ready("Recovering", "reading the journal");
-    let mut discarded = replication::copy::settle(&args.data)?;
-    if args.adopt.is_none() && adopt::is_half_loaded(&args.data) {
-        return Err(ServeError::HalfAdopted);
+    for member in &members {
+        member.shared.health.set_not_ready("Recovering", "reading the journal");
     }
+    if let (Some(address), [member]) = (listen::given(API)?, &*members) {
+        watch::http::start(address, args.tls.clone(), Arc::clone(&member.event_loop))?;
+    }
+    let ending = Ending::of(&members);
+    let courses = parties.into_iter().enumerate().map(|(index, (member, membership))| Course {
+        member,
+        config: &config,
+        args,
+        logins: logins.clone(),
+        identity: identity.clone(),
+        membership,
+        is_first: index == 0,
+        known: Arc::clone(&known),
+        ending: &ending,
+    });
+    run_all(courses.collect(), &ending)
+}
+
+/// Runs every shard to its end. One that cannot go on ends the others, in order: the process begins
+/// again with all of them.
+fn run_all(courses: Vec<Course<'_>>, ending: &Ending) -> Result<u8, ServeError> {
+    let run = |course: Course<'_>| {
+        let done = course.run();
+        ending.ask();
+        done
+    };
+    thread::scope(|scope| {
+        let threads = courses.into_iter().map(|course| {
+            let name = format!("course-{}", course.member.id);
+            thread::Builder::new().name(name).spawn_scoped(scope, move || run(course))
+        });
+        let threads: Vec<_> = threads.collect();
+        let mut worst = Ok(0);
+        for thread in threads {
+            let done = thread
+                .map_err(ServeError::Loop)
+                .and_then(|thread| thread.join().unwrap_or(Ok(EXIT_POISONED)));
+            worst = match (worst, done) {
+                (Err(first), _) => Err(first),
+                (_, Err(error)) => Err(error),
+                (Ok(one), Ok(other)) => Ok(one.max(other)),
+            };
+        }
+        worst
+    })
+}
+
+/// What cannot go together.
+fn check(config: &Config, args: &ServeArgs) -> Result<(), ServeError> {
     if args.adopt.is_some() && config.is_grouped {
         return Err(ServeError::AdoptInGroup);
+    }
+    if args.adopt.is_some() && config.has_several() {
+        return Err(ServeError::AdoptInCluster);
     }
     if args.tls.is_some() && config.is_grouped && args.identity.is_none() {
         return Err(ServeError::TlsInGroup);
     }
-    // Of a group one member is filled; the others copy from it.
-    let is_filled = |from: &&RecoveryConfig| {
-        membership.as_ref().is_none_or(|of| from.member.as_ref() == Some(&of.name))
-    };
-    let from = config.recovery.as_ref().filter(is_filled);
-    if let Some(from) = from {
-        archive::recover::recover(from, &args.data, &shared)?;
-        shared.health.set_not_ready("Recovering", "reading the journal");
-    }
-    let is_filled = from.is_some();
-    let carrier = config.carried.as_ref().map(carrying::open).transpose()?;
-    let mut recovered = recover(&config, args, carrier.as_ref())?;
-    let mut archiver = match config.archive.clone() {
-        Some(to) => {
-            let assignment = Assignment {
-                config: to,
-                data: args.data.clone(),
-                member: std::env::var(POD).unwrap_or_default(),
-                is_grouped: config.is_grouped,
-                posts: Arc::clone(&posts),
-            };
-            Some(Archiver::start(assignment, Arc::clone(&shared), Arc::clone(&event_loop))?)
-        }
-        None => None,
-    };
-
-    let listeners = doors::listeners(&config, args, &shared, identity)?;
-    let settings = doors::settings(&config, args, &logins.0, &listeners);
-    let (requests, received) = mpsc::sync_channel(QUEUE);
-    let (poll, waker) = server::poll_and_waker()?;
-    let mut group = membership.map(|from| Box::new(Group::new(from, &waker)));
-    let to_loop = Loop { requests, waker: Arc::clone(&waker) };
-    let mut seat = Seat { poll, waker, listeners, requests: received };
-    let run_id = run_id();
-    let mut adoption = match &args.adopt {
-        Some(secret) => {
-            let tls = args.adopt_tls.as_deref();
-            let tls = tls.map(|folder| Tls::new(folder, args.adopt_name.clone()));
-            let waker = Arc::clone(&to_loop.waker);
-            Some(Box::new(Adoption::start(secret, tls, &args.data, waker)?))
-        }
-        None => None,
-    };
-    if let Some(address) = listen::given(API)? {
-        watch::http::start(address, args.tls.clone(), Arc::clone(&event_loop))?;
-    }
-    let mut shutdown = None;
-    loop {
-        if let Some(group) = &mut group {
-            group.settle_epochs(&recovered.1, discarded, is_filled)?;
-        }
-        let mut parts =
-            parts(&config, recovered, &settings, logins.clone(), group, &run_id, &shared);
-        parts.adoption = adoption.take();
-        parts.fence = args.live.as_deref().map(Fence::new);
-        parts.posts = Arc::clone(&posts);
-        let shard = Shard::new(seat, parts)?;
-        if shutdown.is_none() {
-            _ = event_loop.set(to_loop.clone());
-            let to_loop = to_loop.clone();
-            shutdown = Some(Shutdown::on_signals(move || {
-                // A loop that is gone has nothing left to drain.
-                _ = to_loop.ask(Request::Shutdown);
-            })?);
-        }
-        let left = match serve(shard, &shared, &mut archiver)? {
-            Served::Over(code) => return Ok(code),
-            Served::Again(left) => left,
-        };
-        shared.health.set_not_ready("Recovering", "beginning again with what is on disk");
-        // The archiver must not hold on to a journal that is replaced.
-        posts.leave();
-        if !posts.wait_until_left(LET_GO) {
-            tracing::warn!("the archiver still reads the journal that is replaced");
-        }
-        let Left { seat: next, log, group: same, .. } = *left;
-        (seat, group) = (next, same);
-        match log.replaced_by() {
-            Some(epoch) => {
-                drop(log);
-                replaced(group.as_deref_mut(), epoch)?;
-            }
-            None => _ = log.close().map_err(PersistenceError::Journal)?,
-        }
-        discarded = replication::copy::settle(&args.data)?;
-        recovered = once_let_go(|| recover(&config, args, carrier.as_ref()))?;
-    }
-}
-
-/// Opens a folder that this process has just closed, as soon as nobody reads it any more.
-fn once_let_go<T>(open: impl Fn() -> Result<T, ServeError>) -> Result<T, ServeError> {
-    let until = Instant::now() + LET_GO;
-    loop {
-        match open() {
-            Err(ServeError::Persistence(PersistenceError::Journal(JournalError::Locked)))
-                if Instant::now() < until =>
-            {
-                thread::sleep(LOOK);
-            }
-            opened => return opened,
-        }
-    }
-}
-
-/// Another owner writes the journal: this process waits to be told what it is to be.
-fn replaced(group: Option<&mut Group>, epoch: u64) -> Result<(), ServeError> {
-    tracing::warn!(epoch, "another owner has taken the journal over: beginning again");
-    group.map_or(Ok(()), |group| group.stand_by(epoch))?;
     Ok(())
+}
+
+/// Where a process that has every shard serves them, before anyone tells.
+fn alone(spread: &Spread) -> Topology {
+    if spread.layout.pods > 1 {
+        return Topology::default();
+    }
+    let place = |shard: u32| {
+        let port = doors::resp(&spread.layout, shard).ok()?.port();
+        let primary = Some(Node { name: spread.pod.clone(), host: None, port });
+        Some(Place { primary, ..Place::default() })
+    };
+    let places: Option<Vec<Place>> = (0..spread.layout.shards).map(place).collect();
+    Topology { hash: String::new(), places: places.unwrap_or_default() }
+}
+
+/// Where a shard keeps everything: with several, each has what the folder of a process with one holds.
+fn data_of(config: &Config, args: &ServeArgs, shard: u32) -> PathBuf {
+    if config.has_several() {
+        args.data.join(SHARDS).join(shard.to_string())
+    } else {
+        args.data.clone()
+    }
 }
 
 fn identity(args: &ServeArgs) -> Result<Option<Arc<Identity>>, CertificateError> {
@@ -315,23 +290,22 @@ fn logins(password: Option<&Secret>, args: &ServeArgs) -> Result<Logins, UsersEr
 /// What a process of a group knows before it has read its journal.
 fn membership(
     config: &Config,
-    args: &ServeArgs,
+    folder: &Path,
     secrets: &Secrets,
     identity: Option<Arc<Identity>>,
 ) -> Result<Option<Membership>, ServeError> {
     if !config.is_grouped {
         return Ok(None);
     }
-    let folder = &args.data;
     let made = std::fs::create_dir_all(folder);
-    made.map_err(|source| ServeError::Folder { path: folder.clone(), source })?;
+    made.map_err(|source| ServeError::Folder { path: folder.to_owned(), source })?;
     Ok(Some(Membership {
         grants: Grants::load(folder)?,
         token: secrets.get("management-token")?,
         identity,
         name: std::env::var(POD).unwrap_or_default(),
         moments: Moments::new(Instant::now(), random()),
-        data: folder.clone(),
+        data: folder.to_owned(),
     }))
 }
 
@@ -350,117 +324,6 @@ fn initial_view(membership: Option<&Membership>) -> View {
         last_discarded: held.last_discarded,
         ..View::default()
     }
-}
-
-fn parts(
-    config: &Config,
-    (machine, recovered): (Machine, Recovered),
-    settings: &Settings,
-    (users, users_file): Logins,
-    group: Option<Box<Group>>,
-    run_id: &str,
-    shared: &Arc<Shared>,
-) -> Parts {
-    Parts {
-        id: 0,
-        databases: config.databases,
-        default_class: config.default_class,
-        machine,
-        declared: recovered.declared,
-        snapshots: Snapshots::resume(
-            recovered.snapshot_position,
-            recovered.bytes_replayed,
-            recovered.records_replayed,
-        ),
-        log: Log::new(recovered.journal, recovered.fenced_below, recovered.history),
-        group,
-        cluster: None,
-        adoption: None,
-        settings: settings.clone(),
-        users,
-        users_file,
-        fence: None,
-        run_id: run_id.to_owned(),
-        debug_enabled: config.debug_commands,
-        snapshot_bytes: config.snapshot_after_bytes,
-        shared: Arc::clone(shared),
-        posts: Arc::default(),
-    }
-}
-
-/// How a shard ended.
-enum Served {
-    Over(u8),
-    /// What is on disk now takes its place: a copy of the primary's data, or the same without what
-    /// never counted.
-    Again(Box<Left>),
-}
-
-/// Runs the shard's thread to its end.
-fn serve(
-    shard: Shard,
-    shared: &Shared,
-    archiver: &mut Option<Archiver>,
-) -> Result<Served, ServeError> {
-    let thread =
-        thread::Builder::new().name("shard-0".into()).spawn(move || shard.serve_until_end())?;
-    let Ok(left) = thread.join() else {
-        shared.health.set_dead();
-        return Ok(Served::Over(EXIT_POISONED));
-    };
-    if left.goes_on {
-        return Ok(Served::Again(Box::new(left)));
-    }
-    if let Some(archiver) = archiver.take() {
-        archiver.finish(left.log.appended());
-    }
-    Ok(Served::Over(end(left.log, shared)))
-}
-
-/// Closes the journal; gives the exit code of the process.
-fn end(log: Log, shared: &Shared) -> u8 {
-    if log.is_failed() {
-        shared.health.set_dead();
-        tracing::error!(reason = log.refusal(), "the journal failed: ending for recovery");
-        return EXIT_POISONED;
-    }
-    match log.close() {
-        Ok(position) => {
-            tracing::info!(position, "stopped");
-            0
-        }
-        Err(error) => {
-            tracing::error!(%error, "failed to close the journal");
-            EXIT_POISONED
-        }
-    }
-}
-
-fn recover(
-    config: &Config,
-    args: &ServeArgs,
-    carrier: Option<&Arc<dyn Carrier>>,
-) -> Result<(Machine, Recovered), ServeError> {
-    let started = Instant::now();
-    let folder = args.data.join(replication::copy::SHARD);
-    let opened = carrying::open_journal(&folder, carrier)?;
-    let default_class = config.default_class;
-    let mut machine = Machine::new(&MachineOptions {
-        databases: config.databases,
-        default_class,
-        hash_seed: random(),
-        random_seed: random(),
-    });
-    let recovered = recovery::recover(opened, &mut machine, config.databases, default_class)?;
-    machine.set_memory_limit(config.memory_limit_bytes, MemoryPolicy::default());
-    tracing::info!(
-        keys = recovered.keys_loaded,
-        records = recovered.records_replayed,
-        snapshot = recovered.snapshot_position,
-        milliseconds = started.elapsed().as_millis() as u64,
-        "recovered"
-    );
-    Ok((machine, recovered))
 }
 
 pub(crate) fn random() -> u64 {

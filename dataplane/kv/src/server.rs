@@ -305,11 +305,7 @@ impl Shard {
         self.snapshots.abandon();
         self.replicas.close();
         self.watchers.close();
-        for listener in &mut self.listeners {
-            if let Err(error) = listener.deregister(self.poll.registry()) {
-                tracing::warn!(%error, "failed to let a listener go");
-            }
-        }
+        self.let_listeners_go();
         let goes_on = self.ending == Ending::Again;
         let Self { poll, waker, listeners, requests, log, group, .. } = self;
         Left { seat: Seat { poll, waker, listeners, requests }, log, group, goes_on }

@@ -26,23 +26,35 @@ const fn namespace(field: &'static str, values: &'static str, instead: &'static 
 
 /// All of them, by kind and in the order of the fields.
 pub const NOT_YET: &[NotYet] = &[
-    cluster("spec.replicas", "above 1", "use one pod per KVCluster"),
-    cluster("spec.shardsPerPod", "above 1", "use several KVClusters"),
     cluster("spec.journal.backend", "Kafka", "use Local, Postgres or ObjectStore"),
     cluster("spec.defaultClass", "Config, Flag", "use Store, which is as durable"),
-    cluster("spec.resp.clusterMode", "Slots", "use Off"),
+    cluster(
+        "spec.resp.clusterMode",
+        "\"Off\" together with more than one shard",
+        "use Slots, with clients that speak Redis Cluster",
+    ),
     cluster("spec.memcached.mode", "On", "use the Redis protocol"),
+    cluster("spec.http.mode", "On together with more than one shard", "use one shard"),
+    cluster(
+        "spec.failover.primary",
+        "any together with more than one shard",
+        "leave it out: primaries are spread over the pods",
+    ),
     cluster(
         "spec.adoptFrom",
-        "together with followers or a journal that is not Local",
-        "take over without followers and with a Local journal, then add followers",
+        "together with followers, more than one shard, or a journal that is not Local",
+        "take over without followers, with one shard and a Local journal, then add followers",
     ),
     cluster(
         "spec.archive",
-        "together with a journal that is not Local",
+        "together with more than one shard or a journal that is not Local",
         "back up the engine that has the journal",
     ),
-    cluster("spec.bootstrap", "together with a journal that is not Local", "use a Local journal"),
+    cluster(
+        "spec.bootstrap",
+        "together with more than one shard or a journal that is not Local",
+        "use one shard and a Local journal",
+    ),
     cluster(
         "spec.synchronousFollowers",
         "together with a journal that is not Local",

@@ -4,6 +4,7 @@ pub mod build;
 pub mod declared;
 pub mod names;
 mod rules;
+mod spread;
 pub mod status;
 pub mod validate;
 

@@ -24,7 +24,16 @@ pub(crate) struct Declared {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct DeclaredSet {
     pub(crate) set_hash: String,
+    /// Shards that the object has, if several: quotas are for all of them together, and each has its
+    /// part.
+    #[serde(default, skip_serializing_if = "is_alone")]
+    pub(crate) of_shards: u32,
     pub(crate) objects: Vec<Declared>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+const fn is_alone(shards: &u32) -> bool {
+    *shards <= 1
 }
 
 /// Why an object was refused.
@@ -96,6 +105,7 @@ impl DeclaredSet {
         let mut all = vec![];
         for object in &self.objects {
             let rules = rules_of(object, databases).and_then(|rules| {
+                let rules = self.part_of(rules);
                 match seen.iter().find(|(matches, _)| *matches == rules.matches) {
                     Some((_, other)) => Err(Refused {
                         reason: "Conflict",
@@ -110,6 +120,17 @@ impl DeclaredSet {
             all.push(rules);
         }
         all
+    }
+
+    /// What a shard has of quotas, rounded up.
+    fn part_of(&self, rules: NamespaceRules) -> NamespaceRules {
+        let shards = u64::from(self.of_shards.max(1));
+        let part = |whole: Option<u64>| whole.map(|whole| whole.div_ceil(shards));
+        NamespaceRules {
+            memory_bytes_max: part(rules.memory_bytes_max),
+            ops_per_second: part(rules.ops_per_second),
+            ..rules
+        }
     }
 
     /// The rules that are in force.
@@ -199,6 +220,7 @@ mod tests {
             spec: spec.clone(),
         };
         DeclaredSet {
+            of_shards: 0,
             set_hash: String::new(),
             objects: specs.iter().enumerate().map(object).collect(),
         }

@@ -1,47 +1,78 @@
 //! Where clients come in, and what `CONFIG GET` says of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use orrery_api::kv::Layout;
 use orrery_kit::certificates::Folder;
 use orrery_kit::identity::Identity;
 use orrery_kit::listen;
 
-use super::{ServeArgs, ServeError};
+use super::{Member, ServeArgs, ServeError};
 use crate::config::Config;
-use crate::metrics::Shared;
 use crate::process;
 use crate::server::certificates::Certificates;
 use crate::server::listener::Listener;
 use crate::server::settings::Settings;
 use crate::server::users::Users;
 
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// Of a shard. The first one of a process also has the doors that lead to any of them, where there are
+/// several: clients of a cluster begin there.
 pub(super) fn listeners(
     config: &Config,
     args: &ServeArgs,
-    shared: &Shared,
+    member: &Member,
     identity: Option<Arc<Identity>>,
+    is_first: bool,
 ) -> Result<Vec<Listener>, ServeError> {
-    let address = listen::address("resp", SocketAddr::from(([127, 0, 0, 1], 6379)))?;
-    let tcp = match &args.tls {
-        Some(folder) => {
-            let certificates = Certificates::load(Folder::new(folder), Arc::clone(&shared.tls))?;
-            Listener::tls(address, certificates)?
-        }
-        None => Listener::tcp(address, false)?,
+    let own = match &config.spread {
+        Some(spread) => resp(&spread.layout, member.id)?,
+        None => any()?,
     };
-    let mut listeners = vec![tcp];
-    if let Some(path) = &config.unix_socket {
+    let also = (config.has_several() && is_first).then(any).transpose()?;
+    let mut listeners = vec![];
+    for address in std::iter::once(own).chain(also) {
+        listeners.push(match &args.tls {
+            Some(folder) => {
+                let tally = Arc::clone(&member.shared.tls);
+                Listener::tls(address, Certificates::load(Folder::new(folder), tally)?)?
+            }
+            None => Listener::tcp(address, false)?,
+        });
+    }
+    if let Some(path) = config.unix_socket.as_ref().filter(|_| is_first) {
         listeners.push(Listener::unix(path)?);
     }
     if let Some(identity) = identity.filter(|_| config.is_grouped) {
-        let address = listen::address("replication", SocketAddr::from(([127, 0, 0, 1], 9402)))?;
+        let default = SocketAddr::from((LOCALHOST, 9402 + member.id as u16));
+        let address = listen::address(&port_name("replication", member.id), default)?;
         listeners.push(Listener::peers(address, identity)?);
     }
     if let Some(address) = listeners[0].local_address() {
         tracing::info!(%address, "listening");
     }
     Ok(listeners)
+}
+
+/// Where clients reach any shard.
+fn any() -> Result<SocketAddr, listen::ListenError> {
+    listen::address("resp", SocketAddr::from((LOCALHOST, 6379)))
+}
+
+/// Where clients reach a shard of a cluster.
+pub(super) fn resp(layout: &Layout, shard: u32) -> Result<SocketAddr, listen::ListenError> {
+    if layout.shards == 1 {
+        return any();
+    }
+    let default = SocketAddr::from((LOCALHOST, 6380 + shard as u16));
+    listen::address(&format!("resp-{shard}"), default)
+}
+
+/// The port of the first shard has the name that it has where there is only one.
+fn port_name(name: &str, shard: u32) -> String {
+    if shard == 0 { name.to_owned() } else { format!("{name}-{shard}") }
 }
 
 pub(super) fn settings(
@@ -59,8 +90,9 @@ pub(super) fn settings(
         }
     }
     settings.put("databases", config.databases.to_string());
-    settings.put("maxclients", process::raise_file_limit(config.clients_max).to_string());
-    settings.put("maxmemory", config.memory_limit_bytes.to_string());
+    let clients = process::raise_file_limit(config.clients_max) / config.shards().len();
+    settings.put("maxclients", clients.max(1).to_string());
+    settings.put("maxmemory", config.memory_of_shard().to_string());
     if let Some(path) = &config.unix_socket {
         settings.put("unixsocket", path.display().to_string());
     }

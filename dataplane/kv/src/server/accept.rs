@@ -12,6 +12,15 @@ use super::{Ending, FIRST_LISTENER, Shard, stream};
 const ACCEPTS_PER_TURN: usize = 256;
 
 impl Shard {
+    /// Before another loop takes them.
+    pub(super) fn let_listeners_go(&mut self) {
+        for listener in &mut self.listeners {
+            if let Err(error) = listener.deregister(self.poll.registry()) {
+                tracing::warn!(%error, "failed to let a listener go");
+            }
+        }
+    }
+
     /// Takes connections in, some per turn.
     pub(super) fn accept(&mut self, index: usize) {
         for _ in 0..ACCEPTS_PER_TURN {

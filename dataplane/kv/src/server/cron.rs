@@ -7,7 +7,6 @@ use crate::command_table::CommandSpec;
 use crate::machine::MemoryPolicy;
 use crate::persistence::PersistenceError;
 use crate::persistence::snapshots::{Header, Target};
-use crate::process;
 
 /// Keys that active expiry may delete per turn.
 const EXPIRE_KEYS: usize = 200;
@@ -243,7 +242,6 @@ impl Shard {
         shared.keys.set(self.machine.databases().iter().map(|db| db.len() as u64).sum());
         shared.used_bytes.set(self.machine.used_bytes());
         shared.memory_limit_bytes.set(self.settings.number("maxmemory") as u64);
-        shared.resident_bytes.set(process::resident_bytes());
         shared.hits.set(stats.keyspace_hits);
         shared.misses.set(stats.keyspace_misses);
         shared.expired.set(stats.expired_keys);

@@ -14,6 +14,8 @@ pub struct Health {
 struct Inner {
     dead: AtomicBool,
     readiness: Mutex<Readiness>,
+    /// What it is made up of, if it is; with a name for each.
+    parts: Vec<(String, Health)>,
 }
 
 /// Can clients be served, and if not, why.
@@ -57,12 +59,35 @@ impl Health {
         self.inner.dead.store(true, Ordering::Release);
     }
 
+    /// The health of several parts that are named: alive and ready while all of them are. A single one
+    /// is the whole, without a name.
+    pub fn of_all(parts: impl IntoIterator<Item = (String, Self)>) -> Self {
+        let mut parts: Vec<(String, Self)> = parts.into_iter().collect();
+        if parts.len() == 1
+            && let Some((_, only)) = parts.pop()
+        {
+            return only;
+        }
+        Self { inner: Arc::new(Inner { parts, ..Inner::default() }) }
+    }
+
     pub fn is_alive(&self) -> bool {
         !self.inner.dead.load(Ordering::Acquire)
+            && self.inner.parts.iter().all(|(_, part)| part.is_alive())
     }
 
     pub fn readiness(&self) -> Readiness {
-        self.lock().clone()
+        if self.inner.parts.is_empty() {
+            return self.lock().clone();
+        }
+        let mut all = self.inner.parts.iter().map(|(name, part)| (name, part.readiness()));
+        // What is not ready comes before what is not whole.
+        let worst = all.clone().find(|(_, one)| !one.ready);
+        let worst = worst.or_else(|| all.find(|(_, one)| !one.reason.is_empty()));
+        worst.map_or_else(
+            || Readiness::new(true, "", String::new()),
+            |(name, one)| Readiness { message: format!("{name}: {}", one.message), ..one },
+        )
     }
 
     fn set(&self, readiness: Readiness) {
@@ -78,6 +103,29 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_whole_is_as_well_as_the_least_of_its_parts() {
+        let parts = [Health::default(), Health::default()];
+        let named = |n: usize| (format!("part {n}"), parts[n].clone());
+        let whole = Health::of_all([named(0), named(1)]);
+        assert_eq!(whole.readiness().message, "part 0: the process is starting");
+        parts[0].set_degraded("JournalFull", "98 % of the volume is used");
+        parts[1].set_not_ready("Recovering", "reading");
+        let said = whole.readiness();
+        assert_eq!((said.ready, said.message.as_str()), (false, "part 1: reading"));
+        parts[1].set_ready();
+        let said = whole.readiness();
+        assert_eq!((said.ready, said.reason.as_str()), (true, "JournalFull"));
+        parts[0].set_ready();
+        assert_eq!(whole.readiness(), Readiness::new(true, "", String::new()));
+        parts[1].set_dead();
+        assert!(!whole.is_alive());
+
+        let alone = Health::of_all([named(0)]);
+        parts[0].set_not_ready("Recovering", "reading");
+        assert_eq!(alone.readiness().message, "reading");
+    }
 
     #[test]
     fn a_process_is_alive_but_not_ready_until_it_says_so() {

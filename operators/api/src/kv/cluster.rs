@@ -108,13 +108,31 @@ use crate::spec::{Archive, Bootstrap, EngineSpec, LocalRef, Quantity, SecretKeyR
         "!has(self.bootstrap) || (has(oldSelf.bootstrap) && self.bootstrap == oldSelf.bootstrap)",
         "bootstrap is for new objects: it can be removed later, and not be added or changed",
     ),
+    (
+        "self.replicas * self.shardsPerPod <= 64",
+        "replicas times shardsPerPod cannot be more than 64",
+    ),
+    (
+        "self.replicas == 1 || self.followers == oldSelf.followers",
+        "followers can change only while replicas is 1: which pods have which shards depends on it",
+    ),
+    (
+        "self.replicas * self.shardsPerPod == 1 || self.resp.clusterMode == oldSelf.resp.clusterMode",
+        "resp.clusterMode can change only with one shard",
+    ),
     RELEASE_OR_IMAGE,
 ])))]
 pub struct KVClusterSpec {
-    /// Number of pods; the slots are spread over them.
-    #[schemars(range(min = 1, max = 64))]
+    /// Number of pods that the shards are spread over; more than one needs `resp.clusterMode: Slots`.
+    /// There are `replicas` times `shardsPerPod` shards, and as many pods as this says, or one more than
+    /// `followers` if that is more: each shard is in one of them, and its followers in others.
+    #[schemars(range(min = 1, max = 64), extend("x-kubernetes-validations" = rules(&[(
+        "self == oldSelf",
+        "replicas cannot change: keys are spread over the shards; make a new object and move the data",
+    )])))]
     pub replicas: i32,
-    /// Shards of each pod. A shard is one thread that owns its keys and its journal.
+    /// Shards of each pod; more than one needs `resp.clusterMode: Slots`. A shard is one thread that
+    /// owns its keys and its journal, with a port of its own.
     #[schemars(range(min = 1, max = 64), extend("x-kubernetes-validations" = rules(&[(
         "self == oldSelf",
         "shardsPerPod cannot change: keys are spread over the shards; make a new object and move the data",
@@ -200,7 +218,8 @@ pub struct Memory {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Resp {
-    /// Port of the Services and of the pods. 9400 and 9401 are taken by management and metrics.
+    /// Port of the Services and of the pods. 9400 and 9401 are taken by management and metrics. With
+    /// several shards, each has one of the ports behind it in the pods: the first shard the next one.
     #[schemars(range(min = 1024, max = 65_535), extend("x-kubernetes-validations" = rules(&[
         ("self != 9400 && self != 9401", "ports 9400 and 9401 are taken by management and metrics"),
     ])))]

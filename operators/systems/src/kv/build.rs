@@ -27,7 +27,7 @@ const SYSTEM: &str = "kv";
 /// Value of `app.kubernetes.io/component`.
 const COMPONENT: &str = "server";
 /// Port name of the Redis protocol.
-const RESP: &str = "resp";
+pub(super) const RESP: &str = "resp";
 /// Port name of HTTP for clients.
 const API: &str = "api";
 /// Port name of metrics and probes.

@@ -8,6 +8,7 @@ mod archive;
 mod journal;
 mod memory;
 mod not_yet;
+mod ports;
 mod tls;
 mod users;
 
@@ -23,7 +24,7 @@ use orrery_runtime::rollout::window;
 use orrery_runtime::{Carrier, Identity, Redacted, Referenced, Refusal};
 
 use super::build::pod;
-use super::names;
+use super::{names, spread};
 use crate::{labels, pod_template, policy};
 
 pub(crate) use archive::{Stores, references as store_references};
@@ -101,6 +102,7 @@ pub fn validate(
     labels::check(&spec.engine.metadata)?;
     check_storage(spec)?;
     check_group(object, carrier)?;
+    ports::check(spec)?;
     windows(spec)?;
     memory::check_amounts(&spec.engine.resources)?;
     check_password(spec, inputs)?;
@@ -134,6 +136,7 @@ fn config(object: &KVCluster, memory_limit_bytes: i64, stores: &Stores) -> KvCon
         databases: spec.resp.databases,
         default_class: spec.default_class,
         memory_limit_bytes,
+        cluster: spread::cluster(spec),
         journal: spec.journal.backend,
         max_clients: spec.resp.max_clients,
         group: is_grouped(spec).then_some(true),
@@ -169,6 +172,11 @@ fn check_group(object: &KVCluster, carrier: Carrier) -> Result<(), Refusal> {
             "followers guard against the loss of a machine, and here is only one; use 0",
         ),
         (
+            "spec.replicas",
+            spec.replicas > 1,
+            "more pods are for more machines, and here is only one; use shardsPerPod",
+        ),
+        (
             "spec.rollout.strategy",
             spec.engine.rollout.strategy == RolloutStrategy::Gated,
             "on one machine a change is carried out when the file is saved; use Immediate",
@@ -191,7 +199,7 @@ fn check_group(object: &KVCluster, carrier: Carrier) -> Result<(), Refusal> {
     }
     let Some(primary) = &spec.failover.primary else { return Ok(()) };
     let name = object.metadata.name.as_deref().unwrap_or_default();
-    let pods: Vec<String> = (0..=spec.followers).map(|n| names::pod(name, n)).collect();
+    let pods: Vec<String> = (0..spread::pods(spec)).map(|n| names::pod(name, n)).collect();
     if pods.contains(primary) {
         return Ok(());
     }

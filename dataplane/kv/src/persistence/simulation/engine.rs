@@ -56,6 +56,7 @@ fn namespaces() -> DeclaredSet {
     });
     let cache = json!({"match": {"prefix": "c:"}, "class": "Cache"});
     DeclaredSet {
+        of_shards: 0,
         set_hash: "1".into(),
         objects: vec![object("session", session), object("cache", cache)],
     }

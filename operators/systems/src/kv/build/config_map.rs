@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use orrery_api::kv::KvConfig;
+use orrery_api::kv::{KvConfig, Layout};
 use orrery_runtime::Identity;
 use sha2::{Digest, Sha256};
 
@@ -33,9 +33,15 @@ pub(super) fn text(config: &KvConfig) -> String {
 }
 
 /// SHA-256 in hex of what makes a restart necessary. Whether there are followers does not: a process
-/// that runs learns it from the operator.
+/// that runs learns it from the operator, and where every pod has every shard their number changes
+/// nothing for it.
 pub(super) fn hash(config: &KvConfig) -> String {
-    let alone = KvConfig { group: None, ..config.clone() };
+    let every = |layout: &Layout| layout.copies == layout.pods;
+    let cluster = config.cluster.map(|layout| match layout {
+        all if every(&all) => Layout { pods: 1, copies: 1, ..all },
+        some => some,
+    });
+    let alone = KvConfig { group: None, cluster, ..config.clone() };
     let digest = Sha256::digest(text(&alone).as_bytes());
     digest.iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
@@ -61,5 +67,11 @@ mod tests {
         assert_ne!(hash(&KvConfig::default()), hash(&other));
         let group = KvConfig { group: Some(true), ..KvConfig::default() };
         assert_eq!(hash(&KvConfig::default()), hash(&group));
+        let spread = |pods: u32, copies: u32| KvConfig {
+            cluster: Some(Layout { shards: 4, pods, copies }),
+            ..KvConfig::default()
+        };
+        assert_eq!(hash(&spread(2, 2)), hash(&spread(3, 3)), "every pod has every shard");
+        assert_ne!(hash(&spread(4, 2)), hash(&spread(4, 3)));
     }
 }

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::kv::Kv;
 
+mod sharded;
+
 fn object(name: &str, spec: Value) -> KVCluster {
     let mut object = KVCluster::new(name, serde_json::from_value(spec).unwrap());
     object.metadata.namespace = Some("shop".into());
@@ -46,15 +48,22 @@ fn carried(mut spec: Value) -> Value {
     spec
 }
 
+/// A spec with two shards.
+fn sharded(mut spec: Value) -> Value {
+    spec["replicas"] = json!(2);
+    spec["resp"] = json!({"clusterMode": "Slots"});
+    spec
+}
+
 /// A spec for each field of the not-yet table, and the field it must be refused for.
 fn not_yet_specs() -> Vec<(&'static str, Value)> {
     vec![
-        ("spec.replicas", json!({"replicas": 2})),
-        ("spec.shardsPerPod", json!({"shardsPerPod": 2})),
         ("spec.journal.backend", json!({"journal": {"backend": "Kafka", "ref": {"name": "a"}}})),
         ("spec.defaultClass", json!({"defaultClass": "Config"})),
-        ("spec.resp.clusterMode", json!({"resp": {"clusterMode": "Slots"}})),
+        ("spec.resp.clusterMode", json!({"shardsPerPod": 2})),
         ("spec.memcached.mode", json!({"memcached": {"mode": "On"}})),
+        ("spec.http.mode", sharded(json!({"http": {"mode": "On"}}))),
+        ("spec.failover.primary", sharded(json!({"failover": {"primary": "default-kv-0"}}))),
         ("spec.adoptFrom", json!({"followers": 1, "adoptFrom": {"secretRef": {"name": "a"}}})),
         ("spec.archive", carried(json!({"archive": {"folder": {"claimName": "a"}}}))),
         ("spec.bootstrap", carried(json!({"bootstrap": {}}))),
@@ -80,6 +89,7 @@ fn every_field_that_is_not_done_yet_is_refused_by_name() {
 fn what_one_machine_cannot_do_is_refused_there_alone() {
     let specs = [
         ("spec.followers", json!({"followers": 1})),
+        ("spec.replicas", sharded(json!({}))),
         ("spec.rollout.strategy", json!({"rollout": {"strategy": "Gated"}})),
         (
             "spec.maintenanceWindows",

@@ -13,6 +13,7 @@ use orrery_api::kv::config::JOURNAL_SECRET;
 use orrery_api::spec::PullPolicy;
 use orrery_runtime::{Identity, labels};
 
+use super::super::super::spread;
 use super::super::super::validate::Validated;
 use super::super::{API, HTTP, HTTP_PORT, RESP, SYSTEM, certificate, config_map};
 use super::volumes;
@@ -85,17 +86,24 @@ fn arguments(validated: &Validated, identity: &Identity) -> Vec<String> {
 }
 
 fn ports(validated: &Validated, identity: &Identity) -> Vec<ContainerPort> {
-    let replication = (labels::REPLICATION_PORT_NAME, i32::from(labels::REPLICATION_PORT));
+    let named = |(name, number): (&str, i32)| (name.to_owned(), number);
+    let shards = spread::ports(&validated.spec);
+    let (resp, replication): (Vec<_>, Vec<_>) =
+        shards.into_iter().map(|ports| (ports.resp, ports.replication)).unzip();
+    // That of a single shard is the one for all.
+    let resp = if resp.len() == 1 { vec![] } else { resp };
     [
         (RESP, validated.spec.resp.port),
         (labels::MANAGEMENT_PORT_NAME, i32::from(labels::MANAGEMENT_PORT)),
         (HTTP, HTTP_PORT),
     ]
     .into_iter()
-    .chain(identity.secured.then_some(replication))
-    .chain(validated.spec.http.open_port().map(|port| (API, port)))
+    .map(named)
+    .chain(replication.into_iter().filter(|_| identity.secured))
+    .chain(validated.spec.http.open_port().map(|port| named((API, port))))
+    .chain(resp)
     .map(|(name, number)| ContainerPort {
-        name: Some(name.to_owned()),
+        name: Some(name),
         container_port: number,
         protocol: Some("TCP".to_owned()),
         ..ContainerPort::default()
@@ -116,7 +124,7 @@ fn environment(validated: &Validated, identity: &Identity, ports: &[ContainerPor
         variables.push(text(JOURNAL_SECRET, volumes::JOURNAL_FOLDER.to_owned()));
     }
     for port in ports {
-        let name = port.name.as_deref().unwrap_or_default().to_uppercase();
+        let name = port.name.as_deref().unwrap_or_default().to_uppercase().replace('-', "_");
         let address = format!("0.0.0.0:{}", port.container_port);
         variables.push(text(&format!("ORRERY_LISTEN_{name}"), address));
     }
