@@ -10,6 +10,8 @@ mod backlog;
 mod books;
 #[path = "kv/carried.rs"]
 mod carried;
+#[path = "kv/cluster.rs"]
+mod cluster;
 #[path = "kv/crash.rs"]
 mod crash;
 #[path = "kv/disk_full.rs"]

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use orrery_operand::client::OperandClient;
-use orrery_operand::v1::{ObjectResult, RenewRequest, ReportResponse, Role, SyncRequest};
+use orrery_operand::v1::{ObjectResult, RenewRequest, ReportResponse, Role, Shard, SyncRequest};
 use orrery_runtime::labels::MANAGEMENT_PORT_NAME;
 use orrery_runtime::observation::{PodView, Report};
 use tokio::sync::{Notify, watch};
@@ -226,8 +226,10 @@ impl Talk {
         match client.report().await {
             Ok(report) => {
                 at_rest &= report.ready;
-                if report.role() == Role::Standby && report.reason == STANDBY {
-                    lead(client, &report).await;
+                for shard in &report.shards {
+                    if shard.role() == Role::Standby && shard.reason == STANDBY {
+                        lead(client, shard).await;
+                    }
                 }
                 (said.report, said.error) = (Some(report), None);
             }
@@ -274,21 +276,21 @@ impl Talk {
     }
 }
 
-/// Tells a process that waits for its role that it is the one that writes: on one machine there is no
-/// other. It is told again as long as it waits.
-async fn lead(client: &OperandClient, report: &ReportResponse) {
-    let epoch = report.epoch.max(report.known_epoch) + 1;
-    if let Err(error) = client.promote(0, epoch).await {
+/// Tells a process that waits for the role of a shard that it is the one that writes: on one machine
+/// there is no other. It is told again as long as it waits.
+async fn lead(client: &OperandClient, shard: &Shard) {
+    let epoch = shard.epoch.max(shard.known_epoch) + 1;
+    if let Err(error) = client.promote(shard.id, epoch).await {
         tracing::debug!(%error, epoch, "failed to promote");
         return;
     }
     let alone = RenewRequest {
-        shard: 0,
+        shard: shard.id,
         epoch,
         followers: 0,
         synchronous: 0,
         lease_milliseconds: 0,
-        said_at: report.said_at,
+        said_at: shard.said_at,
     };
     if let Err(error) = client.renew(alone).await {
         tracing::debug!(%error, epoch, "failed to say that it is alone");

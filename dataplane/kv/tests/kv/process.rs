@@ -14,6 +14,8 @@ const CONFIG: &str = "ORRERY_TEST_CONFIG";
 /// The name of the certificates of an engine with a folder `identity`.
 pub(crate) const IDENTITY_NAME: &str = "cache-kv-headless.shop.svc";
 const DEADLINE: Duration = Duration::from_mins(1);
+/// The most shards of an engine.
+pub(crate) const SHARDS: usize = 3;
 
 /// Not a test of its own: what [`Engine::start`] runs.
 #[test]
@@ -47,6 +49,8 @@ pub(crate) struct Engine {
     pub(crate) replication: u16,
     /// For clients that speak HTTP.
     pub(crate) api: u16,
+    /// For clients of each of several shards.
+    pub(crate) shards: [u16; SHARDS],
     child: Child,
 }
 
@@ -74,7 +78,14 @@ pub(crate) fn pod_name(folder: &Path) -> String {
 
 /// Under a shell that ignores XFSZ, so that a limit on file sizes makes writes fail and does not
 /// kill.
-fn spawn(folder: &tempfile::TempDir, [port, management, replication, api]: [u16; 4]) -> Child {
+fn spawn(
+    folder: &tempfile::TempDir,
+    [port, management, replication, api]: [u16; 4],
+    shards: [u16; SHARDS],
+) -> Child {
+    let of_shards = shards.iter().enumerate();
+    let of_shards = of_shards
+        .map(|(id, port)| (format!("ORRERY_LISTEN_RESP_{id}"), format!("127.0.0.1:{port}")));
     Command::new("sh")
         .args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#])
         .arg(std::env::current_exe().expect("this program"))
@@ -89,6 +100,7 @@ fn spawn(folder: &tempfile::TempDir, [port, management, replication, api]: [u16;
         .env("ORRERY_LISTEN_REPLICATION", format!("127.0.0.1:{replication}"))
         .env("ORRERY_LISTEN_API", format!("127.0.0.1:{api}"))
         .env("ORRERY_LISTEN_MANAGEMENT", format!("127.0.0.1:{management}"))
+        .envs(of_shards)
         .envs(skewed_clock(folder.path()))
         .stdout(Stdio::null())
         .stdin(Stdio::null())
@@ -138,8 +150,9 @@ impl Engine {
     /// The same without waiting until it serves.
     pub(crate) fn begin_in(folder: tempfile::TempDir) -> Self {
         let ports @ [port, management, replication, api] = std::array::from_fn(|_| free_port());
-        let child = spawn(&folder, ports);
-        Self { folder, management, port, replication, api, child }
+        let shards = std::array::from_fn(|_| free_port());
+        let child = spawn(&folder, ports, shards);
+        Self { folder, management, port, replication, api, shards, child }
     }
 
     /// Where followers and clients of other machines would connect.
