@@ -12,6 +12,7 @@ pub mod postgres;
 pub mod process;
 pub mod random;
 pub mod servers;
+pub mod slots;
 
 use std::path::PathBuf;
 

@@ -32,11 +32,19 @@ pub struct KvOptions {
     pub cpu: Option<usize>,
     /// Reuse this port, so that clients find the server again after a restart.
     pub port: Option<u16>,
+    /// Ports of several shards, which the process then has; clients are sent there by Redis Cluster.
+    pub shard_ports: Vec<u16>,
 }
 
 impl Default for KvOptions {
     fn default() -> Self {
-        Self { default_class: "Store", config: String::new(), cpu: None, port: None }
+        Self {
+            default_class: "Store",
+            config: String::new(),
+            cpu: None,
+            port: None,
+            shard_ports: vec![],
+        }
     }
 }
 
@@ -47,11 +55,17 @@ pub fn orrery_kv(folder: &Path, options: &KvOptions) -> Result<Server, String> {
         None => free_port()?,
     };
     let config = folder.join("kv.yaml");
-    let text = format!("defaultClass: {}\n{}", options.default_class, options.config);
+    let mut text = format!("defaultClass: {}\n{}", options.default_class, options.config);
+    if let shards @ 1.. = options.shard_ports.len() {
+        text.push_str(&format!("\ncluster: {{shards: {shards}, pods: 1, copies: 1}}\n"));
+    }
     std::fs::write(&config, text).map_err(|error| error.to_string())?;
     let mut command = Command::new(orrery_binary()?);
     command.args(["serve", "kv", "--config"]).arg(&config).arg("--data").arg(folder.join("data"));
     command.env("ORRERY_LISTEN_RESP", format!("127.0.0.1:{port}"));
+    for (shard, port) in options.shard_ports.iter().enumerate() {
+        command.env(format!("ORRERY_LISTEN_RESP_{shard}"), format!("127.0.0.1:{port}"));
+    }
     command.env("ORRERY_LISTEN_MANAGEMENT", format!("127.0.0.1:{}", free_port()?));
     command.env("ORRERY_LISTEN_HTTP", format!("127.0.0.1:{}", free_port()?));
     command.env("ORRERY_LOG", "text");

@@ -24,10 +24,11 @@ const FETCH_LIMIT: Duration = Duration::from_mins(5);
 /// For the next line of a client program.
 const LINE_LIMIT: Duration = Duration::from_mins(2);
 
-/// A server whose port stays the same over restarts.
-fn server(folder: &Path) -> (Server, KvOptions) {
+/// A server whose ports stay the same over restarts.
+fn server(folder: &Path, shards: usize) -> (Server, KvOptions) {
     let port = Some(free_port().expect("a free port"));
-    let options = KvOptions { port, ..KvOptions::default() };
+    let shard_ports = (0..shards).map(|_| free_port().expect("a free port")).collect();
+    let options = KvOptions { port, shard_ports, ..KvOptions::default() };
     (orrery_kv(folder, &options).expect("orrery serve kv starts"), options)
 }
 
@@ -72,10 +73,10 @@ impl Drop for Script {
     }
 }
 
-/// Runs a client through a kill -9 of the server.
-fn survives_a_kill(command: impl FnOnce(u16) -> Command) {
+/// Runs a client through a kill -9 of the server; with `shards`, of a cluster of so many.
+fn survives_a_kill(shards: usize, command: impl FnOnce(u16) -> Command) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (mut server, options) = server(folder.path());
+    let (mut server, options) = server(folder.path(), shards);
     let mut script = Script::start(command(server.address.port()));
     script.expect("KILL");
     server.process.kill();
@@ -87,7 +88,7 @@ fn survives_a_kill(command: impl FnOnce(u16) -> Command) {
 #[test]
 fn redis_py_works_and_reconnects_after_a_kill() {
     let python = or_not_run!(python_with_redis());
-    survives_a_kill(|port| {
+    survives_a_kill(0, |port| {
         let mut command = Command::new(python);
         command.arg(source("redis_py.py")).arg(port.to_string());
         command
@@ -95,9 +96,19 @@ fn redis_py_works_and_reconnects_after_a_kill() {
 }
 
 #[test]
+fn redis_py_works_with_a_cluster_and_reconnects_after_a_kill() {
+    let python = or_not_run!(python_with_redis());
+    survives_a_kill(3, |port| {
+        let mut command = Command::new(python);
+        command.arg(source("redis_py_cluster.py")).arg(port.to_string());
+        command
+    });
+}
+
+#[test]
 fn ioredis_works_and_reconnects_after_a_kill() {
     let modules = or_not_run!(node_with_ioredis());
-    survives_a_kill(|port| {
+    survives_a_kill(0, |port| {
         let mut command = Command::new("node");
         command.env("NODE_PATH", modules).arg(source("ioredis.cjs")).arg(port.to_string());
         command
@@ -105,9 +116,19 @@ fn ioredis_works_and_reconnects_after_a_kill() {
 }
 
 #[test]
+fn ioredis_works_with_a_cluster_and_reconnects_after_a_kill() {
+    let modules = or_not_run!(node_with_ioredis());
+    survives_a_kill(3, |port| {
+        let mut command = Command::new("node");
+        command.env("NODE_PATH", modules).arg(source("ioredis_cluster.cjs")).arg(port.to_string());
+        command
+    });
+}
+
+#[test]
 fn the_redis_crate_works_and_reconnects_after_a_kill() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (mut server, options) = server(folder.path());
+    let (mut server, options) = server(folder.path(), 0);
     for protocol in ["", "?protocol=resp3"] {
         let address = format!("redis://127.0.0.1:{}/{protocol}", server.address.port());
         let client = redis::Client::open(address).expect("the address is good");

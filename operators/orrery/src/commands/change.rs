@@ -63,6 +63,11 @@ fn plan(change: &Change<'_>, object: &Json, now: Timestamp) -> anyhow::Result<(J
             let followers = object["status"]["followers"].as_array();
             let names: Vec<&str> =
                 followers.into_iter().flatten().filter_map(|f| f["name"].as_str()).collect();
+            if object["status"]["shardCount"].as_i64().is_some_and(|shards| shards > 1) {
+                bail!(
+                    "it has several shards, whose primaries are spread over its pods by the operator"
+                )
+            }
             if object["status"]["primary"] == **pod {
                 bail!("{pod} is the primary already")
             }

@@ -36,9 +36,7 @@ pub(super) fn render(object: &Json, family: &Family, coloured: bool) -> String {
                 let branch = if n + 1 == family.pods.len() { "└─ " } else { "├─ " };
                 let (mood, mut said) = pod_state(pod);
                 let name = text(&pod["metadata"]["name"]);
-                if object["status"]["primary"] == name {
-                    said.push_str(", primary");
-                }
+                said.push_str(&role(object, name));
                 lines.push((format!("{rest}{branch}Pod {name}"), mood, said));
             }
         }
@@ -56,6 +54,22 @@ pub(super) fn render(object: &Json, family: &Family, coloured: bool) -> String {
         let _ = writeln!(out, "{painted}");
     }
     out
+}
+
+/// What a pod is to its object: primary, or of which of several shards.
+fn role(object: &Json, pod: &str) -> String {
+    let status = &object["status"];
+    let shards: Vec<&Json> = status["shards"].as_array().into_iter().flatten().collect();
+    if shards.len() > 1 {
+        let own = shards.iter().filter(|shard| shard["owner"] == pod);
+        let own: Vec<String> = own.map(|shard| shard["id"].to_string()).collect();
+        return match own.len() {
+            0 => ", primary of no shard".to_owned(),
+            1 => format!(", primary of shard {}", own[0]),
+            _ => format!(", primary of shards {}", own.join(", ")),
+        };
+    }
+    if status["primary"] == pod { ", primary".to_owned() } else { String::new() }
 }
 
 fn head(object: &Json, coloured: bool) -> String {
@@ -228,6 +242,19 @@ KVCluster shop/default   PodFailing: 1 of 2
 ";
         assert_eq!(render(&object, &family, false), expected);
         assert!(!is_well(&object));
+    }
+
+    #[test]
+    fn a_pod_names_the_shards_it_is_primary_of() {
+        let shard = |id: i64, owner: &str| json!({ "id": id, "owner": owner });
+        let shards = [shard(0, "a-kv-0"), shard(1, "a-kv-1"), shard(2, "a-kv-0")];
+        let object = json!({ "status": { "shards": shards } });
+        assert_eq!(role(&object, "a-kv-0"), ", primary of shards 0, 2");
+        assert_eq!(role(&object, "a-kv-1"), ", primary of shard 1");
+        assert_eq!(role(&object, "a-kv-2"), ", primary of no shard");
+        let alone = json!({ "status": { "primary": "a-kv-0", "shards": [shard(0, "a-kv-0")] } });
+        assert_eq!(role(&alone, "a-kv-0"), ", primary");
+        assert_eq!(role(&alone, "a-kv-1"), "");
     }
 
     #[test]
