@@ -3,6 +3,10 @@
 //! Which shard has a key is arithmetic ([`Layout`]). Where a shard is served is told by the operator
 //! (`Route`), and known from the beginning where one process has all of them.
 
+pub(crate) mod course;
+pub(crate) mod roster;
+pub(crate) mod slot;
+
 use std::sync::{Arc, PoisonError, RwLock};
 
 use orrery_api::kv::Layout;
@@ -110,13 +114,30 @@ fn node(node: v1::Node) -> Result<Node, RouteError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use orrery_operand::set_hash::route_request;
     use orrery_operand::v1::ShardRoute;
 
     use super::*;
 
     const LAYOUT: Layout = Layout { shards: 2, pods: 2, copies: 1 };
+
+    /// Shard 0 of two in process `a`, which knows these primaries and that `c` follows in shard 1.
+    pub(crate) fn cluster(primaries: &[Option<&str>]) -> Cluster {
+        let node = |name: &str, shard: usize| Node {
+            name: name.into(),
+            host: Some(format!("10.0.0.{}", name.as_bytes()[0] - b'a' + 1)),
+            port: 7000 + shard as u16,
+        };
+        let place = |(shard, primary): (usize, Option<&str>)| Place {
+            epoch: 4 + shard as u64,
+            primary: primary.map(|name| node(name, shard)),
+            followers: (shard == 1).then(|| node("c", shard)).into_iter().collect(),
+        };
+        let places = primaries.iter().copied().enumerate().map(place).collect();
+        let known = Arc::new(Known::new(Topology { hash: String::new(), places }));
+        Cluster { layout: LAYOUT, shard: 0, pod: "a".into(), known }
+    }
 
     fn route(ids: &[u32], address: &str) -> RouteRequest {
         let primary = Some(v1::Node { name: "a-kv-0".into(), address: address.into() });

@@ -3,6 +3,7 @@
 //! Found by name, without regard to case, through a hash index that is computed at compile time.
 
 mod acl;
+mod cluster;
 mod connection;
 mod generic;
 mod hash;
@@ -231,7 +232,13 @@ impl CommandSpec {
 
     /// Positions of the keys among the arguments.
     pub fn key_positions(&self, args: &[&[u8]]) -> Vec<usize> {
-        self.key_specs.iter().flat_map(|keys| keys.positions(args)).collect()
+        self.keys_at(args).collect()
+    }
+
+    /// As [`Self::key_positions`], one after the other.
+    #[inline]
+    pub fn keys_at(&self, args: &[&[u8]]) -> impl Iterator<Item = usize> {
+        self.key_specs.iter().flat_map(|keys| keys.positions(args))
     }
 }
 
@@ -264,7 +271,7 @@ const fn keys(first_key: i32, last_key: i32, key_step: i32) -> CommandSpec {
     CommandSpec { first_key, last_key, key_step, ..KEYLESS }
 }
 
-static GROUPS: [&[CommandSpec]; 11] = [
+static GROUPS: [&[CommandSpec]; 12] = [
     string::COMMANDS,
     generic::COMMANDS,
     hash::COMMANDS,
@@ -276,6 +283,7 @@ static GROUPS: [&[CommandSpec]; 11] = [
     more::COMMANDS,
     acl::COMMANDS,
     replication::COMMANDS,
+    cluster::COMMANDS,
 ];
 
 /// Number of commands and subcommands.

@@ -24,6 +24,7 @@ pub(crate) mod group;
 pub(crate) mod limits;
 pub mod listener;
 pub(crate) mod output;
+pub(crate) mod redirect;
 pub(crate) mod requests;
 pub(crate) mod restore;
 pub(crate) mod rights;
@@ -484,12 +485,6 @@ impl Shard {
                 }
             }
         }
-    }
-
-    pub(crate) fn unpause(&mut self) {
-        self.pause = None;
-        self.machine.hold_expiry(self.bar.is_set());
-        self.release_held();
     }
 
     pub(crate) fn next_request(&self) -> Option<Request> {

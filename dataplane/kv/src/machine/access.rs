@@ -53,6 +53,11 @@ impl Machine {
         self.gate = self.gate.max(self.pending.gate_all());
     }
 
+    /// The gate of whoever reads all keys without being a command of the machine.
+    pub(crate) fn gate_of_all(&self) -> u64 {
+        self.pending.gate_all()
+    }
+
     /// Where the key is. A key whose deadline has passed is deleted instead.
     #[inline]
     pub(crate) fn locate(&mut self, key: &Key<'_>) -> Option<Place> {

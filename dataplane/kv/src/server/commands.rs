@@ -8,6 +8,7 @@ mod auth;
 mod basic;
 mod client;
 mod client_filter;
+mod cluster;
 mod command;
 mod config;
 pub(crate) mod extra;
@@ -113,6 +114,8 @@ pub(crate) fn run(
         "memory|help" => help::write(call.reply, "MEMORY", help::MEMORY),
         "function" => function::function(call),
         "lastsave" => saving::last_save(call),
+        name @ ("asking" | "readonly" | "readwrite") => cluster::say(call, name),
+        name if name.starts_with("cluster") => return cluster::run(call, name),
         name if name.starts_with("acl") => acl::run(call, name),
         name if name.starts_with("client") => client::run(call, name),
         name if name.starts_with("config") => config::run(call, name),

@@ -127,6 +127,8 @@ pub(crate) struct Connection {
     /// It logged in as a follower, and may only be one.
     pub(crate) is_follower: bool,
     user: Arc<User>,
+    /// It reads from followers too, which may be behind (`READONLY`).
+    pub(crate) takes_stale: bool,
     /// It takes images of unknown length, as replicas of Redis do.
     pub(crate) takes_streams: bool,
     /// The name it gave itself for that.
@@ -205,6 +207,7 @@ impl Connection {
             is_restricted: false,
             is_follower: false,
             user: Arc::clone(users.default_user()),
+            takes_stale: false,
             takes_streams: false,
             follower_name: String::new(),
             announced: Announced::default(),

@@ -113,8 +113,17 @@ impl Shard {
         (spec.is_write() && connection.multi.is_none()) || (spec.name == "exec" && queued_write())
     }
 
+    pub(crate) fn unpause(&mut self) {
+        self.pause = None;
+        self.machine.hold_expiry(self.bar.is_set());
+        self.release_held();
+    }
+
     /// Carries changed settings to where they act.
     pub(crate) fn apply_settings(&mut self) {
+        if self.cluster.is_some() {
+            self.settings.put("cluster-enabled", "yes");
+        }
         self.limits = self.settings.limits();
         let policy = MemoryPolicy::from_redis_name(self.settings.text("maxmemory-policy"));
         let limit_bytes = self.settings.number("maxmemory") as u64;

@@ -12,6 +12,7 @@ use super::Shard;
 use super::commands;
 use super::connection::{Connection, Durability, Hold, Multi, Queued, ReplyMode};
 use super::limits::{MULTI_BYTES_MAX, RECORD_BYTES, SNAPSHOT_BACKLOG_BYTES};
+use super::redirect::refuse_database;
 use crate::command_table::{self, CommandSpec, Flags, Lookup};
 use crate::commands::fail::OUT_OF_MEMORY;
 
@@ -51,6 +52,9 @@ impl Shard {
             && let Some(error) = self.denied(connection, spec, args)
         {
             self.reject(connection, Some(spec), reply, &error);
+            return None;
+        }
+        if self.cluster.is_some() && self.turn_away(connection, spec, args, reply) {
             return None;
         }
         if self.machine.is_memory_limited() && self.is_refused_for_memory(connection, spec) {
@@ -242,6 +246,11 @@ impl Shard {
         let began = self.stats.commands[spec.index].is_timed().then(Instant::now);
         let gate = if spec.is_server() {
             commands::run(self, connection, spec, args, reply)
+        } else if self.cluster.is_some()
+            && let Some(error) = refuse_database(spec, args)
+        {
+            reply.error(error);
+            0
         } else {
             self.machine.execute(&mut connection.session, spec, args, reply).gate
         };

@@ -254,6 +254,11 @@ impl Group {
     }
 }
 
+/// Whether a command asks where the nodes of a cluster are: those who may not be read from say it too.
+fn is_about_nodes(spec: &CommandSpec) -> bool {
+    spec.group == "cluster" && !spec.name.ends_with("keysinslot")
+}
+
 impl Shard {
     /// The group's part of a turn: what followers and the primary have sent, and what clients may do.
     pub(crate) fn look_after_group(&mut self) {
@@ -297,6 +302,7 @@ impl Shard {
             if matches!(bar, Bar::Lease | Bar::Fenced) && before != bar {
                 self.disown_gated();
             }
+            self.release_waiting_in_cluster();
             tracing::info!(?before, now = ?bar, "what clients may do has changed");
             self.publish();
         }
@@ -314,6 +320,7 @@ impl Shard {
             return (!may.contains(&spec.full_name)).then_some(NOT_FOR_FOLLOWERS);
         }
         let is_exempt = spec.flags.contains(Flags::LOADING)
+            || (self.cluster.is_some() && is_about_nodes(spec))
             || (connection.multi.is_some() && spec.runs_inside_multi());
         let is_barred = spec.is_write() || (self.bar.bars_reads() && !is_exempt);
         is_barred.then(|| self.bar.text())

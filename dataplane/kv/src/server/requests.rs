@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::group::roles::Renewal;
 use super::group::{Bar, Role};
+use super::waiting::WaitEnd;
 use super::{Ending, Shard};
 use crate::persistence::declared::{Declared, DeclaredSet};
 use crate::persistence::kind;
@@ -265,6 +266,8 @@ impl Shard {
             self.machine.begin(self.clock.wall_ms(), self.log.next_position());
             self.log.fence(epoch);
             self.writability_changed();
+            // What they wait for is written elsewhere from now on.
+            self.end_all_waits(WaitEnd::RoleChanged);
         }
         Ok(self.granted())
     }

@@ -85,8 +85,12 @@ impl Shard {
         }
     }
 
-    /// Runs a command that had to wait. Meanwhile this process may have lost the right to write.
+    /// Runs a command that had to wait. Meanwhile this process may have lost the right
+    /// to write, or to be asked at all.
     fn run_held(&mut self, connection: &mut Connection, held: &Queued, reply: &mut Reply) {
+        if self.cluster.is_some() && self.turn_away(connection, held.spec, &held.args(), reply) {
+            return;
+        }
         let error = self.bar.is_set().then(|| self.barred(connection, held.spec)).flatten();
         match error {
             Some(error) => self.reject(connection, Some(held.spec), reply, error),

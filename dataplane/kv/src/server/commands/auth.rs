@@ -134,6 +134,7 @@ impl<'a> Options<'a> {
 
 fn describe(call: &mut Call<'_>, proto: Proto) {
     let id = call.connection.id as i64;
+    let mode = super::info_sections::mode(call.shard);
     let reply = &mut *call.reply;
     reply.map(7);
     reply.bulk(b"server");
@@ -145,7 +146,7 @@ fn describe(call: &mut Call<'_>, proto: Proto) {
     reply.bulk(b"id");
     reply.integer(id);
     reply.bulk(b"mode");
-    reply.bulk(b"standalone");
+    reply.bulk(mode.as_bytes());
     reply.bulk(b"role");
     reply.bulk(b"master");
     reply.bulk(b"modules");

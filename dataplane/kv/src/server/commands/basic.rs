@@ -27,6 +27,10 @@ pub(super) fn select(call: &mut Call<'_>) {
         call.reply.error("ERR DB index is out of range");
         return;
     }
+    if db != 0 && call.shard.cluster.is_some() {
+        call.reply.error("ERR SELECT is not allowed in cluster mode");
+        return;
+    }
     call.connection.session.db = db as u16;
     call.reply.ok();
 }
@@ -46,6 +50,7 @@ pub(super) fn reset(call: &mut Call<'_>) {
     connection.reply_mode = ReplyMode::On;
     connection.durability = Durability::default();
     connection.no_evict = false;
+    connection.takes_stale = false;
     connection.log_out(&call.shard.users);
     call.reply.set_proto(Proto::Resp2);
     call.reply.simple("RESET");

@@ -119,6 +119,7 @@ fn flags(connection: &Connection) -> String {
         (connection.multi.is_some(), 'x'),
         (connection.stream.is_unix(), 'U'),
         (connection.no_evict, 'e'),
+        (connection.takes_stale, 'r'),
     ];
     let text: String = flags.iter().filter(|(on, _)| *on).map(|(_, flag)| *flag).collect();
     if text.is_empty() { "N".to_owned() } else { text }

@@ -90,6 +90,31 @@ pub(super) const CLIENT: &[&str] = &[
     "    Protect current client connection from eviction.",
 ];
 
+pub(super) const CLUSTER: &[&str] = &[
+    "COUNTKEYSINSLOT <slot>",
+    "    Number of keys of this node in <slot>. Looks at every key.",
+    "COUNT-FAILURE-REPORTS <node-id>",
+    "    Always 0: nodes do not report each other.",
+    "GETKEYSINSLOT <slot> <count>",
+    "    Up to <count> keys of this node in <slot>. Looks at every key.",
+    "INFO",
+    "    State of the cluster.",
+    "KEYSLOT <key>",
+    "    Slot of <key>.",
+    "LINKS",
+    "    Always empty: nodes have no connections for the sake of the cluster.",
+    "MYID",
+    "    Id of this node.",
+    "NODES",
+    "    All nodes, a line each.",
+    "REPLICAS <node-id>",
+    "    Replicas of the master <node-id>, as lines of NODES.",
+    "SHARDS",
+    "    Shards with their slots and nodes.",
+    "SLOTS",
+    "    Ranges of slots with the nodes that have them.",
+];
+
 pub(super) const CONFIG: &[&str] = &[
     "GET <pattern>",
     "    Return parameters matching the glob-like <pattern> and their values.",

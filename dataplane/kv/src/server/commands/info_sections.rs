@@ -9,6 +9,12 @@ use super::extra;
 use super::info::Text;
 use crate::namespaces::Class;
 use crate::process;
+use crate::server::Shard;
+
+/// How Redis calls what this is part of.
+pub(super) fn mode(shard: &Shard) -> &'static str {
+    if shard.cluster.is_some() { "cluster" } else { "standalone" }
+}
 
 pub(super) fn server(call: &Call<'_>, text: &mut Text) {
     let shard = &*call.shard;
@@ -17,7 +23,7 @@ pub(super) fn server(call: &Call<'_>, text: &mut Text) {
     text.field("redis_version", REDIS_VERSION);
     text.field("redis_git_sha1", "00000000");
     text.field("redis_git_dirty", 0);
-    text.field("redis_mode", "standalone");
+    text.field("redis_mode", mode(shard));
     text.field("orrery_version", env!("CARGO_PKG_VERSION"));
     text.field("os", process::system());
     text.field("arch_bits", usize::BITS);
@@ -219,9 +225,9 @@ pub(super) fn errorstats(call: &Call<'_>, text: &mut Text) {
     }
 }
 
-pub(super) fn cluster(_: &Call<'_>, text: &mut Text) {
+pub(super) fn cluster(call: &Call<'_>, text: &mut Text) {
     text.title("Cluster");
-    text.field("cluster_enabled", 0);
+    text.field("cluster_enabled", i32::from(call.shard.cluster.is_some()));
 }
 
 pub(super) fn keyspace(call: &Call<'_>, text: &mut Text) {
