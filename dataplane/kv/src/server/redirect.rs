@@ -133,23 +133,4 @@ pub(crate) fn refuse_database(spec: &CommandSpec, args: &[&[u8]]) -> Option<&'st
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::command_table::by_name;
-
-    #[test]
-    fn commands_on_other_databases_are_refused() {
-        let refused = |line: &str| {
-            let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-            refuse_database(by_name(args[0]).expect("is in the table"), &args)
-        };
-        let copying = Some("ERR Copying to another database is not allowed in cluster mode");
-        assert_eq!(refused("MOVE a 0"), Some("ERR MOVE is not allowed in cluster mode"));
-        assert_eq!(refused("swapdb 0 0"), Some("ERR SWAPDB is not allowed in cluster mode"));
-        assert_eq!(refused("copy a b DB 1"), copying);
-        assert_eq!(refused("copy a b replace db 1"), copying);
-        for line in ["copy a b", "copy a b db 0", "copy db 1 replace", "copy a b db x", "get a"] {
-            assert_eq!(refused(line), None, "{line}");
-        }
-    }
-}
+mod tests;
