@@ -29,7 +29,7 @@ impl Shard {
         reply: &mut Reply,
     ) -> bool {
         let course = self.course(connection, spec, args);
-        if course == Course::Here {
+        if matches!(course, Course::Here) {
             return false;
         }
         let Some(error) = course.error(&host(connection)) else { return false };

@@ -6,6 +6,7 @@ use std::time::Instant;
 use orrery_journal::sim::SimDisk;
 use orrery_journal::{Journal, Options};
 use orrery_resp::Proto;
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::cluster::tests::cluster;
@@ -19,6 +20,7 @@ use crate::persistence::snapshots::Snapshots;
 use crate::replication::grants::Grants;
 use crate::replication::lease::Moments;
 use crate::server::group::{Group, Membership};
+use crate::server::requests::Request;
 use crate::server::settings::Settings;
 use crate::server::stream::Stream;
 use crate::server::users::Users;
@@ -28,6 +30,7 @@ use crate::server::{Parts, Seat, poll_and_waker};
 struct Bench {
     shard: Shard,
     slot: usize,
+    ask: mpsc::SyncSender<Request>,
     _peer: mio::net::UnixStream,
     _folder: tempfile::TempDir,
 }
@@ -56,7 +59,7 @@ impl Bench {
             moments: Moments::new(Instant::now(), 1),
         };
         let group = primaries.map(|_| Box::new(Group::new(membership, &waker)));
-        let (_, requests) = mpsc::sync_channel(1);
+        let (ask, requests) = mpsc::sync_channel(1);
         let seat = Seat { poll, waker, listeners: vec![], requests };
         let parts = Parts {
             id: 0,
@@ -86,7 +89,7 @@ impl Bench {
         let id = shard.clients.next_id();
         let connection = Connection::new(id, slot, Stream::Unix(ours), "", &shard.users, 0);
         shard.clients.insert(Box::new(connection));
-        let mut bench = Self { shard, slot, _peer: peer, _folder: folder };
+        let mut bench = Self { shard, slot, ask, _peer: peer, _folder: folder };
         bench.becomes(Bar::None);
         bench
     }
@@ -98,6 +101,12 @@ impl Bench {
 
     fn becomes(&mut self, bar: Bar) {
         self.shard.bar = bar;
+    }
+
+    fn is_fenced(&mut self, epoch: u64) {
+        let (answer, _) = oneshot::channel();
+        self.ask.send(Request::Fence { epoch, answer }).expect("there is room");
+        self.shard.answer_requests();
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Connection)) {
@@ -235,6 +244,21 @@ fn nobody_waits_for_what_is_pushed_elsewhere() {
     let mut sent = Vec::new();
     bench.change(|connection| sent = connection.output.sendable(0).to_vec());
     assert!(sent.starts_with(b"-UNBLOCKED "), "{}", String::from_utf8_lossy(&sent));
+}
+
+#[test]
+fn a_process_without_followers_serves_until_it_is_fenced() {
+    let mut bench = Bench::primary();
+    bench.shard.group = None;
+    // It takes a Redis over, which is no matter of the cluster's.
+    bench.becomes(Bar::Follower);
+    let readonly = "-READONLY You can't write against a read only replica.";
+    bench.answers(&[("GET bar", "$-1"), ("SET bar 1", readonly)]);
+    bench.becomes(Bar::None);
+    bench.answers(&[("SET bar 1", "+OK"), ("BLPOP hello 0", "")]);
+    bench.is_fenced(9);
+    assert_eq!(bench.shard.waiting.len(), 0);
+    bench.answers(&[("GET bar", "-CLUSTERDOWN The cluster is down"), ("GET foo", FOO_MOVED)]);
 }
 
 #[test]
