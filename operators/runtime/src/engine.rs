@@ -4,31 +4,31 @@
 //! are the system's own pure functions.
 
 pub mod farewell;
+mod pods;
 mod released;
 mod welcome;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
-use k8s_openapi::api::core::v1::Pod;
+use futures::future::{BoxFuture, try_join_all};
 use kube::Resource;
-use kube::api::{Api, DeleteParams, Preconditions};
+use kube::api::Api;
 use orrery_api::spec::RecoveredFrom;
 use orrery_api::{CommonStatus, ConditionType, Reason, Time, condition};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::cache::Cache;
 use crate::context::Context;
 use crate::controller::{Guarded, Next, Reconcile};
 use crate::events::{Events, Notice};
-use crate::group::carry::{Carrier as GroupCarrier, Plan};
-use crate::group::grant;
-use crate::observation::Observation;
+use crate::group::Group;
+use crate::group::carry::Plan;
+use crate::group::grant::{self, GrantError};
 use crate::release;
-use crate::rollout;
+use crate::routes::{self, Place};
 use crate::status::{Facts, Progress, is_settled, summarise};
-use crate::step::report::{DeclaredSource, Reached, StatusMemory, observe, sync, write_status};
+use crate::step::report::{DeclaredSource, StatusMemory, observe, sync, write_status};
 use crate::step::{ApplyError, Class, GroupError, StepError, apply, dereference};
 use crate::system::{Carrier, Identity, Mode, Object, Refusal, System};
 use crate::triggers::Triggers;
@@ -70,9 +70,11 @@ impl Carried {
 /// What is to become of the pods in the rest of the round.
 #[derive(Default)]
 struct PodsPlan {
-    /// The primary and its followers, if the object has some.
-    group: Option<Plan>,
-    /// Nothing may be changed; a group still keeps its pulse.
+    /// The primary and its followers of each shard, if the object has some.
+    groups: Vec<Plan>,
+    /// Where the shards are, if the processes are to know.
+    places: Vec<Place>,
+    /// Nothing may be changed; groups still keep their pulse.
     frozen: bool,
     /// No pod may be replaced.
     kept: bool,
@@ -173,9 +175,9 @@ impl<S: System> Engine<S> {
         let validated = self.prepare(object, identity).await?;
         let (mut identity, missing_release) = self.released(object, identity, &validated).await?;
         self.hold(object, &identity).await?;
-        let group = self.group(object, &identity, &validated).await?;
-        let grant = group.as_ref().and_then(|plan| plan.grant.as_ref());
-        identity.primary = grant.map(|grant| grant.holder.clone());
+        let groups = self.groups(object, &identity, &validated).await?;
+        identity.primaries = groups.iter().filter_map(Plan::holder).map(str::to_owned).collect();
+        let places = S::places(&validated, &identity);
         let mut prepared = S::build(&validated, &identity);
         prepared.mark_asked(&S::build(&validated, &identity.unreleased()));
         let asked_hash = prepared.asked_hash();
@@ -199,8 +201,8 @@ impl<S: System> Engine<S> {
         };
         let pods = match mode {
             Mode::Hibernate => PodsPlan { frozen: true, ..PodsPlan::default() },
-            Mode::Fence => PodsPlan { group, kept: true, ..PodsPlan::default() },
-            _ => PodsPlan { group, asked_hash, volumes, ..PodsPlan::default() },
+            Mode::Fence => PodsPlan { groups, places, kept: true, ..PodsPlan::default() },
+            _ => PodsPlan { groups, places, asked_hash, volumes, ..PodsPlan::default() },
         };
         let recovered_from = S::recovered_from(&validated).cloned();
         Ok(Carried { progress, notices: outcome.notices, pods, recovered_from, missing_release })
@@ -236,31 +238,39 @@ impl<S: System> Engine<S> {
         if mode == Mode::Hibernate {
             return none;
         }
-        let Some(group) = S::standing_group(object, identity) else { return none };
-        // Without the grant nobody can be told anything; the next round reads it again.
-        let Ok(grant) = grant::read(&self.ctx.client, identity, S::NAME).await else { return none };
-        let was_granted = S::status(object).is_some_and(S::was_granted);
-        PodsPlan {
-            group: Some(Plan { group, grant, was_granted, leave_primary: false, replaced: None }),
-            ..none
-        }
+        let groups = S::standing_groups(object, identity);
+        // Without the grants nobody can be told anything; the next round reads them again.
+        let Ok(groups) = self.plans(object, identity, groups).await else { return none };
+        PodsPlan { groups, places: S::standing_places(object, identity), ..none }
     }
 
-    /// The group of an object with followers, and who has the grant.
-    async fn group(
+    /// The groups of an object with followers, and who has the grants.
+    async fn groups(
         &self,
         object: &S::Kind,
         identity: &Identity,
         validated: &S::Validated,
-    ) -> Result<Option<Plan>, StepError> {
-        let Some(group) = S::group(validated, identity) else {
+    ) -> Result<Vec<Plan>, StepError> {
+        let groups = S::groups(validated, identity);
+        if groups.is_empty() {
             self.ctx.pulses.rest(identity.uid.as_deref().unwrap_or_default());
-            return Ok(None);
-        };
-        let grant = grant::read(&self.ctx.client, identity, S::NAME).await;
-        let grant = grant.map_err(GroupError::from)?;
-        let was_granted = S::status(object).is_some_and(S::was_granted);
-        Ok(Some(Plan { group, grant, was_granted, leave_primary: false, replaced: None }))
+        }
+        Ok(self.plans(object, identity, groups).await.map_err(GroupError::from)?)
+    }
+
+    async fn plans(
+        &self,
+        object: &S::Kind,
+        identity: &Identity,
+        groups: Vec<Group>,
+    ) -> Result<Vec<Plan>, GrantError> {
+        let plans = groups.into_iter().map(|group| async move {
+            let grant = grant::read(&self.ctx.client, identity, S::NAME, group.shard).await?;
+            let status = S::status(object);
+            let was_granted = status.is_some_and(|status| S::was_granted(status, group.shard));
+            Ok(Plan::new(group, grant, was_granted))
+        });
+        try_join_all(plans).await
     }
 
     /// Step 5.
@@ -272,17 +282,14 @@ impl<S: System> Engine<S> {
         carried: Carried,
     ) -> Result<Next, StepError> {
         let Carried { progress, mut notices, mut pods, recovered_from, missing_release } = carried;
-        let is_group = pods.group.is_some();
+        let is_group = !pods.groups.is_empty();
         let (mut seen, reached) = observe(&self.ctx, identity, S::NAME, is_group).await?;
         (seen.recovered_from, seen.missing_release) = (recovered_from, missing_release);
         let looked_after = self.look_after(object, identity, &mut pods, &mut seen, &reached).await;
-        let (again, failure) = match looked_after {
-            Ok((again, more)) => {
-                notices.extend(more);
-                (again, None)
-            }
-            Err(error) => (true, Some(error)),
-        };
+        notices.extend(looked_after.notices);
+        let has_routes =
+            routes::tell(&self.ctx, identity, S::NAME, &pods.places, &pods.groups, &seen, &reached)
+                .await;
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let synced = match mode {
             Mode::Run => sync(&self.ctx, identity, &sources, &reached).await,
@@ -303,6 +310,7 @@ impl<S: System> Engine<S> {
         // What keeps a volume from growing is no object of ours that a watch would show.
         let settled = is_settled(&common.conditions)
             && synced
+            && has_routes
             && seen.growing.is_none()
             && !seen.old_certificates;
         let change = ready_change(before, &common);
@@ -313,139 +321,17 @@ impl<S: System> Engine<S> {
         for notice in notices.into_iter().chain(change) {
             self.events.tell(&about, notice).await;
         }
-        if let Some(error) = failure {
-            return Err(error);
-        }
-        if again {
+        if looked_after.again {
             self.triggers.push((identity.namespace.clone(), identity.name.clone()));
+        }
+        if let Some(error) = looked_after.failure {
+            return Err(error);
         }
         Ok(match settled {
             false => Next::Soon,
             true if S::copies_secrets(object) => Next::Within(self.ctx.options.poll_max),
             true => Next::AtRest,
         })
-    }
-
-    /// Looks after the group and the age of the pods. True when the next round should follow at
-    /// once.
-    async fn look_after(
-        &self,
-        object: &S::Kind,
-        identity: &Identity,
-        pods: &mut PodsPlan,
-        seen: &mut Observation,
-        reached: &[Reached],
-    ) -> Result<(bool, Vec<Notice>), StepError> {
-        let claims = self.ctx.children.claims(&identity.namespace, S::NAME, &identity.name);
-        let misplaced = volumes::class::misplaced(&pods.volumes, &claims);
-        let next = if pods.frozen || pods.kept {
-            rollout::Next::Nothing
-        } else {
-            self.next_pod(object, identity, pods, seen, &misplaced)
-        };
-        let (mut again, mut notices, mut calm) = (false, Vec::new(), true);
-        if let Some(plan) = &mut pods.group {
-            plan.leave_primary = next == rollout::Next::LeavePrimary;
-            if let rollout::Next::Replace { name, .. } | rollout::Next::Move { name, .. } = &next {
-                plan.replaced = Some(name.clone());
-            }
-            let (ctx, triggers) = (&*self.ctx, &self.triggers);
-            let carrier = GroupCarrier { ctx, identity, system: S::NAME, triggers, reached };
-            carrier.watch(plan).await?;
-            if pods.frozen {
-                seen.group = Some(carrier.look(plan, seen));
-            } else {
-                let done = carrier.step(plan, seen).await?;
-                calm = done.view.trouble.is_none() && !done.again;
-                again = done.again;
-                notices = done.notices;
-                seen.group = Some(done.view);
-            }
-        }
-        if !pods.volumes.is_empty() {
-            let is_group = pods.group.is_some();
-            seen.growing = volumes::grow(&self.ctx, identity, &pods.volumes, &claims)
-                .await?
-                .or_else(|| volumes::class::moving(&misplaced, is_group));
-        }
-        let goes = match next {
-            rollout::Next::Replace { name, uid } if calm => Some((name, uid)),
-            rollout::Next::Move { name, uid, volume } if calm => {
-                // The claim first: the pod that comes after waits for one of its own.
-                let given_up = volumes::class::give_up(&self.ctx, identity, &volume).await?;
-                given_up.then_some((name, uid))
-            }
-            rollout::Next::Held(reason, why) => {
-                seen.held = Some((reason, why));
-                None
-            }
-            _ => None,
-        };
-        if let Some((name, uid)) = goes {
-            replace(&self.ctx, identity, &name, &uid).await?;
-        }
-        Ok((again, notices))
-    }
-
-    /// Which pod is replaced next.
-    fn next_pod(
-        &self,
-        object: &S::Kind,
-        identity: &Identity,
-        pods: &PodsPlan,
-        seen: &Observation,
-        misplaced: &[volumes::class::Misplaced],
-    ) -> rollout::Next {
-        let group = pods.group.as_ref();
-        let grant = group.and_then(|plan| plan.grant.as_ref());
-        let asked_hash = pods.asked_hash.as_deref();
-        let spec = S::engine_spec(object);
-        let skipped = spec.map_or(&[][..], |spec| spec.rollout.skip_health_checks.as_slice());
-        let (states, wanted) = rollout::states(seen, grant, asked_hash, misplaced, skipped);
-        if states.is_empty() {
-            return rollout::Next::Nothing;
-        }
-        let uid = identity.uid.as_deref().unwrap_or_default();
-        let turns = &self.ctx.turns;
-        let now = jiff::Timestamp::now();
-        let allowed = rollout::allowed(spec, seen, now, turns.may(uid));
-        let next = rollout::plan(&states, wanted, group.is_some(), &allowed);
-        match &next {
-            rollout::Next::Nothing if rollout::is_over(&states, wanted) => turns.release(uid),
-            rollout::Next::Replace { .. } | rollout::Next::LeavePrimary
-                if rollout::is_unasked(&states) =>
-            {
-                turns.take(uid);
-            }
-            rollout::Next::Held(Reason::WaitingForTurn, _) => {
-                let key = (identity.namespace.clone(), identity.name.clone());
-                turns.wait(uid, key, &self.triggers);
-            }
-            _ => {}
-        }
-        next
-    }
-}
-
-/// Deletes one pod, if it is still the one that was seen.
-async fn replace(
-    ctx: &Context,
-    identity: &Identity,
-    name: &str,
-    uid: &str,
-) -> Result<(), GroupError> {
-    let api: Api<Pod> = Api::namespaced(ctx.client.clone(), &identity.namespace);
-    let uid = Some(uid.to_owned());
-    let same = Preconditions { uid, resource_version: None };
-    let params = DeleteParams { preconditions: Some(same), ..DeleteParams::default() };
-    match api.delete(name, &params).await {
-        Ok(_) => {
-            info!(pod = name, "replaced by one of the newest template");
-            Ok(())
-        }
-        // It is gone, or another one by now.
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
-        Err(source) => Err(GroupError::Replace { name: name.to_owned(), source }),
     }
 }
 

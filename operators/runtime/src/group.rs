@@ -1,4 +1,5 @@
-//! Groups of one primary and its followers: who may write, and how that changes.
+//! Groups of one primary and its followers: who may write, and how that changes. Each shard of an
+//! object with followers has a group of its own.
 //!
 //! `docs/decisions/0006-followers-and-failover.md` says why it is safe. A round of an object with
 //! followers reads the grant, lets [`decide`] (pure) choose the next step from what the processes
@@ -20,9 +21,10 @@ pub const LEASE: Duration = Duration::from_secs(3);
 /// How much longer than a lease one waits for its end: clocks do not run equally fast.
 pub(crate) const DRIFT: Duration = Duration::from_millis(100);
 
-/// What a system says about the group of one object.
+/// What a system says about the group of one shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
+    pub shard: u32,
     /// Followers the spec asks for.
     pub followers: u32,
     /// Followers that must have a write on disk before it is acknowledged.
@@ -33,8 +35,13 @@ pub struct Group {
     pub policy: Policy,
     /// Pod that should be primary, if the spec names one.
     pub wished: Option<String>,
-    /// Port followers reach the primary at.
+    /// Port clients reach the primary at, and followers without certificates.
     pub client_port: u16,
+    /// Port followers with certificates reach the primary at.
+    pub replication_port: u16,
+    /// Pod that is primary whenever it can be, so that the primaries of an object are spread over its
+    /// pods; none for the only shard of an object.
+    pub home: Option<String>,
     /// The pods there should be. The first is primary when nobody ever was; a primary that is not
     /// among them hands over and goes.
     pub pods: Vec<String>,
@@ -85,19 +92,32 @@ pub struct Grant {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn group(followers: u32, synchronous: u32) -> Group {
-        Group {
-            followers,
-            synchronous,
+impl Group {
+    /// A group of these pods for tests that are not about groups.
+    pub(crate) fn of_pods(shard: u32, pods: &[&str]) -> Self {
+        Self {
+            shard,
+            followers: pods.len() as u32 - 1,
+            synchronous: 0,
             carried: false,
             policy: Policy::NoLoss,
             wished: None,
             client_port: 6379,
-            pods: (0..=followers).map(|n| format!("a-{n}")).collect(),
+            replication_port: 9402,
+            home: None,
+            pods: pods.iter().map(|pod| (*pod).to_owned()).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(followers: u32, synchronous: u32) -> Group {
+        let pods: Vec<String> = (0..=followers).map(|n| format!("a-{n}")).collect();
+        let pods: Vec<&str> = pods.iter().map(String::as_str).collect();
+        Group { synchronous, ..Group::of_pods(0, &pods) }
     }
 
     #[test]

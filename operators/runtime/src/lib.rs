@@ -48,6 +48,7 @@ pub mod redacted;
 pub mod release;
 pub mod resources;
 pub mod rollout;
+pub mod routes;
 pub mod startup;
 pub mod status;
 pub mod step;

@@ -15,8 +15,8 @@ pub struct Observation {
     pub workloads: Vec<WorkloadView>,
     /// Pods, by name.
     pub pods: Vec<PodView>,
-    /// Who is primary and who follows, of objects with followers.
-    pub group: Option<GroupView>,
+    /// Who is primary and who follows, of each shard of objects with followers.
+    pub groups: Vec<GroupView>,
     /// Which release the spec names that is not there, while the one before runs on.
     pub missing_release: Option<String>,
     /// Why pods of an older template are not replaced yet.
@@ -29,9 +29,10 @@ pub struct Observation {
     pub old_certificates: bool,
 }
 
-/// A primary and its followers.
+/// The primary of a shard and its followers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupView {
+    pub shard: u32,
     /// Pod that holds the grant; none before the first.
     pub primary: Option<String>,
     /// Epoch of the grant.
@@ -123,6 +124,14 @@ impl Observation {
     /// Pods that are ready.
     pub fn ready_replicas(&self) -> i32 {
         self.pods.iter().filter(|pod| pod.ready && !pod.terminating).count() as i32
+    }
+
+    /// A sentence about one of the groups, which is named if there are several.
+    pub fn of_group(&self, group: &GroupView, text: &str) -> String {
+        match self.groups.len() {
+            0 | 1 => text.to_owned(),
+            _ => format!("shard {}: {text}", group.shard),
+        }
     }
 
     /// What the processes say, with the name of the pod.

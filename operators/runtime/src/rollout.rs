@@ -8,7 +8,10 @@
 //! Rules, and the tests are about nothing else: a pod that does not serve anyway is replaced at
 //! once, because only the new template can mend it; otherwise one pod at a time, and only while
 //! every other pod serves; followers first, highest ordinal first; the primary of a group last, and
-//! only after it handed over. A volume is replaced in the same order once no pod is, and never while
+//! only after it handed over. With several shards any pod may be primary of some: one that is primary
+//! of nothing first, then the one with the highest ordinal, and only after each shard that another pod
+//! can take over has left it. A pod that waits for copies of one shard still serves the others, so
+//! that it is not taken for one that serves nothing. A volume is replaced in the same order once no pod is, and never while
 //! any pod does not serve. Pods that the spec names in `skipHealthChecks` are not waited for, except
 //! before a volume is replaced.
 
@@ -18,21 +21,22 @@ pub mod window;
 use orrery_api::Reason;
 use orrery_api::spec::{EngineSpec, RolloutStrategy};
 
-use crate::group::Grant;
+use crate::group::carry::Plan;
 use crate::group::decide::is_in_sync;
-use crate::observation::{Observation, is_fenced_by_spec};
+use crate::observation::{Observation, PodView, is_fenced_by_spec};
 use crate::volumes::class::Misplaced;
 
 /// The pods of StatefulSets as the plan needs them, and how many there should be. Empty while the
 /// newest revision is not known.
 pub fn states(
     seen: &Observation,
-    grant: Option<&Grant>,
+    groups: &[Plan],
     asked_hash: Option<&str>,
     misplaced: &[Misplaced],
     skipped: &[String],
 ) -> (Vec<PodState>, usize) {
     let (mut states, mut wanted) = (Vec::new(), 0);
+    let several = groups.len() > 1;
     for workload in &seen.workloads {
         let Some(newest) = workload.revision.as_deref().filter(|_| workload.observed) else {
             continue;
@@ -42,24 +46,11 @@ pub fn states(
             let number = name.strip_prefix(&workload.name).and_then(|rest| rest.strip_prefix('-'));
             number.is_some_and(|number| number.parse::<u32>().is_ok())
         };
-        let primary = grant.map(|grant| grant.holder.as_str());
-        let reported = |name: Option<&str>| {
-            let pod = seen.pods.iter().find(|pod| Some(pod.name.as_str()) == name);
-            pod.and_then(|pod| pod.report.as_ref())
-        };
         states.extend(seen.pods.iter().filter(|pod| own(&pod.name)).map(|pod| {
-            let is_primary = primary == Some(pod.name.as_str());
-            let in_group = match (grant, &pod.report, reported(primary)) {
-                (None, ..) => true,
-                // Fenced by its spec it is as good as ever, and must hand over before it goes.
-                (Some(_), Some(report), _) if is_primary => {
-                    report.writable || is_fenced_by_spec(report)
-                }
-                (Some(grant), Some(report), Some(primary)) => {
-                    is_in_sync(&pod.name, report, grant.epoch, primary)
-                }
-                (Some(_), _, _) => false,
-            };
+            let own = || groups.iter().filter(|plan| plan.has(&pod.name));
+            let leads = own().filter(|plan| plan.holder() == Some(&pod.name));
+            let sound = own().filter(|plan| is_sound(plan, pod, seen, several));
+            let serves_all = own().all(|plan| plan.grant.is_none() || serves(plan, pod, seen));
             PodState {
                 name: pod.name.clone(),
                 uid: pod.uid.clone(),
@@ -70,8 +61,10 @@ pub fn states(
                     Some(_) => Age::Outdated,
                 },
                 terminating: pod.terminating,
-                serving: pod.ready && in_group,
-                is_primary,
+                serving: pod.ready && serves_all,
+                catching_up: several && pod.ready && pod.report.is_some() && !serves_all,
+                leads: leads.map(|plan| plan.group.shard).collect(),
+                sound: sound.map(|plan| plan.group.shard).collect(),
                 volume: misplaced.iter().find(|one| one.pod == pod.name).cloned(),
                 skipped: skipped.contains(&pod.name),
             }
@@ -85,6 +78,27 @@ pub fn states(
         states.extend(away);
     }
     (states, wanted)
+}
+
+/// Whether a pod takes the writes of a shard, or has everything but the tail.
+fn serves(plan: &Plan, pod: &PodView, seen: &Observation) -> bool {
+    let Some(grant) = &plan.grant else { return false };
+    let said = |pod: &PodView| pod.report.as_ref()?.of_shard(plan.group.shard);
+    let Some(report) = said(pod) else { return false };
+    if pod.name == grant.holder {
+        // Fenced by its spec it is as good as ever, and must hand over before it goes.
+        return report.writable || is_fenced_by_spec(&report);
+    }
+    let holder = seen.pods.iter().find(|other| other.name == grant.holder);
+    let primary = holder.and_then(said);
+    primary.is_some_and(|primary| is_in_sync(&pod.name, &report, grant.epoch, &primary))
+}
+
+/// See [`PodState::sound`].
+fn is_sound(plan: &Plan, pod: &PodView, seen: &Observation, several: bool) -> bool {
+    // Clients are sent to the primaries of several shards by name, whether their pods are ready or not.
+    let is_reachable = pod.ready || (several && plan.holder() == Some(&pod.name));
+    is_reachable && !pod.terminating && serves(plan, pod, seen)
 }
 
 /// What the spec says about replacing pods that serve.
@@ -147,9 +161,14 @@ pub struct PodState {
     pub uid: String,
     pub age: Age,
     pub terminating: bool,
-    /// Serves; of a follower: has everything but the tail.
+    /// Serves every shard it has; of a follower: has everything but the tail.
     pub serving: bool,
-    pub is_primary: bool,
+    /// Runs and answers, but does not serve one of several shards, or not yet.
+    pub catching_up: bool,
+    /// Shards it is primary of.
+    pub leads: Vec<u32>,
+    /// Shards whose writes it takes, or of which it has everything but the tail.
+    pub sound: Vec<u32>,
     /// Its volume, if another is to take its place.
     pub volume: Option<Misplaced>,
     /// Not waited for, as the spec says.
@@ -174,30 +193,29 @@ pub enum Next {
     Replace { name: String, uid: String },
     /// Delete the volume of this pod and the pod; both are made anew, and filled from the primary.
     Move { name: String, uid: String, volume: Misplaced },
-    /// The primary is the last: another pod must take over first.
-    LeavePrimary,
+    /// This pod is next: others must take over first what it is primary of.
+    LeavePrimary { name: String },
     /// A pod is on its way.
     Wait(String),
     /// It may not happen yet.
     Held(Reason, String),
 }
 
-/// Plans the next step. `wanted`: pods there should be; `is_group`: one of them is primary.
+/// Plans the next step. `wanted`: pods there should be; `is_group`: some of them are primary.
 pub fn plan(pods: &[PodState], wanted: usize, is_group: bool, allowed: &Allowed) -> Next {
-    let outdated = || pods.iter().filter(|pod| pod.age != Age::Newest && !pod.terminating);
-    if outdated().next().is_none() {
+    let Some(next) = next_outdated(pods) else {
         return if is_group { move_volume(pods, wanted, allowed) } else { Next::Nothing };
-    }
-    let last = |pods: &mut dyn Iterator<Item = &PodState>| {
-        pods.max_by_key(|pod| ordinal(&pod.name)).cloned()
     };
-    let replace = |pod: PodState| Next::Replace { name: pod.name, uid: pod.uid };
-    let idle = last(&mut outdated().filter(|pod| !pod.serving && !pod.is_primary))
-        .or_else(|| last(&mut outdated().filter(|pod| !pod.serving)));
-    if let Some(pod) = idle {
-        return replace(pod);
+    let go = |pod: &PodState| {
+        let (name, uid) = (pod.name.clone(), pod.uid.clone());
+        // With nobody to hand over to, it comes back as primary.
+        let leaves = is_group && wanted > 1 && can_leave(pods, pod);
+        if leaves { Next::LeavePrimary { name } } else { Next::Replace { name, uid } }
+    };
+    if next.is_idle() {
+        return go(next);
     }
-    let held = if outdated().all(|pod| pod.age == Age::Superseded) {
+    let held = if outdated(pods).all(|pod| pod.age == Age::Superseded) {
         &allowed.unasked
     } else {
         &allowed.asked
@@ -205,27 +223,58 @@ pub fn plan(pods: &[PodState], wanted: usize, is_group: bool, allowed: &Allowed)
     if let Some((reason, why)) = held {
         return Next::Held(*reason, why.clone());
     }
-    let skipped = pods.iter().filter(|pod| pod.skipped && !pod.serves()).count();
-    if let Some(wait) = unless_all_serve(pods, wanted.saturating_sub(skipped)) {
-        return wait;
+    let skipped = |pod: &&PodState| pod.skipped && !pod.serves() && pod.name != next.name;
+    let wanted_now = wanted.saturating_sub(pods.iter().filter(skipped).count());
+    unless_all_serve(pods, wanted_now, Some(next)).unwrap_or_else(|| go(next))
+}
+
+/// The pod that no shard may move to, not even home: the one that is replaced or left next. While a
+/// group alone waits it may move anywhere.
+pub fn passed_over(pods: &[PodState], next: &Next, several: bool) -> Option<String> {
+    match next {
+        Next::Replace { name, .. } | Next::Move { name, .. } | Next::LeavePrimary { name } => {
+            Some(name.clone())
+        }
+        Next::Wait(_) if several => next_outdated(pods).map(|pod| pod.name.clone()),
+        Next::Nothing | Next::Wait(_) | Next::Held(..) => None,
     }
-    let can_hand_over = || pods.iter().any(|pod| !pod.is_primary && pod.serves());
-    match last(&mut outdated().filter(|pod| !pod.is_primary)) {
-        Some(pod) => replace(pod),
-        // With nobody to hand over to, it comes back as primary.
-        None if is_group && wanted > 1 && can_hand_over() => Next::LeavePrimary,
-        None => last(&mut outdated()).map_or(Next::Nothing, replace),
-    }
+}
+
+fn outdated(pods: &[PodState]) -> impl Iterator<Item = &PodState> {
+    pods.iter().filter(|pod| pod.age != Age::Newest && !pod.terminating)
+}
+
+/// The outdated pod that is next, whenever it may: one that serves nothing, then one that is primary of
+/// nothing, then one that only catches up.
+fn next_outdated(pods: &[PodState]) -> Option<&PodState> {
+    outdated(pods).max_by_key(|pod| {
+        (pod.is_idle(), pod.leads.is_empty(), pod.catching_up, ordinal(&pod.name))
+    })
+}
+
+/// Whether another pod could take over a shard that this one is primary of. One that takes no writes
+/// is not left, but lost.
+fn can_leave(pods: &[PodState], pod: &PodState) -> bool {
+    let led = pod.leads.iter().filter(|shard| pod.sound.contains(shard));
+    let others = || pods.iter().filter(|other| other.name != pod.name);
+    led.into_iter().any(|shard| others().any(|other| other.sound.contains(shard)))
 }
 
 impl PodState {
     fn serves(&self) -> bool {
         self.serving && !self.terminating
     }
+
+    /// Whether only the newest template can mend it.
+    fn is_idle(&self) -> bool {
+        !self.serving && !self.catching_up
+    }
 }
 
-fn unless_all_serve(pods: &[PodState], wanted: usize) -> Option<Next> {
-    let serving = pods.iter().filter(|pod| pod.serves()).count();
+/// The wait for every pod but the one that is next, which may itself be catching up.
+fn unless_all_serve(pods: &[PodState], wanted: usize, next: Option<&PodState>) -> Option<Next> {
+    let counts = |pod: &&PodState| pod.serves() || next.is_some_and(|next| next.name == pod.name);
+    let serving = pods.iter().filter(counts).count();
     let why = || format!("{serving} of {wanted} pods serve; the next follows when all do");
     (serving < wanted).then(|| Next::Wait(why()))
 }
@@ -240,14 +289,18 @@ fn move_volume(pods: &[PodState], wanted: usize, allowed: &Allowed) -> Next {
     if let Some((reason, why)) = &allowed.asked {
         return Next::Held(*reason, why.clone());
     }
-    if let Some(wait) = unless_all_serve(pods, wanted.max(2)) {
+    if let Some(wait) = unless_all_serve(pods, wanted.max(2), None) {
         return wait;
     }
-    let last = misplaced().filter(|pod| !pod.is_primary && !pod.terminating);
-    let last = last.max_by_key(|pod| ordinal(&pod.name));
-    match last.and_then(|pod| Some((pod, pod.volume.clone()?))) {
-        Some((pod, volume)) => Next::Move { name: pod.name.clone(), uid: pod.uid.clone(), volume },
-        None => Next::LeavePrimary,
+    // One that is primary of nothing; else the last, which must be left first.
+    let next = misplaced()
+        .max_by_key(|pod| (pod.leads.is_empty() && !pod.terminating, ordinal(&pod.name)));
+    match next.and_then(|pod| Some((pod, pod.volume.clone()?))) {
+        Some((pod, volume)) if pod.leads.is_empty() && !pod.terminating => {
+            Next::Move { name: pod.name.clone(), uid: pod.uid.clone(), volume }
+        }
+        Some((pod, _)) => Next::LeavePrimary { name: pod.name.clone() },
+        None => Next::Nothing,
     }
 }
 
@@ -257,209 +310,4 @@ fn ordinal(name: &str) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::observation::{PodView, Report, WorkloadView};
-    use proptest::prelude::*;
-
-    fn pod(n: usize, outdated: bool, serving: bool, is_primary: bool) -> PodState {
-        let name = format!("a-{n}");
-        let age = if outdated { Age::Outdated } else { Age::Newest };
-        PodState { uid: name.clone(), name, age, serving, is_primary, ..PodState::default() }
-    }
-
-    fn replaced(next: Next) -> String {
-        let Next::Replace { name, .. } = next else { panic!("{next:?}") };
-        name
-    }
-
-    #[test]
-    fn followers_first_and_the_primary_last() {
-        let free = Allowed::default();
-        let mut pods =
-            vec![pod(0, true, true, false), pod(1, true, true, true), pod(2, true, true, false)];
-        assert_eq!(replaced(plan(&pods, 3, true, &free)), "a-2");
-        pods[2] = pod(2, false, false, false);
-        assert!(matches!(plan(&pods, 3, true, &free), Next::Wait(_)));
-        pods[2].serving = true;
-        assert_eq!(replaced(plan(&pods, 3, true, &free)), "a-0");
-        pods[0] = pod(0, false, true, false);
-        assert_eq!(plan(&pods, 3, true, &free), Next::LeavePrimary);
-        pods[1].is_primary = false;
-        pods[0].is_primary = true;
-        assert_eq!(replaced(plan(&pods, 3, true, &free)), "a-1");
-        pods[1] = pod(1, false, true, false);
-        assert_eq!(plan(&pods, 3, true, &free), Next::Nothing);
-    }
-
-    #[test]
-    fn a_pod_that_does_not_serve_is_mended_whatever_is_held() {
-        let held = Allowed {
-            asked: Some((Reason::WaitingForRelease, "w".into())),
-            unasked: Some((Reason::WaitingForWindow, "w".into())),
-        };
-        let pods = [pod(0, true, true, true), pod(1, true, false, false)];
-        assert_eq!(replaced(plan(&pods, 2, true, &held)), "a-1");
-        let pods = [pod(0, true, true, true)];
-        assert!(matches!(plan(&pods, 1, false, &held), Next::Held(Reason::WaitingForRelease, _)));
-        let pods = [PodState { age: Age::Superseded, ..pod(0, true, true, true) }];
-        assert!(matches!(plan(&pods, 1, false, &held), Next::Held(Reason::WaitingForWindow, _)));
-    }
-
-    #[test]
-    fn volumes_are_replaced_one_by_one_while_every_pod_serves() {
-        let free = Allowed::default();
-        let volume = |pod: &PodState| Misplaced {
-            claim: format!("data-{}", pod.name),
-            uid: pod.uid.clone(),
-            pod: pod.name.clone(),
-        };
-        let mut pods = vec![pod(0, false, true, true), pod(1, false, true, false)];
-        for pod in &mut pods {
-            pod.volume = Some(volume(pod));
-        }
-        let next = plan(&pods, 2, true, &free);
-        let Next::Move { name, volume, .. } = next else { panic!("{next:?}") };
-        assert_eq!((name.as_str(), volume.claim.as_str()), ("a-1", "data-a-1"));
-        pods[1].serving = false;
-        assert!(matches!(plan(&pods, 2, true, &free), Next::Wait(_)), "it may hold the only copy");
-        pods[1] = pod(1, false, true, false);
-        assert_eq!(plan(&pods, 2, true, &free), Next::LeavePrimary);
-        assert_eq!(plan(&pods, 2, false, &free), Next::Nothing, "no other pod has the data");
-        let held = Allowed { asked: Some((Reason::WaitingForRelease, "w".into())), unasked: None };
-        assert!(matches!(plan(&pods, 2, true, &held), Next::Held(..)));
-        pods[1].age = Age::Outdated;
-        assert_eq!(replaced(plan(&pods, 2, true, &free)), "a-1", "templates first");
-    }
-
-    #[test]
-    fn pods_that_are_skipped_are_not_waited_for() {
-        let free = Allowed::default();
-        let skipped = |pod: PodState| PodState { skipped: true, ..pod };
-        let mut pods =
-            vec![pod(0, true, true, true), pod(1, true, true, false), pod(2, false, false, false)];
-        assert!(matches!(plan(&pods, 3, true, &free), Next::Wait(_)));
-        pods[2].skipped = true;
-        assert_eq!(replaced(plan(&pods, 3, true, &free)), "a-1");
-        pods[1] = pod(1, false, false, false);
-        assert!(matches!(plan(&pods, 3, true, &free), Next::Wait(_)), "this one is waited for");
-        pods[1].serving = true;
-        assert_eq!(plan(&pods, 3, true, &free), Next::LeavePrimary);
-        // Nobody is left to take over.
-        pods[1] = skipped(pod(1, false, false, false));
-        assert_eq!(replaced(plan(&pods, 3, true, &free)), "a-0");
-        pods[0] = pod(0, false, true, true);
-        assert_eq!(plan(&pods, 3, true, &free), Next::Nothing);
-        assert!(is_over(&pods, 3), "its turn ends");
-        let volume = Misplaced { claim: "data-a-0".into(), uid: "u".into(), pod: "a-0".into() };
-        pods[0].volume = Some(volume);
-        let next = plan(&pods, 3, true, &free);
-        assert!(matches!(next, Next::Wait(_)), "volumes wait for every pod: {next:?}");
-    }
-
-    #[test]
-    fn a_pod_that_is_skipped_may_be_away() {
-        let workload = WorkloadView {
-            name: "a".into(),
-            replicas: 2,
-            observed: true,
-            revision: Some("new".into()),
-            ..WorkloadView::default()
-        };
-        let old = PodView { name: "a-0".into(), ready: true, ..PodView::default() };
-        let old = PodView { revision: Some("old".into()), ..old };
-        let seen =
-            Observation { workloads: vec![workload], pods: vec![old], ..Observation::default() };
-        let next = |skipped: &str| {
-            let (states, wanted) = states(&seen, None, None, &[], &[skipped.to_owned()]);
-            plan(&states, wanted, false, &Allowed::default())
-        };
-        assert!(matches!(next("a-7"), Next::Wait(_)), "no such pod is wanted");
-        assert_eq!(replaced(next("a-1")), "a-0");
-    }
-
-    #[test]
-    fn a_primary_that_its_spec_fences_hands_over_like_any_other() {
-        let grant = Grant { holder: "a-0".into(), epoch: 1, resource_version: String::new() };
-        let workload = WorkloadView {
-            name: "a".into(),
-            replicas: 1,
-            observed: true,
-            revision: Some("new".into()),
-            ..WorkloadView::default()
-        };
-        let serving = |reason: &str| {
-            let report = Report { reason: reason.into(), ..Report::default() };
-            let pod = PodView {
-                name: "a-0".into(),
-                ready: true,
-                report: Some(report),
-                ..PodView::default()
-            };
-            let workloads = vec![workload.clone()];
-            let seen = Observation { workloads, pods: vec![pod], ..Observation::default() };
-            states(&seen, Some(&grant), None, &[], &[]).0[0].serving
-        };
-        assert!(serving("FencedBySpec") && !serving("LeaseExpired"));
-    }
-
-    #[test]
-    fn a_single_pod_is_replaced_in_place() {
-        assert_eq!(
-            replaced(plan(&[pod(0, true, true, true)], 1, false, &Allowed::default())),
-            "a-0"
-        );
-    }
-
-    proptest! {
-        /// Never two down by the plan but those that are skipped, never a serving primary while another
-        /// serves, and it always comes to an end, even if those that are skipped never serve.
-        #[test]
-        fn a_roll_keeps_all_but_one_pod_serving(
-            n in 1_usize..6, primary in 0_usize..6, broken in 0_u8..64, seed: u64,
-        ) {
-            let first = primary % n;
-            let (mut primary, mut steps, mut dice) = (first, 0, seed);
-            let is_group = n > 1;
-            let made = |i: usize, outdated: bool, is_primary: bool| {
-                let skipped = broken >> i & 1 == 1 && i != first;
-                PodState { skipped, ..pod(i, outdated, outdated && !skipped, is_primary) }
-            };
-            let mut pods: Vec<PodState> =
-                (0..n).map(|i| made(i, true, is_group && i == primary)).collect();
-            loop {
-                steps += 1;
-                prop_assert!(steps < 20 * n, "the roll does not end");
-                match plan(&pods, n, is_group, &Allowed::default()) {
-                    Next::Nothing => break,
-                    Next::Replace { name, .. } => {
-                        let at = pods.iter().position(|pod| pod.name == name).unwrap();
-                        let others = || pods.iter().enumerate().filter(|(i, _)| *i != at);
-                        let is_alone = others().all(|(_, pod)| pod.skipped && !pod.serving);
-                        prop_assert!(!pods[at].is_primary || is_alone, "the primary was replaced");
-                        let whole = others().all(|(_, pod)| pod.serving || pod.skipped);
-                        prop_assert!(whole || pods[at].skipped, "two are down");
-                        pods[at] = made(at, false, pods[at].is_primary);
-                    }
-                    Next::LeavePrimary => {
-                        let next = pods.iter().position(|pod| !pod.is_primary && pod.serving);
-                        pods[primary].is_primary = false;
-                        primary = next.expect("somebody can take over");
-                        pods[primary].is_primary = true;
-                    }
-                    Next::Wait(_) => {
-                        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                        if dice >> 63 == 0 {
-                            for pod in pods.iter_mut().filter(|pod| !pod.skipped) {
-                                pod.serving = true;
-                            }
-                        }
-                    }
-                    Next::Held(..) | Next::Move { .. } => {
-                        prop_assert!(false, "nothing is held, no volume is misplaced");
-                    }
-                }
-            }
-        }
-    }
-}
+mod tests;

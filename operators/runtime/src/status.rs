@@ -151,7 +151,7 @@ fn shortfall(seen: &Observation, wanted: i32) -> Option<(Reason, String)> {
     if wanted > 0 && seen.workloads.is_empty() {
         return Some((Reason::Starting, "the workload is being created".to_owned()));
     }
-    if let Some(trouble) = seen.group.as_ref().and_then(|group| group.trouble.clone()) {
+    if let Some(trouble) = group_trouble(seen, |_| true) {
         return Some(trouble);
     }
     if let Some((Reason::WaitingForRelease, why)) = &seen.held {
@@ -177,6 +177,14 @@ fn shortfall(seen: &Observation, wanted: i32) -> Option<(Reason, String)> {
         return Some((Reason::PodsNotReady, format!("{ready} of {wanted} pods are ready")));
     }
     serving(seen).err()
+}
+
+/// The first trouble of a group whose reason counts.
+fn group_trouble(seen: &Observation, counts: impl Fn(Reason) -> bool) -> Option<(Reason, String)> {
+    seen.groups.iter().find_map(|group| {
+        let (reason, why) = group.trouble.as_ref().filter(|(reason, _)| counts(*reason))?;
+        Some((*reason, seen.of_group(group, why)))
+    })
 }
 
 /// Whether the processes behind ready pods say they serve.
@@ -250,10 +258,8 @@ fn fenced(set: ConditionSet, seen: &Observation, wanted: i32) -> ConditionSet {
         format!("{refusing} of {wanted} pods refuse writes")
     };
     // That the primary takes no writes is what was asked for.
-    let trouble = seen.group.as_ref().and_then(|group| group.trouble.as_ref());
-    if let Some((reason, why)) = trouble
-        && !matches!(reason, Reason::FencedBySpec | Reason::NoPrimary)
-    {
+    let expected = [Reason::FencedBySpec, Reason::NoPrimary];
+    if let Some((_, why)) = group_trouble(seen, |reason| !expected.contains(&reason)) {
         message = format!("{message}; {why}");
     }
     let reason = Reason::FencedBySpec;
@@ -289,9 +295,10 @@ fn held_up(set: ConditionSet, seen: &Observation, reason: Reason, message: &str)
 
 fn available(set: ConditionSet, seen: &Observation) -> ConditionSet {
     let ready = seen.ready_replicas();
-    if let Some(group) = seen.group.as_ref().filter(|group| !group.writable) {
-        let waits = "no pod takes writes".to_owned();
-        let (reason, message) = group.trouble.clone().unwrap_or((Reason::NoPrimary, waits));
+    if let Some(group) = seen.groups.iter().find(|group| !group.writable) {
+        let waits = (Reason::NoPrimary, "no pod takes writes".to_owned());
+        let (reason, why) = group.trouble.as_ref().unwrap_or(&waits);
+        let (reason, message) = (*reason, seen.of_group(group, why));
         return set.with(ConditionType::Available, false, reason, message);
     }
     let (reason, message) = match ready {
@@ -307,7 +314,7 @@ fn degraded(set: ConditionSet, seen: &Observation, wanted: i32) -> ConditionSet 
         let reason = report.reason.parse().unwrap_or(Reason::ReplicasMissing);
         (reason, format!("{pod}: {} {}", report.reason, report.message))
     });
-    let behind = seen.group.iter().flat_map(|group| &group.followers);
+    let behind = seen.groups.iter().flat_map(|group| &group.followers);
     let behind = behind.clone().filter(|(_, state)| *state != FollowerView::InSync).count();
     let behind = (behind > 0).then(|| {
         (Reason::FollowerLagging, format!("{behind} followers do not have everything yet"))

@@ -19,6 +19,7 @@ use crate::labels;
 use crate::observation::{Acceptance, Observation};
 use crate::redacted::Redacted;
 use crate::resources::{Prepared, Resources};
+use crate::routes::Place;
 
 /// Name of the engine that declared objects without a reference belong to.
 pub const DEFAULT_ENGINE: &str = "default";
@@ -126,8 +127,9 @@ pub struct Identity {
     pub carrier: Carrier,
     /// Whether the carrier gives certificates to the pods.
     pub secured: bool,
-    /// Pod that takes writes, of kinds with followers; none before the first was chosen.
-    pub primary: Option<String>,
+    /// Pods that take writes, of kinds with followers: one for each shard for which one was chosen, in
+    /// the order of the shards.
+    pub primaries: Vec<String>,
 }
 
 impl Identity {
@@ -146,7 +148,7 @@ impl Identity {
             release: None,
             carrier,
             secured: false,
-            primary: None,
+            primaries: Vec::new(),
         }
     }
 
@@ -248,9 +250,15 @@ pub trait System: Send + Sync + Sized + 'static {
     /// Every child object. The same input gives the same bytes.
     fn build(validated: &Self::Validated, identity: &Identity) -> Resources<Prepared>;
 
-    /// The primary and its followers; none for kinds and specs without followers.
-    fn group(_validated: &Self::Validated, _identity: &Identity) -> Option<Group> {
-        None
+    /// The primary and its followers of each shard, in the order of the shards; empty for kinds and
+    /// specs without followers.
+    fn groups(_validated: &Self::Validated, _identity: &Identity) -> Vec<Group> {
+        Vec::new()
+    }
+
+    /// Where the shards are, of kinds whose clients are sent from one process to another.
+    fn places(_validated: &Self::Validated, _identity: &Identity) -> Vec<Place> {
+        Vec::new()
     }
 
     /// The archive of the object; none when it has none.
@@ -263,9 +271,15 @@ pub trait System: Send + Sync + Sized + 'static {
         None
     }
 
-    /// As [`System::group`], of a spec that may be refused: what keeps a group that runs alive.
-    fn standing_group(_object: &Self::Kind, _identity: &Identity) -> Option<Group> {
-        None
+    /// As [`System::groups`], of a spec that may be refused: what keeps groups that run alive.
+    fn standing_groups(_object: &Self::Kind, _identity: &Identity) -> Vec<Group> {
+        Vec::new()
+    }
+
+    /// As [`System::places`], of a spec that may be refused: a process that begins again must learn
+    /// where the others are.
+    fn standing_places(_object: &Self::Kind, _identity: &Identity) -> Vec<Place> {
+        Vec::new()
     }
 
     /// Whether something of the Secrets the spec points to is written into children, so that a change
@@ -279,8 +293,8 @@ pub trait System: Send + Sync + Sized + 'static {
         None
     }
 
-    /// Whether the stored status says that a primary was chosen before.
-    fn was_granted(_status: &Self::Status) -> bool {
+    /// Whether the stored status says that a primary of the shard was chosen before.
+    fn was_granted(_status: &Self::Status, _shard: u32) -> bool {
         false
     }
 

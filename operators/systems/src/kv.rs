@@ -79,8 +79,8 @@ impl System for Kv {
         build::build(validated, identity)
     }
 
-    fn group(validated: &Validated, identity: &Identity) -> Option<Group> {
-        validated.group(&identity.name)
+    fn groups(validated: &Validated, identity: &Identity) -> Vec<Group> {
+        validated.group(&identity.name).into_iter().collect()
     }
 
     fn archive(object: &KVCluster) -> Option<ArchiveOf> {
@@ -93,9 +93,10 @@ impl System for Kv {
         validated.stores.recovery.as_ref()
     }
 
-    fn standing_group(object: &KVCluster, identity: &Identity) -> Option<Group> {
-        let had_primary = Self::status(object).is_some_and(Self::was_granted);
-        validate::group(&object.spec, had_primary, &identity.name)
+    fn standing_groups(object: &KVCluster, identity: &Identity) -> Vec<Group> {
+        let status = Self::status(object);
+        let had_primary = status.is_some_and(|status| Self::was_granted(status, 0));
+        validate::group(&object.spec, had_primary, &identity.name).into_iter().collect()
     }
 
     fn copies_secrets(object: &KVCluster) -> bool {
@@ -106,7 +107,7 @@ impl System for Kv {
         Some(&object.spec.engine)
     }
 
-    fn was_granted(status: &KVClusterStatus) -> bool {
+    fn was_granted(status: &KVClusterStatus, _shard: u32) -> bool {
         status.primary.is_some()
     }
 

@@ -126,22 +126,25 @@ impl<S: System> Engine<S> {
         failure.map_or(Ok(Next::Soon), Err)
     }
 
-    /// Somebody must be primary to take the snapshot: a group is led until it is there.
+    /// Somebody must be primary to take the snapshot: groups are led until it is there.
     async fn tend(&self, object: &S::Kind, identity: &Identity) -> Result<(), StepError> {
         let pods = self.standing(object, identity, S::mode(object)).await;
-        let Some(mut plan) = pods.group else { return Ok(()) };
+        let mut plans = pods.groups;
+        if plans.is_empty() {
+            return Ok(());
+        }
         let (seen, reached) = observe(&self.ctx, identity, S::NAME, true).await?;
         let (ctx, triggers) = (&*self.ctx, &self.triggers);
         let carrier = Carrier { ctx, identity, system: S::NAME, triggers, reached: &reached };
-        carrier.watch(&plan).await?;
-        let done = carrier.step(&mut plan, &seen).await?;
+        carrier.watch(&plans).await?;
+        let done = carrier.steps(&mut plans, &seen).await;
         for notice in done.notices {
             self.events.tell(&object.object_ref(&()), notice).await;
         }
         if done.again {
             self.triggers.push((identity.namespace.clone(), identity.name.clone()));
         }
-        Ok(())
+        done.failure.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Takes the snapshot, or says what is awaited.

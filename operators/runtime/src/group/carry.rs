@@ -1,6 +1,6 @@
 //! Carries the steps of a group out and says how the group is.
 //!
-//! Must not: choose. One step per round; the next round sees what it did.
+//! Must not: choose. One step per group and round; the next round sees what it did.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use orrery_operand::v1::Role;
 use tracing::{info, warn};
 
 use super::decide::{Kind, Member, Step, Transition, View, decide, is_in_sync};
-use super::pulse::{Watched, renewal};
+use super::pulse::{Watched, WatchedGroup, renewal};
 use super::{Grant, Group, LEASE, grant};
 use crate::context::Context;
 use crate::events::Notice;
@@ -34,13 +34,52 @@ pub struct Plan {
     pub replaced: Option<String>,
 }
 
+impl Plan {
+    pub fn new(group: Group, grant: Option<Grant>, was_granted: bool) -> Self {
+        Self { group, grant, was_granted, leave_primary: false, replaced: None }
+    }
+
+    /// Pod that holds the grant.
+    pub fn holder(&self) -> Option<&str> {
+        self.grant.as_ref().map(|grant| grant.holder.as_str())
+    }
+
+    /// Whether a pod of the object belongs to the group: every pod does if there is one group alone,
+    /// those that are no longer wanted among them.
+    pub fn has(&self, pod: &str) -> bool {
+        self.group.home.is_none()
+            || self.holder() == Some(pod)
+            || self.group.pods.iter().any(|own| own == pod)
+    }
+}
+
 /// What a step did.
 #[derive(Debug, Default)]
-pub struct Done {
-    pub view: GroupView,
+struct Done {
+    view: GroupView,
     /// Something was changed, or is awaited so soon that the next round should follow at once.
+    again: bool,
+    notices: Vec<Notice>,
+}
+
+/// What the steps of all groups of an object did.
+#[derive(Debug, Default)]
+pub struct AllDone {
+    /// In the order of the plans.
+    pub views: Vec<GroupView>,
+    /// The next round should follow at once.
     pub again: bool,
     pub notices: Vec<Notice>,
+    /// The first step that could not be carried out.
+    pub failure: Option<GroupError>,
+}
+
+impl AllDone {
+    /// Whether every primary takes writes and nothing is under way.
+    pub fn is_calm(&self) -> bool {
+        let troubled = self.views.iter().any(|view| view.trouble.is_some());
+        !troubled && !self.again && self.failure.is_none()
+    }
 }
 
 /// One object's round.
@@ -64,20 +103,19 @@ impl Carrier<'_> {
     }
 
     /// Tells the pulse who holds which grant.
-    pub async fn watch(&self, plan: &Plan) -> Result<(), GroupError> {
+    pub async fn watch(&self, plans: &[Plan]) -> Result<(), GroupError> {
         let token = self.ctx.token(&self.identity.namespace, self.uid()).await;
         let token = token.map_err(|source| GroupError::Token { source })?;
-        let (epoch, holder) = match &plan.grant {
-            Some(grant) => (grant.epoch, grant.holder.clone()),
-            None => (0, String::new()),
-        };
+        let groups = plans.iter().map(|plan| WatchedGroup {
+            group: plan.group.clone(),
+            epoch: plan.grant.as_ref().map_or(0, |grant| grant.epoch),
+            holder: plan.holder().unwrap_or_default().to_owned(),
+        });
         let watched = Watched {
             namespace: self.identity.namespace.clone(),
             name: self.identity.name.clone(),
             system: self.system,
-            group: plan.group.clone(),
-            epoch,
-            holder,
+            groups: groups.collect(),
             token,
             certificates: self.ctx.certificates.clone(),
             triggers: std::sync::Arc::clone(self.triggers),
@@ -86,10 +124,34 @@ impl Carrier<'_> {
         Ok(())
     }
 
-    /// Decides and carries one step out.
-    pub async fn step(&self, plan: &mut Plan, seen: &Observation) -> Result<Done, GroupError> {
-        let members = self.members(&plan.group, seen);
-        let transition = self.ctx.pulses.transition(self.uid());
+    /// Decides and carries out one step of every group. One that fails or takes its time keeps no
+    /// other from its own.
+    pub async fn steps(&self, plans: &mut [Plan], seen: &Observation) -> AllDone {
+        let steps = join_all(plans.iter_mut().map(|plan| self.step(plan, seen))).await;
+        let several = plans.len() > 1;
+        let mut all = AllDone::default();
+        for (plan, step) in plans.iter().zip(steps) {
+            let done = step.unwrap_or_else(|error| {
+                all.failure.get_or_insert(error);
+                Done { view: self.look(plan, seen), ..Done::default() }
+            });
+            all.again |= done.again;
+            all.notices.extend(done.notices.into_iter().map(|notice| match several {
+                true => Notice {
+                    note: format!("shard {}: {}", plan.group.shard, notice.note),
+                    ..notice
+                },
+                false => notice,
+            }));
+            all.views.push(done.view);
+        }
+        all
+    }
+
+    async fn step(&self, plan: &mut Plan, seen: &Observation) -> Result<Done, GroupError> {
+        let members = self.members(plan, seen);
+        let shard = plan.group.shard;
+        let transition = self.ctx.pulses.transition(self.uid(), shard);
         let step = decide(&View {
             group: &plan.group,
             grant: plan.grant.as_ref(),
@@ -102,18 +164,18 @@ impl Carrier<'_> {
         let mut done = Done::default();
         match step {
             Step::Steady { follow } => {
-                self.ctx.pulses.set_transition(self.uid(), None);
+                self.ctx.pulses.set_transition(self.uid(), shard, None);
                 done.again = !follow.is_empty();
                 self.follow(plan, &members, &follow).await;
             }
             Step::HandOver { from, to, epoch } => {
-                self.hand_over(&from, to.clone(), epoch).await;
+                self.hand_over(shard, &from, to.clone(), epoch).await;
                 let why = format!("{to} takes over from {from}");
                 done.view.trouble = Some((Reason::SwitchingOver, why));
                 done.again = true;
             }
             Step::FenceFollowers { pods, epoch } => {
-                self.fence_followers(&pods, epoch).await;
+                self.fence_followers(shard, &pods, epoch).await;
                 let why = "the primary is lost; its followers are being fenced".to_owned();
                 done.view.trouble = Some((Reason::NoPrimary, why));
                 done.again = true;
@@ -149,15 +211,16 @@ impl Carrier<'_> {
     /// How the group is, without doing anything about it.
     pub fn look(&self, plan: &Plan, seen: &Observation) -> GroupView {
         let mut view = GroupView::default();
-        Self::describe(plan, &self.members(&plan.group, seen), &mut view);
+        Self::describe(plan, &self.members(plan, seen), &mut view);
         view
     }
 
-    fn members(&self, group: &Group, seen: &Observation) -> Vec<Member> {
-        let identity = self.identity;
+    /// What is known of the pods that belong to a group, as far as it is about this group.
+    fn members(&self, plan: &Plan, seen: &Observation) -> Vec<Member> {
+        let (group, identity) = (&plan.group, self.identity);
         let cached = self.ctx.children.pods(&identity.namespace, self.system, &identity.name);
         let cached = |name: &str| cached.iter().find(|pod| pod.view.name == name);
-        let pods = seen.pods.iter().map(|pod| {
+        let pods = seen.pods.iter().filter(|pod| plan.has(&pod.name)).map(|pod| {
             if pod.report.is_some() {
                 self.ctx.pulses.heard(self.uid(), &pod.name);
             }
@@ -165,7 +228,8 @@ impl Carrier<'_> {
                 address: cached(&pod.name).and_then(|pod| pod.address(group.client_port)),
                 secured_address: cached(&pod.name).and_then(|pod| {
                     pod.identity.as_ref()?;
-                    pod.address(pod.replication_port?)
+                    pod.replication_port?;
+                    pod.address(group.replication_port)
                 }),
                 pod: pod.name.clone(),
                 terminating: pod.terminating,
@@ -175,7 +239,7 @@ impl Carrier<'_> {
                     None => self.ctx.pulses.silent(self.uid(), &pod.name),
                 },
                 unrenewed: self.ctx.pulses.unrenewed(self.uid(), &pod.name, &self.ctx.gate),
-                report: pod.report.clone(),
+                report: pod.report.as_ref().and_then(|report| report.of_shard(group.shard)),
             }
         });
         pods.collect()
@@ -187,6 +251,7 @@ impl Carrier<'_> {
 
     async fn follow(&self, plan: &Plan, members: &[Member], pods: &[String]) {
         let Some(grant) = &plan.grant else { return };
+        let shard = plan.group.shard;
         let holder = members.iter().find(|member| member.pod == grant.holder);
         let Some(holder) = holder else { return };
         let calls = pods.iter().filter_map(|pod| {
@@ -195,7 +260,7 @@ impl Carrier<'_> {
             let (address, mutual_tls) = holder.address_for(follower);
             let address = address?.to_owned();
             Some(async move {
-                let told = reached.client.follow(0, grant.epoch, address, mutual_tls).await;
+                let told = reached.client.follow(shard, grant.epoch, address, mutual_tls).await;
                 if let Err(error) = told {
                     warn!(pod = reached.pod, %error, "failed to make it follow the primary");
                 }
@@ -204,27 +269,28 @@ impl Carrier<'_> {
         join_all(calls).await;
     }
 
-    async fn hand_over(&self, from: &str, to: String, epoch: u64) {
+    async fn hand_over(&self, shard: u32, from: &str, to: String, epoch: u64) {
         let Some(reached) = self.client(from) else { return };
-        match reached.client.fence(0, epoch).await {
+        match reached.client.fence(shard, epoch).await {
             Ok(fenced) => {
                 let position = fenced.durable_position;
-                info!(from, to, epoch, position, "the primary is fenced for a hand-over");
+                info!(shard, from, to, epoch, position, "the primary is fenced for a hand-over");
                 let kind = Kind::HandOver { to, position };
-                self.ctx.pulses.set_transition(self.uid(), Some((epoch, kind)));
+                self.ctx.pulses.set_transition(self.uid(), shard, Some((epoch, kind)));
             }
-            Err(error) => warn!(from, %error, "failed to fence the primary for a hand-over"),
+            Err(error) => warn!(shard, from, %error, "failed to fence the primary for a hand-over"),
         }
     }
 
-    async fn fence_followers(&self, pods: &[String], epoch: u64) {
+    async fn fence_followers(&self, shard: u32, pods: &[String], epoch: u64) {
         let calls = pods.iter().filter_map(|pod| self.client(pod)).map(|reached| async move {
-            let fenced = reached.client.fence(0, epoch).await;
+            let fenced = reached.client.fence(shard, epoch).await;
             fenced.ok().map(|_| reached.pod.clone())
         });
         let fenced: Vec<String> = join_all(calls).await.into_iter().flatten().collect();
-        info!(epoch, ?fenced, "followers of a lost primary are fenced");
-        self.ctx.pulses.set_transition(self.uid(), Some((epoch, Kind::Failover { fenced })));
+        info!(shard, epoch, ?fenced, "followers of a lost primary are fenced");
+        let kind = Kind::Failover { fenced };
+        self.ctx.pulses.set_transition(self.uid(), shard, Some((epoch, kind)));
     }
 
     /// Writes the grant, then promotes, then lets the others follow.
@@ -238,18 +304,18 @@ impl Carrier<'_> {
         done: &mut Done,
     ) -> Result<(), GroupError> {
         let before = plan.grant.clone();
-        let (client, identity) = (&self.ctx.client, self.identity);
+        let (client, identity, shard) = (&self.ctx.client, self.identity, plan.group.shard);
         let written =
-            grant::write(client, identity, self.system, before.as_ref(), to, epoch).await?;
+            grant::write(client, identity, self.system, shard, before.as_ref(), to, epoch).await?;
         plan.grant = written;
-        self.ctx.pulses.set_transition(self.uid(), None);
-        self.watch(plan).await?;
+        self.ctx.pulses.set_transition(self.uid(), shard, None);
+        self.ctx.pulses.set_grant(self.uid(), shard, epoch, to);
         let from = before.map(|grant| grant.holder).unwrap_or_default();
         if from != to {
             let position = members.iter().find(|member| member.pod == to);
             let position = position.and_then(|member| member.report.as_ref());
             let position = position.map_or(0, |report| report.durable_position);
-            info!(from, to, epoch, position, failover, "a new primary");
+            info!(shard, from, to, epoch, position, failover, "a new primary");
             let note = match from.as_str() {
                 "" => format!("{to} is primary under epoch {epoch}"),
                 _ => format!("{to} is primary under epoch {epoch} instead of {from}"),
@@ -273,10 +339,12 @@ impl Carrier<'_> {
     /// False when the process needs a higher epoch.
     async fn promote(&self, group: &Group, pod: &str, epoch: u64) -> Result<bool, GroupError> {
         let Some(reached) = self.client(pod) else { return Ok(true) };
-        match reached.client.promote(0, epoch).await {
+        let shard = group.shard;
+        match reached.client.promote(shard, epoch).await {
             Ok(_) => {
                 // A promotion gives no lease: without this the first write would wait for a beat.
                 if let Ok(report) = reached.client.report().await
+                    && let Some(report) = report.of_shard(shard)
                     && let Some(renewal) = renewal(group, epoch, &report, &self.ctx.gate)
                 {
                     self.ctx.pulses.heard(self.uid(), pod);
@@ -285,18 +353,19 @@ impl Carrier<'_> {
                 Ok(true)
             }
             Err(OperandError::Fenced { holder }) => {
-                warn!(pod, epoch, holder, "the epoch was used before");
+                warn!(pod, shard, epoch, holder, "the epoch was used before");
                 Ok(false)
             }
             Err(error) => {
                 // The next round sees whether it took effect.
-                warn!(pod, epoch, %error, "failed to promote");
+                warn!(pod, shard, epoch, %error, "failed to promote");
                 Ok(true)
             }
         }
     }
 
     fn describe(plan: &Plan, members: &[Member], view: &mut GroupView) {
+        view.shard = plan.group.shard;
         let Some(grant) = &plan.grant else { return };
         let holder = members.iter().find(|member| member.pod == grant.holder);
         let primary = holder.and_then(|member| member.report.as_ref());

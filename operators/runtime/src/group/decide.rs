@@ -76,9 +76,10 @@ pub struct View<'a> {
     pub was_granted: bool,
     pub members: &'a [Member],
     pub transition: Option<&'a Transition>,
-    /// Whether the primary's pod is to be replaced and every other pod is as it should be.
+    /// Whether the primary's pod is to be replaced, so that another pod must take over first.
     pub leave_primary: bool,
     /// The pod that is replaced next: made primary before that, it would have to hand over at once.
+    /// No shard goes there, not even home.
     pub replaced: Option<&'a str>,
 }
 
@@ -289,7 +290,9 @@ fn leading(view: &View<'_>, grant: &Grant, member: &Member, report: &Report) -> 
         let other = view.answering(pod).filter(|(other, _)| !other.terminating);
         other.is_some_and(|(_, other)| is_in_sync(pod, other, grant.epoch, report))
     };
-    let wished = view.group.wished.as_deref().filter(|wished| *wished != grant.holder);
+    // Without a wish of the user, a shard goes home.
+    let wished = view.group.wished.as_deref().or(view.group.home.as_deref());
+    let wished = wished.filter(|wished| *wished != grant.holder);
     let wished = wished.filter(|wished| view.replaced != Some(*wished));
     // Clients of a Service find nobody while the primary is a pod that is not ready: worth a wait, but
     // not for a primary that ends.

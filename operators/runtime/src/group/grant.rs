@@ -1,4 +1,4 @@
-//! The grant of an object as it is stored: a Lease beside it.
+//! The grant of a shard as it is stored: a Lease beside the object.
 //!
 //! Must not: be written without the version that was read. Of two operators one gets a conflict and
 //! looks again.
@@ -21,9 +21,9 @@ pub enum GrantError {
     Foreign { name: String },
 }
 
-/// Name of the Lease of shard 0.
-pub fn name(identity: &Identity, system: &str) -> String {
-    format!("{}-{system}-0", identity.name)
+/// Name of the Lease of a shard.
+pub fn name(identity: &Identity, system: &str, shard: u32) -> String {
+    format!("{}-{system}-{shard}", identity.name)
 }
 
 /// Reads the grant; none before the first, and none that an earlier object of the name left.
@@ -31,8 +31,9 @@ pub async fn read(
     client: &Client,
     identity: &Identity,
     system: &str,
+    shard: u32,
 ) -> Result<Option<Grant>, GrantError> {
-    let name = name(identity, system);
+    let name = name(identity, system, shard);
     let api: Api<Lease> = Api::namespaced(client.clone(), &identity.namespace);
     let found = api.get_opt(&name).await;
     let Some(lease) = found.map_err(|source| GrantError::Read { name: name.clone(), source })?
@@ -60,11 +61,12 @@ pub async fn write(
     client: &Client,
     identity: &Identity,
     system: &str,
+    shard: u32,
     before: Option<&Grant>,
     holder: &str,
     epoch: u64,
 ) -> Result<Option<Grant>, GrantError> {
-    let name = name(identity, system);
+    let name = name(identity, system, shard);
     let api: Api<Lease> = Api::namespaced(client.clone(), &identity.namespace);
     let mut metadata = identity.child(&name, identity.labels(system, "grant"));
     metadata.resource_version = before.map(|grant| grant.resource_version.clone());

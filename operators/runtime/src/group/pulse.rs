@@ -1,5 +1,6 @@
 //! The pulse of groups: every process of every object with followers is asked once a second, so
-//! that a lost primary is noticed without a watch, and a primary's lease is renewed.
+//! that a lost primary is noticed without a watch, and the leases of primaries are renewed. A process
+//! is asked once for all of its shards; each shard is renewed for itself.
 //!
 //! Must not: decide. It renews what the grant says, remembers who answered when, and calls the
 //! controller when something changed that a round must look at.
@@ -12,9 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::join_all;
 use orrery_operand::client::OperandClient;
 use orrery_operand::secured::Caller;
-use orrery_operand::v1::{RenewRequest, ReportResponse as Report, Role};
+use orrery_operand::v1::{Follower, Link, RenewRequest, ReportResponse as Report, Role};
 use tokio::time::{Instant, timeout_at};
 
 use super::decide::{Kind, SILENT_MAX, Transition};
@@ -36,23 +38,30 @@ const ANSWER_LOST: Duration = Duration::from_millis(500);
 /// Processes that are asked at once.
 const AT_ONCE: usize = 256;
 
-/// A group that has a pulse.
+/// The grant of one shard as the pulse needs it.
+#[derive(Debug, Clone)]
+pub struct WatchedGroup {
+    pub group: Group,
+    /// Epoch of the grant; 0 before the first.
+    pub epoch: u64,
+    pub holder: String,
+}
+
+/// An object that has a pulse.
 #[derive(Debug, Clone)]
 pub struct Watched {
     pub namespace: String,
     pub name: String,
     pub system: &'static str,
-    pub group: Group,
-    /// Epoch of the grant; 0 before the first.
-    pub epoch: u64,
-    pub holder: String,
+    /// One for each shard.
+    pub groups: Vec<WatchedGroup>,
     pub token: Option<Redacted<String>>,
     /// None where pods get no certificates.
     pub certificates: Option<Arc<Certificates>>,
     pub triggers: Arc<Triggers>,
 }
 
-/// What is remembered of one group.
+/// What is remembered of one object.
 #[derive(Debug)]
 struct Memory {
     watched: Watched,
@@ -62,7 +71,8 @@ struct Memory {
     heard: BTreeMap<String, Instant>,
     /// What a round would see, as far as it matters to one.
     said: BTreeMap<String, Option<Report>>,
-    transition: Option<(u64, Kind, Instant)>,
+    /// Changes of primary under way, by shard.
+    transitions: BTreeMap<u32, (u64, Kind, Instant)>,
     /// Without followers for now. Who answered when is still remembered: it was renewed.
     is_resting: bool,
 }
@@ -73,16 +83,29 @@ fn still(report: &Report) -> Report {
     (still.durable_position, still.load_percent, still.said_at) = (0, 0, 0);
     still.message.clear();
     still.figures.clear();
-    still.shards.clear();
-    still.followers.retain(|follower| follower.in_sync);
-    still.followers.iter_mut().for_each(|follower| follower.durable_position = 0);
-    still.followers.sort_by(|a, b| a.name.cmp(&b.name));
-    if let Some(link) = &mut still.link {
-        (link.primary_position, link.silent_milliseconds) = (0, 0);
-        // The steps of a copy are told in tens.
-        link.copy_percent -= link.copy_percent % 10;
+    still_followers(&mut still.followers);
+    still_link(still.link.as_mut());
+    for shard in &mut still.shards {
+        (shard.durable_position, shard.said_at) = (0, 0);
+        shard.message.clear();
+        shard.figures.clear();
+        still_followers(&mut shard.followers);
+        still_link(shard.link.as_mut());
     }
     still
+}
+
+fn still_followers(followers: &mut Vec<Follower>) {
+    followers.retain(|follower| follower.in_sync);
+    followers.iter_mut().for_each(|follower| follower.durable_position = 0);
+    followers.sort_by(|a, b| a.name.cmp(&b.name));
+}
+
+fn still_link(link: Option<&mut Link>) {
+    let Some(link) = link else { return };
+    (link.primary_position, link.silent_milliseconds) = (0, 0);
+    // The steps of a copy are told in tens.
+    link.copy_percent -= link.copy_percent % 10;
 }
 
 /// A client, and what it was made with.
@@ -102,10 +125,12 @@ pub struct Pulses {
 }
 
 impl Pulses {
-    /// Gives a group a pulse, or tells the pulse what changed.
+    /// Gives an object a pulse, or tells the pulse what changed.
     pub fn watch(&self, uid: &str, watched: Watched) {
         let mut groups = self.lock();
         if let Some(memory) = groups.get_mut(uid) {
+            let is_watched = |shard: u32| watched.groups.iter().any(|g| g.group.shard == shard);
+            memory.transitions.retain(|shard, _| is_watched(*shard));
             (memory.watched, memory.is_resting) = (watched, false);
             return;
         }
@@ -114,21 +139,32 @@ impl Pulses {
             since: Instant::now(),
             heard: BTreeMap::new(),
             said: BTreeMap::new(),
-            transition: None,
+            transitions: BTreeMap::new(),
             is_resting: false,
         };
         groups.insert(uid.to_owned(), memory);
     }
 
-    /// Stops the pulse of a group that is asleep or without followers.
+    /// Tells the pulse of a new grant of one shard.
+    pub fn set_grant(&self, uid: &str, shard: u32, epoch: u64, holder: &str) {
+        let mut groups = self.lock();
+        let watched = groups.get_mut(uid).map(|memory| &mut memory.watched.groups);
+        let found = watched.and_then(|all| all.iter_mut().find(|own| own.group.shard == shard));
+        if let Some(own) = found {
+            (own.epoch, own.holder) = (epoch, holder.to_owned());
+        }
+    }
+
+    /// Stops the pulse of an object that is asleep or without followers.
     pub fn rest(&self, uid: &str) {
         if let Some(memory) = self.lock().get_mut(uid) {
-            (memory.is_resting, memory.transition) = (true, None);
+            memory.is_resting = true;
+            memory.transitions.clear();
             memory.said.clear();
         }
     }
 
-    /// Forgets a group that is gone.
+    /// Forgets an object that is gone.
     pub fn forget(&self, uid: &str) {
         self.lock().remove(uid);
     }
@@ -172,17 +208,24 @@ impl Pulses {
         }
     }
 
-    /// The change of primary under way.
-    pub fn transition(&self, uid: &str) -> Option<Transition> {
+    /// The change of primary of a shard that is under way.
+    pub fn transition(&self, uid: &str, shard: u32) -> Option<Transition> {
         let groups = self.lock();
-        let (epoch, kind, since) = groups.get(uid)?.transition.as_ref()?;
+        let (epoch, kind, since) = groups.get(uid)?.transitions.get(&shard)?;
         Some(Transition { epoch: *epoch, kind: kind.clone(), waited: since.elapsed() })
     }
 
     /// Remembers a change of primary whose fences were answered now, or that it is over.
-    pub fn set_transition(&self, uid: &str, transition: Option<(u64, Kind)>) {
-        if let Some(memory) = self.lock().get_mut(uid) {
-            memory.transition = transition.map(|(epoch, kind)| (epoch, kind, Instant::now()));
+    pub fn set_transition(&self, uid: &str, shard: u32, transition: Option<(u64, Kind)>) {
+        let mut groups = self.lock();
+        let Some(memory) = groups.get_mut(uid) else { return };
+        match transition {
+            Some((epoch, kind)) => {
+                memory.transitions.insert(shard, (epoch, kind, Instant::now()));
+            }
+            None => {
+                memory.transitions.remove(&shard);
+            }
         }
     }
 
@@ -267,14 +310,18 @@ impl Pulses {
         if answer.is_some() {
             memory.heard.insert(question.pod.clone(), Instant::now());
         }
-        let is_holder = question.pod == memory.watched.holder;
-        let leads = answer.is_some_and(|report| report.role() == Role::Primary);
+        let leads = |shard: u32| {
+            let said = answer.and_then(|report| report.of_shard(shard));
+            said.is_some_and(|said| said.role() == Role::Primary)
+        };
+        let mut held = memory.watched.groups.iter().filter(|own| own.holder == question.pod);
+        let falls_short = held.any(|own| !leads(own.group.shard));
         let said = answer.map(still);
         // A primary that falls silent calls for a round at every beat: the decision goes by how
         // long it has been silent.
         let calls = memory.said.get(&question.pod) != Some(&said)
-            || (is_holder && !leads)
-            || memory.transition.is_some();
+            || falls_short
+            || !memory.transitions.is_empty();
         memory.said.insert(question.pod.clone(), said);
         if calls {
             let watched = &memory.watched;
@@ -299,15 +346,16 @@ struct Question {
 impl Question {
     async fn ask(self, gate: &Gate) -> (Self, Option<Report>) {
         let Some(client) = self.client.clone() else { return (self, None) };
-        let (group, epoch) = (&self.watched.group, self.watched.epoch);
         let until = Instant::now() + self.limit;
         let Ok(Ok(report)) = timeout_at(until, client.report()).await else { return (self, None) };
-        if epoch > 0
-            && let Some(renewal) = renewal(group, epoch, &report, gate)
-        {
-            // A renewal without an answer may have been taken: the process counts as heard.
-            _ = timeout_at(until, client.renew(renewal)).await;
-        }
+        let granted = self.watched.groups.iter().filter(|own| own.epoch > 0);
+        let renewals = granted.filter_map(|own| {
+            let report = report.of_shard(own.group.shard)?;
+            renewal(&own.group, own.epoch, &report, gate)
+        });
+        let renewals: Vec<RenewRequest> = renewals.collect();
+        // A renewal without an answer may have been taken: the process counts as heard.
+        join_all(renewals.into_iter().map(|one| timeout_at(until, client.renew(one)))).await;
         (self, Some(report))
     }
 }
@@ -316,12 +364,12 @@ fn awake(groups: &HashMap<String, Memory>) -> impl Iterator<Item = (&String, &Me
     groups.iter().filter(|(_, memory)| !memory.is_resting)
 }
 
-/// What a member of a group that just said `report` is told about it; none while nothing may be
+/// What a member of a group that just said `report` of its shard is told about it; none while nothing may be
 /// written.
 pub fn renewal(group: &Group, epoch: u64, report: &Report, gate: &Gate) -> Option<RenewRequest> {
     let own = gate.writes_until()?.saturating_duration_since(Instant::now());
     Some(RenewRequest {
-        shard: 0,
+        shard: group.shard,
         epoch,
         followers: group.followers,
         synchronous: group.synchronous,
@@ -341,6 +389,31 @@ fn bounded(said_at: u64, own: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use orrery_operand::v1::Shard;
+
+    #[test]
+    fn what_moves_all_the_time_in_a_shard_calls_for_no_round_and_the_rest_does() {
+        let said = |role: Role, position: u64, percent: u32| {
+            let link =
+                Link { copy_percent: percent, primary_position: position, ..Link::default() };
+            let shard = Shard {
+                id: 3,
+                role: role.into(),
+                durable_position: position,
+                said_at: position,
+                message: format!("at {position}"),
+                figures: [("keys".to_owned(), position as i64)].into(),
+                link: Some(link),
+                ..Shard::default()
+            };
+            let other = Shard { id: 1, role: Role::Primary.into(), ..Shard::default() };
+            still(&Report { shards: vec![other, shard], ..Report::default() })
+        };
+        let before = said(Role::Follower, 7, 41);
+        assert_eq!(before, said(Role::Follower, 9, 44));
+        assert_ne!(before, said(Role::Follower, 9, 50));
+        assert_ne!(before, said(Role::Standby, 7, 41));
+    }
 
     #[test]
     fn a_renewal_ends_before_the_lease_of_the_operator() {

@@ -132,13 +132,13 @@ fn an_object_is_fenced_when_every_pod_refuses_writes() {
     assert_eq!(shape(&done)[3], (False, "FencedBySpec"), "no write is taken");
     assert_eq!(done.observed_generation, Some(1));
     let trouble = (Reason::FailoverBlocked, "the primary does not answer".to_owned());
-    seen.group = Some(GroupView { trouble: Some(trouble), ..GroupView::default() });
+    seen.groups = vec![GroupView { trouble: Some(trouble), ..GroupView::default() }];
     let told = status(&done, 1, &progress, &seen);
     let message = &find(&told.conditions, ConditionType::Ready).unwrap().message;
     assert!(message.ends_with("reads go on; the primary does not answer"), "{message}");
 
     // Its pods have yet to hear that they may go on.
-    seen.group = None;
+    seen.groups.clear();
     let back = status(&done, 2, &applied(2), &seen);
     assert_eq!((shape(&back)[0], shape(&back)[1].0), ((False, "FencedBySpec"), True));
 }

@@ -26,7 +26,7 @@ pub fn summary(
     // Nothing is promised before there is a workload that was applied.
     let exists = !seen.workloads.is_empty();
     // One of the pods of a group is the primary, or will be.
-    let follower_count = seen.group.as_ref().map_or(0, |_| (common.replicas - 1).max(0));
+    let follower_count = seen.groups.first().map_or(0, |_| (common.replicas - 1).max(0));
     KVClusterStatus {
         common,
         follower_count,
@@ -56,14 +56,14 @@ fn recovered_from(
 /// The pod that takes writes; kept while nothing was seen, since it stays so until another is
 /// chosen.
 fn primary(seen: &Observation, stored: Option<&KVClusterStatus>) -> Option<String> {
-    match &seen.group {
+    match seen.groups.first() {
         Some(group) => group.primary.clone(),
         None => stored.and_then(|status| status.primary.clone()),
     }
 }
 
 fn followers(seen: &Observation) -> Vec<FollowerState> {
-    let followers = seen.group.iter().flat_map(|group| &group.followers);
+    let followers = seen.groups.iter().flat_map(|group| &group.followers);
     followers
         .map(|(name, state)| {
             let state = match state {
@@ -83,7 +83,7 @@ const DISCARDED: &str = "last_discarded_records";
 const DISCARDED_EPOCH: &str = "last_discarded_epoch";
 
 fn last_failover(seen: &Observation, stored: Option<&KVClusterStatus>) -> Option<FailoverRecord> {
-    if let Some(failover) = seen.group.as_ref().and_then(|group| group.failover.as_ref()) {
+    if let Some(failover) = seen.groups.iter().find_map(|group| group.failover.as_ref()) {
         return Some(FailoverRecord {
             from: failover.from.clone(),
             to: failover.to.clone(),
@@ -94,8 +94,7 @@ fn last_failover(seen: &Observation, stored: Option<&KVClusterStatus>) -> Option
     }
     let mut record = stored?.last_failover.clone()?;
     // The old primary tells what only it had once it has what the new one has instead.
-    let group = seen.group.as_ref();
-    let has_copy = group.is_some_and(|group| {
+    let has_copy = seen.groups.iter().any(|group| {
         group.followers.iter().any(|(pod, how)| *pod == record.from && *how == FollowerView::InSync)
     });
     let returned = seen.reports().find(|(pod, report)| {
@@ -277,10 +276,10 @@ mod tests {
     fn a_failover_is_remembered_from_the_status_written_last() {
         let failover = Failover { from: "a-0".into(), to: "a-1".into(), epoch: 2, position: 9 };
         let group = GroupView { failover: Some(failover), ..GroupView::default() };
-        let told = Observation { group: Some(group), ..Observation::default() };
+        let told = Observation { groups: vec![group], ..Observation::default() };
         let written = summary(&object(), None, CommonStatus::default(), &told);
         // The object in the cache is older than what was written a moment ago.
-        let calm = Observation { group: Some(GroupView::default()), ..Observation::default() };
+        let calm = Observation { groups: vec![GroupView::default()], ..Observation::default() };
         let next = summary(&object(), Some(&written), CommonStatus::default(), &calm);
         assert_eq!(next.last_failover, written.last_failover);
         assert_eq!(next.last_failover.map(|record| record.position), Some(9));
@@ -291,7 +290,7 @@ mod tests {
         let from = "default-kv-0".to_owned();
         let failover = Failover { from: from.clone(), to: "b".into(), epoch: 3, position: 9 };
         let group = GroupView { failover: Some(failover), ..GroupView::default() };
-        let told = Observation { group: Some(group), ..Observation::default() };
+        let told = Observation { groups: vec![group], ..Observation::default() };
         let written = summary(&object(), None, CommonStatus::default(), &told);
         let lost = |how: FollowerView, figures: &[(&str, i64)]| {
             let figures = figures.iter().map(|(name, value)| ((*name).to_owned(), *value));
@@ -300,7 +299,7 @@ mod tests {
             let mut seen =
                 seen(vec![Some(Report { role, epoch: 3, figures, ..Report::default() })]);
             let followers = vec![(from.clone(), how)];
-            seen.group = Some(GroupView { followers, ..GroupView::default() });
+            seen.groups = vec![GroupView { followers, ..GroupView::default() }];
             let next = summary(&object(), Some(&written), CommonStatus::default(), &seen);
             next.last_failover.expect("it is remembered").lost_records
         };

@@ -20,6 +20,7 @@ use orrery_api::kv::config::{KvConfig, ObjectName};
 use orrery_api::kv::{FailoverPolicy, KVCluster, KVClusterSpec};
 use orrery_api::spec::{DeletionPolicy, Operation, RolloutStrategy};
 use orrery_runtime::group::{Group, Policy};
+use orrery_runtime::labels::REPLICATION_PORT;
 use orrery_runtime::rollout::window;
 use orrery_runtime::{Carrier, Identity, Redacted, Referenced, Refusal};
 
@@ -74,6 +75,7 @@ impl Validated {
 pub(crate) fn group(spec: &KVClusterSpec, had_primary: bool, object: &str) -> Option<Group> {
     let count = |number: i32| u32::try_from(number).unwrap_or(0);
     (is_grouped(spec) || had_primary).then(|| Group {
+        shard: 0,
         followers: count(spec.followers),
         synchronous: count(spec.synchronous_followers),
         carried: spec.journal.backend.caps().carried,
@@ -85,6 +87,8 @@ pub(crate) fn group(spec: &KVClusterSpec, had_primary: bool, object: &str) -> Op
         },
         wished: spec.failover.primary.clone(),
         client_port: u16::try_from(spec.resp.port).unwrap_or(0),
+        replication_port: REPLICATION_PORT,
+        home: None,
         pods: (0..=spec.followers).map(|number| names::pod(object, number)).collect(),
     })
 }

@@ -6,9 +6,9 @@ use orrery_operand::v1::{Follower, Link};
 mod simulation;
 
 fn group(followers: u32, synchronous: u32, policy: Policy) -> Group {
-    let pods = (0..=followers).map(|n| format!("a-{n}")).collect();
-    let carried = false;
-    Group { followers, synchronous, carried, policy, wished: None, client_port: 6379, pods }
+    let pods: Vec<String> = (0..=followers).map(|n| format!("a-{n}")).collect();
+    let pods: Vec<&str> = pods.iter().map(String::as_str).collect();
+    Group { synchronous, policy, ..Group::of_pods(0, &pods) }
 }
 
 /// The same whose journal is carried elsewhere.

@@ -16,7 +16,7 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Service> 
     let api = || validated.spec.http.open_port().map(|number| port(API, number));
     let mut writer = selector(identity);
     let first = || (validated.spec.followers > 0).then(|| names::pod(&identity.name, 0));
-    if let Some(primary) = identity.primary.clone().or_else(first) {
+    if let Some(primary) = identity.primaries.first().cloned().or_else(first) {
         writer.insert(labels::POD_NAME.to_owned(), primary);
     }
     let clients = |name: String, pods, ports: Vec<ServicePort>| Service {

@@ -63,9 +63,9 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> StatefulSet {
 /// The primary and its followers. A primary beyond that number stays until it handed over.
 fn replicas(validated: &Validated, identity: &Identity) -> i32 {
     let wanted = validated.spec.replicas + validated.spec.followers;
-    let primary = identity.primary.as_deref().and_then(|pod| pod.rsplit('-').next());
-    let primary = primary.and_then(|number| number.parse::<i32>().ok());
-    primary.map_or(wanted, |number| wanted.max(number.saturating_add(1)))
+    let numbers = identity.primaries.iter().filter_map(|pod| pod.rsplit('-').next());
+    let last = numbers.filter_map(|number| number.parse::<i32>().ok()).max();
+    last.map_or(wanted, |number| wanted.max(number.saturating_add(1)))
 }
 
 /// The claim of each pod. Claim templates cannot change, so only what never changes is in them:
