@@ -136,12 +136,11 @@ impl Carrier<'_> {
                 Done { view: self.look(plan, seen), ..Done::default() }
             });
             all.again |= done.again;
-            all.notices.extend(done.notices.into_iter().map(|notice| match several {
-                true => Notice {
-                    note: format!("shard {}: {}", plan.group.shard, notice.note),
-                    ..notice
-                },
-                false => notice,
+            all.notices.extend(done.notices.into_iter().map(|mut notice| {
+                if several {
+                    notice.note = format!("shard {}: {}", plan.group.shard, notice.note);
+                }
+                notice
             }));
             all.views.push(done.view);
         }

@@ -97,7 +97,9 @@ fn still(report: &Report) -> Report {
 
 fn still_followers(followers: &mut Vec<Follower>) {
     followers.retain(|follower| follower.in_sync);
-    followers.iter_mut().for_each(|follower| follower.durable_position = 0);
+    for follower in followers.iter_mut() {
+        follower.durable_position = 0;
+    }
     followers.sort_by(|a, b| a.name.cmp(&b.name));
 }
 

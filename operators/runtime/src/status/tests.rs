@@ -224,3 +224,32 @@ fn a_take_over_says_how_it_goes_before_any_pod_is_ready() {
     assert_eq!(shape(&ready("Adopting"))[0], (False, "Adopting"));
     assert_eq!(shape(&ready("Standby"))[0], (False, "PodsNotReady"));
 }
+
+#[test]
+fn of_several_shards_the_one_in_trouble_is_named() {
+    let view = |shard: u32, writable: bool| {
+        let state = if writable { FollowerView::InSync } else { FollowerView::Behind };
+        let trouble = (Reason::FailoverBlocked, "nobody may".to_owned());
+        GroupView {
+            shard,
+            writable,
+            trouble: (!writable).then_some(trouble),
+            followers: vec![("a-kv-1".into(), state)],
+            ..GroupView::default()
+        }
+    };
+    let mut seen = seen(2, 2);
+    let told = |seen: &Observation, type_| {
+        let status = status(&CommonStatus::default(), 1, &applied(2), seen);
+        let found = find(&status.conditions, type_).unwrap();
+        (found.reason.clone(), found.message.clone())
+    };
+    seen.groups = vec![view(0, true), view(3, false), view(4, false)];
+    let (reason, message) = ("FailoverBlocked".to_owned(), "shard 3: nobody may".to_owned());
+    assert_eq!(told(&seen, ConditionType::Ready), (reason.clone(), message.clone()));
+    assert_eq!(told(&seen, ConditionType::Available), (reason, message));
+    let (reason, message) = told(&seen, ConditionType::Degraded);
+    assert!(reason == "FollowerLagging" && message.starts_with("2 followers"), "{message}");
+    seen.groups = vec![view(3, false)];
+    assert_eq!(told(&seen, ConditionType::Ready).1, "nobody may", "one alone needs no name");
+}

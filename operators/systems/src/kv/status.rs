@@ -198,7 +198,13 @@ mod tests {
         Report {
             role: v1::Role::Primary.into(),
             durability: durability.into(),
-            shards: vec![v1::Shard { id: 0, slots: "0-16383".into(), epoch, durable_position: 99 }],
+            shards: vec![v1::Shard {
+                id: 0,
+                slots: "0-16383".into(),
+                epoch,
+                durable_position: 99,
+                ..v1::Shard::default()
+            }],
             ..Report::default()
         }
     }

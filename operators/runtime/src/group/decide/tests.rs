@@ -3,6 +3,7 @@
 use super::*;
 use orrery_operand::v1::{Follower, Link};
 
+mod home;
 mod simulation;
 
 fn group(followers: u32, synchronous: u32, policy: Policy) -> Group {
