@@ -235,7 +235,10 @@ pub fn passed_over(pods: &[PodState], next: &Next, several: bool) -> Option<Stri
         Next::Replace { name, .. } | Next::Move { name, .. } | Next::LeavePrimary { name } => {
             Some(name.clone())
         }
-        Next::Wait(_) if several => next_outdated(pods).map(|pod| pod.name.clone()),
+        Next::Wait(_) if several => {
+            let next = next_outdated(pods).or_else(|| next_misplaced(pods).map(|(pod, _)| pod));
+            next.map(|pod| pod.name.clone())
+        }
         Next::Nothing | Next::Wait(_) | Next::Held(..) => None,
     }
 }
@@ -282,26 +285,25 @@ fn unless_all_serve(pods: &[PodState], wanted: usize, next: Option<&PodState>) -
 /// Which volume is replaced next. What it holds must be in every other pod, so that unlike a pod
 /// none is replaced because its pod does not serve.
 fn move_volume(pods: &[PodState], wanted: usize, allowed: &Allowed) -> Next {
-    let misplaced = || pods.iter().filter(|pod| pod.volume.is_some());
-    if misplaced().next().is_none() {
-        return Next::Nothing;
-    }
+    let Some((next, volume)) = next_misplaced(pods) else { return Next::Nothing };
     if let Some((reason, why)) = &allowed.asked {
         return Next::Held(*reason, why.clone());
     }
     if let Some(wait) = unless_all_serve(pods, wanted.max(2), None) {
         return wait;
     }
-    // One that is primary of nothing; else the last, which must be left first.
-    let next = misplaced()
-        .max_by_key(|pod| (pod.leads.is_empty() && !pod.terminating, ordinal(&pod.name)));
-    match next.and_then(|pod| Some((pod, pod.volume.clone()?))) {
-        Some((pod, volume)) if pod.leads.is_empty() && !pod.terminating => {
-            Next::Move { name: pod.name.clone(), uid: pod.uid.clone(), volume }
-        }
-        Some((pod, _)) => Next::LeavePrimary { name: pod.name.clone() },
-        None => Next::Nothing,
+    let name = next.name.clone();
+    if next.leads.is_empty() && !next.terminating {
+        Next::Move { name, uid: next.uid.clone(), volume: volume.clone() }
+    } else {
+        Next::LeavePrimary { name }
     }
+}
+
+/// The pod whose volume is next, and that volume: one that is primary of nothing, else the last.
+fn next_misplaced(pods: &[PodState]) -> Option<(&PodState, &Misplaced)> {
+    let misplaced = pods.iter().filter_map(|pod| Some((pod, pod.volume.as_ref()?)));
+    misplaced.max_by_key(|(pod, _)| (pod.leads.is_empty() && !pod.terminating, ordinal(&pod.name)))
 }
 
 /// Number at the end of the name of a pod.

@@ -20,12 +20,17 @@ use crate::liveness::Liveness;
 use crate::observation::WorkloadView;
 use crate::toy::{Toy, ToySpec, ToyStatus, ToySystem};
 
+mod process;
+mod shards;
+
 #[derive(Debug, Default)]
 struct Script {
     /// What is stored, by path.
     objects: HashMap<String, Value>,
     requests: Vec<(String, Value)>,
     version: u64,
+    /// The path whose writes fail.
+    broken: Option<String>,
 }
 
 type Shared = Arc<Mutex<Script>>;
@@ -48,6 +53,9 @@ impl Script {
         if *method == Method::DELETE {
             self.objects.remove(path);
             return (200, json!({"kind": "Status", "status": "Success"}));
+        }
+        if self.broken.as_deref() == Some(path) {
+            return (500, json!({"kind": "Status", "code": 500, "reason": "InternalError"}));
         }
         let meant = body["metadata"]["uid"].as_str().filter(|_| kind_of(path).is_some());
         let stored = self.objects.get(path).and_then(|object| object["metadata"]["uid"].as_str());

@@ -10,8 +10,11 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::CustomResource;
+use orrery_api::kv::layout::Layout;
 use orrery_api::spec::{ArchiveOf, Folder, ObjectRef};
 use orrery_api::{CommonStatus, Reason};
+use orrery_runtime::group::{Group, Policy};
+use orrery_runtime::routes::Place;
 use orrery_runtime::{
     Acceptance, Carrier, CertifiedSecret, Declared, GeneratedKey, GeneratedSecret, Identity, Mode,
     Observation, Prepared, Reference, Referenced, Refusal, Resources, System, labels,
@@ -41,6 +44,8 @@ pub struct ToySpec {
     pub secret_ref: Option<String>,
     /// Whether it is archived.
     pub archive: bool,
+    /// Shards, each of them in two pods; 0 = there are none.
+    pub shards: u32,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -138,6 +143,18 @@ impl System for ToySystem {
         resources
     }
 
+    fn groups(spec: &ToySpec, identity: &Identity) -> Vec<Group> {
+        places(spec, &identity.name).into_iter().map(group).collect()
+    }
+
+    fn standing_groups(toy: &Toy, identity: &Identity) -> Vec<Group> {
+        Self::groups(&toy.spec, identity)
+    }
+
+    fn places(spec: &ToySpec, identity: &Identity) -> Vec<Place> {
+        places(spec, &identity.name)
+    }
+
     fn archive(toy: &Toy) -> Option<ArchiveOf> {
         let meta = &toy.metadata;
         toy.spec.archive.then(|| archive_of(meta.namespace.as_deref(), meta.name.as_deref()))
@@ -153,6 +170,33 @@ impl System for ToySystem {
 
     fn summary(_: &Toy, _: Option<&ToyStatus>, common: CommonStatus, _: &Observation) -> ToyStatus {
         ToyStatus { common }
+    }
+}
+
+/// Where the shards are: each is at home in one pod, and another follows.
+fn places(spec: &ToySpec, name: &str) -> Vec<Place> {
+    let pods = spec.replicas.max(1) as u32;
+    let layout = Layout { shards: spec.shards, pods, copies: pods.min(2) };
+    let place = |shard: u32| Place {
+        shard,
+        pods: layout.pods_of(shard).iter().map(|pod| format!("{name}-toy-{pod}")).collect(),
+        port: 7000 + shard as u16,
+    };
+    (0..spec.shards).map(place).collect()
+}
+
+fn group(place: Place) -> Group {
+    Group {
+        shard: place.shard,
+        followers: place.pods.len() as u32 - 1,
+        synchronous: 0,
+        carried: false,
+        policy: Policy::AllowLoss,
+        wished: None,
+        client_port: place.port,
+        replication_port: place.port,
+        home: place.pods.first().cloned(),
+        pods: place.pods,
     }
 }
 

@@ -201,6 +201,28 @@ fn the_last_pod_is_left_by_its_shards_before_it_is_replaced() {
 }
 
 #[test]
+fn a_volume_waits_until_its_pod_is_primary_of_nothing() {
+    let misplaced = |n: u32| Misplaced {
+        claim: format!("data-a-{n}"),
+        uid: String::new(),
+        pod: format!("a-{n}"),
+    };
+    let mut pods = vec![pod(0, &[0], &[0, 1]), pod(1, &[1], &[0, 1])];
+    for (n, pod) in pods.iter_mut().enumerate() {
+        (pod.age, pod.volume) = (Age::Newest, Some(misplaced(n as u32)));
+    }
+    let last = Some("a-1".to_owned());
+    assert_eq!(chosen(&pods), (Next::LeavePrimary { name: "a-1".into() }, last.clone()));
+    (pods[0].leads, pods[1].leads) = (vec![0, 1], Vec::new());
+    (pods[1].serving, pods[1].catching_up) = (false, true);
+    let (next, passed_over) = chosen(&pods);
+    assert!(matches!(next, Next::Wait(_)), "{next:?}");
+    assert_eq!(passed_over, last);
+    (pods[1].serving, pods[1].catching_up) = (true, false);
+    assert!(matches!(chosen(&pods).0, Next::Move { name, .. } if name == "a-1"));
+}
+
+#[test]
 fn a_pod_that_is_not_ready_is_left_before_it_is_mended() {
     let mut pods = vec![pod(0, &[0], &[0, 1]), pod(1, &[1], &[0, 1])];
     pods[0].serving = false;
