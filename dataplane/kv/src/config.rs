@@ -144,6 +144,7 @@ impl Config {
     /// What the process called `pod` has of the file.
     pub(crate) fn of(file: KvConfig, pod: &str) -> Result<Self, Unusable> {
         let spread = file.cluster.map(|layout| Spread::of(layout, pod)).transpose()?;
+        within("shards", file.shards.into(), 1, 1)?;
         if file.journal == JournalBackend::Kafka {
             return Err(Unusable::Journal(file.journal.as_str()));
         }
@@ -257,6 +258,7 @@ mod tests {
     #[test]
     fn what_cannot_be_carried_out_is_refused_with_its_field() {
         let base = KvConfig::default;
+        assert!(refusal(KvConfig { shards: 2, ..base() }).contains("shards is 2"));
         assert!(refusal(KvConfig { databases: 0, ..base() }).contains("databases is 0"));
         assert!(refusal(KvConfig { databases: 65_536, ..base() }).contains("1 to 65535"));
         assert!(refusal(KvConfig { max_clients: 0, ..base() }).contains("maxClients"));

@@ -47,8 +47,8 @@ pub struct GroupView {
     pub failover: Option<Failover>,
 }
 
-/// How a follower is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a follower is, from the best to the worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FollowerView {
     /// It has everything but the tail.
     InSync,

@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod declared;
+mod groups;
 pub mod names;
 mod rules;
 mod spread;
@@ -12,6 +13,7 @@ use orrery_api::CommonStatus;
 use orrery_api::kv::{KVCluster, KVClusterStatus};
 use orrery_api::spec::{ArchiveOf, EngineSpec, Operation, RecoveredFrom};
 use orrery_runtime::group::Group;
+use orrery_runtime::routes::Place;
 use orrery_runtime::{
     Carrier, Identity, Mode, Observation, Prepared, Reference, Referenced, Refusal, Resources,
     System,
@@ -80,7 +82,7 @@ impl System for Kv {
     }
 
     fn groups(validated: &Validated, identity: &Identity) -> Vec<Group> {
-        validated.group(&identity.name).into_iter().collect()
+        validated.groups(&identity.name)
     }
 
     fn archive(object: &KVCluster) -> Option<ArchiveOf> {
@@ -94,9 +96,16 @@ impl System for Kv {
     }
 
     fn standing_groups(object: &KVCluster, identity: &Identity) -> Vec<Group> {
-        let status = Self::status(object);
-        let had_primary = status.is_some_and(|status| Self::was_granted(status, 0));
-        validate::group(&object.spec, had_primary, &identity.name).into_iter().collect()
+        let had_primary = Self::status(object).is_some_and(groups::had_primary);
+        groups::groups(&object.spec, had_primary, &identity.name)
+    }
+
+    fn places(validated: &Validated, identity: &Identity) -> Vec<Place> {
+        groups::places(&validated.spec, &identity.name)
+    }
+
+    fn standing_places(object: &KVCluster, identity: &Identity) -> Vec<Place> {
+        groups::places(&object.spec, &identity.name)
     }
 
     fn copies_secrets(object: &KVCluster) -> bool {
@@ -107,8 +116,8 @@ impl System for Kv {
         Some(&object.spec.engine)
     }
 
-    fn was_granted(status: &KVClusterStatus, _shard: u32) -> bool {
-        status.primary.is_some()
+    fn was_granted(status: &KVClusterStatus, shard: u32) -> bool {
+        groups::was_granted(status, shard)
     }
 
     fn status(object: &KVCluster) -> Option<&KVClusterStatus> {

@@ -67,6 +67,8 @@ pub struct KvConfig {
     pub default_class: Class,
     /// Bytes all data may take in memory; 0 sets no limit.
     pub memory_limit_bytes: i64,
+    /// Shards of a process without `cluster`: 1. Earlier releases write and read it.
+    pub shards: i32,
     /// How the keys are spread over shards, each with one thread and one journal, and those over the
     /// processes of the object; clients are sent to the shard of a key by Redis Cluster. Left out: one
     /// shard has all keys.
@@ -172,6 +174,7 @@ impl Default for KvConfig {
             databases: DATABASES_DEFAULT,
             default_class: Class::Store,
             memory_limit_bytes: 0,
+            shards: 1,
             cluster: None,
             journal: JournalBackend::Local,
             max_clients: MAX_CLIENTS_DEFAULT,

@@ -106,6 +106,10 @@ pub struct FollowerState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FailoverRecord {
+    /// Of which shard, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub shard: Option<i32>,
     /// Pod that was primary.
     #[schemars(length(max = 253))]
     pub from: String,

@@ -12,7 +12,7 @@ use orrery_api::spec::RecoveredFrom;
 use orrery_runtime::Observation;
 use orrery_runtime::observation::{FollowerView, Report, Role};
 
-use super::names;
+use super::{names, spread};
 
 /// The status to store.
 pub fn summary(
@@ -21,12 +21,17 @@ pub fn summary(
     common: CommonStatus,
     seen: &Observation,
 ) -> KVClusterStatus {
-    let shards =
-        shards(seen).or_else(|| stored.map(|status| status.shards.clone())).unwrap_or_default();
+    let several = spread::has_several(&object.spec);
+    let shards = if several { spread_shards(object, seen) } else { shards(seen) };
+    let shards = shards.or_else(|| stored.map(|status| status.shards.clone())).unwrap_or_default();
     // Nothing is promised before there is a workload that was applied.
     let exists = !seen.workloads.is_empty();
     // One of the pods of a group is the primary, or will be.
-    let follower_count = seen.groups.first().map_or(0, |_| (common.replicas - 1).max(0));
+    let follower_count = match seen.groups.first() {
+        None => 0,
+        Some(_) if several && object.spec.replicas > 1 => object.spec.followers,
+        Some(_) => (common.replicas - 1).max(0),
+    };
     KVClusterStatus {
         common,
         follower_count,
@@ -34,7 +39,7 @@ pub fn summary(
         shard_count: i32::try_from(shards.len()).unwrap_or(i32::MAX),
         shards,
         durability: exists.then(|| durability(object, seen)),
-        primary: primary(seen, stored),
+        primary: if several { None } else { primary(seen, stored) },
         followers: followers(seen),
         last_failover: last_failover(seen, stored),
         adopt: object.spec.adopt_from.as_ref().and_then(|_| adopt(seen, stored)),
@@ -62,9 +67,15 @@ fn primary(seen: &Observation, stored: Option<&KVClusterStatus>) -> Option<Strin
     }
 }
 
+/// The followers by name; one that follows several primaries is as well as with the worst of them.
 fn followers(seen: &Observation) -> Vec<FollowerState> {
-    let followers = seen.groups.iter().flat_map(|group| &group.followers);
-    followers
+    let mut worst: BTreeMap<&str, FollowerView> = BTreeMap::new();
+    for (name, state) in seen.groups.iter().flat_map(|group| &group.followers) {
+        let known = worst.entry(name).or_insert(*state);
+        *known = (*known).max(*state);
+    }
+    worst
+        .into_iter()
         .map(|(name, state)| {
             let state = match state {
                 FollowerView::InSync => "InSync",
@@ -72,7 +83,7 @@ fn followers(seen: &Observation) -> Vec<FollowerState> {
                 FollowerView::Behind => "Behind",
                 FollowerView::Disconnected => "Disconnected",
             };
-            FollowerState { name: name.clone(), state: state.to_owned() }
+            FollowerState { name: name.to_owned(), state: state.to_owned() }
         })
         .collect()
 }
@@ -83,8 +94,11 @@ const DISCARDED: &str = "last_discarded_records";
 const DISCARDED_EPOCH: &str = "last_discarded_epoch";
 
 fn last_failover(seen: &Observation, stored: Option<&KVClusterStatus>) -> Option<FailoverRecord> {
-    if let Some(failover) = seen.groups.iter().find_map(|group| group.failover.as_ref()) {
+    let failover = seen.groups.iter().find_map(|group| Some((group, group.failover.as_ref()?)));
+    if let Some((group, failover)) = failover {
+        let shard = i32::try_from(group.shard).unwrap_or(i32::MAX);
         return Some(FailoverRecord {
+            shard: (seen.groups.len() > 1).then_some(shard),
             from: failover.from.clone(),
             to: failover.to.clone(),
             epoch: i64::try_from(failover.epoch).unwrap_or(i64::MAX),
@@ -94,17 +108,19 @@ fn last_failover(seen: &Observation, stored: Option<&KVClusterStatus>) -> Option
     }
     let mut record = stored?.last_failover.clone()?;
     // The old primary tells what only it had once it has what the new one has instead.
-    let has_copy = seen.groups.iter().any(|group| {
+    let shard = record.shard.and_then(|shard| u32::try_from(shard).ok()).unwrap_or(0);
+    let group = seen.groups.iter().find(|group| group.shard == shard);
+    let has_copy = group.is_some_and(|group| {
         group.followers.iter().any(|(pod, how)| *pod == record.from && *how == FollowerView::InSync)
     });
-    let returned = seen.reports().find(|(pod, report)| {
-        *pod == record.from
-            && report.role() == Role::Follower
+    let old = seen.reports().find(|(pod, _)| *pod == record.from);
+    let returned = old.and_then(|(_, report)| report.of_shard(shard)).filter(|report| {
+        report.role() == Role::Follower
             && i64::try_from(report.epoch).is_ok_and(|epoch| epoch >= record.epoch)
     });
     let returned = returned.filter(|_| has_copy && record.lost_records.is_none());
     // An earlier release does not tell.
-    if let Some((_, report)) = returned
+    if let Some(report) = returned
         && let Some(epoch) = report.figures.get(DISCARDED_EPOCH)
     {
         let records = report.figures.get(DISCARDED).copied().unwrap_or(0);
@@ -168,6 +184,33 @@ fn shards(seen: &Observation) -> Option<Vec<Shard>> {
         }
     }
     Some(owners.into_values().collect())
+}
+
+/// Several shards: those of groups by their grants, the others as their owners report them.
+fn spread_shards(object: &KVCluster, seen: &Observation) -> Option<Vec<Shard>> {
+    let layout = spread::layout(&object.spec);
+    let shard = |id: u32, owner: &str, epoch: u64| Shard {
+        id: i32::try_from(id).unwrap_or(i32::MAX),
+        slots: layout.slots_text(id),
+        owner: owner.to_owned(),
+        epoch: i64::try_from(epoch).unwrap_or(i64::MAX),
+    };
+    if !seen.groups.is_empty() {
+        let granted = seen
+            .groups
+            .iter()
+            .filter_map(|group| Some(shard(group.shard, group.primary.as_deref()?, group.epoch)));
+        return Some(granted.collect()).filter(|shards: &Vec<Shard>| !shards.is_empty());
+    }
+    let mut reports = seen.reports().peekable();
+    reports.peek()?;
+    let mut owned = BTreeMap::new();
+    for (pod, report) in reports {
+        for one in report.shards.iter().filter(|one| one.role() == Role::Primary) {
+            owned.insert(one.id, shard(one.id, pod, one.epoch));
+        }
+    }
+    Some(owned.into_values().collect())
 }
 
 /// What keeps acknowledged writes. A process that gives less than the spec asks for is believed.

@@ -17,14 +17,14 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use orrery_api::Reason;
 use orrery_api::kv::config::{KvConfig, ObjectName};
-use orrery_api::kv::{FailoverPolicy, KVCluster, KVClusterSpec};
-use orrery_api::spec::{DeletionPolicy, Operation, RolloutStrategy};
-use orrery_runtime::group::{Group, Policy};
-use orrery_runtime::labels::REPLICATION_PORT;
+use orrery_api::kv::{KVCluster, KVClusterSpec};
+use orrery_api::spec::{DeletionPolicy, RolloutStrategy};
+use orrery_runtime::group::Group;
 use orrery_runtime::rollout::window;
 use orrery_runtime::{Carrier, Identity, Redacted, Referenced, Refusal};
 
 use super::build::pod;
+use super::groups::{groups, had_primary, is_grouped};
 use super::{names, spread};
 use crate::{labels, pod_template, policy};
 
@@ -64,33 +64,10 @@ impl Validated {
         &self.config
     }
 
-    /// The primary and its followers.
-    pub(crate) fn group(&self, object: &str) -> Option<Group> {
-        group(&self.spec, self.had_primary, object)
+    /// The primary and its followers of each shard.
+    pub(crate) fn groups(&self, object: &str) -> Vec<Group> {
+        groups(&self.spec, self.had_primary, object)
     }
-}
-
-/// The primary and its followers; none for an object that never had followers and whose journal is on
-/// its own volume. One that had some must still know which of its pods has the data.
-pub(crate) fn group(spec: &KVClusterSpec, had_primary: bool, object: &str) -> Option<Group> {
-    let count = |number: i32| u32::try_from(number).unwrap_or(0);
-    (is_grouped(spec) || had_primary).then(|| Group {
-        shard: 0,
-        followers: count(spec.followers),
-        synchronous: count(spec.synchronous_followers),
-        carried: spec.journal.backend.caps().carried,
-        policy: match spec.failover.policy {
-            _ if spec.engine.operation == Operation::Fence => Policy::Fenced,
-            FailoverPolicy::NoLoss => Policy::NoLoss,
-            FailoverPolicy::AllowLoss => Policy::AllowLoss,
-            FailoverPolicy::Manual => Policy::Manual,
-        },
-        wished: spec.failover.primary.clone(),
-        client_port: u16::try_from(spec.resp.port).unwrap_or(0),
-        replication_port: REPLICATION_PORT,
-        home: None,
-        pods: (0..=spec.followers).map(|number| names::pod(object, number)).collect(),
-    })
 }
 
 /// Validates an object together with what its references point to.
@@ -120,7 +97,7 @@ pub fn validate(
         config: config(object, memory::limit_bytes(spec)?, &stores),
         stores,
         journal_ports,
-        had_primary: object.status.as_ref().is_some_and(|status| status.primary.is_some()),
+        had_primary: object.status.as_ref().is_some_and(had_primary),
         pod_template: pod_template::parse(spec.engine.pod_template.as_ref())?,
         adopt_port,
         users,
@@ -148,11 +125,6 @@ fn config(object: &KVCluster, memory_limit_bytes: i64, stores: &Stores) -> KvCon
         recovery: stores.recovery_file(object),
         ..KvConfig::default()
     }
-}
-
-/// Whether processes wait to be told their role: one of them may write, and who that is can change.
-fn is_grouped(spec: &KVClusterSpec) -> bool {
-    spec.followers > 0 || spec.journal.backend.caps().carried
 }
 
 fn check_storage(spec: &KVClusterSpec) -> Result<(), Refusal> {

@@ -1,14 +1,14 @@
 //! Three Services: for reading and writing, for reading, and one that gives each pod a name.
 //!
 //! With followers the first selects the one pod that is primary, by its name, so that moving the
-//! primary is one write.
+//! primary is one write. Of several shards every pod has some, and sends clients on: it selects all.
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use orrery_runtime::{Identity, labels};
 
-use super::super::names;
 use super::super::validate::Validated;
+use super::super::{names, spread};
 use super::{API, HTTP, HTTP_PORT, RESP, metadata, selector};
 
 pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Service> {
@@ -16,7 +16,8 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Service> 
     let api = || validated.spec.http.open_port().map(|number| port(API, number));
     let mut writer = selector(identity);
     let first = || (validated.spec.followers > 0).then(|| names::pod(&identity.name, 0));
-    if let Some(primary) = identity.primaries.first().cloned().or_else(first) {
+    let primary = identity.primaries.first().cloned().or_else(first);
+    if let Some(primary) = primary.filter(|_| !spread::has_several(&validated.spec)) {
         writer.insert(labels::POD_NAME.to_owned(), primary);
     }
     let clients = |name: String, pods, ports: Vec<ServicePort>| Service {

@@ -14,8 +14,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use orrery_api::spec::{DeletionPolicy, Storage};
 use orrery_runtime::{Identity, labels};
 
-use super::super::names;
 use super::super::validate::Validated;
+use super::super::{names, spread};
 use super::{metadata, pod, selector};
 
 /// Old revisions kept for a look back.
@@ -60,9 +60,9 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> StatefulSet {
     }
 }
 
-/// The primary and its followers. A primary beyond that number stays until it handed over.
+/// Pods for every shard and its followers. A primary beyond that number stays until it handed over.
 fn replicas(validated: &Validated, identity: &Identity) -> i32 {
-    let wanted = validated.spec.replicas + validated.spec.followers;
+    let wanted = spread::pods(&validated.spec);
     let numbers = identity.primaries.iter().filter_map(|pod| pod.rsplit('-').next());
     let last = numbers.filter_map(|number| number.parse::<i32>().ok()).max();
     last.map_or(wanted, |number| wanted.max(number.saturating_add(1)))

@@ -105,19 +105,6 @@ fn what_one_machine_cannot_do_is_refused_there_alone() {
 }
 
 #[test]
-fn a_group_has_the_pods_and_the_port_of_the_spec() {
-    let spec = json!({"followers": 2, "synchronousFollowers": 1, "resp": {"port": 7000},
-        "failover": {"policy": "AllowLoss", "primary": "default-kv-1"}});
-    let validated = check(spec).unwrap();
-    assert_eq!(validated.config().group, Some(true));
-    let group = validated.group("default").unwrap();
-    assert_eq!(group.pods, ["default-kv-0", "default-kv-1", "default-kv-2"]);
-    assert_eq!((group.followers, group.synchronous, group.client_port), (2, 1, 7000));
-    assert_eq!(group.wished.as_deref(), Some("default-kv-1"));
-    assert!(check(json!({})).unwrap().group("default").is_none());
-}
-
-#[test]
 fn each_bad_spec_gets_its_reason_and_field() {
     let cases = [
         (json!({"storage": {"size": "0"}}), "spec.storage.size"),
