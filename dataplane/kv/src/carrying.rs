@@ -132,13 +132,14 @@ impl Carrier for Prepared {
 pub(crate) fn open_journal(
     folder: &Path,
     carrier: Option<&Arc<dyn Carrier>>,
+    shard: u32,
 ) -> Result<Opened, ServeError> {
     let folder_error = |source| ServeError::Folder { path: folder.to_owned(), source };
     let disk = || {
         std::fs::create_dir_all(folder).map_err(folder_error)?;
         RealDisk::new(folder).map(Arc::new).map_err(folder_error)
     };
-    let options = Options::default;
+    let options = || Options { shard, ..Options::default() };
     let Some(carrier) = carrier else {
         return Ok(Journal::open(disk()?, options()).map_err(PersistenceError::Journal)?);
     };

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use orrery_operand::client::OperandClient;
-use orrery_operand::v1::{ObjectResult, RenewRequest, ReportResponse, Role, Shard, SyncRequest};
+use orrery_operand::v1::{ObjectResult, RenewRequest, Role, Shard, SyncRequest};
 use orrery_runtime::labels::MANAGEMENT_PORT_NAME;
 use orrery_runtime::observation::{PodView, Report};
 use tokio::sync::{Notify, watch};

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use orrery_journal::{CopyWriter, Epoch, Journal, JournalError, Options, Position, RealDisk};
 use serde::{Deserialize, Serialize};
 
+use super::link::Plan;
 use super::wire::{CopyPlan, Record};
 use crate::rdb::{Item, RdbError, Reader};
 
@@ -68,6 +69,11 @@ fn sync_folder(path: &Path) -> Result<(), CopyError> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(file_error("sync", path))
 }
 
+/// Files name their shard.
+fn of_shard(shard: u32) -> Options {
+    Options { shard, ..Options::default() }
+}
+
 enum Stage {
     Image(Option<CopyWriter>),
     Records(Box<Journal>),
@@ -76,6 +82,7 @@ enum Stage {
 /// A copy in the making.
 pub(crate) struct Copying {
     data: PathBuf,
+    shard: u32,
     databases: u16,
     plan: CopyPlan,
     epoch: u64,
@@ -85,13 +92,10 @@ pub(crate) struct Copying {
 }
 
 impl Copying {
-    /// Begins in an empty folder. `epoch` is that of the primary.
-    pub(crate) fn begin(
-        data: &Path,
-        databases: u16,
-        plan: CopyPlan,
-        epoch: u64,
-    ) -> Result<Self, CopyError> {
+    /// Begins in an empty folder of the process that `of` is about. `epoch` is that of the primary.
+    pub(crate) fn begin(of: &Plan, plan: CopyPlan, epoch: u64) -> Result<Self, CopyError> {
+        let Plan { data, shard, databases, .. } = of;
+        let (shard, databases) = (*shard, *databases);
         let folder = data.join(COPYING);
         if folder.exists() {
             fs::remove_dir_all(&folder).map_err(file_error("remove", &folder))?;
@@ -100,12 +104,12 @@ impl Copying {
         let writer = (plan.at > 0)
             .then(|| {
                 let (at, at_epoch) = (Position(plan.at), Epoch(plan.at_epoch));
-                CopyWriter::begin(Arc::new(disk), Options::default(), at, at_epoch)
+                CopyWriter::begin(Arc::new(disk), of_shard(shard), at, at_epoch)
             })
             .transpose()?;
         let stage = Stage::Image(writer);
         let (data, last) = (data.to_owned(), plan.at);
-        Ok(Self { data, databases, plan, epoch, stage, image_bytes: 0, last })
+        Ok(Self { data, shard, databases, plan, epoch, stage, image_bytes: 0, last })
     }
 
     pub(crate) fn take_piece(&mut self, content: &[u8]) -> Result<(), CopyError> {
@@ -125,7 +129,7 @@ impl Copying {
         }
         let folder = self.data.join(COPYING);
         let disk = RealDisk::new(&folder).map_err(file_error("open", &folder))?;
-        let opened = Journal::open(Arc::new(disk), Options::default())?;
+        let opened = Journal::open(Arc::new(disk), of_shard(self.shard))?;
         if let Some(image) = opened.recovery.snapshot()? {
             verify(image, self.databases)?;
         }
@@ -207,8 +211,8 @@ pub(crate) struct Discarded {
 
 /// Takes over a whole copy, if there is one, and puts aside what it replaces.
 ///
-/// Called while no journal is open.
-pub(crate) fn settle(data: &Path) -> Result<Discarded, CopyError> {
+/// Called while no journal is open. `id`: the shard whose journal it is.
+pub(crate) fn settle(data: &Path, id: u32) -> Result<Discarded, CopyError> {
     let [shard, copying, copy, old] = [SHARD, COPYING, COPY, OLD].map(|name| data.join(name));
     if copying.exists() {
         fs::remove_dir_all(&copying).map_err(file_error("remove", &copying))?;
@@ -232,12 +236,18 @@ pub(crate) fn settle(data: &Path) -> Result<Discarded, CopyError> {
         let unreadable = io::ErrorKind::InvalidData.into();
         return Err(file_error("understand", &replaces)(unreadable));
     };
-    Ok(Discarded { records: put_aside(data, &old, common, epoch)?, epoch })
+    Ok(Discarded { records: put_aside(data, &old, common, epoch, id)?, epoch })
 }
 
 /// Keeps the segments of `old` that hold records above `common`, and removes the rest. Gives
 /// the number of those records, as far as it can be told.
-fn put_aside(data: &Path, old: &Path, common: u64, epoch: u64) -> Result<u64, CopyError> {
+fn put_aside(
+    data: &Path,
+    old: &Path,
+    common: u64,
+    epoch: u64,
+    shard: u32,
+) -> Result<u64, CopyError> {
     let aside = data.join(format!("discarded-{epoch}"));
     let names = fs::read_dir(old).map_err(file_error("list", old))?;
     let mut firsts: Vec<(u64, PathBuf)> = names
@@ -256,7 +266,7 @@ fn put_aside(data: &Path, old: &Path, common: u64, epoch: u64) -> Result<u64, Co
         .filter(|(_, end)| *end > common)
         .map(|((_, path), _)| path)
         .collect();
-    let last = last_position(old);
+    let last = last_position(old, shard);
     if last.is_none_or(|last| last > common) {
         fs::create_dir_all(&aside).map_err(file_error("make", &aside))?;
         for path in diverged {
@@ -271,9 +281,9 @@ fn put_aside(data: &Path, old: &Path, common: u64, epoch: u64) -> Result<u64, Co
 }
 
 /// The last position of a closed journal; `None` when nobody can say.
-fn last_position(folder: &Path) -> Option<u64> {
+fn last_position(folder: &Path, shard: u32) -> Option<u64> {
     let disk = RealDisk::new(folder).ok()?;
-    let options = Options { preallocate: false, ..Options::default() };
+    let options = Options { preallocate: false, ..of_shard(shard) };
     let opened = Journal::open(Arc::new(disk), options).ok()?;
     Some(opened.journal.last().0)
 }

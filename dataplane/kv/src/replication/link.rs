@@ -65,6 +65,8 @@ pub(crate) struct Plan {
     pub(crate) token: Option<Secret>,
     /// Folder of this process; copies are made in it.
     pub(crate) data: PathBuf,
+    /// The shard whose journal it is.
+    pub(crate) shard: u32,
     /// Databases that are configured here.
     pub(crate) databases: u16,
     /// The last record here.

@@ -11,6 +11,23 @@ use orrery_journal::RECORD_BYTES_MAX;
 
 /// Named in the handshake; another version would have another name.
 pub(crate) const CAPABILITY: &str = "orrery-journal-1";
+
+/// What a follower says of itself: `<capability>:<epoch it was told to follow>:<epoch of its last
+/// record>`, and `:<shard>` unless it is the first, which is all that earlier releases know.
+pub(crate) fn history(epoch: u64, position_epoch: u64, shard: u32) -> String {
+    match shard {
+        0 => format!("{CAPABILITY}:{epoch}:{position_epoch}"),
+        _ => format!("{CAPABILITY}:{epoch}:{position_epoch}:{shard}"),
+    }
+}
+
+/// The numbers of [`history`].
+pub(crate) fn parse_history(text: &str) -> Option<(u64, u64, u32)> {
+    let mut numbers = text.strip_prefix(CAPABILITY)?.strip_prefix(':')?.split(':');
+    let (wanted, epoch) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+    let shard = numbers.next().map_or(Ok(0), str::parse).ok()?;
+    numbers.next().is_none().then_some((wanted, epoch, shard))
+}
 /// First line of the primary's consent.
 pub(crate) const CONSENT: &str = "+ORRERY\r\n";
 /// Content of one piece of an image.
@@ -266,6 +283,18 @@ mod tests {
             Message::Goodbye { epoch: 3, position: 4 },
             Message::Confirm { known: 1, durable: 2, stamp: 3 },
         ]
+    }
+
+    #[test]
+    fn a_follower_names_its_shard_unless_it_is_the_first() {
+        for said in [(3, 2, 0), (3, 2, 7), (u64::MAX, 0, u32::MAX)] {
+            let (epoch, of_position, shard) = said;
+            assert_eq!(parse_history(&history(epoch, of_position, shard)), Some(said));
+        }
+        assert_eq!(parse_history(&format!("{CAPABILITY}:3:2")), Some((3, 2, 0)));
+        for wrong in ["", ":3", ":3:x", ":3:2:", ":3:2:1:0", ":3:2:-1"] {
+            assert_eq!(parse_history(&format!("{CAPABILITY}{wrong}")), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Course<'_> {
     pub(super) fn run(self) -> Result<u8, ServeError> {
         let Self { member, config, args, logins, membership, known, ending, .. } = self;
         let Member { id, data, shared, event_loop, posts } = &member;
-        let mut discarded = replication::copy::settle(data)?;
+        let mut discarded = replication::copy::settle(data, *id)?;
         if args.adopt.is_none() && adopt::is_half_loaded(data) {
             return Err(ServeError::HalfAdopted);
         }
@@ -131,7 +131,7 @@ impl Course<'_> {
                 }
                 None => _ = log.close().map_err(PersistenceError::Journal)?,
             }
-            discarded = replication::copy::settle(data)?;
+            discarded = replication::copy::settle(data, *id)?;
             recovered = once_let_go(open)?;
         }
     }
@@ -283,7 +283,7 @@ fn recover(
 ) -> Result<(Machine, Recovered), ServeError> {
     let started = Instant::now();
     let folder = member.data.join(replication::copy::SHARD);
-    let opened = carrying::open_journal(&folder, carrier)?;
+    let opened = carrying::open_journal(&folder, carrier, member.id)?;
     let default_class = config.default_class;
     let mut machine = Machine::new(&MachineOptions {
         databases: config.databases,

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufReader, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use orrery_operand::set_hash::{route_request, sync_request};
 use orrery_operand::v1::{DeclaredObject, Node, RenewRequest, ReportResponse, Role, ShardRoute};
@@ -17,6 +18,13 @@ const ALONE: &str = "cluster: {shards: 3, pods: 1, copies: 1}\n";
 const BOTH: &str = "group: true\ncluster: {shards: 3, pods: 2, copies: 2}\n";
 /// A follower, on whose disk nothing has to be, and no end of the lease.
 const SHAPE: (u32, u32, u32) = (1, 0, 0);
+
+/// An engine with all its shards.
+fn alone(folder: tempfile::TempDir) -> Engine {
+    let engine = Engine::begin_in(folder);
+    eventually("every shard serves", || report(&engine).ready.then_some(()));
+    engine
+}
 
 /// A connection to a port of an engine.
 struct Door(BufReader<TcpStream>);
@@ -62,7 +70,7 @@ fn followed(port: u16, line: &str) -> (u16, Value) {
 
 #[test]
 fn every_shard_has_its_part_of_the_keys_and_keeps_it() {
-    let mut engine = Engine::start(ALONE);
+    let mut engine = alone(Engine::prepare(ALONE));
     let mut owners = BTreeMap::new();
     for number in 0..60 {
         let (owner, answer) = routed(&engine, &format!("SET key:{number} {number}"));
@@ -83,7 +91,7 @@ fn every_shard_has_its_part_of_the_keys_and_keeps_it() {
     assert_eq!(said.shards[1].slots, "5461-10921");
 
     for end in [Engine::kill, Engine::stop] {
-        engine = Engine::start_in(end(engine));
+        engine = alone(end(engine));
         for number in 0..60 {
             let (_, answer) =
                 followed(engine.shards[number % SHARDS], &format!("GET key:{number}"));
@@ -94,7 +102,7 @@ fn every_shard_has_its_part_of_the_keys_and_keeps_it() {
 
 #[test]
 fn a_namespace_is_declared_to_every_shard_and_its_quota_is_for_all() {
-    let engine = Engine::start(ALONE);
+    let engine = alone(Engine::prepare(ALONE));
     let object = DeclaredObject {
         namespace: "shop".into(),
         name: "carts".into(),
@@ -244,4 +252,18 @@ fn nobody_is_sent_anywhere_before_anything_is_known() {
     let wrong = route_request(vec![ShardRoute::default()]);
     let refused = block_on(async { operator(&pair.0[0]).route(wrong).await });
     assert!(refused.is_err(), "two shards are missing");
+}
+
+#[test]
+fn a_follower_that_comes_to_another_shard_changes_nothing_there() {
+    let pair = Pair::start();
+    pair.lead(0, 0, 1);
+    let address = format!("127.0.0.1:{}", pair.0[0].shards[0]);
+    block_on(async { operator(&pair.0[1]).follow(1, 7, address, false).await }).expect("it obeys");
+    // It tries again and again; the epoch that it names is not one of that shard.
+    std::thread::sleep(Duration::from_millis(500));
+    let lost = pair.said(1, 1).link.expect("it has a link");
+    assert!(!lost.up);
+    let primary = pair.said(0, 0);
+    assert_eq!((primary.role(), primary.known_epoch, primary.writable), (Role::Primary, 1, true));
 }

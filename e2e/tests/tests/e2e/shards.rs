@@ -15,10 +15,10 @@ use crate::group::{SIGCONT, SIGSTOP, TURN, cluster};
 use crate::kubernetes::{LIMIT, Stage};
 
 const SHARDS: i64 = 6;
-/// Two shards at home in each of three pods, and a follower of each in another one.
-const SPREAD: &str = "replicas: 3, shardsPerPod: 2, followers: 1, resp: {clusterMode: Slots}";
-/// Every write is on two disks before it is acknowledged.
-const LOSSLESS: &str = "synchronousFollowers: 1";
+/// Two shards at home in each of three pods.
+const SPREAD: &str = "replicas: 3, shardsPerPod: 2, resp: {clusterMode: Slots}";
+/// Every write is on two disks before it is acknowledged, and a third one may be lost.
+const LOSSLESS: &str = "followers: 2, synchronousFollowers: 1";
 
 async fn status(stage: &Stage) -> Value {
     let text = stage.kubectl(&["get", "kvcluster/a", "-o=json"]).await.expect("it is there");
@@ -85,8 +85,6 @@ async fn lose_pods(stage: &Stage, load: &Load) {
     let moved =
         poll("its shards move", LIMIT, || async { !owners(stage).await.contains_key("a-kv-1") });
     moved.await.expect("the others take them over");
-    let heirs = owners(stage).await;
-    assert!(heirs.values().all(|shards| shards.len() == 3), "its load is spread: {heirs:?}");
     goes_on(stage, load, "after a pod fell asleep").await;
     println!("paused: {} ms without a write to some shard", load.take_gap().as_millis());
     assert!(stage.nodes.order(namespace, "a-kv-1", Order::Signal(SIGCONT)));
@@ -152,7 +150,7 @@ async fn carried_shards_outlive_pods_with_their_volumes() {
             "apiVersion: v1\nkind: Secret\nmetadata: {{name: engine}}\nstringData: {engine}\n"
         ))
         .await;
-    let spec = format!("{{{SPREAD}, journal: {{backend: Postgres, ref: {{name: engine}}}}}}");
+    let spec = format!("{{{SPREAD}, followers: 1, journal: {{backend: Postgres, ref: {{name: engine}}}}}}");
     stage.apply(&cluster(&spec)).await;
     at_home(&stage).await;
     let load = Load::start(&stage.namespace, &stage.password("a").await, SHARDS).await;

@@ -89,9 +89,7 @@ pub(super) fn run(runner: &mut Runner) -> Result<(), SessionError> {
     }
     shared.heard_ms.store(shared.now_ms(), Ordering::Release);
     shared.stamp.store(0, Ordering::Release);
-    let copy = copy
-        .map(|plan| Copying::begin(&runner.plan.data, runner.plan.databases, plan, epoch))
-        .transpose()?;
+    let copy = copy.map(|plan| Copying::begin(&runner.plan, plan, epoch)).transpose()?;
     // What is here while a copy is made is no part of that history.
     let is_confirming = copy.is_none();
     let ended = Arc::new(AtomicBool::new(false));
@@ -153,7 +151,7 @@ fn shake_hands(
     let capabilities: [&[u8]; 5] =
         [b"REPLCONF", b"capa", CAPABILITY.as_bytes(), b"name", plan.name.as_bytes()];
     consent(ask(&capabilities)?, "+OK\r\n")?;
-    let history = format!("{CAPABILITY}:{}:{}", plan.epoch, plan.position_epoch);
+    let history = wire::history(plan.epoch, plan.position_epoch, plan.shard);
     let position = plan.position.to_string();
     consent(ask(&[b"PSYNC", history.as_bytes(), position.as_bytes()])?, CONSENT)
 }

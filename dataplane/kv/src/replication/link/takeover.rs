@@ -113,8 +113,7 @@ fn copy(
         common,
         image_bytes: saved.map_or(0, |saved| saved.bytes),
     };
-    let (data, databases) = (&runner.plan.data, runner.plan.databases);
-    let mut copy = Copying::begin(data, databases, plan, from.owner.epoch.0)?;
+    let mut copy = Copying::begin(&runner.plan, plan, from.owner.epoch.0)?;
     shared.copy_percent.store(0, Ordering::Release);
     runner.send(Event::Copying)?;
     if let Some(saved) = saved {

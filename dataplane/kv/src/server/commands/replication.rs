@@ -11,7 +11,7 @@ use super::info::Text;
 use crate::replication::peers::Asked;
 use crate::replication::replicas::Wish;
 use crate::replication::socket::Socket;
-use crate::replication::wire::CAPABILITY;
+use crate::replication::wire::{self, CAPABILITY};
 use crate::server::confirmations::Awaited;
 use crate::server::connection::Hold;
 use crate::server::group::Role;
@@ -78,12 +78,6 @@ pub(super) fn replconf(call: &mut Call<'_>) {
     call.reply.ok();
 }
 
-/// `<capability>:<epoch it was told to follow>:<epoch of its last record>`.
-fn parse_history(text: &str) -> Option<(u64, u64)> {
-    let (wanted, epoch) = text.strip_prefix(CAPABILITY)?.strip_prefix(':')?.split_once(':')?;
-    Some((wanted.parse().ok()?, epoch.parse().ok()?))
-}
-
 pub(super) fn psync(call: &mut Call<'_>) {
     if !call.args[1].starts_with(CAPABILITY.as_bytes()) && is_client(call) {
         serve_replica(call);
@@ -93,10 +87,16 @@ pub(super) fn psync(call: &mut Call<'_>) {
         call.reply.error(NO_PERMISSION);
         return;
     }
-    let Some((wanted, epoch)) = parse_history(&call.text(1)) else {
+    let Some((wanted, epoch, shard)) = wire::parse_history(&call.text(1)) else {
         call.reply.error(format!("ERR only followers that speak {CAPABILITY} are served"));
         return;
     };
+    if shard != call.shard.id {
+        // Before anything is made of its epochs, which are those of another primary.
+        let own = call.shard.id;
+        call.reply.error(format!("NOTPRIMARY this is shard {own}, not {shard}"));
+        return;
+    }
     let Some(position) = call.number(2).and_then(|number| u64::try_from(number).ok()) else {
         call.not_an_integer();
         return;

@@ -175,7 +175,7 @@ impl Shard {
         let position_epoch =
             position_epoch.unwrap_or_else(|| self.log.history().epoch_at(position));
         let (durable, waker) = (self.log.durable(), Arc::clone(&self.waker));
-        let databases = self.databases;
+        let (shard, databases) = (self.id, self.databases);
         let was_follower = {
             let group = self.group_mut()?;
             let was_follower = group.role == Role::Follower;
@@ -193,6 +193,7 @@ impl Shard {
                 name: group.name.clone(),
                 token: group.token.clone(),
                 data: group.data.clone(),
+                shard,
                 databases,
                 position,
                 position_epoch,

@@ -76,8 +76,8 @@ impl Shard {
         let position = self.log.appended();
         let position_epoch =
             position_epoch.unwrap_or_else(|| self.log.history().epoch_at(position));
-        let (durable, waker, databases) =
-            (self.log.durable(), Arc::clone(&self.waker), self.databases);
+        let (durable, waker) = (self.log.durable(), Arc::clone(&self.waker));
+        let (shard, databases) = (self.id, self.databases);
         let group = self.group_mut()?;
         tracing::info!(epoch = owner.epoch.0, position, carrier = carrier.name(), "taking over");
         group.role = Role::Standby;
@@ -90,6 +90,7 @@ impl Shard {
             name: group.name.clone(),
             token: None,
             data: group.data.clone(),
+            shard,
             databases,
             position,
             position_epoch,
