@@ -8,12 +8,14 @@
 //! Rules, and the tests are about nothing else: a pod that does not serve anyway is replaced at
 //! once, because only the new template can mend it; otherwise one pod at a time, and only while
 //! every other pod serves; followers first, highest ordinal first; the primary of a group last, and
-//! only after it handed over. With several shards any pod may be primary of some: one that is primary
-//! of nothing first, then the one with the highest ordinal, and only after each shard that another pod
-//! can take over has left it. A pod that waits for copies of one shard still serves the others, so
-//! that it is not taken for one that serves nothing. A volume is replaced in the same order once no pod is, and never while
-//! any pod does not serve. Pods that the spec names in `skipHealthChecks` are not waited for, except
-//! before a volume is replaced.
+//! only after it handed over. Pods that the spec names in `skipHealthChecks` are not waited for, except
+//! before a volume is replaced. A volume is replaced in the same order once no pod is, and never while
+//! any pod does not serve.
+//!
+//! With several shards any pod may be primary of some. One that is primary of nothing comes first;
+//! else the one with the highest ordinal, after every shard that another pod can take over has left it,
+//! and none comes back before it is replaced. A pod that lacks something of one shard serves the others:
+//! it is waited for, and not taken for one that serves nothing.
 
 pub mod turns;
 pub mod window;

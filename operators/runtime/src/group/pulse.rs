@@ -366,8 +366,8 @@ fn awake(groups: &HashMap<String, Memory>) -> impl Iterator<Item = (&String, &Me
     groups.iter().filter(|(_, memory)| !memory.is_resting)
 }
 
-/// What a member of a group that just said `report` of its shard is told about it; none while nothing may be
-/// written.
+/// What a member of a group that just said `report` of its shard is told about it; none while nothing
+/// may be written.
 pub fn renewal(group: &Group, epoch: u64, report: &Report, gate: &Gate) -> Option<RenewRequest> {
     let own = gate.writes_until()?.saturating_duration_since(Instant::now());
     Some(RenewRequest {

@@ -84,12 +84,14 @@ fn shard(world: &BTreeMap<String, Seen>, id: u32, own: &Own) -> Shard {
         follows.then(|| Follower { name, in_sync, ..Follower::default() })
     };
     let leads = own.role == Role::Primary;
+    let mut all = world.values().filter_map(|seen| seen.shards.get(&id));
+    let up = all.any(|other| other.role == Role::Primary && other.epoch == own.epoch);
     let link = Link {
         address: own.follows.clone(),
-        up: true,
+        up,
         copy_percent: 100,
         primary_position: POSITION,
-        silent_milliseconds: 0,
+        silent_milliseconds: if up { 0 } else { 10_000 },
     };
     Shard {
         id,

@@ -79,13 +79,14 @@ impl Shards {
     }
 
     fn seen(&self, pod: &str) -> Seen {
-        self.world.lock().expect("no test panics inside")[pod].clone()
+        let world = self.world.lock().expect("no test panics inside");
+        world.get(pod).cloned().unwrap_or_default()
     }
 
     /// Pod and epoch of the primary that a shard has.
     fn primary(&self, shard: u32) -> Option<(&'static str, u64)> {
         PODS.into_iter().find_map(|pod| {
-            let own: Own = self.seen(pod).shards[&shard].clone();
+            let own: Own = self.seen(pod).shards.get(&shard)?.clone();
             (own.role == Role::Primary).then_some((pod, own.epoch))
         })
     }
@@ -116,11 +117,23 @@ impl Shards {
         panic!("{what}: {:#?}", self.world);
     }
 
+    /// Rounds within a time in which leases run out.
+    async fn in_time(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let rounds = async {
+            while !is_so(self) {
+                _ = self.bench.reconcile(&self.toy).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(60), rounds).await;
+        in_time.unwrap_or_else(|_| panic!("{what}: {:#?}", self.world));
+    }
+
     fn is_settled(&self) -> bool {
         let has_copy = |shard: u32| {
             let (primary, epoch) = self.primary(shard)?;
             let other = PODS.into_iter().find(|pod| *pod != primary)?;
-            let own = self.seen(other).shards[&shard].clone();
+            let own = self.seen(other).shards.get(&shard)?.clone();
             (own.role == Role::Follower && own.epoch == epoch).then_some(primary)
         };
         (0..2).all(|shard| has_copy(shard) == Some(PODS[shard as usize]))
@@ -202,6 +215,22 @@ async fn a_shard_whose_lease_cannot_be_written_keeps_no_other_from_its_primary()
     break_at(None);
     let moved = |shards: &Shards| shards.primary(1).is_some_and(|(pod, _)| pod == PODS[0]);
     shards.until("it leaves", moved).await;
+}
+
+#[tokio::test]
+async fn a_lost_pod_loses_what_it_was_primary_of_and_gets_it_back() {
+    let shards = Shards::new().await;
+    shards.settled().await;
+    let before = shards.primary(0);
+    shards.world.lock().expect("no test panics inside").remove(PODS[1]);
+    // Nobody answers there any more.
+    shards.show(1, SocketAddr::from(([127, 0, 0, 3], 1)), "old");
+    let taken = |shards: &Shards| shards.holder(1) == json!(PODS[0]);
+    shards.in_time("the other pod takes over", taken).await;
+    assert_eq!(shards.primary(0), before, "the other shard does not notice");
+    shards.begin(1, "old").await;
+    shards.in_time("it goes home", Shards::is_settled).await;
+    assert_eq!(shards.primary(0), before);
 }
 
 #[tokio::test]

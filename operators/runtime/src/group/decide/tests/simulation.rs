@@ -3,6 +3,7 @@
 //! first primary had before there was a group, from an archive for example, is never lost under any
 //! policy. Method: a model of the processes as the decision document describes them, the real
 //! `decide`, and faults from a seed, volumes that are lost among them; time moves in steps of 100 ms.
+//! Every third group has a home to go back to.
 
 mod operator;
 
@@ -89,7 +90,10 @@ impl World {
         // A process has heard of every epoch in its own journal.
         pods[0].known = before.last().map_or(0, |(epoch, _)| *epoch);
         Self {
-            group: group(followers, synchronous, policy),
+            group: Group {
+                home: seed.is_multiple_of(3).then(|| "a-0".to_owned()),
+                ..group(followers, synchronous, policy)
+            },
             dice: Dice(seed),
             now: 10_000,
             pods,
