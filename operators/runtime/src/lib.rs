@@ -11,7 +11,8 @@
 //! | how a round goes | `engine`, `declared`, [`step`] |
 //! | what is said about an object | [`status`], [`events`] |
 //! | how rounds are started | [`watch`], [`children`], [`triggers`], [`controller`] |
-//! | who may write | [`lease`], [`client`] |
+//! | who may write | [`lease`], [`client`], [`group`] |
+//! | where clients are sent | [`routes`] |
 //! | how all of it is put together | [`operator`] |
 
 #[cfg(test)]

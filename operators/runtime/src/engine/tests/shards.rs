@@ -125,7 +125,7 @@ impl Shards {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let in_time = tokio::time::timeout(Duration::from_secs(60), rounds).await;
+        let in_time = tokio::time::timeout(Duration::from_mins(1), rounds).await;
         in_time.unwrap_or_else(|_| panic!("{what}: {:#?}", self.world));
     }
 

@@ -4,9 +4,12 @@
 use std::collections::BTreeSet;
 
 use orrery_api::kv::layout::Layout;
+use orrery_operand::v1::{Follower, Link, Role, Shard};
 use proptest::prelude::*;
 
 use super::super::*;
+use crate::group::{Grant, Group};
+use crate::observation::{Report, WorkloadView};
 
 struct Dice(u64);
 
@@ -233,4 +236,60 @@ fn a_pod_that_is_not_ready_is_left_before_it_is_mended() {
         matches!(next, Next::Replace { name, .. } if name == "a-0"),
         "its shard is lost anyway"
     );
+}
+
+#[test]
+fn a_pod_is_judged_by_each_shard_that_it_has() {
+    let shard = |id: u32, role: Role, followers: &[&str]| Shard {
+        id,
+        role: role.into(),
+        epoch: 1,
+        writable: role == Role::Primary,
+        whole: Some(true),
+        followers: followers
+            .iter()
+            .map(|name| Follower { name: (*name).into(), in_sync: true, ..Follower::default() })
+            .collect(),
+        link: (role == Role::Follower).then(|| Link {
+            up: true,
+            copy_percent: 100,
+            ..Link::default()
+        }),
+        ..Shard::default()
+    };
+    let pod = |name: &str, ready: bool, shards: Vec<Shard>| PodView {
+        name: name.into(),
+        ready,
+        report: Some(Report { shards, ..Report::default() }),
+        ..PodView::default()
+    };
+    let plan = |shard: u32, pods: [&str; 2]| {
+        let group = Group { home: Some(pods[0].into()), ..Group::of_pods(shard, &pods) };
+        let holder = pods[0].to_owned();
+        Plan::new(group, Some(Grant { holder, epoch: 1, resource_version: String::new() }), true)
+    };
+    let workload = WorkloadView {
+        name: "a".into(),
+        replicas: 3,
+        observed: true,
+        revision: Some("new".into()),
+        ..WorkloadView::default()
+    };
+    let (lead, follow) = (Role::Primary, Role::Follower);
+    let pods = vec![
+        pod("a-0", true, vec![shard(0, lead, &[]), shard(1, follow, &[])]),
+        pod("a-1", false, vec![shard(0, follow, &[]), shard(1, lead, &["a-0"])]),
+        pod("a-2", true, Vec::new()),
+    ];
+    let seen = Observation { workloads: vec![workload], pods, ..Observation::default() };
+    let plans = [plan(0, ["a-0", "a-1"]), plan(1, ["a-1", "a-0"])];
+    let (states, wanted) = states(&seen, &plans, None, &[], &[]);
+    assert_eq!(wanted, 3);
+    let of = |n: usize| (states[n].leads.clone(), states[n].sound.clone());
+    assert_eq!(of(0), (vec![0], vec![0, 1]), "it leads one and could take the other over");
+    assert_eq!(of(1), (vec![1], vec![1]), "it leads one whether ready or not, and lacks the other");
+    assert_eq!(of(2), (Vec::new(), Vec::new()), "it has none");
+    let serving: Vec<bool> = states.iter().map(|state| state.serving).collect();
+    assert_eq!(serving, [true, false, true]);
+    assert!(!states[1].catching_up, "it is not ready");
 }
