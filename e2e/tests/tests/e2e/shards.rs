@@ -150,7 +150,9 @@ async fn carried_shards_outlive_pods_with_their_volumes() {
             "apiVersion: v1\nkind: Secret\nmetadata: {{name: engine}}\nstringData: {engine}\n"
         ))
         .await;
-    let spec = format!("{{{SPREAD}, followers: 1, journal: {{backend: Postgres, ref: {{name: engine}}}}}}");
+    let spec = format!(
+        "{{{SPREAD}, followers: 1, journal: {{backend: Postgres, ref: {{name: engine}}}}}}"
+    );
     stage.apply(&cluster(&spec)).await;
     at_home(&stage).await;
     let load = Load::start(&stage.namespace, &stage.password("a").await, SHARDS).await;
