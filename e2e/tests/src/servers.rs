@@ -55,10 +55,11 @@ pub fn orrery_kv(folder: &Path, options: &KvOptions) -> Result<Server, String> {
         None => free_port()?,
     };
     let config = folder.join("kv.yaml");
-    let mut text = format!("defaultClass: {}\n{}", options.default_class, options.config);
-    if let shards @ 1.. = options.shard_ports.len() {
-        text.push_str(&format!("\ncluster: {{shards: {shards}, pods: 1, copies: 1}}\n"));
-    }
+    let cluster = match options.shard_ports.len() {
+        0 => String::new(),
+        shards => format!("\ncluster: {{shards: {shards}, pods: 1, copies: 1}}\n"),
+    };
+    let text = format!("defaultClass: {}\n{}{cluster}", options.default_class, options.config);
     std::fs::write(&config, text).map_err(|error| error.to_string())?;
     let mut command = Command::new(orrery_binary()?);
     command.args(["serve", "kv", "--config"]).arg(&config).arg("--data").arg(folder.join("data"));

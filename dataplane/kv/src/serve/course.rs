@@ -104,7 +104,8 @@ impl Course<'_> {
             let mut parts = parts(config, recovered, &settings, logins.clone(), &run_id, shared);
             parts.id = *id;
             parts.group = group;
-            parts.cluster = config.spread.as_ref().map(|spread| cluster(spread, *id, &known));
+            let spread = config.spread.as_ref();
+            parts.cluster = spread.map(|spread| Box::new(cluster(spread, *id, &known)));
             parts.adoption = adoption.take();
             parts.fence = args.live.as_deref().map(Fence::new);
             parts.posts = Arc::clone(posts);
@@ -152,9 +153,9 @@ fn fill(
     Ok(true)
 }
 
-fn cluster(spread: &Spread, shard: u32, known: &Arc<Known>) -> Box<Cluster> {
+fn cluster(spread: &Spread, shard: u32, known: &Arc<Known>) -> Cluster {
     let (layout, pod) = (spread.layout, spread.pod.clone());
-    Box::new(Cluster { layout, shard, pod, known: Arc::clone(known) })
+    Cluster { layout, shard, pod, known: Arc::clone(known) }
 }
 
 fn archiver(config: &Config, member: &Member) -> Result<Option<Archiver>, ServeError> {
