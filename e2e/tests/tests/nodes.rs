@@ -14,6 +14,8 @@ mod minio;
 mod page;
 #[path = "nodes/product.rs"]
 mod product;
+#[path = "nodes/shards.rs"]
+mod shards;
 #[path = "nodes/time.rs"]
 mod time;
 #[path = "nodes/user.rs"]

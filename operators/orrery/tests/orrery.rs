@@ -9,6 +9,8 @@ mod adopt;
 mod archive;
 #[path = "orrery/check.rs"]
 mod check;
+#[path = "orrery/cluster.rs"]
+mod cluster;
 #[path = "orrery/commands.rs"]
 mod commands;
 #[path = "orrery/live.rs"]

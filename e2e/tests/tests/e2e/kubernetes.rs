@@ -292,10 +292,10 @@ async fn a_bad_object_says_what_is_wrong_and_recovers_when_corrected() {
             "apiVersion: orrery.dev/v1alpha1\nkind: KVCluster\nmetadata: {{name: a}}\nspec: {spec}\n"
         )
     };
-    stage.apply(&cluster("{replicas: 2}")).await;
+    stage.apply(&cluster("{memcached: {mode: 'On'}}")).await;
     let reason = "-o=jsonpath={.status.conditions[?(@.type==\"Stalled\")].reason}";
     stage.until(&["get", "kvcluster/a", reason], |text| text == "NotYetSupported").await;
-    stage.apply(&cluster("{replicas: 1}")).await;
+    stage.apply(&cluster("{memcached: {mode: 'Off'}}")).await;
     stage.ready("kvcluster/a").await;
 
     let refused = stage.namespace.apply_yaml(&cluster("{resp: {databases: 0}}")).await;

@@ -89,19 +89,19 @@ struct Wrong {
 const WRONG: &[Wrong] = &[
     Wrong {
         kind: "KVCluster",
-        name: "spread",
-        spec: "{replicas: 2, operation: Hibernate}",
+        name: "cached",
+        spec: "{memcached: {mode: 'On'}, operation: Hibernate}",
         condition: "Stalled",
         reason: "NotYetSupported",
-        mended: "{replicas: 1, operation: Hibernate}",
+        mended: "{memcached: {mode: 'Off'}, operation: Hibernate}",
     },
     Wrong {
         kind: "KVCluster",
-        name: "slotted",
-        spec: "{resp: {clusterMode: Slots}, operation: Hibernate}",
+        name: "crowded",
+        spec: "{shardsPerPod: 2, resp: {clusterMode: Slots, port: 9399}, operation: Hibernate}",
         condition: "Stalled",
-        reason: "NotYetSupported",
-        mended: "{resp: {clusterMode: 'Off'}, operation: Hibernate}",
+        reason: "InvalidSpec",
+        mended: "{shardsPerPod: 2, resp: {clusterMode: Slots, port: 9396}, operation: Hibernate}",
     },
     Wrong {
         kind: "KVCluster",

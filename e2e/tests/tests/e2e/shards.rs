@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::group::{SIGCONT, SIGSTOP, TURN, cluster};
 use crate::kubernetes::{LIMIT, Stage};
 
-const SHARDS: i64 = 6;
+const SHARDS: u32 = 6;
 /// Two shards at home in each of three pods.
 const SPREAD: &str = "replicas: 3, shardsPerPod: 2, resp: {clusterMode: Slots}";
 /// Every write is on two disks before it is acknowledged, and a third one may be lost.

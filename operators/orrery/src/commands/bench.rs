@@ -155,6 +155,15 @@ fn place(arguments: &Bench) -> anyhow::Result<Place> {
     }
 }
 
+/// The load knows no slots.
+fn has_one_shard(object: &Json) -> anyhow::Result<()> {
+    let count = |field: &str| object["spec"][field].as_i64().unwrap_or(1);
+    match count("replicas") * count("shardsPerPod") {
+        ..=1 => Ok(()),
+        shards => bail!("it has {shards} shards: measure it by `redis-benchmark --cluster`"),
+    }
+}
+
 /// Whether the clients of an object must speak TLS.
 fn speaks_tls(object: &Json) -> bool {
     !object["spec"]["resp"]["tls"].is_null()
@@ -185,7 +194,9 @@ fn of_this_machine(arguments: &Bench) -> anyhow::Result<Place> {
                     && object["metadata"]["namespace"] == owner.namespace
             };
             let host = "127.0.0.1".to_owned();
-            let tls = snapshot.objects.iter().find(is_owner).is_some_and(speaks_tls);
+            let object = snapshot.objects.iter().find(is_owner);
+            object.map_or(Ok(()), has_one_shard)?;
+            let tls = object.is_some_and(speaks_tls);
             Ok(Place { text: format!("{host}:{port}"), host, tls })
         }
         [] => bail!("nothing of the name {name} listens for clients here"),
@@ -197,6 +208,7 @@ fn of_cluster(arguments: &Bench) -> anyhow::Result<Place> {
     let cluster = Cluster::connect(&arguments.choice)?;
     let target = super::Target::of(&arguments.target, &cluster.namespace)?;
     let object = cluster.get(&target.path)?;
+    has_one_shard(&object)?;
     let pod = primary(&object, &target.name);
     let pod = cluster.get(&format!("/api/v1/namespaces/{}/pods/{pod}", cluster.namespace))?;
     Ok(Place {
@@ -244,6 +256,9 @@ mod tests {
         let object = json!({"status": {"primary": "a-kv-1"}, "spec": {"resp": {"port": 7000}}});
         assert_eq!(primary(&object, "a"), "a-kv-1");
         assert_eq!(primary(&json!({}), "a"), "a-kv-0");
+        assert!(has_one_shard(&object).is_ok());
+        let several = json!({"spec": {"replicas": 3, "shardsPerPod": 2}});
+        assert!(has_one_shard(&several).unwrap_err().to_string().contains("6 shards"));
         let pod = |ip: &str| json!({"status": {"podIP": ip}});
         assert_eq!(endpoint(&object, &pod("10.0.0.7")).expect("there is one"), "10.0.0.7:7000");
         assert_eq!(endpoint(&json!({}), &pod("fd00::1")).expect("there is one"), "[fd00::1]:6379");

@@ -183,6 +183,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    pub(crate) fn over(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { reader: BufReader::new(stream) }
+    }
+
     /// Sends a command and gives the first line of the reply, or the text of a bulk reply.
     pub(crate) fn ask(&mut self, words: &[&str]) -> String {
         self.try_ask(words).expect("the server answers")
@@ -214,6 +219,5 @@ pub(crate) fn connect(cluster: &Json) -> Client {
     let address = cluster["status"]["endpoints"][0]["address"].as_str().unwrap();
     assert!(address.starts_with("127.0.0.1:"), "{address}");
     let stream = until("the port is open", || TcpStream::connect(address).ok());
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    Client { reader: BufReader::new(stream) }
+    Client::over(stream)
 }

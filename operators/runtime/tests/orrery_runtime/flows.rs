@@ -337,9 +337,11 @@ async fn a_primary_is_kept_alive_while_its_spec_cannot_be_carried_out() {
     rested(&stage, &processes).await;
     drop(first);
     for spec in [
-        json!({ "replicas": 2 }),
-        json!({ "replicas": 1, "resp": { "auth": { "secretRef": { "name": "nowhere" } } } }),
-        json!({ "replicas": 2, "operation": "Pause", "resp": { "auth": null } }),
+        json!({ "memcached": { "mode": "On" } }),
+        json!({ "memcached": { "mode": "Off" }, "resp": { "auth": { "secretRef": { "name": "nowhere" } } } }),
+        json!({
+            "memcached": { "mode": "On" }, "operation": "Pause", "resp": { "auth": null }
+        }),
     ] {
         change(&stage, &spec).await;
         let renewals = || processes.seen().get("a-kv-0").map_or(0, |seen| seen.renewals);

@@ -16,7 +16,6 @@ use crate::kubernetes::LIMIT;
 /// Between two looks at the pods.
 const LOOK: Duration = Duration::from_millis(100);
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
-const SLOTS: i64 = 16_384;
 const PORT: u16 = 6379;
 
 /// Where the pods are now.
@@ -36,26 +35,25 @@ fn now(seeds: &Seeds) -> Vec<SocketAddr> {
 
 impl Load {
     /// Starts a writer for each of so many shards.
-    pub(super) async fn start(namespace: &Namespace, password: &str, shards: i64) -> Self {
+    pub(super) async fn start(namespace: &Namespace, password: &str, shards: u32) -> Self {
         let seeds = Seeds::default();
         let follower = tokio::spawn(follow(namespace.api(), Arc::clone(&seeds)));
         let keys = poll_for("the keys of all shards", LIMIT, || async {
-            tokio::task::block_in_place(|| keys(&now(&seeds), password, shards))
+            tokio::task::block_in_place(|| slots::keys(&now(&seeds), password, shards, &dial))
         });
         let keys = keys.await.expect("some pod serves");
         let writers = keys.into_iter().map(|key| {
             let (seeds, password, own) = (Arc::clone(&seeds), password.to_owned(), key.clone());
             let (known, mut turn) = (password.clone(), 0);
-            let dial = move || {
+            let dial_owner = move || {
                 let mut nodes = now(&seeds);
                 // Another one first every time: one that is paused would answer nothing.
                 turn += 1;
                 let first = turn % nodes.len().max(1);
                 nodes.rotate_left(first);
-                let address = slots::owner(&nodes, &password, &own)?;
-                TcpStream::connect_timeout(&address, CONNECT_LIMIT).ok()
+                dial(slots::owner(&nodes, &password, &own, &dial)?)
             };
-            Writer::new(&key, &known, 1, Duration::ZERO, dial)
+            Writer::new(&key, &known, 1, Duration::ZERO, dial_owner)
         });
         let writers = load::Load::start(writers.collect());
         let (password, begun) = (password.to_owned(), Instant::now());
@@ -80,8 +78,8 @@ impl Load {
         for book in &books {
             let client = poll_for("the primary of a book", LIMIT, || async {
                 tokio::task::block_in_place(|| {
-                    let owner = slots::owner(&now(&self.seeds), &self.password, &book.key)?;
-                    slots::log_in(owner, &self.password)
+                    let owner = slots::owner(&now(&self.seeds), &self.password, &book.key, &dial)?;
+                    slots::log_in(owner, &self.password, &dial)
                 })
             });
             let mut client = client.await.expect("it is somewhere");
@@ -93,19 +91,8 @@ impl Load {
     }
 }
 
-/// A key in each of the shards.
-fn keys(nodes: &[SocketAddr], password: &str, shards: i64) -> Option<Vec<String>> {
-    let mut client = nodes.iter().find_map(|node| slots::log_in(*node, password))?;
-    let mut found = vec![None; usize::try_from(shards).ok()?];
-    for number in 0..1000 {
-        let key = format!("book:{number}");
-        let shard = slots::slot(&mut client, &key)? * shards / SLOTS;
-        found[usize::try_from(shard).ok()?].get_or_insert(key);
-        if found.iter().all(Option::is_some) {
-            break;
-        }
-    }
-    found.into_iter().collect()
+fn dial(address: SocketAddr) -> Option<TcpStream> {
+    TcpStream::connect_timeout(&address, CONNECT_LIMIT).ok()
 }
 
 /// Keeps the addresses of the pods.

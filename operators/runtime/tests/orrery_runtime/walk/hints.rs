@@ -74,7 +74,7 @@ pub(super) const KVCLUSTER: Hints = Hints {
     good: cluster,
     refused: || {
         vec![
-            ("spec.replicas", json!(2)),
+            ("spec.memcached.mode", json!("On")),
             ("spec.defaultClass", json!("Config")),
             ("spec.deletionPolicy", json!("Snapshot")),
             ("spec.failover.primary", json!("nobody")),
