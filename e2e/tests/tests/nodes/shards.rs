@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use orrery_e2e_cluster::{Dialer, RealNodes, not_run, poll, poll_for};
 use orrery_e2e_tests::load::{self, Load, Writer};
 use orrery_e2e_tests::postgres::Postgres;
-use orrery_e2e_tests::slots;
+use orrery_e2e_tests::{setting, slots};
 
 use crate::product::{LIMIT, Product};
 
@@ -146,6 +146,28 @@ impl Stage {
         }
     }
 
+    /// The other machine is killed, stopped and cut off, and comes back each time.
+    async fn loses_a_machine(&self) {
+        self.nodes.kill(&self.victim).await.expect("it is killed");
+        self.taken_over("node of two shards killed").await;
+        self.goes_on("node of two shards killed").await;
+        self.nodes.start_node(&self.victim).await.expect("it boots");
+        self.is_whole("node of two shards killed").await;
+        self.goes_on("home again").await;
+
+        let stopped = self.nodes.pause(&self.victim).await.expect("it is stopped");
+        self.taken_over("node of two shards stopped").await;
+        self.goes_on("node of two shards stopped").await;
+        drop(stopped);
+        self.is_whole("node of two shards stopped").await;
+
+        let cut = self.nodes.isolate(&self.victim).await.expect("it is cut off");
+        self.taken_over("node of two shards cut off").await;
+        self.goes_on("node of two shards cut off").await;
+        drop(cut);
+        self.is_whole("node of two shards cut off").await;
+    }
+
     async fn describe(&self) -> String {
         let object = self.product.kubectl(&["get", "kvcluster/a", "-o=yaml"]).await;
         let pods = self.product.kubectl(&["get", "pods,leases", "-o=wide"]).await;
@@ -188,25 +210,14 @@ async fn shards_keep_every_acknowledged_write_whatever_happens_to_a_machine() {
     product.apply(&secret).await;
     let stage = Stage::new(product, nodes).await;
 
-    stage.nodes.kill(&stage.victim).await.expect("it is killed");
-    stage.taken_over("node of two shards killed").await;
-    stage.goes_on("node of two shards killed").await;
-    stage.nodes.start_node(&stage.victim).await.expect("it boots");
-    stage.is_whole("node of two shards killed").await;
-    stage.goes_on("home again").await;
-
-    let stopped = stage.nodes.pause(&stage.victim).await.expect("it is stopped");
-    stage.taken_over("node of two shards stopped").await;
-    stage.goes_on("node of two shards stopped").await;
-    drop(stopped);
-    stage.is_whole("node of two shards stopped").await;
-
-    let cut = stage.nodes.isolate(&stage.victim).await.expect("it is cut off");
-    stage.taken_over("node of two shards cut off").await;
-    stage.goes_on("node of two shards cut off").await;
-    drop(cut);
-    stage.is_whole("node of two shards cut off").await;
-
+    // Once, and again for as long as `ORRERY_CHAOS_SECONDS` says.
+    let until = Instant::now() + Duration::from_secs(setting("ORRERY_CHAOS_SECONDS", 0));
+    loop {
+        stage.loses_a_machine().await;
+        if Instant::now() >= until {
+            break;
+        }
+    }
     let drain = ["drain", &stage.victim, "--ignore-daemonsets", "--delete-emptydir-data"];
     let drain = [&drain[..], &["--timeout=120s"]].concat();
     stage.product.kubectl(&drain).await.expect("nothing stops the drain");
