@@ -79,7 +79,7 @@ impl Walls {
         let Some(ports) = ports else { return true };
         let tcp = ports.iter().filter(|port| port.protocol.as_deref() == Some("TCP"));
         tcp.into_iter().any(|port| match port.port.as_ref().unwrap() {
-            IntOrString::Int(open) => *open == number,
+            IntOrString::Int(open) => (*open..=port.end_port.unwrap_or(*open)).contains(&number),
             IntOrString::String(name) => self.ports[name] == number,
         })
     }
@@ -188,6 +188,37 @@ fn every_edge_of_the_product_is_open_and_every_other_is_closed() {
         for (what, to, number, open) in out {
             assert_eq!(walls.lets_out(&to, number), open, "{spec}: to {what} at {number}");
         }
+    }
+}
+
+#[test]
+fn every_shard_is_open_to_clients_and_to_its_followers_alone() {
+    let spec = |followers: i32| {
+        json!({
+            "replicas": 3, "shardsPerPod": 2, "followers": followers, "resp": {"clusterMode": "Slots"}
+        })
+    };
+    for followers in [0, 1] {
+        let walls = walls(spec(followers));
+        let replication = |shard: u32| match shard {
+            0 => labels::REPLICATION_PORT_NAME.to_owned(),
+            _ => format!("{}-{shard}", labels::REPLICATION_PORT_NAME),
+        };
+        for shard in 0..6 {
+            let (resp, replication) = (format!("resp-{shard}"), replication(shard));
+            assert!(walls.lets_in(&neighbour(), &resp), "{resp}");
+            assert!(!walls.lets_in(&stranger(), &resp), "{resp}");
+            let own = walls.pods.clone();
+            assert_eq!(walls.lets_in(&own, &replication), followers > 0, "{replication}");
+            assert!(!walls.lets_in(&neighbour(), &replication), "{replication}");
+            for port in [&resp, &replication] {
+                let number = walls.ports[port];
+                assert_eq!(walls.lets_out(&own, number), followers > 0, "{port}");
+                assert!(!walls.lets_out(&neighbour(), number), "{port}");
+            }
+        }
+        assert_eq!(walls.ports.len(), 3 + 6 + 6, "{:?}", walls.ports);
+        assert!(!walls.lets_in(&neighbour(), labels::MANAGEMENT_PORT_NAME));
     }
 }
 

@@ -58,11 +58,12 @@ fn pod_spec(resources: &Resources<Prepared>) -> k8s_openapi::api::core::v1::PodS
     set.template.spec.clone().unwrap()
 }
 
-const FIXTURES: [&str; 8] = [
+const FIXTURES: [&str; 9] = [
     "minimal",
     "everything",
     "own-password",
     "followers",
+    "shards",
     "tls",
     "archive-folder",
     "recovered",
