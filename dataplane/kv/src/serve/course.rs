@@ -109,10 +109,11 @@ impl Course<'_> {
             parts.adoption = adoption.take();
             parts.fence = args.live.as_deref().map(Fence::new);
             parts.posts = Arc::clone(posts);
-            let shard = Shard::new(seat, parts)?;
+            // Before the shard says anything of itself: who hears it may ask for more at once.
             if event_loop.set(to_loop.clone()).is_ok() {
                 ending.is_up(&to_loop)?;
             }
+            let shard = Shard::new(seat, parts)?;
             let left = match serve(shard, *id, shared, &mut archiver)? {
                 Served::Over(code) => return Ok(code),
                 Served::Again(left) => left,

@@ -136,14 +136,17 @@ struct Pair([Engine; 2]);
 
 impl Pair {
     fn start() -> Self {
-        let pair = Self([(), ()].map(|()| Engine::begin_in(Engine::prepare(BOTH))));
-        for engine in &pair.0 {
-            eventually("all its shards wait", || {
-                let waits = |id| report(engine).of_shard(id).is_some_and(|s| s.reason == "Standby");
-                (0..3).all(waits).then_some(())
-            });
-        }
-        pair
+        Self([(), ()].map(|()| Self::member(Engine::prepare(BOTH))))
+    }
+
+    /// One whose shards all wait to be told their role.
+    fn member(folder: tempfile::TempDir) -> Engine {
+        let engine = Engine::begin_in(folder);
+        eventually("all its shards wait", || {
+            let waits = |id| report(&engine).of_shard(id).is_some_and(|s| s.reason == "Standby");
+            (0..3).all(waits).then_some(())
+        });
+        engine
     }
 
     fn said(&self, pod: usize, shard: u32) -> ReportResponse {
@@ -231,7 +234,7 @@ fn each_process_is_primary_of_some_shards_and_hands_them_over_when_it_ends() {
         assert_eq!(said.completed_epoch, 1, "shard {shard}");
         block_on(async { operator(&second).promote(shard, 2).await }).expect("it obeys");
     }
-    let pair = Pair([Engine::begin_in(folder), second]);
+    let pair = Pair([Pair::member(folder), second]);
     for shard in [0, 2] {
         pair.lead(shard, 1, 3);
     }
@@ -266,4 +269,66 @@ fn a_follower_that_comes_to_another_shard_changes_nothing_there() {
     assert!(!lost.up);
     let primary = pair.said(0, 0);
     assert_eq!((primary.role(), primary.known_epoch, primary.writable), (Role::Primary, 1, true));
+}
+
+/// Appends numbers to a list until the process is gone; gives how many were acknowledged.
+fn append(port: u16, list: &str, from: i64) -> i64 {
+    let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) else { return from };
+    let mut reader = BufReader::new(stream);
+    let mut last = from;
+    loop {
+        let line = format!("RPUSH {list} {}", last + 1);
+        if reader.get_mut().write_all(&encode(&line)).is_err() {
+            return last;
+        }
+        match read_value(&mut reader) {
+            Ok(Value::Integer(_)) => last += 1,
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => return last,
+        }
+    }
+}
+
+#[test]
+fn a_killed_process_keeps_what_each_of_its_shards_acknowledged() {
+    let rounds = std::env::var("ORRERY_CRASH_RUNS").ok().and_then(|n| n.parse().ok()).unwrap_or(8);
+    let mut engine = alone(Engine::prepare(&format!("{ALONE}snapshotAfterBytes: 20000\n")));
+    // One of these is in each shard.
+    let lists = ["book:1", "book:2", "book:3"];
+    let shard = |engine: &Engine, list: &str| {
+        let (port, _) = routed(engine, &format!("LLEN {list}"));
+        engine.shards.iter().position(|own| *own == port).expect("it is one of its shards")
+    };
+    let owners: std::collections::BTreeSet<usize> =
+        lists.iter().map(|list| shard(&engine, list)).collect();
+    assert_eq!(owners.len(), SHARDS, "each list is in another shard");
+    let mut acknowledged = [0; SHARDS];
+    for round in 0..rounds {
+        let ports = lists.map(|list| engine.shards[shard(&engine, list)]);
+        let folder = std::thread::scope(|scope| {
+            let before = acknowledged;
+            let writers: Vec<_> = (0..SHARDS)
+                .map(|n| scope.spawn(move || append(ports[n], lists[n], before[n])))
+                .collect();
+            std::thread::sleep(Duration::from_millis(40 + 13 * (round % 11)));
+            let folder = engine.kill();
+            for (n, writer) in writers.into_iter().enumerate() {
+                acknowledged[n] = writer.join().expect("no panic");
+            }
+            folder
+        });
+        engine = alone(folder);
+        for (list, acknowledged) in lists.iter().zip(&mut acknowledged) {
+            let (_, found) = routed(&engine, &format!("LRANGE {list} 0 -1"));
+            let Value::Array(Some(found)) = found else { panic!("{found:?}") };
+            let numbers: Vec<i64> =
+                found.iter().map(|number| number.text().parse().expect("a number")).collect();
+            // The last one may have been on its way.
+            let last = numbers.len() as i64;
+            assert!((*acknowledged..=*acknowledged + 1).contains(&last), "{list}, round {round}");
+            assert!(numbers.iter().copied().eq(1..=last), "{list}: in order, and none twice");
+            *acknowledged = last;
+        }
+    }
+    assert!(acknowledged.iter().all(|count| *count > 0), "{acknowledged:?}");
 }
