@@ -96,8 +96,8 @@ const KV: &[Alert] = &[
         name: "OrreryKvNotWritable",
         severity: "critical",
         lasting: "2m",
-        summary: "No pod of {{ $labels.namespace }}/{{ $labels.kvcluster }} accepts writes",
-        expr: r#"max by (namespace, kvcluster) (orrery_kv_writable{job="orrery-kv"}) == 0"#,
+        summary: "No pod of {{ $labels.namespace }}/{{ $labels.kvcluster }} accepts writes{{ with $labels.shard }} to shard {{ . }}{{ end }}",
+        expr: r#"max by (namespace, kvcluster, shard) (orrery_kv_writable{job="orrery-kv"}) == 0"#,
     },
     Alert {
         name: "OrreryKvFollowersLagging",

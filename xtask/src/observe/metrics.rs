@@ -8,6 +8,8 @@ use orrery_api::condition::ConditionSet;
 use orrery_api::{ConditionType, Reason, Time};
 use orrery_runtime::metrics::Metrics;
 
+const KV: &str = "One set per pod. Of several shards each has its own, with the label `shard`: all but what is about the process\n(`ready`, `start_time_seconds`, `resident_memory_bytes`, `volume_…`, `tls_…`).";
+
 const HEAD: &str = "\
 <!-- Made from the code by `make generate`; edit the help texts there. -->
 
@@ -36,7 +38,7 @@ pub(crate) fn page() -> String {
             "Names known from controller-runtime, so that existing dashboards work.",
             operator(),
         ),
-        ("Key-value data plane", "One set per pod.", orrery_kv::metrics_text()),
+        ("Key-value data plane", KV, orrery_kv::metrics_text()),
     ];
     for (title, about, text) in parts {
         let _ = write!(
