@@ -13,6 +13,8 @@ mod fencing;
 mod fixture;
 #[path = "pg/kills.rs"]
 mod kills;
+#[path = "pg/replication.rs"]
+mod replication;
 #[path = "pg/writers.rs"]
 mod writers;
 

@@ -11,21 +11,11 @@ use orrery_journal_pg::{Options, PgCarrier};
 use crate::history::{History, again, group, owner};
 use crate::server::{Server, options};
 
-/// A primary whose commits wait for a standby that follows it.
-fn pair() -> Option<(Server, Server)> {
-    let primary = Server::start(&[])?;
-    let standby = primary.standby("one", &[]);
-    primary.sql("ALTER SYSTEM SET synchronous_standby_names = 'one'");
-    primary.sql("SELECT pg_reload_conf()");
-    primary.await_sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'", "1");
-    Some((primary, standby))
-}
-
 /// Goal: the writer goes on at the standby that was promoted, nothing acknowledged is lost, and the
 /// old primary is not taken for the new one when it comes back.
 #[test]
 fn a_writer_goes_on_at_the_standby_that_was_promoted() {
-    let Some((primary, standby)) = pair() else { return };
+    let Some((primary, standby)) = Server::pair() else { return };
     let open = || {
         let hosts = vec![primary.host(), standby.host()];
         PgCarrier::open(options(hosts, "failover")).unwrap()
@@ -63,7 +53,7 @@ fn a_writer_goes_on_at_the_standby_that_was_promoted() {
 /// visible on the primary is not shown to a reader before the standby has it.
 #[test]
 fn what_only_the_primary_has_is_neither_acknowledged_nor_shown() {
-    let Some((primary, standby)) = pair() else { return };
+    let Some((primary, standby)) = Server::pair() else { return };
     let (writer, reader) = (primary.carrier("alone"), primary.carrier("alone"));
     writer.prepare().unwrap();
     writer.take_over(owner(1)).unwrap();

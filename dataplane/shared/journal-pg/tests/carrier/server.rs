@@ -31,9 +31,10 @@ impl Server {
         Some(Self(Arc::new(orrery_pg::suite::Server::start(settings)?)))
     }
 
-    /// A standby of this server that streams as `name`, with settings of its own.
-    pub fn standby(&self, name: &str, settings: &[&str]) -> Self {
-        Self(Arc::new(self.0.standby(name, settings)))
+    /// A server whose commits wait for a standby, and that standby.
+    pub fn pair() -> Option<(Self, Self)> {
+        let (primary, standby) = orrery_pg::suite::Server::pair()?;
+        Some((Self(Arc::new(primary)), Self(Arc::new(standby))))
     }
 
     /// A carrier of a journal on this server.

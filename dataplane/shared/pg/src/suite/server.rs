@@ -136,6 +136,17 @@ impl Server {
         empty
     }
 
+    /// A server whose commits wait for a standby that follows it, and that standby.
+    pub fn pair() -> Option<(Self, Self)> {
+        let primary = Self::start(&[])?;
+        let standby = primary.standby("one", &[]);
+        primary.sql("ALTER SYSTEM SET synchronous_standby_names = 'one'");
+        primary.sql("SELECT pg_reload_conf()");
+        let in_step = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        primary.await_sql(in_step, "1");
+        Some((primary, standby))
+    }
+
     /// A standby of this server that streams as `name`, with settings of its own.
     #[must_use]
     pub fn standby(&self, name: &str, settings: &[&str]) -> Self {

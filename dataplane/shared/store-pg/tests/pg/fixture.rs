@@ -41,8 +41,13 @@ impl Process {
 
     /// One that reaches the server at another host.
     pub fn through(host: Host, server: &Server, name: &str) -> Self {
+        Self::at(vec![host], server, name)
+    }
+
+    /// One that uses whichever host takes writes.
+    pub fn at(hosts: Vec<Host>, server: &Server, name: &str) -> Self {
         let config = config(server, name);
-        let address = Address { hosts: vec![host], ..config.address };
+        let address = Address { hosts, ..config.address };
         Self::new(Config { address, ..config })
     }
 
