@@ -23,6 +23,9 @@ pub struct Place {
     pub pods: Vec<String>,
     /// Port for clients.
     pub port: u16,
+    /// What follows the name of a pod in its host name, where clients are to know it by that; otherwise
+    /// they are told its address.
+    pub domain: Option<String>,
 }
 
 /// The routes of an object. `address` is where clients reach a port of a pod, if it has an address.
@@ -38,7 +41,10 @@ pub fn routes(
             view.report.as_ref()?.of_shard(place.shard)
         };
         let node = |pod: &str| {
-            let address = address(pod, place.port)?;
+            let address = match &place.domain {
+                Some(domain) => format!("{pod}.{domain}:{}", place.port),
+                None => address(pod, place.port)?,
+            };
             Some(Node { name: pod.to_owned(), address })
         };
         let plan = plans.iter().find(|plan| plan.group.shard == place.shard);
@@ -115,7 +121,7 @@ mod tests {
 
     fn place(shard: u32, pods: &[&str]) -> Place {
         let pods = pods.iter().map(|pod| (*pod).to_owned()).collect();
-        Place { shard, pods, port: 6379 + shard as u16 }
+        Place { shard, pods, port: 6379 + shard as u16, domain: None }
     }
 
     fn plan(place: &Place, holder: &str, epoch: u64) -> Plan {
@@ -171,6 +177,15 @@ mod tests {
         {
             assert_eq!(told(&places, &[], pods).shards[0].primary, None);
         }
+    }
+
+    #[test]
+    fn a_pod_is_known_by_its_name_where_clients_look_at_certificates() {
+        let domain = Some("a-headless.shop.svc".to_owned());
+        let places = [Place { domain, ..place(0, &["a-0"]) }];
+        let pods = vec![pod("a-0", &[(0, Role::Primary, 1)])];
+        let primary = told(&places, &[], pods).shards[0].primary.clone().expect("it leads");
+        assert_eq!(primary.address, "a-0.a-headless.shop.svc:6379");
     }
 
     #[test]

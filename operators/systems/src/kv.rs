@@ -101,11 +101,11 @@ impl System for Kv {
     }
 
     fn places(validated: &Validated, identity: &Identity) -> Vec<Place> {
-        groups::places(&validated.spec, &identity.name)
+        groups::places(&validated.spec, &identity.name, &identity.namespace)
     }
 
     fn standing_places(object: &KVCluster, identity: &Identity) -> Vec<Place> {
-        groups::places(&object.spec, &identity.name)
+        groups::places(&object.spec, &identity.name, &identity.namespace)
     }
 
     fn copies_secrets(object: &KVCluster) -> bool {

@@ -181,6 +181,7 @@ fn places(spec: &ToySpec, name: &str) -> Vec<Place> {
         shard,
         pods: layout.pods_of(shard).iter().map(|pod| format!("{name}-toy-{pod}")).collect(),
         port: 7000 + shard as u16,
+        domain: None,
     };
     (0..spec.shards).map(place).collect()
 }

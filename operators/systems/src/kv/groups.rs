@@ -54,15 +54,18 @@ pub(super) fn groups(spec: &KVClusterSpec, had_primary: bool, object: &str) -> V
     spread::ports(spec).into_iter().map(of).collect()
 }
 
-/// Where clients that know the slots find each shard.
-pub(super) fn places(spec: &KVClusterSpec, object: &str) -> Vec<Place> {
+/// Where clients that know the slots find each shard. Those that look at certificates are told names, which
+/// those have.
+pub(super) fn places(spec: &KVClusterSpec, object: &str, namespace: &str) -> Vec<Place> {
     if spread::cluster(spec).is_none() {
         return Vec::new();
     }
+    let domain = || format!("{}.{namespace}.svc", names::headless(object));
     let of = |ports: ShardPorts| Place {
         shard: ports.shard,
         pods: pods(spec, ports.shard, object),
         port: number(&ports.resp),
+        domain: spec.resp.tls.as_ref().map(|_| domain()),
     };
     spread::ports(spec).into_iter().map(of).collect()
 }
@@ -104,7 +107,7 @@ mod tests {
         assert_eq!(groups[4].home.as_deref(), Some("a-kv-1"));
         assert_eq!(groups[4].pods, ["a-kv-1", "a-kv-0"]);
         assert_eq!((groups[4].client_port, groups[4].replication_port), (6384, 9406));
-        let places = places(&spec, "a");
+        let places = places(&spec, "a", "shop");
         assert_eq!((places[4].port, &places[4].pods), (6384, &groups[4].pods));
     }
 
@@ -112,6 +115,17 @@ mod tests {
     fn without_followers_and_with_a_volume_of_its_own_no_shard_has_a_group() {
         let spec = spec(serde_json::json!({"replicas": 2, "resp": {"clusterMode": "Slots"}}));
         assert_eq!(groups(&spec, false, "a"), []);
-        assert_eq!(places(&spec, "a")[1].pods, ["a-kv-1"]);
+        let places = places(&spec, "a", "shop");
+        assert_eq!((&*places[1].pods, &places[1].domain), (&["a-kv-1".to_owned()][..], &None));
+    }
+
+    #[test]
+    fn clients_that_speak_tls_are_told_names() {
+        let spec = spec(serde_json::json!({
+            "replicas": 2,
+            "resp": {"clusterMode": "Slots", "tls": {"secretRef": {"name": "a-tls"}}}
+        }));
+        let domain = &places(&spec, "a", "shop")[1].domain;
+        assert_eq!(domain.as_deref(), Some("a-kv-headless.shop.svc"));
     }
 }
