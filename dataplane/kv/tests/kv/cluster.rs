@@ -221,6 +221,11 @@ fn each_process_is_primary_of_some_shards_and_hands_them_over_when_it_ends() {
     let mut door = Door::open(ports(1)[0]);
     assert!(door.run(&format!("GET {key}")).text().starts_with("MOVED "));
     assert_eq!(door.run("READONLY"), ok());
+    let Value::Array(Some(hello)) = door.run("HELLO 2") else { panic!("no fields") };
+    for (field, expected) in [("mode", "cluster"), ("role", "replica")] {
+        let at = hello.iter().position(|one| *one == bulk(field)).expect("it is there");
+        assert_eq!(hello[at + 1], bulk(expected));
+    }
     eventually("it has the value", || {
         (door.run(&format!("GET {key}")) == bulk(&key["key:".len()..])).then_some(())
     });

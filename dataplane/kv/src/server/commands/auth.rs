@@ -135,6 +135,7 @@ impl<'a> Options<'a> {
 fn describe(call: &mut Call<'_>, proto: Proto) {
     let id = call.connection.id as i64;
     let mode = super::info_sections::mode(call.shard);
+    let role = if call.shard.view().link.is_some() { "replica" } else { "master" };
     let reply = &mut *call.reply;
     reply.map(7);
     reply.bulk(b"server");
@@ -148,7 +149,7 @@ fn describe(call: &mut Call<'_>, proto: Proto) {
     reply.bulk(b"mode");
     reply.bulk(mode.as_bytes());
     reply.bulk(b"role");
-    reply.bulk(b"master");
+    reply.bulk(role.as_bytes());
     reply.bulk(b"modules");
     reply.array(0);
 }
