@@ -167,3 +167,28 @@ async fn carried_shards_outlive_pods_with_their_volumes() {
     at_home(&stage).await;
     load.check("carried shards whose pods slept, died and lost their volume").await;
 }
+
+/// Without followers nobody takes over: a shard is where its volume is.
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_without_followers_wait_for_their_pods() {
+    let _turn = TURN.lock().await;
+    let Some(stage) = Stage::new("waiting").await else { return };
+    stage.apply(&cluster("{replicas: 2, resp: {clusterMode: Slots}}")).await;
+    stage.ready("kvcluster/a").await;
+    let owners_are = |what: &'static str| {
+        let stage = &stage;
+        poll(what, LIMIT, move || async move {
+            let owners = owners(stage).await;
+            owners.get("a-kv-0") == Some(&vec![0]) && owners.get("a-kv-1") == Some(&vec![1])
+        })
+    };
+    owners_are("each pod has a shard").await.expect("they start");
+    let load = Load::start(&stage.namespace, &stage.password("a").await, 2).await;
+    goes_on(&stage, &load, "the first writes").await;
+    assert!(stage.nodes.order(stage.namespace.name(), "a-kv-1", Order::Crash));
+    goes_on(&stage, &load, "after a pod died").await;
+    stage.kubectl(&["delete", "pod", "a-kv-0"]).await.expect("it is deleted");
+    goes_on(&stage, &load, "after a pod was deleted").await;
+    owners_are("each pod has its shard again").await.expect("they come back");
+    load.check("shards without followers").await;
+}

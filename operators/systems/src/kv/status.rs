@@ -22,7 +22,7 @@ pub fn summary(
     seen: &Observation,
 ) -> KVClusterStatus {
     let several = spread::has_several(&object.spec);
-    let shards = if several { spread_shards(object, seen) } else { shards(seen) };
+    let shards = if several { spread_shards(object, stored, seen) } else { shards(seen) };
     let shards = shards.or_else(|| stored.map(|status| status.shards.clone())).unwrap_or_default();
     // Nothing is promised before there is a workload that was applied.
     let exists = !seen.workloads.is_empty();
@@ -186,8 +186,13 @@ fn shards(seen: &Observation) -> Option<Vec<Shard>> {
     Some(owners.into_values().collect())
 }
 
-/// Several shards: those of groups by their grants, the others as their owners report them.
-fn spread_shards(object: &KVCluster, seen: &Observation) -> Option<Vec<Shard>> {
+/// Several shards: those of groups by their grants, the others as their owners report them, or did before
+/// they fell silent: nobody else can own them.
+fn spread_shards(
+    object: &KVCluster,
+    stored: Option<&KVClusterStatus>,
+    seen: &Observation,
+) -> Option<Vec<Shard>> {
     let layout = spread::layout(&object.spec);
     let shard = |id: u32, owner: &str, epoch: u64| Shard {
         id: i32::try_from(id).unwrap_or(i32::MAX),
@@ -204,10 +209,12 @@ fn spread_shards(object: &KVCluster, seen: &Observation) -> Option<Vec<Shard>> {
     }
     let mut reports = seen.reports().peekable();
     reports.peek()?;
-    let mut owned = BTreeMap::new();
+    let stored = stored.iter().flat_map(|status| &status.shards);
+    let mut owned: BTreeMap<i32, Shard> = stored.map(|one| (one.id, one.clone())).collect();
     for (pod, report) in reports {
         for one in report.shards.iter().filter(|one| one.role() == Role::Primary) {
-            owned.insert(one.id, shard(one.id, pod, one.epoch));
+            let one = shard(one.id, pod, one.epoch);
+            owned.insert(one.id, one);
         }
     }
     Some(owned.into_values().collect())
@@ -319,6 +326,48 @@ mod tests {
         let silent =
             summary(&stored, stored.status.as_ref(), CommonStatus::default(), &seen(vec![None]));
         assert_eq!(silent.shards, status.shards);
+    }
+
+    #[test]
+    fn several_shards_are_where_their_grants_say_or_else_where_they_were_seen_last() {
+        let mut object = object();
+        object.spec.replicas = 2;
+        object.spec.resp.cluster_mode = orrery_api::kv::ClusterMode::Slots;
+        let said = |ids: &[u32]| {
+            let one = |id: &u32| v1::Shard {
+                id: *id,
+                role: v1::Role::Primary.into(),
+                ..v1::Shard::default()
+            };
+            Some(Report { shards: ids.iter().map(one).collect(), ..Report::default() })
+        };
+        let of = |stored: Option<&KVClusterStatus>, seen: &Observation| {
+            let status = summary(&object, stored, CommonStatus::default(), seen);
+            let owners: Vec<String> = status.shards.iter().map(|one| one.owner.clone()).collect();
+            (status, owners.join(" "))
+        };
+        let (both, owners) = of(None, &seen(vec![said(&[0]), said(&[1])]));
+        assert_eq!(owners, "default-kv-0 default-kv-1");
+        assert_eq!((both.shards[1].slots.as_str(), both.primary.as_deref()), ("8192-16383", None));
+        let (_, owners) = of(Some(&both), &seen(vec![said(&[0]), None]));
+        assert_eq!(owners, "default-kv-0 default-kv-1", "nobody else can own it");
+
+        let group = |shard: u32, pod: &str, state| GroupView {
+            shard,
+            primary: Some(pod.into()),
+            epoch: 7,
+            followers: vec![("default-kv-2".into(), state)],
+            ..GroupView::default()
+        };
+        let mut granted = seen(vec![None]);
+        granted.groups = vec![
+            group(0, "default-kv-1", FollowerView::InSync),
+            group(1, "default-kv-1", FollowerView::Behind),
+        ];
+        let (status, owners) = of(Some(&both), &granted);
+        assert_eq!((owners.as_str(), status.shards[0].epoch), ("default-kv-1 default-kv-1", 7));
+        assert_eq!(status.followers.len(), 1, "each pod once");
+        assert_eq!(status.followers[0].state, "Behind", "it is as well as with the worst");
     }
 
     #[test]
