@@ -65,7 +65,7 @@ use crate::machine::Machine;
 use crate::metrics::Shared;
 use crate::namespaces::Class;
 use crate::persistence::declared::DeclaredSet;
-use crate::persistence::log::Log;
+use crate::persistence::log::{Log, Trouble};
 use crate::persistence::snapshots::Snapshots;
 use crate::replication::replicas::Replicas;
 use crate::watch::Watchers;
@@ -174,6 +174,8 @@ pub(crate) struct Shard {
     pub(crate) watchers: Watchers,
     /// What its role keeps clients from.
     pub(crate) bar: Bar,
+    /// What stood in the way of writes when that was looked at last.
+    pub(crate) trouble: Option<Trouble>,
     pub(crate) ending: Ending,
     /// Replies that depend on positions up to here may leave: everything there is on disk, and on
     /// that of as many followers as must have it.
@@ -231,7 +233,7 @@ impl Shard {
             // A poll that cannot be woken looks at the journal at its next cron.
             let _ = wake.wake();
         }));
-        let durable = parts.log.durable();
+        let (durable, trouble) = (parts.log.durable(), parts.log.trouble());
         let mut shard = Self {
             id: parts.id,
             databases: parts.databases,
@@ -259,6 +261,7 @@ impl Shard {
             replicas: Arc::default(),
             watchers: Watchers::default(),
             bar: Bar::None,
+            trouble,
             ending: Ending::No,
             durable,
             gated: VecDeque::new(),
@@ -449,9 +452,9 @@ impl Shard {
         let failsafe = self.failsafe();
         self.posts.set_safe(failsafe);
         self.watchers.set_safe(failsafe);
-        let was_writable = self.log.is_writable();
         self.log.refresh();
-        if was_writable != self.log.is_writable() {
+        // An append may have met the trouble first, and one trouble may follow another.
+        if self.trouble != self.log.trouble() {
             self.writability_changed();
         }
         let is_behind = self.log.is_stalled() || self.is_snapshot_behind();

@@ -207,6 +207,10 @@ impl Log {
         }
     }
 
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.trouble
+    }
+
     pub(crate) fn is_fenced(&self) -> bool {
         self.trouble == Some(Trouble::Fenced)
     }

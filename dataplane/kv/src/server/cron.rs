@@ -163,6 +163,7 @@ impl Shard {
 
     /// The journal began or stopped refusing records.
     pub(crate) fn writability_changed(&mut self) {
+        self.trouble = self.log.trouble();
         if self.log.is_writable() {
             tracing::info!("writes are accepted again");
         } else {
