@@ -192,3 +192,43 @@ async fn shards_without_followers_wait_for_their_pods() {
     owners_are("each pod has its shard again").await.expect("they come back");
     load.check("shards without followers").await;
 }
+
+/// Where every pod has every shard, pods may come and go: the shards are spread over those that are there.
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_are_spread_anew_when_followers_come_and_go() {
+    let _turn = TURN.lock().await;
+    let Some(stage) = Stage::new("scaledshards").await else { return };
+    let spec = |followers: i32| {
+        cluster(&format!(
+            "{{shardsPerPod: 3, followers: {followers}, synchronousFollowers: 1, \
+             resp: {{clusterMode: Slots}}}}"
+        ))
+    };
+    let spread = |pods: &'static [(&'static str, &'static [i64])]| {
+        let stage = &stage;
+        async move {
+            let home: BTreeMap<String, Vec<i64>> =
+                pods.iter().map(|(pod, own)| ((*pod).to_owned(), own.to_vec())).collect();
+            let all =
+                poll("every shard is at home", LIMIT, || async { owners(stage).await == home });
+            if let Err(error) = all.await {
+                panic!("{error}: {:#}\n{}", status(stage).await, stage.operator.log_tail());
+            }
+            stage.ready("kvcluster/a").await;
+        }
+    };
+    stage.apply(&spec(1)).await;
+    spread(&[("a-kv-0", &[0, 2]), ("a-kv-1", &[1])]).await;
+    let load = Load::start(&stage.namespace, &stage.password("a").await, 3).await;
+    goes_on(&stage, &load, "the first writes").await;
+    stage.apply(&spec(2)).await;
+    spread(&[("a-kv-0", &[0]), ("a-kv-1", &[1]), ("a-kv-2", &[2])]).await;
+    goes_on(&stage, &load, "with a pod more").await;
+    stage.apply(&spec(1)).await;
+    spread(&[("a-kv-0", &[0, 2]), ("a-kv-1", &[1])]).await;
+    let pods = ["get", "pods", "-o=name"];
+    stage.until(&pods, |text| text.lines().count() == 2).await;
+    goes_on(&stage, &load, "with a pod less").await;
+    println!("pods came and went: {} ms", load.take_gap().as_millis());
+    load.check("shards whose pods came and went").await;
+}
