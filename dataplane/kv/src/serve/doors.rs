@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use orrery_api::kv::Layout;
+use orrery_api::kv::layout::{CLIENTS_PORT, followers_port};
 use orrery_kit::certificates::Folder;
 use orrery_kit::identity::Identity;
 use orrery_kit::listen;
@@ -47,7 +48,7 @@ pub(super) fn listeners(
     }
     if let Some(identity) = identity.filter(|_| config.is_grouped) {
         let default = SocketAddr::from((LOCALHOST, 9402 + member.id as u16));
-        let address = listen::address(&port_name("replication", member.id), default)?;
+        let address = listen::address(&followers_port(member.id), default)?;
         listeners.push(Listener::peers(address, identity)?);
     }
     if let Some(address) = listeners[0].local_address() {
@@ -58,7 +59,7 @@ pub(super) fn listeners(
 
 /// Where clients reach any shard.
 fn any() -> Result<SocketAddr, listen::ListenError> {
-    listen::address("resp", SocketAddr::from((LOCALHOST, 6379)))
+    listen::address(CLIENTS_PORT, SocketAddr::from((LOCALHOST, 6379)))
 }
 
 /// Where clients reach a shard of a cluster.
@@ -67,12 +68,7 @@ pub(super) fn resp(layout: &Layout, shard: u32) -> Result<SocketAddr, listen::Li
         return any();
     }
     let default = SocketAddr::from((LOCALHOST, 6380 + shard as u16));
-    listen::address(&format!("resp-{shard}"), default)
-}
-
-/// The port of the first shard has the name that it has where there is only one.
-fn port_name(name: &str, shard: u32) -> String {
-    if shard == 0 { name.to_owned() } else { format!("{name}-{shard}") }
+    listen::address(&layout.clients_port(shard), default)
 }
 
 pub(super) fn settings(

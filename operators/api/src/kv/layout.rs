@@ -10,6 +10,16 @@ pub const SLOTS: u16 = 16_384;
 /// The most shards of an object: each has ports of its own in every pod.
 pub const SHARDS_MAX: i32 = 64;
 
+/// Name of the port for clients, which lead to any shard of a process.
+pub const CLIENTS_PORT: &str = "resp";
+/// Name of the port for followers of the first shard.
+pub const FOLLOWERS_PORT: &str = "replication";
+
+/// Name of the port of a shard for its followers; the first one's is that of an only one.
+pub fn followers_port(shard: u32) -> String {
+    if shard == 0 { FOLLOWERS_PORT.to_owned() } else { format!("{FOLLOWERS_PORT}-{shard}") }
+}
+
 /// How the shards of an object are spread over its pods.
 ///
 /// Slots go to shards in equal ranges. A shard is at home in pod `shard mod pods`; its copies are in the
@@ -45,6 +55,14 @@ impl Layout {
     /// The shards that a pod has, by id.
     pub fn shards_of(&self, pod: u32) -> Vec<u32> {
         (0..self.shards).filter(|shard| self.pods_of(*shard).contains(&pod)).collect()
+    }
+
+    /// Name of the port of a shard for its clients; an only one has that of the process.
+    pub fn clients_port(&self, shard: u32) -> String {
+        match self.shards {
+            1 => CLIENTS_PORT.to_owned(),
+            _ => format!("{CLIENTS_PORT}-{shard}"),
+        }
     }
 
     /// The slots of a shard.
@@ -96,6 +114,12 @@ mod tests {
         let three = Layout { shards: 3, pods: 3, copies: 1 };
         let texts: Vec<String> = (0..3).map(|shard| three.slots_text(shard)).collect();
         assert_eq!(texts, ["0-5460", "5461-10921", "10922-16383"]);
+        assert_eq!(
+            (three.clients_port(0), followers_port(0)),
+            ("resp-0".into(), "replication".into())
+        );
+        assert_eq!(followers_port(2), "replication-2");
+        assert_eq!(Layout { shards: 1, ..three }.clients_port(0), "resp");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use orrery_api::kv::layout::CLIENTS_PORT;
 use orrery_runtime::{Identity, Prepared, Resources, labels};
 
 use super::names;
@@ -27,7 +28,7 @@ const SYSTEM: &str = "kv";
 /// Value of `app.kubernetes.io/component`.
 const COMPONENT: &str = "server";
 /// Port name of the Redis protocol.
-pub(super) const RESP: &str = "resp";
+const RESP: &str = CLIENTS_PORT;
 /// Port name of HTTP for clients.
 const API: &str = "api";
 /// Port name of metrics and probes.

@@ -1,5 +1,6 @@
 //! How many shards and pods a KVCluster has, and which ports its shards have.
 
+use orrery_api::kv::layout::followers_port;
 use orrery_api::kv::{ClusterMode, KVClusterSpec, Layout};
 use orrery_runtime::labels;
 
@@ -44,20 +45,16 @@ pub(super) struct ShardPorts {
 
 /// The ports of every shard. A single one has those of the object.
 pub(super) fn ports(spec: &KVClusterSpec) -> Vec<ShardPorts> {
-    let shards = shards(spec);
+    let layout = layout(spec);
     let of = |shard: u32| {
         let number = i32::try_from(shard).unwrap_or(i32::MAX);
-        let resp = match shards {
-            1 => (super::build::RESP.to_owned(), spec.resp.port),
-            _ => (
-                format!("{}-{shard}", super::build::RESP),
-                spec.resp.port.saturating_add(1).saturating_add(number),
-            ),
-        };
-        let name = labels::REPLICATION_PORT_NAME;
-        let name = if shard == 0 { name.to_owned() } else { format!("{name}-{shard}") };
-        let replication = (name, i32::from(labels::REPLICATION_PORT).saturating_add(number));
-        ShardPorts { shard, resp, replication }
+        let behind = if layout.shards == 1 { 0 } else { number.saturating_add(1) };
+        let replication = i32::from(labels::REPLICATION_PORT).saturating_add(number);
+        ShardPorts {
+            shard,
+            resp: (layout.clients_port(shard), spec.resp.port.saturating_add(behind)),
+            replication: (followers_port(shard), replication),
+        }
     };
-    (0..shards).map(of).collect()
+    (0..layout.shards).map(of).collect()
 }
