@@ -82,15 +82,10 @@ pub(crate) enum RouteError {
 impl Topology {
     /// What the operator told: every shard of `layout`, once.
     pub(crate) fn of(request: RouteRequest, layout: &Layout) -> Result<Self, RouteError> {
-        let ids = request.shards.iter().map(|shard| shard.id);
-        if let Some((expected, _)) = (0..layout.shards)
-            .zip(ids.map(Some).chain(std::iter::repeat(None)))
-            .find(|(expected, id)| *id != Some(*expected))
-        {
-            return Err(RouteError::Shards(expected));
-        }
-        if request.shards.len() > layout.shards as usize {
-            return Err(RouteError::Shards(layout.shards));
+        let told = |n: u32| request.shards.get(n as usize).map(|shard| shard.id);
+        let is_wrong = |n: &u32| told(*n) != (*n < layout.shards).then_some(*n);
+        if let Some(wrong) = (0..=layout.shards).find(is_wrong) {
+            return Err(RouteError::Shards(wrong));
         }
         let places = request.shards.into_iter().map(|shard| {
             Ok(Place {

@@ -21,7 +21,7 @@ use orrery_operand::progress::{Finished, ProgressSender};
 use orrery_operand::server::Operand;
 use orrery_operand::v1::{
     DeclaredSet as HeldSet, FenceResponse, FollowRequest, FollowResponse, PromoteResponse,
-    RenewRequest, RenewResponse, ReportResponse, RouteRequest, RouteResponse, Shard, SyncRequest,
+    RenewRequest, RenewResponse, ReportResponse, RouteRequest, RouteResponse, SyncRequest,
     SyncResponse,
 };
 
@@ -30,14 +30,12 @@ use crate::cluster::{Known, Topology};
 use crate::persistence::declared::{Declared, DeclaredSet};
 use crate::persistence::snapshots::Target;
 use crate::replication::grants::Members;
-use crate::replication::lease::Moments;
 use crate::replication::link::Primary;
 use crate::serve::Member;
 use crate::server::group::roles::Renewal;
 use crate::server::requests::{Hearer, Request};
 use crate::volume::Volume;
 
-use self::called::Called;
 pub(crate) use self::called::Loop;
 use self::together::{merge, sum};
 
@@ -64,7 +62,9 @@ pub(crate) struct Archiving {
 #[derive(Debug)]
 pub(crate) struct KvOperand {
     /// By id; at least one.
-    shards: Vec<Called>,
+    shards: Vec<Member>,
+    /// Of all of them.
+    health: Health,
     /// Of a process whose object has its keys spread over shards.
     cluster: Option<(Layout, Arc<Known>)>,
     config_hash: String,
@@ -74,19 +74,16 @@ pub(crate) struct KvOperand {
 }
 
 impl KvOperand {
-    /// `moments`: of each member, in their order.
     pub(crate) fn new(
-        members: Vec<Member>,
-        moments: Vec<Option<Moments>>,
+        shards: Vec<Member>,
+        health: Health,
         cluster: Option<(Layout, Arc<Known>)>,
         config_hash: String,
         archive: Option<Archiving>,
         identity: Option<Arc<Identity>>,
         volume: Volume,
     ) -> Self {
-        let called = members.into_iter().zip(moments);
-        let shards = called.map(|(member, moments)| Called { member, moments }).collect();
-        Self { shards, cluster, config_hash, archive, identity, volume }
+        Self { shards, health, cluster, config_hash, archive, identity, volume }
     }
 
     /// A new snapshot in the archive, with every record up to it.
@@ -99,7 +96,7 @@ impl KvOperand {
         let is_mine = |post: &Arc<Post>| archive.posts.is_current(post);
         let writer = post.as_ref().and_then(|post| Some((post, post.mandate.as_ref()?)));
         let Some((post, mandate)) = writer else {
-            let is_running = shard.member.event_loop.get().is_some();
+            let is_running = shard.event_loop.get().is_some();
             let why = if is_running { "another process archives" } else { "recovering" };
             return Err(OperandError::Unavailable(why.into()));
         };
@@ -108,7 +105,7 @@ impl KvOperand {
             return Err(OperandError::Precondition("there is nothing to archive yet".into()));
         }
         mandate.want_snapshot(made.position);
-        let shared = &shard.member.shared;
+        let shared = &shard.shared;
         let mut percent = 50;
         // Figures may be those of an earlier time: what counts is said of this mandate.
         let epoch = loop {
@@ -138,10 +135,7 @@ impl KvOperand {
 
     /// What the shards say of themselves, and whether there will be room for what they write.
     fn readiness(&self) -> Readiness {
-        let named = |shard: &Called| {
-            (format!("shard {}", shard.member.id), shard.member.shared.health.clone())
-        };
-        let readiness = Health::of_all(self.shards.iter().map(named)).readiness();
+        let readiness = self.health.readiness();
         if !readiness.ready || !readiness.reason.is_empty() {
             return readiness;
         }
@@ -151,16 +145,16 @@ impl KvOperand {
         }
     }
 
-    fn shard(&self, id: u32) -> Result<&Called, OperandError> {
-        let found = self.shards.iter().find(|shard| shard.member.id == id);
+    fn shard(&self, id: u32) -> Result<&Member, OperandError> {
+        let found = self.shards.iter().find(|shard| shard.id == id);
         found.ok_or_else(|| {
-            let all: Vec<String> = self.shards.iter().map(|s| s.member.id.to_string()).collect();
+            let all: Vec<String> = self.shards.iter().map(|s| s.id.to_string()).collect();
             OperandError::Invalid(format!("there is no shard {id} here: only {}", all.join(", ")))
         })
     }
 
     /// The only shard, for what several cannot do together.
-    fn only(&self) -> Result<&Called, OperandError> {
+    fn only(&self) -> Result<&Member, OperandError> {
         match &*self.shards {
             [only] => Ok(only),
             _ => Err(OperandError::Unsupported("this process has several shards".into())),
@@ -168,10 +162,10 @@ impl KvOperand {
     }
 
     /// Where an image of a shard is: with several, each has a folder of its own.
-    fn image(&self, folder: &Path, shard: &Called) -> PathBuf {
+    fn image(&self, folder: &Path, shard: &Member) -> PathBuf {
         match &*self.shards {
             [_] => folder.to_owned(),
-            _ => folder.join(format!("shard-{}", shard.member.id)),
+            _ => folder.join(format!("shard-{}", shard.id)),
         }
     }
 }
@@ -181,17 +175,20 @@ impl Operand for KvOperand {
     async fn report(&self) -> ReportResponse {
         let readiness = self.readiness();
         let layout = self.cluster.as_ref().map(|(layout, _)| layout);
-        let shards: Vec<Shard> = self.shards.iter().map(|shard| shard.report(layout)).collect();
+        let (mut shards, mut is_replicated) = (vec![], true);
+        for shard in &self.shards {
+            let view = shard.shared.view();
+            is_replicated &= view.synchronous > 0;
+            shards.push(shard.report(view, layout));
+        }
         // A set is held once every shard holds it.
-        let hashes = || self.shards.iter().map(|shard| shard.member.shared.declared_hash());
+        let hashes = || self.shards.iter().map(|shard| shard.shared.declared_hash());
         let mut declared = vec![];
         if let Some(set_hash) = hashes().next().filter(|hash| !hash.is_empty())
             && hashes().all(|hash| hash == set_hash)
         {
             declared.push(HeldSet { kind: KIND.into(), set_hash });
         }
-        let views = || self.shards.iter().map(|shard| shard.member.shared.view());
-        let is_replicated = views().all(|view| view.synchronous > 0);
         let of_all = ReportResponse {
             system: "kv".into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -273,7 +270,7 @@ impl Operand for KvOperand {
         let shard = self.shard(shard)?;
         let granted = shard.ask(|answer| Request::Fence { epoch, answer }).await?;
         shard.durable(granted.wait_for).await?;
-        let durable_position = shard.member.shared.durable.get();
+        let durable_position = shard.shared.durable.get();
         Ok(FenceResponse { epoch: granted.epoch, durable_position })
     }
 

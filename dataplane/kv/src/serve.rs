@@ -149,11 +149,11 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
             shared: Arc::new(Shared::new(Health::default(), view, Arc::clone(&tls))),
             event_loop: Arc::default(),
             posts: Arc::default(),
+            moments: membership.as_ref().map(|of| of.moments),
         };
         parties.push((member, membership));
     }
     let members: Vec<Member> = parties.iter().map(|(member, _)| member.clone()).collect();
-    let moments = parties.iter().map(|(_, of)| of.as_ref().map(|of| of.moments)).collect();
     let known = Arc::new(Known::new(config.spread.as_ref().map_or_else(Topology::default, alone)));
     let archiving = config.archive.as_ref().zip(members.first()).map(|(archive, member)| {
         Archiving { to: archive.to.to_string(), posts: Arc::clone(&member.posts) }
@@ -163,7 +163,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     );
     let operand = KvOperand::new(
         members.clone(),
-        moments,
+        health.clone(),
         config.spread.as_ref().map(|spread| (spread.layout, Arc::clone(&known))),
         loaded.hash,
         archiving,

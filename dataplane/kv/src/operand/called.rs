@@ -12,6 +12,7 @@ use orrery_operand::v1::{ObjectResult, Shard};
 use tokio::sync::oneshot;
 
 use super::ARCHIVE_POLL;
+use crate::metrics::View;
 use crate::persistence::declared::DeclaredSet;
 use crate::persistence::snapshots::Target;
 use crate::replication::lease::Moments;
@@ -46,20 +47,12 @@ impl Loop {
     }
 }
 
-/// One shard, for calls.
-#[derive(Debug)]
-pub(super) struct Called {
-    pub(super) member: Member,
-    /// Of a process in a group.
-    pub(super) moments: Option<Moments>,
-}
-
-impl Called {
+impl Member {
     pub(super) async fn ask<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<T, OperandError>>) -> Request,
     ) -> Result<T, OperandError> {
-        let Some(event_loop) = self.member.event_loop.get() else {
+        let Some(event_loop) = self.event_loop.get() else {
             return Err(OperandError::Unavailable("recovering".into()));
         };
         let (answer, answered) = oneshot::channel();
@@ -70,8 +63,8 @@ impl Called {
     /// Waits until `position` is on disk.
     pub(super) async fn durable(&self, position: u64) -> Result<(), OperandError> {
         let wait = async {
-            while self.member.shared.durable.get() < position {
-                if let Some(event_loop) = self.member.event_loop.get() {
+            while self.shared.durable.get() < position {
+                if let Some(event_loop) = self.event_loop.get() {
                     // The loop publishes its figures when it is woken.
                     let _ = event_loop.waker.wake();
                 }
@@ -119,10 +112,10 @@ impl Called {
         }
     }
 
-    /// What it says of itself.
-    pub(super) fn report(&self, cluster: Option<&Layout>) -> Shard {
-        let shared = &self.member.shared;
-        let (id, readiness, view) = (self.member.id, shared.health.readiness(), shared.view());
+    /// What it says of itself; `view` is its own, as it is now.
+    pub(super) fn report(&self, view: View, cluster: Option<&Layout>) -> Shard {
+        let (id, shared) = (self.id, &self.shared);
+        let readiness = shared.health.readiness();
         Shard {
             id,
             slots: cluster.map_or_else(|| "0-16383".to_owned(), |layout| layout.slots_text(id)),

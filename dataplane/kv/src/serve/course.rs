@@ -28,6 +28,7 @@ use crate::persistence::log::Log;
 use crate::persistence::recovery::{self, Recovered};
 use crate::persistence::snapshots::Snapshots;
 use crate::replication;
+use crate::replication::lease::Moments;
 use crate::server::fence::Fence;
 use crate::server::group::{Group, Membership};
 use crate::server::requests::QUEUE;
@@ -49,6 +50,8 @@ pub(crate) struct Member {
     /// Set once recovery is over.
     pub(crate) event_loop: Arc<OnceLock<Loop>>,
     pub(crate) posts: Arc<Posts>,
+    /// Of a process in a group.
+    pub(crate) moments: Option<Moments>,
 }
 
 /// What one shard is started with.
@@ -69,7 +72,7 @@ impl Course<'_> {
     /// Serves until the end of the process; gives its exit code.
     pub(super) fn run(self) -> Result<u8, ServeError> {
         let Self { member, config, args, logins, membership, known, ending, .. } = self;
-        let Member { id, data, shared, event_loop, posts } = &member;
+        let Member { id, data, shared, event_loop, posts, .. } = &member;
         let mut discarded = replication::copy::settle(data, *id)?;
         if args.adopt.is_none() && adopt::is_half_loaded(data) {
             return Err(ServeError::HalfAdopted);
