@@ -85,44 +85,44 @@ fn survives_a_kill(shards: usize, command: impl FnOnce(u16) -> Command) {
     script.expect("DONE");
 }
 
-#[test]
-fn redis_py_works_and_reconnects_after_a_kill() {
+/// A program of redis-py.
+fn python_survives_a_kill(shards: usize, script: &str) {
     let python = or_not_run!(python_with_redis());
-    survives_a_kill(0, |port| {
+    survives_a_kill(shards, |port| {
         let mut command = Command::new(python);
-        command.arg(source("redis_py.py")).arg(port.to_string());
+        command.arg(source(script)).arg(port.to_string());
         command
     });
+}
+
+/// A program of ioredis.
+fn node_survives_a_kill(shards: usize, script: &str) {
+    let modules = or_not_run!(node_with_ioredis());
+    survives_a_kill(shards, |port| {
+        let mut command = Command::new("node");
+        command.env("NODE_PATH", modules).arg(source(script)).arg(port.to_string());
+        command
+    });
+}
+
+#[test]
+fn redis_py_works_and_reconnects_after_a_kill() {
+    python_survives_a_kill(0, "redis_py.py");
 }
 
 #[test]
 fn redis_py_works_with_a_cluster_and_reconnects_after_a_kill() {
-    let python = or_not_run!(python_with_redis());
-    survives_a_kill(3, |port| {
-        let mut command = Command::new(python);
-        command.arg(source("redis_py_cluster.py")).arg(port.to_string());
-        command
-    });
+    python_survives_a_kill(3, "redis_py_cluster.py");
 }
 
 #[test]
 fn ioredis_works_and_reconnects_after_a_kill() {
-    let modules = or_not_run!(node_with_ioredis());
-    survives_a_kill(0, |port| {
-        let mut command = Command::new("node");
-        command.env("NODE_PATH", modules).arg(source("ioredis.cjs")).arg(port.to_string());
-        command
-    });
+    node_survives_a_kill(0, "ioredis.cjs");
 }
 
 #[test]
 fn ioredis_works_with_a_cluster_and_reconnects_after_a_kill() {
-    let modules = or_not_run!(node_with_ioredis());
-    survives_a_kill(3, |port| {
-        let mut command = Command::new("node");
-        command.env("NODE_PATH", modules).arg(source("ioredis_cluster.cjs")).arg(port.to_string());
-        command
-    });
+    node_survives_a_kill(3, "ioredis_cluster.cjs");
 }
 
 #[test]

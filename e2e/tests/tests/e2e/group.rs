@@ -25,7 +25,7 @@ pub(crate) fn cluster(spec: &str) -> String {
 /// Every write is on two disks before it is acknowledged.
 pub(crate) const LOSSLESS: &str = "followers: 2, synchronousFollowers: 1";
 
-async fn status(stage: &Stage) -> Value {
+pub(crate) async fn status(stage: &Stage) -> Value {
     let text = stage.kubectl(&["get", "kvcluster/a", "-o=json"]).await.expect("it is there");
     serde_json::from_str::<Value>(&text).expect("JSON")["status"].take()
 }
@@ -56,16 +56,21 @@ pub(crate) async fn goes_on(stage: &Stage, load: &Load, what: &str) {
     let wanted = load.acknowledged() + 200;
     let more = poll(what, LIMIT, || async { load.acknowledged() >= wanted });
     let Err(error) = more.await else { return };
+    let logs = last_lines(stage);
+    let pods = stage.kubectl(&["get", "pods,services", "-o=wide"]).await.unwrap_or_default();
+    let operator = stage.operator.log_tail();
+    panic!("{error}: {:#}\n{pods}\n{operator}\n{logs}", status(stage).await);
+}
+
+/// What the pods wrote last.
+pub(crate) fn last_lines(stage: &Stage) -> String {
     let namespace = stage.namespace.name();
     let logs = (0..3).map(|number| {
         let log = stage.nodes.log(namespace, &format!("a-kv-{number}"), "kv").unwrap_or_default();
         let last: Vec<&str> = log.lines().rev().take(20).collect();
         format!("a-kv-{number}, newest first:\n{}\n", last.join("\n"))
     });
-    let logs: String = logs.collect();
-    let pods = stage.kubectl(&["get", "pods,services", "-o=wide"]).await.unwrap_or_default();
-    let operator = stage.operator.log_tail();
-    panic!("{error}: {:#}\n{pods}\n{operator}\n{logs}", status(stage).await);
+    logs.collect()
 }
 
 /// One group at a time: each keeps a core busy with its clients.

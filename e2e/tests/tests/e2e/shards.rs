@@ -9,9 +9,8 @@ use std::collections::BTreeMap;
 use load::Load;
 use orrery_e2e_cluster::{Order, not_run, poll};
 use orrery_e2e_tests::postgres::Postgres;
-use serde_json::Value;
 
-use crate::group::{SIGCONT, SIGSTOP, TURN, cluster};
+use crate::group::{SIGCONT, SIGSTOP, TURN, cluster, last_lines, status};
 use crate::kubernetes::{LIMIT, Stage};
 
 const SHARDS: u32 = 6;
@@ -19,11 +18,6 @@ const SHARDS: u32 = 6;
 const SPREAD: &str = "replicas: 3, shardsPerPod: 2, resp: {clusterMode: Slots}";
 /// Every write is on two disks before it is acknowledged, and a third one may be lost.
 const LOSSLESS: &str = "followers: 2, synchronousFollowers: 1";
-
-async fn status(stage: &Stage) -> Value {
-    let text = stage.kubectl(&["get", "kvcluster/a", "-o=json"]).await.expect("it is there");
-    serde_json::from_str::<Value>(&text).expect("JSON")["status"].take()
-}
 
 /// The shards that each pod is primary of.
 async fn owners(stage: &Stage) -> BTreeMap<String, Vec<i64>> {
@@ -57,13 +51,7 @@ async fn goes_on(stage: &Stage, load: &Load, what: &str) {
     });
     let Err(error) = more.await else { return };
     let now = load.acknowledged();
-    let namespace = stage.namespace.name();
-    let logs = (0..3).map(|number| {
-        let log = stage.nodes.log(namespace, &format!("a-kv-{number}"), "kv").unwrap_or_default();
-        let last: Vec<&str> = log.lines().rev().take(20).collect();
-        format!("a-kv-{number}, newest first:\n{}\n", last.join("\n"))
-    });
-    let logs: String = logs.collect();
+    let logs = last_lines(stage);
     let operator = stage.operator.log_tail();
     panic!("{error}: {before:?} {now:?} {:#}\n{operator}\n{logs}", status(stage).await);
 }

@@ -5,9 +5,10 @@
 #[path = "group/stage.rs"]
 mod stage;
 
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use orrery_e2e_cluster::not_run;
+use orrery_e2e_cluster::{RealNodes, not_run};
 use orrery_e2e_tests::postgres::Postgres;
 use orrery_e2e_tests::setting;
 use stage::Stage;
@@ -21,6 +22,20 @@ const REPLICATED: &str = "{followers: 2, synchronousFollowers: 1}";
 /// Every write is in the engine of this kind before it is acknowledged.
 fn carried(backend: &str) -> String {
     format!("{{followers: 2, journal: {{backend: {backend}, ref: {{name: engine}}}}}}")
+}
+
+/// A database on neither machine, as one that someone runs for you, for the journals of the product's
+/// objects. None, with the reason printed, where there is no PostgreSQL.
+pub(crate) async fn database(
+    product: &Product,
+    nodes: &RealNodes,
+    folder: &Path,
+) -> Option<Postgres> {
+    let host = nodes.outside().to_string();
+    let database = Postgres::start_at(folder, &host, |program| nodes.command(program));
+    let database = database.map_err(|why| not_run(&why)).ok()?;
+    has_engine(product, &database.secret()).await;
+    Some(database)
 }
 
 async fn has_engine(product: &Product, content: &str) {
@@ -44,18 +59,11 @@ async fn a_group_keeps_every_acknowledged_write_whatever_happens_to_its_machines
     stage.check();
 }
 
-/// The database is on neither machine, as one that someone runs for you.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_in_a_database_keeps_every_acknowledged_write() {
     let Some((product, nodes)) = Product::with_nodes("carried").await else { return };
     let folder = tempfile::tempdir().expect("a folder");
-    let host = nodes.outside().to_string();
-    let database = Postgres::start_at(folder.path(), &host, |program| nodes.command(program));
-    let database = match database {
-        Ok(database) => database,
-        Err(why) => return not_run(&why),
-    };
-    has_engine(&product, &database.secret()).await;
+    let Some(_database) = database(&product, &nodes, folder.path()).await else { return };
     let stage = Stage::new(product, nodes, &carried("Postgres")).await;
     a_planned_move(&stage).await;
     the_machine_of_the_primary_dies(&stage).await;

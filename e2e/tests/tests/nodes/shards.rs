@@ -5,11 +5,11 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use orrery_e2e_cluster::{Dialer, RealNodes, not_run, poll, poll_for};
+use orrery_e2e_cluster::{Dialer, RealNodes, poll, poll_for};
 use orrery_e2e_tests::load::{self, Load, Writer};
-use orrery_e2e_tests::postgres::Postgres;
 use orrery_e2e_tests::{setting, slots};
 
+use crate::group::database;
 use crate::product::{LIMIT, Product};
 
 const SHARDS: u32 = 4;
@@ -197,17 +197,7 @@ impl Stage {
 async fn shards_keep_every_acknowledged_write_whatever_happens_to_a_machine() {
     let Some((product, nodes)) = Product::with_nodes("shards").await else { return };
     let folder = tempfile::tempdir().expect("a folder");
-    let host = nodes.outside().to_string();
-    let database = Postgres::start_at(folder.path(), &host, |program| nodes.command(program));
-    let database = match database {
-        Ok(database) => database,
-        Err(why) => return not_run(&why),
-    };
-    let engine = database.secret();
-    let secret = format!(
-        "{{apiVersion: v1, kind: Secret, metadata: {{name: engine}}, stringData: {engine}}}"
-    );
-    product.apply(&secret).await;
+    let Some(_database) = database(&product, &nodes, folder.path()).await else { return };
     let stage = Stage::new(product, nodes).await;
 
     // Once, and again for as long as `ORRERY_CHAOS_SECONDS` says.
