@@ -1,0 +1,22 @@
+//! The machine of a partition: jobs, runs, and what is decided about them. Pure: time, effects and
+//! definitions come in, effects and what follows from them go out.
+//!
+//! Two halves. [`State`] changes by [`Effect`]s alone, so that a replay of the journal gives it again.
+//! [`Turn`] looks at the state and the time, decides, and puts effects.
+
+pub mod decide;
+pub mod definition;
+pub mod effect;
+pub mod job;
+mod smooth;
+pub mod snapshot;
+pub mod state;
+
+pub use decide::{Bounds, Output, Timer, Turn};
+pub use definition::Definition;
+pub use effect::{Cause, Effect, Ended, Pause, Put, SkipReason};
+pub use job::{Job, Run};
+pub use state::State;
+
+#[cfg(test)]
+mod tests;

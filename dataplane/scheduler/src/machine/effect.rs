@@ -1,0 +1,438 @@
+//! What changes a partition: the records of its journal.
+//!
+//! A record holds the effects of one turn, decided already: a replay applies them and decides nothing
+//! again, so neither a clock nor a newer time zone database changes the past.
+
+use crate::codec::{Malformed, Reader, put_bytes, put_i64, put_u64};
+use crate::run::RunId;
+
+/// Why a second that a rule named passed without a launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum SkipReason {
+    /// An earlier run was still going, under `Forbid`.
+    Overlap = 1,
+    /// It came up later than `startingDeadlineSeconds`.
+    Deadline = 2,
+    /// It was missed, and `catchUp` leaves it out.
+    CatchUp = 3,
+    /// As many runs wait already as may wait.
+    BufferFull = 4,
+    /// The job was changed or deleted while it waited.
+    Superseded = 5,
+}
+
+impl SkipReason {
+    pub const ALL: [Self; 5] =
+        [Self::Overlap, Self::Deadline, Self::CatchUp, Self::BufferFull, Self::Superseded];
+
+    pub(crate) fn read_in(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let byte = from.u8("reason of a skip")?;
+        let found = Self::ALL.into_iter().find(|reason| *reason as u8 == byte);
+        found.ok_or(Malformed { what: "reason of a skip" })
+    }
+
+    /// One CamelCase word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Overlap => "Overlap",
+            Self::Deadline => "Deadline",
+            Self::CatchUp => "CatchUp",
+            Self::BufferFull => "BufferFull",
+            Self::Superseded => "Superseded",
+        }
+    }
+}
+
+/// What brought a run about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Cause {
+    /// The rule named the second.
+    Schedule = 1,
+    /// The rule named it, and it was made up for later.
+    CatchUp = 2,
+    /// Somebody asked for it now.
+    Manual = 3,
+    /// Somebody asked for a range of the past.
+    Backfill = 4,
+    /// A run of another job ended.
+    Dependency = 5,
+}
+
+impl Cause {
+    pub const ALL: [Self; 5] =
+        [Self::Schedule, Self::CatchUp, Self::Manual, Self::Backfill, Self::Dependency];
+
+    pub(crate) fn read_in(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let byte = from.u8("cause of a run")?;
+        let found = Self::ALL.into_iter().find(|cause| *cause as u8 == byte);
+        found.ok_or(Malformed { what: "cause of a run" })
+    }
+
+    /// Whether the second is one that the rule named, so that it is decided once and for all.
+    pub fn is_scheduled(self) -> bool {
+        matches!(self, Self::Schedule | Self::CatchUp)
+    }
+
+    /// One CamelCase word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Schedule => "Schedule",
+            Self::CatchUp => "CatchUp",
+            Self::Manual => "Manual",
+            Self::Backfill => "Backfill",
+            Self::Dependency => "Dependency",
+        }
+    }
+}
+
+/// How a run, or an attempt of it, ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Ended {
+    Succeeded = 1,
+    Failed = 2,
+    Refused = 3,
+    TimedOut = 4,
+    Cancelled = 5,
+    Expired = 6,
+}
+
+impl Ended {
+    pub const ALL: [Self; 6] = [
+        Self::Succeeded,
+        Self::Failed,
+        Self::Refused,
+        Self::TimedOut,
+        Self::Cancelled,
+        Self::Expired,
+    ];
+
+    pub(crate) fn read(byte: u8) -> Result<Self, Malformed> {
+        let found = Self::ALL.into_iter().find(|ended| *ended as u8 == byte);
+        found.ok_or(Malformed { what: "end of a run" })
+    }
+
+    /// One CamelCase word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Refused => "Refused",
+            Self::TimedOut => "TimedOut",
+            Self::Cancelled => "Cancelled",
+            Self::Expired => "Expired",
+        }
+    }
+}
+
+/// Why a job does not fire although its rule says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Pause {
+    /// It fires.
+    None = 0,
+    /// Somebody paused it by the API.
+    Asked = 1,
+    /// A run failed, and the job says that it is to pause then.
+    Failure = 2,
+    /// It ran as often as it was to run.
+    Limit = 3,
+}
+
+impl Pause {
+    pub(crate) fn read(byte: u8) -> Result<Self, Malformed> {
+        let all = [Self::None, Self::Asked, Self::Failure, Self::Limit];
+        let found = all.into_iter().find(|pause| *pause as u8 == byte);
+        found.ok_or(Malformed { what: "pause of a job" })
+    }
+}
+
+/// One change. Times are UTC seconds (`nominal`, `after`) or milliseconds (`_ms`) since the Unix epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect<'a> {
+    /// A definition of a time zone, used from now on under the next index.
+    Zone { name: &'a str, tzif: &'a [u8] },
+    /// A job is as it says here from `after` on. An `id` that is there already gets a new revision.
+    Put(Put<'a>),
+    /// A job is no more; everything up to `after` was decided.
+    Remove { id: u64, after: i64 },
+    /// A job pauses, or goes on, from `after` on.
+    Paused { id: u64, pause: Pause, after: i64 },
+    /// A run begins: to be handed over once this is durable.
+    Launch { id: u64, run: u64, nominal: i64, planned_ms: i64, cause: Cause },
+    /// Its next attempt begins.
+    Retry { run: u64 },
+    /// An attempt failed, and another one is to come.
+    AttemptFailed { run: u64, ended: Ended, retry_at_ms: i64, note: &'a str },
+    /// A run is over.
+    End { run: u64, ended: Ended, note: &'a str },
+    /// A second passes without a launch.
+    Skip { id: u64, nominal: i64, reason: SkipReason },
+    /// All seconds the rule names in `(after, until]` pass without a launch; there are `count`.
+    SkipRange { id: u64, after: i64, until: i64, count: u64, reason: SkipReason },
+    /// A run waits until those before it are over.
+    Wait { id: u64, nominal: i64, cause: Cause },
+    /// A run that waited is given up.
+    GiveUp { id: u64, nominal: i64, cause: Cause, reason: SkipReason },
+    /// A run is not over although it should be.
+    Overdue { run: u64 },
+}
+
+/// See [`Effect::Put`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Put<'a> {
+    pub id: u64,
+    pub name: &'a str,
+    pub revision: u32,
+    /// Seconds up to here belong to what was before.
+    pub after: i64,
+    /// Generation of the object it was declared by; 0 for jobs of the API.
+    pub generation: i64,
+    /// The definition as JSON, without the body of its action.
+    pub definition: &'a str,
+    /// The body of its action.
+    pub payload: Option<&'a [u8]>,
+    /// Index of the definition of its time zone.
+    pub zone: u32,
+}
+
+impl Effect<'_> {
+    /// Appends the effect to a record.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Zone { name, tzif } => {
+                out.push(1);
+                put_bytes(out, name.as_bytes());
+                put_bytes(out, tzif);
+            }
+            Self::Put(put) => {
+                out.push(2);
+                put.encode(out);
+            }
+            Self::Remove { id, after } => {
+                out.push(3);
+                put_u64(out, *id);
+                put_i64(out, *after);
+            }
+            Self::Paused { id, pause, after } => {
+                out.push(4);
+                put_u64(out, *id);
+                out.push(*pause as u8);
+                put_i64(out, *after);
+            }
+            Self::Launch { id, run, nominal, planned_ms, cause } => {
+                out.push(5);
+                put_u64(out, *id);
+                put_u64(out, *run);
+                put_i64(out, *nominal);
+                put_i64(out, *planned_ms - *nominal * 1000);
+                out.push(*cause as u8);
+            }
+            Self::Retry { run } => {
+                out.push(6);
+                put_u64(out, *run);
+            }
+            Self::AttemptFailed { run, ended, retry_at_ms, note } => {
+                out.push(7);
+                put_u64(out, *run);
+                out.push(*ended as u8);
+                put_i64(out, *retry_at_ms);
+                put_bytes(out, note.as_bytes());
+            }
+            Self::End { run, ended, note } => {
+                out.push(8);
+                put_u64(out, *run);
+                out.push(*ended as u8);
+                put_bytes(out, note.as_bytes());
+            }
+            Self::Skip { id, nominal, reason } => {
+                out.push(9);
+                put_u64(out, *id);
+                put_i64(out, *nominal);
+                out.push(*reason as u8);
+            }
+            Self::SkipRange { id, after, until, count, reason } => {
+                out.push(10);
+                put_u64(out, *id);
+                put_i64(out, *after);
+                put_i64(out, *until);
+                put_u64(out, *count);
+                out.push(*reason as u8);
+            }
+            Self::Wait { id, nominal, cause } => {
+                out.push(11);
+                put_u64(out, *id);
+                put_i64(out, *nominal);
+                out.push(*cause as u8);
+            }
+            Self::GiveUp { id, nominal, cause, reason } => {
+                out.push(12);
+                put_u64(out, *id);
+                put_i64(out, *nominal);
+                out.push(*cause as u8);
+                out.push(*reason as u8);
+            }
+            Self::Overdue { run } => {
+                out.push(13);
+                put_u64(out, *run);
+            }
+        }
+    }
+
+    /// The next effect of a record.
+    pub fn read<'a>(from: &mut Reader<'a>) -> Result<Effect<'a>, Malformed> {
+        Ok(match from.u8("effect")? {
+            1 => Effect::Zone { name: from.text("zone")?, tzif: from.bytes("zone")? },
+            2 => Effect::Put(Put::read(from)?),
+            3 => Effect::Remove { id: from.u64("remove")?, after: from.i64("remove")? },
+            4 => Effect::Paused {
+                id: from.u64("pause")?,
+                pause: Pause::read(from.u8("pause")?)?,
+                after: from.i64("pause")?,
+            },
+            5 => {
+                let (id, run) = (from.u64("launch")?, from.u64("launch")?);
+                let (nominal, behind) = (from.i64("launch")?, from.i64("launch")?);
+                let planned_ms = nominal.saturating_mul(1000).saturating_add(behind);
+                let cause = Cause::read_in(from)?;
+                Effect::Launch { id, run, nominal, planned_ms, cause }
+            }
+            6 => Effect::Retry { run: from.u64("retry")? },
+            7 => Effect::AttemptFailed {
+                run: from.u64("attempt")?,
+                ended: Ended::read(from.u8("attempt")?)?,
+                retry_at_ms: from.i64("attempt")?,
+                note: from.text("attempt")?,
+            },
+            8 => Effect::End {
+                run: from.u64("end")?,
+                ended: Ended::read(from.u8("end")?)?,
+                note: from.text("end")?,
+            },
+            9 => Effect::Skip {
+                id: from.u64("skip")?,
+                nominal: from.i64("skip")?,
+                reason: SkipReason::read_in(from)?,
+            },
+            10 => Effect::SkipRange {
+                id: from.u64("skips")?,
+                after: from.i64("skips")?,
+                until: from.i64("skips")?,
+                count: from.u64("skips")?,
+                reason: SkipReason::read_in(from)?,
+            },
+            11 => Effect::Wait {
+                id: from.u64("wait")?,
+                nominal: from.i64("wait")?,
+                cause: Cause::read_in(from)?,
+            },
+            12 => Effect::GiveUp {
+                id: from.u64("wait")?,
+                nominal: from.i64("wait")?,
+                cause: Cause::read_in(from)?,
+                reason: SkipReason::read_in(from)?,
+            },
+            13 => Effect::Overdue { run: from.u64("overdue")? },
+            _ => return Err(Malformed { what: "kind of an effect" }),
+        })
+    }
+}
+
+impl Put<'_> {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        put_u64(out, self.id);
+        put_bytes(out, self.name.as_bytes());
+        put_u64(out, u64::from(self.revision));
+        put_i64(out, self.after);
+        put_i64(out, self.generation);
+        put_bytes(out, self.definition.as_bytes());
+        match self.payload {
+            None => out.push(0),
+            Some(payload) => {
+                out.push(1);
+                put_bytes(out, payload);
+            }
+        }
+        put_u64(out, u64::from(self.zone));
+    }
+
+    pub(crate) fn read<'a>(from: &mut Reader<'a>) -> Result<Put<'a>, Malformed> {
+        Ok(Put {
+            id: from.u64("job")?,
+            name: from.text("job")?,
+            revision: from.u32("job")?,
+            after: from.i64("job")?,
+            generation: from.i64("job")?,
+            definition: from.text("job")?,
+            payload: match from.u8("job")? {
+                0 => None,
+                _ => Some(from.bytes("job")?),
+            },
+            zone: from.u32("job")?,
+        })
+    }
+}
+
+/// The key of a run that its target sees: the same for all attempts, and after a restart.
+pub fn key_of(object: &str, run: RunId) -> String {
+    format!("{object}.{}.{}", run.partition, run.number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_effect_is_read_back_as_it_was_written() {
+        let put = Put {
+            id: 7,
+            name: "report",
+            revision: 3,
+            after: -5,
+            generation: 2,
+            definition: "{}",
+            payload: Some(b"x"),
+            zone: 1,
+        };
+        let all = [
+            Effect::Zone { name: "Europe/Paris", tzif: b"TZif" },
+            Effect::Put(put.clone()),
+            Effect::Put(Put { payload: None, ..put }),
+            Effect::Remove { id: 7, after: 1_800_000_000 },
+            Effect::Paused { id: 7, pause: Pause::Failure, after: 9 },
+            Effect::Launch { id: 7, run: 8, nominal: 9, planned_ms: 9500, cause: Cause::CatchUp },
+            Effect::Retry { run: 8 },
+            Effect::AttemptFailed { run: 8, ended: Ended::TimedOut, retry_at_ms: 1, note: "slow" },
+            Effect::End { run: 8, ended: Ended::Succeeded, note: "" },
+            Effect::Skip { id: 7, nominal: 10, reason: SkipReason::Overlap },
+            Effect::SkipRange {
+                id: 7,
+                after: 10,
+                until: 90,
+                count: 8,
+                reason: SkipReason::CatchUp,
+            },
+            Effect::Wait { id: 7, nominal: 11, cause: Cause::Backfill },
+            Effect::GiveUp {
+                id: 7,
+                nominal: 11,
+                cause: Cause::Backfill,
+                reason: SkipReason::Superseded,
+            },
+            Effect::Overdue { run: 8 },
+        ];
+        let mut record = Vec::new();
+        all.iter().for_each(|effect| effect.encode(&mut record));
+        let mut reader = Reader::new(&record);
+        for effect in &all {
+            assert_eq!(Effect::read(&mut reader).as_ref(), Ok(effect));
+        }
+        assert!(reader.is_empty());
+        for cut in 0..record.len() {
+            let mut reader = Reader::new(&record[..cut]);
+            while !reader.is_empty() && Effect::read(&mut reader).is_ok() {}
+        }
+    }
+}

@@ -1,0 +1,562 @@
+//! The state of a partition: its jobs and the runs that are not over.
+//!
+//! Invariants ([`State::check`]):
+//! - every name leads to the job that has it, and every job is found by its name;
+//! - a job that fires has as `next` the first second of its rule behind `after`;
+//! - a run is in the list of its job's active runs, unless the job is gone; and nothing waits at a job
+//!   without active runs.
+
+use std::sync::Arc;
+
+use foldhash::HashMap;
+use foldhash::HashMapExt as _;
+use hashbrown::HashTable;
+use orrery_recurrence::Zone;
+use smallvec::SmallVec;
+
+use super::definition::{self, Definition, Definitions};
+use super::effect::{Effect, Ended, Pause, Put, SkipReason};
+use super::job::{Job, LastRun, NEVER, Run, Waiting};
+use crate::ledger::entry::{Entry, Fact};
+
+/// Where a job lies, or lay.
+#[derive(Debug, Default)]
+struct Slot {
+    /// How many jobs lay here before.
+    incarnation: u32,
+    job: Option<Box<Job>>,
+}
+
+/// What goes on at a job.
+#[derive(Debug, Default)]
+pub struct Activity {
+    /// Numbers of its runs that are not over, oldest first.
+    pub runs: SmallVec<[u64; 2]>,
+    /// What waits for them, in order.
+    pub waiting: std::collections::VecDeque<Waiting>,
+}
+
+/// Why a record cannot be applied: it does not fit what was before, or this release cannot read it.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    #[error("a record names job {id}, which is not there")]
+    NoJob { id: u64 },
+    #[error("a record names run {run}, which is not there")]
+    NoRun { run: u64 },
+    #[error("a record names time zone {zone}, which is not there")]
+    NoZone { zone: u32 },
+    #[error("time zone {name} cannot be read: {message}")]
+    Zone { name: String, message: String },
+    #[error("job {name} cannot be read: {source}")]
+    Definition { name: String, source: definition::DefinitionError },
+    #[error(transparent)]
+    Malformed(#[from] crate::codec::Malformed),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct State {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    by_name: HashTable<u32>,
+    hasher: foldhash::fast::FixedState,
+    pub(super) runs: HashMap<u64, Run>,
+    pub(super) active: HashMap<u32, Activity>,
+    /// Every definition of a time zone ever used, by index.
+    pub(super) zones: Vec<Arc<Zone>>,
+    pub(super) definitions: Definitions,
+    /// Number of the next run.
+    pub(super) next_run: u64,
+    /// Where the next entry of the ledger begins.
+    pub(super) ledger_end: u64,
+    /// Jobs that were declared by objects.
+    declared: usize,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            slots: vec![],
+            free: vec![],
+            by_name: HashTable::new(),
+            hasher: foldhash::fast::FixedState::with_seed(0),
+            runs: HashMap::new(),
+            active: HashMap::new(),
+            zones: vec![],
+            definitions: Definitions::default(),
+            next_run: 1,
+            // Offset 0 stands for "no entry" in chains.
+            ledger_end: 1,
+            declared: 0,
+        }
+    }
+}
+
+impl State {
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    /// Jobs that were declared by objects.
+    pub fn declared(&self) -> usize {
+        self.declared
+    }
+
+    /// Runs that are not over.
+    pub fn running(&self) -> usize {
+        self.runs.len()
+    }
+
+    pub fn ledger_end(&self) -> u64 {
+        self.ledger_end
+    }
+
+    pub fn zones(&self) -> &[Arc<Zone>] {
+        &self.zones
+    }
+
+    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.slots.iter().filter_map(|slot| slot.job.as_deref())
+    }
+
+    pub fn runs(&self) -> impl Iterator<Item = (u64, &Run)> {
+        self.runs.iter().map(|(number, run)| (*number, run))
+    }
+
+    pub fn run(&self, number: u64) -> Option<&Run> {
+        self.runs.get(&number)
+    }
+
+    pub fn activity(&self, job: &Job) -> Option<&Activity> {
+        self.active.get(&job.slot())
+    }
+
+    pub fn named(&self, name: &str) -> Option<&Job> {
+        let found = |slot: &u32| self.at(*slot).is_some_and(|job| &*job.name == name);
+        self.at(*self.by_name.find(self.hash(name), found)?)
+    }
+
+    pub fn at(&self, slot: u32) -> Option<&Job> {
+        self.slots.get(slot as usize)?.job.as_deref()
+    }
+
+    pub fn job(&self, id: u64) -> Option<&Job> {
+        self.at(id as u32).filter(|job| job.id == id)
+    }
+
+    pub(super) fn job_mut(&mut self, id: u64) -> Option<&mut Job> {
+        let job = self.slots.get_mut(id as u32 as usize)?.job.as_deref_mut()?;
+        (job.id == id).then_some(job)
+    }
+
+    fn must(&mut self, id: u64) -> Result<&mut Job, StateError> {
+        self.job_mut(id).ok_or(StateError::NoJob { id })
+    }
+
+    fn hash(&self, name: &str) -> u64 {
+        use std::hash::BuildHasher as _;
+        self.hasher.hash_one(name)
+    }
+
+    /// The id that the next new job gets.
+    pub fn next_id(&self) -> u64 {
+        let slot = self.free.last().copied().unwrap_or(self.slots.len() as u32);
+        let incarnation = self.slots.get(slot as usize).map_or(0, |slot| slot.incarnation);
+        // From 1, so that no id is 0.
+        (u64::from(incarnation) + 1) << 32 | u64::from(slot)
+    }
+
+    /// Applies one effect that happened at `at_ms`, and appends what the ledger is to say of it.
+    pub fn apply(
+        &mut self,
+        at_ms: i64,
+        effect: &Effect<'_>,
+        ledger: &mut Vec<u8>,
+    ) -> Result<(), StateError> {
+        match effect {
+            Effect::Zone { name, tzif } => {
+                let zone = Zone::from_tzif(name, tzif).map_err(|error| StateError::Zone {
+                    name: (*name).to_owned(),
+                    message: error.to_string(),
+                })?;
+                self.zones.push(zone);
+            }
+            Effect::Put(put) => self.put(at_ms, put, ledger)?,
+            Effect::Remove { id, after } => self.remove(at_ms, *id, *after, ledger)?,
+            Effect::Paused { id, pause, after } => {
+                self.close_period(at_ms, *id, *after, ledger)?;
+                let job = self.must(*id)?;
+                job.pause = *pause;
+                if *pause == Pause::None {
+                    (job.failures, job.started) = (0, 0);
+                }
+                job.reset(*after);
+            }
+            Effect::Launch { id, run, nominal, planned_ms, cause } => {
+                let job = self.must(*id)?;
+                let revision = job.revision;
+                if cause.is_scheduled() {
+                    job.decided(*nominal);
+                    job.started += 1;
+                }
+                job.last = Some(LastRun { nominal: *nominal, started_ms: at_ms, ended: None });
+                let begun = Run {
+                    job: *id,
+                    revision,
+                    cause: *cause,
+                    nominal: *nominal,
+                    planned_ms: *planned_ms,
+                    launched_ms: at_ms,
+                    attempt: 1,
+                    retry_at_ms: None,
+                    overdue: false,
+                };
+                self.next_run = self.next_run.max(run + 1);
+                let activity = self.active.entry(*id as u32).or_default();
+                let waits = |waiting: &Waiting| {
+                    waiting.nominal == *nominal && waiting.cause == *cause
+                };
+                if activity.waiting.front().is_some_and(waits) {
+                    activity.waiting.pop_front();
+                }
+                activity.runs.push(*run);
+                self.runs.insert(*run, begun);
+                let (run, nominal, planned_ms, cause) = (*run, *nominal, *planned_ms, *cause);
+                let fact = Fact::Launched { run, revision, nominal, planned_ms, cause };
+                self.note(at_ms, *id, fact, ledger);
+            }
+            Effect::Retry { run } => {
+                let number = *run;
+                let run = self.runs.get_mut(&number).ok_or(StateError::NoRun { run: number })?;
+                run.attempt += 1;
+                run.retry_at_ms = None;
+                let (job, attempt) = (run.job, run.attempt);
+                self.note(at_ms, job, Fact::Retried { run: number, attempt }, ledger);
+            }
+            Effect::AttemptFailed { run, ended, retry_at_ms, note } => {
+                let number = *run;
+                let run = self.runs.get_mut(&number).ok_or(StateError::NoRun { run: number })?;
+                run.retry_at_ms = Some(*retry_at_ms);
+                let (job, attempt) = (run.job, run.attempt);
+                let fact = Fact::AttemptFailed { run: number, attempt, ended: *ended, note };
+                self.note(at_ms, job, fact, ledger);
+            }
+            Effect::End { run, ended, note } => self.end(at_ms, *run, *ended, note, ledger)?,
+            Effect::Skip { id, nominal, reason } => {
+                let job = self.must(*id)?;
+                job.decided(*nominal);
+                let cause = super::effect::Cause::Schedule;
+                let fact = Fact::Skipped { nominal: *nominal, cause, reason: *reason };
+                self.note(at_ms, *id, fact, ledger);
+            }
+            Effect::SkipRange { id, after, until, count, reason } => {
+                self.must(*id)?.decided(*until);
+                let (after, until, count, reason) = (*after, *until, *count, *reason);
+                self.note(at_ms, *id, Fact::SkippedRange { after, until, count, reason }, ledger);
+            }
+            Effect::Wait { id, nominal, cause } => {
+                let job = self.must(*id)?;
+                if cause.is_scheduled() {
+                    job.decided(*nominal);
+                }
+                let waiting = Waiting { nominal: *nominal, cause: *cause };
+                self.active.entry(*id as u32).or_default().waiting.push_back(waiting);
+            }
+            Effect::GiveUp { id, nominal, cause, reason } => {
+                self.give_up(at_ms, *id, Waiting { nominal: *nominal, cause: *cause }, *reason, ledger);
+            }
+            Effect::Overdue { run } => {
+                let number = *run;
+                let run = self.runs.get_mut(&number).ok_or(StateError::NoRun { run: number })?;
+                run.overdue = true;
+                let (id, nominal) = (run.job, run.nominal);
+                if let Some(job) = self.job_mut(id) {
+                    job.overdue = true;
+                }
+                self.note(at_ms, id, Fact::Overdue { run: number, nominal }, ledger);
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, at_ms: i64, put: &Put<'_>, ledger: &mut Vec<u8>) -> Result<(), StateError> {
+        let zone = self.zones.get(put.zone as usize);
+        let zone = Arc::clone(zone.ok_or(StateError::NoZone { zone: put.zone })?);
+        let unreadable =
+            |source| StateError::Definition { name: put.name.to_owned(), source };
+        let definition =
+            self.definitions.get(put.definition, put.zone, &zone).map_err(unreadable)?;
+        let times = definition.times_of(put.name, &zone).map_err(unreadable)?;
+        let is_new = self.job(put.id).is_none();
+        if !is_new {
+            self.close_period(at_ms, put.id, put.after, ledger)?;
+        }
+        let payload = put.payload.map(Arc::from);
+        if let Some(job) = self.job_mut(put.id) {
+            let was_declared = job.is_declared();
+            // A change of the spec ends a pause that the engine began, and keeps one that was asked for.
+            if job.pause != Pause::Asked {
+                job.pause = Pause::None;
+            }
+            (job.failures, job.started, job.overdue) = (0, 0, false);
+            job.definition = definition;
+            job.times = times;
+            job.payload = payload;
+            job.revision = put.revision;
+            job.generation = put.generation;
+            job.reset(put.after);
+            self.declared -= usize::from(was_declared);
+        } else {
+            let job = Job {
+                id: put.id,
+                name: put.name.into(),
+                definition,
+                times,
+                payload,
+                revision: put.revision,
+                pause: Pause::None,
+                overdue: false,
+                failures: 0,
+                timer: 0,
+                generation: put.generation,
+                since: put.after,
+                after: put.after,
+                next: NEVER,
+                started: 0,
+                chain: 0,
+                last: None,
+            };
+            self.insert(job);
+        }
+        self.declared += usize::from(put.generation > 0);
+        if let Some(job) = self.job_mut(put.id) {
+            job.next = job.following();
+        }
+        Ok(())
+    }
+
+    /// Places a new job at the slot of its id.
+    pub(super) fn insert(&mut self, job: Job) {
+        let slot = job.slot();
+        if self.free.last() == Some(&slot) {
+            self.free.pop();
+        }
+        if self.slots.len() <= slot as usize {
+            self.slots.resize_with(slot as usize + 1, Slot::default);
+        }
+        let hash = self.hash(&job.name);
+        let place = &mut self.slots[slot as usize];
+        place.incarnation = (job.id >> 32) as u32 - 1;
+        place.job = Some(Box::new(job));
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let again = |slot: &u32| {
+            use std::hash::BuildHasher as _;
+            let name = slots[*slot as usize].job.as_ref().map(|job| &*job.name);
+            hasher.hash_one(name.unwrap_or_default())
+        };
+        self.by_name.insert_unique(hash, slot, again);
+    }
+
+    /// Frees the slots without a job in ascending order, after jobs were placed by a snapshot.
+    pub(super) fn restore_free(&mut self, incarnations: &[(u32, u32)], free: Vec<u32>) {
+        for (slot, incarnation) in incarnations {
+            let needed = *slot as usize + 1;
+            if self.slots.len() < needed {
+                self.slots.resize_with(needed, Slot::default);
+            }
+            self.slots[*slot as usize].incarnation = *incarnation;
+        }
+        self.free = free;
+    }
+
+    /// Free slots in the order they are used, the last first, with how many jobs lay there.
+    pub(super) fn free(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.free.iter().map(|slot| (*slot, self.slots[*slot as usize].incarnation))
+    }
+
+    pub(super) fn count_declared(&mut self) {
+        self.declared = self.jobs().filter(|job| job.is_declared()).count();
+    }
+
+    fn remove(
+        &mut self,
+        at_ms: i64,
+        id: u64,
+        after: i64,
+        ledger: &mut Vec<u8>,
+    ) -> Result<(), StateError> {
+        self.close_period(at_ms, id, after, ledger)?;
+        let slot = id as u32;
+        let waiting: Vec<Waiting> =
+            self.active.get(&slot).into_iter().flat_map(|active| active.waiting.clone()).collect();
+        for waits in waiting {
+            self.give_up(at_ms, id, waits, SkipReason::Superseded, ledger);
+        }
+        // Runs go on without their job.
+        self.active.remove(&slot);
+        let Some(job) = self.slots[slot as usize].job.take() else { return Ok(()) };
+        self.slots[slot as usize].incarnation += 1;
+        let hash = self.hash(&job.name);
+        if let Ok(found) = self.by_name.find_entry(hash, |known| *known == slot) {
+            found.remove();
+        }
+        self.free.push(slot);
+        self.declared -= usize::from(job.is_declared());
+        let Job { definition, .. } = *job;
+        self.definitions.release(definition);
+        Ok(())
+    }
+
+    fn end(
+        &mut self,
+        at_ms: i64,
+        number: u64,
+        ended: Ended,
+        note: &str,
+        ledger: &mut Vec<u8>,
+    ) -> Result<(), StateError> {
+        let run = self.runs.remove(&number).ok_or(StateError::NoRun { run: number })?;
+        if let Some(job) = self.job_mut(run.job) {
+            match ended {
+                Ended::Succeeded => (job.failures, job.overdue) = (0, false),
+                Ended::Cancelled => {}
+                _ => job.failures = job.failures.saturating_add(1),
+            }
+            if let Some(last) = job.last.as_mut().filter(|last| last.nominal == run.nominal) {
+                last.ended = Some((at_ms, ended));
+            }
+            let slot = run.job as u32;
+            if let Some(activity) = self.active.get_mut(&slot) {
+                activity.runs.retain(|other| *other != number);
+                if activity.runs.is_empty() && activity.waiting.is_empty() {
+                    self.active.remove(&slot);
+                }
+            }
+        }
+        let (attempt, nominal) = (run.attempt, run.nominal);
+        let fact = Fact::Ended { run: number, attempt, nominal, ended, note };
+        self.note(at_ms, run.job, fact, ledger);
+        Ok(())
+    }
+
+    fn give_up(
+        &mut self,
+        at_ms: i64,
+        id: u64,
+        waits: Waiting,
+        reason: SkipReason,
+        ledger: &mut Vec<u8>,
+    ) {
+        if let Some(activity) = self.active.get_mut(&(id as u32)) {
+            let at = activity.waiting.iter().position(|other| *other == waits);
+            at.map(|at| activity.waiting.remove(at));
+            if activity.runs.is_empty() && activity.waiting.is_empty() {
+                self.active.remove(&(id as u32));
+            }
+        }
+        let fact = Fact::Skipped { nominal: waits.nominal, cause: waits.cause, reason };
+        self.note(at_ms, id, fact, ledger);
+    }
+
+    /// Writes down what a job was, before it is something else behind `until`.
+    fn close_period(
+        &mut self,
+        at_ms: i64,
+        id: u64,
+        until: i64,
+        ledger: &mut Vec<u8>,
+    ) -> Result<(), StateError> {
+        let job = self.job(id).ok_or(StateError::NoJob { id })?;
+        // A paused job has nothing that was to happen, and what never was needs no entry.
+        let (definition, pause) = (Arc::clone(&job.definition), job.pause);
+        let (name, payload) = (job.name.clone(), job.payload.clone());
+        let put = Put {
+            id,
+            name: &name,
+            revision: job.revision,
+            after: job.since,
+            generation: job.generation,
+            definition: &definition.text,
+            payload: payload.as_deref(),
+            zone: definition.zone,
+        };
+        self.note(at_ms, id, Fact::Period { put, until, pause }, ledger);
+        Ok(())
+    }
+
+    fn note(&mut self, at_ms: i64, id: u64, fact: Fact<'_>, ledger: &mut Vec<u8>) {
+        let offset = self.ledger_end;
+        let before = self.job(id).map(|job| job.chain).filter(|chain| *chain > 0);
+        let length = ledger.len();
+        Entry { at_ms, job: id, before, fact }.encode(offset, ledger);
+        self.ledger_end += (ledger.len() - length) as u64;
+        if let Some(job) = self.job_mut(id) {
+            job.chain = offset;
+        }
+    }
+
+    /// The definition of a job, for those who look.
+    pub fn definition(&self, id: u64) -> Option<&Arc<Definition>> {
+        self.job(id).map(|job| &job.definition)
+    }
+
+    /// Breaks of the invariants, in words.
+    pub fn check(&self) -> Vec<String> {
+        let mut broken = vec![];
+        for job in self.jobs() {
+            if self.named(&job.name).map(|found| found.id) != Some(job.id) {
+                broken.push(format!("{} is not found by its name", job.name));
+            }
+            if job.next != job.following() {
+                broken.push(format!("{} has next {} instead", job.name, job.next));
+            }
+        }
+        if self.jobs().count() != self.len() {
+            broken.push("names and jobs differ in number".to_owned());
+        }
+        for (number, run) in &self.runs {
+            let listed = self.active.get(&(run.job as u32));
+            let is_listed = listed.is_some_and(|active| active.runs.contains(number));
+            if self.job(run.job).is_some() != is_listed {
+                broken.push(format!("run {number} and its job do not know each other"));
+            }
+        }
+        for (slot, activity) in &self.active {
+            if activity.runs.is_empty() {
+                broken.push(format!("something waits at slot {slot} for nothing"));
+            }
+        }
+        broken
+    }
+}
+
+impl Job {
+    /// A second was decided.
+    fn decided(&mut self, nominal: i64) {
+        self.after = self.after.max(nominal);
+        self.next = self.following();
+    }
+
+    /// From `after` on the job is as it is now.
+    fn reset(&mut self, after: i64) {
+        self.since = after;
+        self.after = self.after.max(after);
+        self.next = self.following();
+    }
+
+    /// The next second that is to be decided.
+    pub(super) fn following(&self) -> i64 {
+        if !self.fires() {
+            return NEVER;
+        }
+        let limit = self.definition.policies.limit_runs;
+        if limit.is_some_and(|limit| self.started >= limit) {
+            return NEVER;
+        }
+        self.times.next_after(self.after).unwrap_or(NEVER)
+    }
+}
