@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::backup::{Backup, BackupSchedule};
 use crate::catalog::ReleaseCatalog;
 use crate::kv::{KVCluster, KVNamespace};
+use crate::scheduler::{Schedule, Scheduler};
 
 pub use fields::{Field, fields};
 
@@ -24,6 +25,8 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     vec![
         KVCluster::crd(),
         KVNamespace::crd(),
+        Scheduler::crd(),
+        Schedule::crd(),
         Backup::crd(),
         BackupSchedule::crd(),
         ReleaseCatalog::crd(),

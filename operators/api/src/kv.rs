@@ -1,11 +1,12 @@
 //! The key-value service: engine `KVCluster`, declared object `KVNamespace`, and the configuration
 //! file a process of the engine starts with.
 
+pub use crate::spec::journal::{self, Journal, JournalBackend, JournalCaps};
+
 pub mod acl;
 pub mod class;
 pub mod cluster;
 pub mod config;
-pub mod journal;
 pub mod layout;
 pub mod namespace;
 pub mod status;
@@ -18,7 +19,6 @@ pub use cluster::{
     Memcached, MemcachedMode, Memory, Resp, User,
 };
 pub use config::KvConfig;
-pub use journal::{Journal, JournalBackend, JournalCaps};
 pub use layout::Layout;
 #[cfg(feature = "crd")]
 pub use namespace::KVNamespace;

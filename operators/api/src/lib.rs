@@ -20,6 +20,7 @@ pub mod generate;
 pub mod kv;
 pub mod not_yet;
 pub mod reason;
+pub mod scheduler;
 pub mod spec;
 pub mod status;
 

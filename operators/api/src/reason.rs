@@ -148,8 +148,27 @@ reasons! {
     BackupFailed,
     /// Backups are made at the times of the schedule.
     Scheduled,
-    /// `spec.suspend` is true: no Backups are made.
+    /// `spec.suspend` is true: no Backups are made, or no runs started.
     Suspended,
+    /// The rule of a Schedule cannot be read; the message says where.
+    InvalidExpression,
+    /// The zone of a Schedule is unknown; the message names the nearest one.
+    UnknownTimeZone,
+    /// The rule of a Schedule names no moment, such as 31 February.
+    NeverFires,
+    /// A Schedule names a target that its Scheduler does not have.
+    TargetMissing,
+    /// A run is not over within `spec.finishWithinSeconds`.
+    Overdue,
+    /// A run failed for good and `spec.pauseOnFailure` is true: it fires no more until it is edited or
+    /// resumed.
+    PausedByFailure,
+    /// Runs start later than `spec.objective` promises.
+    LateFiring,
+    /// A partition has no owner: its schedules do not fire.
+    PartitionUnowned,
+    /// A target is at its limits, and runs wait for it; the message names it.
+    TargetThrottled,
     /// A Backup was made because its time had come.
     BackupCreated,
     /// A Backup object was deleted because newer ones are kept; the archive keeps its data.

@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod engine;
 pub mod image;
+pub mod journal;
 pub mod maintenance;
 pub mod metadata;
 pub mod moment;
@@ -25,6 +26,7 @@ pub use archive::{
 };
 pub use engine::EngineSpec;
 pub use image::{Image, PullPolicy};
+pub use journal::{Journal, JournalBackend, JournalCaps};
 pub use maintenance::MaintenanceWindow;
 pub use metadata::ExtraMetadata;
 pub use moment::Moment;

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Class;
 use super::config::{DATABASES_DEFAULT, MAX_CLIENTS_DEFAULT};
-use super::journal::Journal;
 #[cfg(feature = "crd")]
 use super::status::KVClusterStatus;
 use crate::cel::rules;
+use crate::spec::Journal;
 use crate::spec::release::RELEASE_OR_IMAGE;
 use crate::spec::{Archive, Bootstrap, EngineSpec, LocalRef, Quantity, SecretKeyRef, Storage, Tls};
 

@@ -97,9 +97,11 @@ fn every_field_is_described() {
 }
 
 #[test]
-fn every_list_of_objects_is_keyed() {
+fn every_list_of_objects_is_keyed_or_says_that_it_is_one_value() {
     let plain = collect(|_, schema| {
-        schema["items"]["type"] == "object" && schema["x-kubernetes-list-type"] != "map"
+        schema["items"]["type"] == "object"
+            && schema["x-kubernetes-list-type"] != "map"
+            && schema["x-kubernetes-list-type"] != "atomic"
     });
     assert_eq!(plain, Vec::<String>::new());
 }
@@ -150,6 +152,13 @@ fn kinds_carry_what_the_conventions_ask_for() {
                 assert!(subresources.scale.is_some());
             }
             "KVNamespace" => assert_eq!(columns, ["Ready", "Class", "Match", "Cluster", "Age"]),
+            "Scheduler" => assert_eq!(
+                columns,
+                ["Ready", "Schedules", "Partitions", "Durability", "Endpoint", "Age"]
+            ),
+            "Schedule" => {
+                assert_eq!(columns, ["Ready", "When", "Zone", "Next", "Last", "Suspend", "Age"])
+            }
             "Backup" => {
                 assert_eq!(columns, ["Cluster", "Succeeded", "Progress", "Position", "Age"]);
             }

@@ -1,10 +1,10 @@
-//! Where the journal of a KVCluster is kept, and what each kind of journal gives.
+//! Where the journal of an engine is kept, and what each kind of journal gives.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::LocalRef;
 use crate::cel::rules;
-use crate::spec::LocalRef;
 
 /// Where the journal is kept, and so what a crash may take with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

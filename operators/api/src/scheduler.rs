@@ -1,0 +1,34 @@
+//! The scheduler: engine `Scheduler`, declared object `Schedule`, the configuration file a process of
+//! the engine starts with, and what operator and process tell each other of a `Schedule`.
+
+pub mod action;
+pub mod config;
+pub mod engine;
+pub mod exchange;
+pub mod policy;
+pub mod schedule;
+pub mod state;
+pub mod status;
+pub mod target;
+pub mod when;
+
+pub use action::{
+    Action, EnvVar, GrpcAction, Header, HttpAction, HttpMethod, KubernetesJobAction,
+    PooledPodAction, TaskQueueAction, WorkflowAction,
+};
+pub use config::{SchedulerConfig, TargetFile};
+#[cfg(feature = "crd")]
+pub use engine::Scheduler;
+pub use engine::{
+    AdoptCronJobs, AdoptMode, Api, CatchUpDefault, DkronCompat, GrpcApi, History, HttpApi,
+    Objective, Quota, SchedulerSpec,
+};
+pub use exchange::{DeclaredSchedule, ScheduleState};
+pub use policy::{CatchUp, CatchUpPolicy, Concurrency, Dst, KeepRuns, Retry};
+#[cfg(feature = "crd")]
+pub use schedule::Schedule;
+pub use schedule::{Calendars, ScheduleSpec, Template};
+pub use state::{LastRun, RunResult, ScheduleStatus};
+pub use status::{Endpoint, Lateness, Partition, SchedulerStatus, Verification};
+pub use target::{Target, TargetTls, TargetType};
+pub use when::{After, AfterOn, CalendarSpec, Dialect, Range, When};

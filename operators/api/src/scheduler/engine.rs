@@ -1,0 +1,284 @@
+//! Kind `Scheduler`: the engine that starts jobs at their times.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::policy::CatchUpPolicy;
+#[cfg(feature = "crd")]
+use super::status::SchedulerStatus;
+use super::target::Target;
+use crate::cel::rules;
+use crate::spec::release::RELEASE_OR_IMAGE;
+use crate::spec::{EngineSpec, Journal, Storage};
+
+/// Partitions of a Scheduler that names no number.
+pub const PARTITIONS_DEFAULT: i32 = 16;
+
+/// Starts millions of recurring and one-off jobs at the right second, exactly once each, and proves
+/// it. `spec: {}` gives one pod whose launches are on disk before they are sent.
+#[cfg_attr(feature = "crd", derive(kube::CustomResource))]
+#[cfg_attr(
+    feature = "crd",
+    kube(
+        group = "orrery.dev",
+        version = "v1alpha1",
+        kind = "Scheduler",
+        doc = "Starts recurring and one-off jobs at the right second, exactly once each.",
+        plural = "schedulers",
+        singular = "scheduler",
+        shortname = "schr",
+        category = "orrery",
+        namespaced,
+        status = "SchedulerStatus",
+        derive = "PartialEq",
+        derive = "Default",
+        cel,
+        printcolumn(
+            name = "Ready",
+            type_ = "string",
+            json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+        ),
+        printcolumn(name = "Schedules", type_ = "string", json_path = ".status.schedules"),
+        printcolumn(name = "Partitions", type_ = "integer", json_path = ".status.partitionCount"),
+        printcolumn(name = "Durability", type_ = "string", json_path = ".status.durability"),
+        printcolumn(
+            name = "Endpoint",
+            type_ = "string",
+            json_path = ".status.endpoints[0].address"
+        ),
+        printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+        printcolumn(
+            name = "Lateness",
+            type_ = "string",
+            json_path = ".status.lateness.p99Bucket",
+            priority = 1
+        ),
+        printcolumn(
+            name = "Version",
+            type_ = "string",
+            json_path = ".status.version",
+            priority = 1
+        ),
+        printcolumn(
+            name = "Reason",
+            type_ = "string",
+            json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+            priority = 1
+        )
+    )
+)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules(&[RELEASE_OR_IMAGE])))]
+pub struct SchedulerSpec {
+    /// Number of pods that the partitions are spread over.
+    #[schemars(range(min = 1, max = 64))]
+    pub replicas: i32,
+    /// Number of partitions, a power of two. Each has a journal of its own, and a schedule belongs to
+    /// one of them by its name.
+    #[schemars(range(min = 1, max = 256), extend("x-kubernetes-validations" = rules(&[
+        (
+            "self in [1, 2, 4, 8, 16, 32, 64, 128, 256]",
+            "partitions must be a power of two, up to 256",
+        ),
+        (
+            "self == oldSelf",
+            "partitions cannot change: schedules are spread over them; make a new object and move them",
+        ),
+    ])))]
+    pub partitions: i32,
+    /// The volume of each pod.
+    pub storage: Storage,
+    /// Where the journal is kept.
+    pub journal: Journal,
+    /// What clients speak.
+    pub api: Api,
+    /// Services that runs are sent to, by name. A change restarts the pods.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"]
+    ))]
+    pub targets: Vec<Target>,
+    /// CronJobs that are taken over.
+    pub adopt_cron_jobs: AdoptCronJobs,
+    /// What happens to missed runs of schedules that do not say.
+    pub catch_up_default: CatchUpDefault,
+    /// What is promised.
+    pub objective: Objective,
+    /// How much of the past is remembered.
+    pub history: History,
+    /// How many jobs there may be. Left out: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
+    /// Fields every engine has.
+    #[serde(flatten)]
+    pub engine: EngineSpec,
+}
+
+impl Default for SchedulerSpec {
+    fn default() -> Self {
+        Self {
+            replicas: 1,
+            partitions: PARTITIONS_DEFAULT,
+            storage: Storage::default(),
+            journal: Journal::default(),
+            api: Api::default(),
+            targets: Vec::new(),
+            adopt_cron_jobs: AdoptCronJobs::default(),
+            catch_up_default: CatchUpDefault::default(),
+            objective: Objective::default(),
+            history: History::default(),
+            quota: None,
+            engine: EngineSpec::default(),
+        }
+    }
+}
+
+/// What clients speak.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Api {
+    /// REST, at `/v1`. Clients send the token under the key `api-token` of the Secret
+    /// `<name>-scheduler` as Bearer. On one machine without Kubernetes no token is made.
+    pub http: HttpApi,
+    /// gRPC. Left out: it is not served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<GrpcApi>,
+}
+
+/// REST for clients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HttpApi {
+    /// Port of the Services and of the pods.
+    #[schemars(range(min = 1024, max = 65_535), extend("x-kubernetes-validations" = rules(&[
+        ("self != 9400 && self != 9401", "ports 9400 and 9401 are taken by management and metrics"),
+    ])))]
+    pub port: i32,
+    /// "On" (clients of Dkron find its routes) or "Off". Write the quotes: kubectl reads the bare
+    /// words as booleans.
+    pub dkron_compat: DkronCompat,
+}
+
+impl Default for HttpApi {
+    fn default() -> Self {
+        Self { port: 8080, dkron_compat: DkronCompat::Off }
+    }
+}
+
+/// Whether the routes of Dkron are served.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum DkronCompat {
+    /// They are not.
+    #[default]
+    Off,
+    /// They are.
+    On,
+}
+
+/// gRPC for clients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GrpcApi {
+    /// Port of the Services and of the pods.
+    #[schemars(range(min = 1024, max = 65_535))]
+    pub port: i32,
+}
+
+impl Default for GrpcApi {
+    fn default() -> Self {
+        Self { port: 9090 }
+    }
+}
+
+/// CronJobs that are taken over: the original is suspended, and restored on deletion.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AdoptCronJobs {
+    /// "Off", Annotated (those that ask for it) or Namespace (all). Write "Off" with its quotes:
+    /// kubectl reads the bare word as a boolean.
+    pub mode: AdoptMode,
+}
+
+/// Which CronJobs are taken over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum AdoptMode {
+    /// None.
+    #[default]
+    Off,
+    /// Those that ask for it by an annotation.
+    Annotated,
+    /// All of the namespace.
+    Namespace,
+}
+
+/// What happens to missed runs of schedules that do not say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CatchUpDefault {
+    /// Skip, FireOnce (the newest alone) or FireAll.
+    pub policy: CatchUpPolicy,
+    /// Runs older than this are not made up for, in seconds.
+    #[schemars(range(min = 0, max = 31_536_000))]
+    pub max_seconds: i64,
+    /// The most runs of a schedule that are made up for, for FireAll.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_runs: i32,
+}
+
+impl Default for CatchUpDefault {
+    fn default() -> Self {
+        Self { policy: CatchUpPolicy::FireOnce, max_seconds: 3600, max_runs: 100 }
+    }
+}
+
+/// What is promised.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Objective {
+    /// 99 of 100 runs start within so many milliseconds of their time; while they do not, the object
+    /// is Degraded with reason LateFiring.
+    #[schemars(range(min = 1, max = 3_600_000))]
+    pub lateness_p99_milliseconds: i64,
+}
+
+impl Default for Objective {
+    fn default() -> Self {
+        Self { lateness_p99_milliseconds: 50 }
+    }
+}
+
+/// How much of the past is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct History {
+    /// Runs of each schedule that are kept.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub keep_runs: i32,
+    /// Runs older than this are dropped, in seconds.
+    #[schemars(range(min = 60, max = 315_360_000))]
+    pub keep_seconds: i64,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { keep_runs: 100, keep_seconds: 604_800 }
+    }
+}
+
+/// How many jobs there may be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Quota {
+    /// Jobs of one tenant. Left out: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub max_jobs_per_tenant: Option<i64>,
+    /// All jobs. Left out: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub max_jobs: Option<i64>,
+}

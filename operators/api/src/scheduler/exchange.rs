@@ -1,0 +1,66 @@
+//! What operator and process tell each other of one `Schedule`, as JSON inside the management
+//! protocol: the operator declares, the process answers with how the schedule is.
+
+use serde::{Deserialize, Serialize};
+
+use super::schedule::ScheduleSpec;
+use super::state::LastRun;
+use crate::Time;
+
+/// What `Sync` carries for a Schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeclaredSchedule {
+    /// Its spec.
+    pub spec: ScheduleSpec,
+    /// Texts with days on which it does not fire: the values of the ConfigMaps that
+    /// `spec.calendars.exclude` names, in their order, the values of one by their keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclusions: Vec<String>,
+}
+
+/// What a process answers for each object it has. It holds nothing that changes while nothing
+/// happens, so that statuses rest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ScheduleState {
+    /// The next times it fires, [`super::state::NEXT_TIMES_MAX`] at most.
+    pub next_times: Vec<Time>,
+    /// The newest run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<LastRun>,
+    /// Runs that failed for good since the last one that succeeded.
+    pub consecutive_failures: i32,
+    /// It fires no more because a run failed and `spec.pauseOnFailure` is true.
+    pub suspended_by_failure: bool,
+    /// A run is not over within `spec.finishWithinSeconds`.
+    pub overdue: bool,
+    /// A sentence for people, such as what a change of the clocks does to the next runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_spec_is_declared_and_reads_back_with_its_defaults() {
+        let declared: DeclaredSchedule = serde_json::from_str(
+            r#"{"spec": {"when": {"cron": "0 7 * * MON-FRI", "timeZone": "Europe/Paris"},
+                "action": {"http": {"url": "http://billing/run"}}}}"#,
+        )
+        .unwrap();
+        assert_eq!((declared.spec.priority, declared.spec.retry.max_attempts), (5, 1));
+        let json = serde_json::to_string(&declared).unwrap();
+        assert_eq!(serde_json::from_str::<DeclaredSchedule>(&json).unwrap(), declared);
+    }
+
+    #[test]
+    fn times_of_a_state_are_in_rfc_3339() {
+        let at = Time::new("2027-01-01T07:00:00Z".parse().unwrap());
+        let state = ScheduleState { next_times: vec![at], ..ScheduleState::default() };
+        let json = serde_json::to_string(&state).unwrap();
+        assert!(json.contains(r#""nextTimes":["2027-01-01T07:00:00Z"]"#), "{json}");
+    }
+}
