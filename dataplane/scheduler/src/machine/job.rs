@@ -18,8 +18,9 @@ pub struct Job {
     pub id: u64,
     pub name: Box<str>,
     pub definition: Arc<Definition>,
-    /// Of the definition, or made for this job where the rule depends on its name.
-    pub times: Arc<Occurrences>,
+    /// Of the definition, or made for this job where the rule depends on its name; none where runs of
+    /// another job bring its runs about.
+    pub times: Option<Arc<Occurrences>>,
     /// Body of the action.
     pub payload: Option<Arc<[u8]>>,
     pub revision: u32,

@@ -296,6 +296,7 @@ impl State {
             self.close_period(at_ms, put.id, put.after, ledger)?;
         }
         let payload = put.payload.map(Arc::from);
+        let mut old = None;
         if let Some(job) = self.job_mut(put.id) {
             let was_declared = job.is_declared();
             // A change of the spec ends a pause that the engine began, and keeps one that was asked for.
@@ -303,7 +304,7 @@ impl State {
                 job.pause = Pause::None;
             }
             (job.failures, job.started, job.overdue) = (0, 0, false);
-            job.definition = definition;
+            old = Some(std::mem::replace(&mut job.definition, definition));
             job.times = times;
             job.payload = payload;
             job.revision = put.revision;
@@ -331,6 +332,9 @@ impl State {
                 last: None,
             };
             self.insert(job);
+        }
+        if let Some(old) = old {
+            self.definitions.release(old);
         }
         self.declared += usize::from(put.generation > 0);
         if let Some(job) = self.job_mut(put.id) {
@@ -557,6 +561,6 @@ impl Job {
         if limit.is_some_and(|limit| self.started >= limit) {
             return NEVER;
         }
-        self.times.next_after(self.after).unwrap_or(NEVER)
+        self.times.as_ref().and_then(|times| times.next_after(self.after)).unwrap_or(NEVER)
     }
 }

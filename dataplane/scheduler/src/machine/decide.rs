@@ -1,0 +1,443 @@
+//! One turn of a partition: what is due is decided, and what follows from it is handed out.
+//!
+//! Must not: read a clock, send anything, or wait. Everything decided is an effect, applied at once
+//! and encoded into the record of the turn; calls may go out only when that record is durable.
+
+use orrery_api::scheduler::{CatchUpPolicy, Concurrency};
+
+use super::definition::CatchUp;
+use super::effect::{Cause, Effect, Ended, Pause, SkipReason};
+use super::job::{Job, NEVER, Waiting};
+use super::smooth::Ring;
+use super::state::{State, StateError};
+use crate::run::Outcome;
+
+/// A second that is decided later than this after its planned moment was missed: what becomes of it is
+/// the job's catch-up. As in Quartz (`misfireThreshold`).
+pub const MISSED_AFTER_SECONDS: i64 = 60;
+/// Runs of one job that may wait for the one before; as many as a careful reader would still want.
+pub const WAITING_MAX: usize = 100;
+/// Seconds of one job that one turn decides one by one; the rest follow in the next.
+const SECONDS_PER_TURN: usize = 64;
+/// Longest note that is kept of an outcome, in bytes.
+const NOTE_BYTES_MAX: usize = 256;
+
+/// Something to look at later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timer {
+    /// The next second of the job at a slot, unless its timer has another number by then.
+    Job { slot: u32, timer: u32 },
+    /// The next attempt of a run.
+    Retry { run: u64 },
+    /// The moment by which a run should be over.
+    Finish { run: u64 },
+}
+
+/// What the engine says where jobs do not.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    pub catch_up: CatchUp,
+    /// Runs in flight of all jobs together.
+    pub running_max: usize,
+    /// Runs in flight of one target: a target that hangs must not take all of them.
+    pub of_target_max: usize,
+}
+
+/// What follows from a turn.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// The effects, for the journal; empty when nothing happened.
+    pub record: Vec<u8>,
+    /// What the ledger is to say; begins at the ledger's end before the turn.
+    pub ledger: Vec<u8>,
+    /// Runs to be handed over once the record is durable.
+    pub calls: Vec<u64>,
+    /// Runs that are to be cancelled where they are, at once.
+    pub cancels: Vec<u64>,
+    /// Timers, by their moment in milliseconds.
+    pub timers: Vec<(i64, Timer)>,
+    /// Runs that are overdue since this turn.
+    pub overdue: Vec<u64>,
+    /// How late launches are behind their planned moment, in milliseconds.
+    pub lateness_ms: Vec<i64>,
+    /// Runs that ended in this turn, with the job and the second they were of.
+    pub ended: Vec<(u64, i64, Ended)>,
+}
+
+/// What a partition knows beside its state and makes again after a restart.
+#[derive(Debug, Default)]
+pub struct Plans {
+    ring: Ring,
+    /// Runs in flight by target.
+    of_target: foldhash::HashMap<std::sync::Arc<str>, usize>,
+    /// Jobs that are due and whose target has no room, by target, in order.
+    parked: foldhash::HashMap<std::sync::Arc<str>, std::collections::VecDeque<Timer>>,
+}
+
+impl Plans {
+    /// What is in flight according to a state that was recovered.
+    pub fn of(state: &State) -> Self {
+        let mut plans = Self::default();
+        for (_, run) in state.runs() {
+            if let Some(job) = state.job(run.job) {
+                let target = std::sync::Arc::clone(&job.definition.policies.target);
+                *plans.of_target.entry(target).or_default() += 1;
+            }
+        }
+        plans
+    }
+
+    /// Jobs that are due and wait for room at their target.
+    pub fn parked(&self) -> usize {
+        self.parked.values().map(std::collections::VecDeque::len).sum()
+    }
+
+    /// Forgets what was planned for seconds that are over.
+    pub fn forget_before(&mut self, second: i64) {
+        self.ring.forget_before(second);
+    }
+}
+
+/// A turn at one moment.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    state: &'a mut State,
+    plans: &'a mut Plans,
+    bounds: Bounds,
+    now_ms: i64,
+    pub output: Output,
+}
+
+/// A job was changed so that what was asked for makes no sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("job {0} is not there")]
+pub struct NoSuchJob(pub u64);
+
+impl<'a> Turn<'a> {
+    pub fn new(state: &'a mut State, plans: &'a mut Plans, bounds: Bounds, now_ms: i64) -> Self {
+        Self { state, plans, bounds, now_ms, output: Output::default() }
+    }
+
+    pub fn state(&self) -> &State {
+        self.state
+    }
+
+    pub fn now_s(&self) -> i64 {
+        self.now_ms.div_euclid(1000)
+    }
+
+    /// Applies an effect and writes it down.
+    pub fn effect(&mut self, effect: &Effect<'_>) -> Result<(), StateError> {
+        // Applied first: what cannot be applied must not be written.
+        self.state.apply(self.now_ms, effect, &mut self.output.ledger)?;
+        effect.encode(&mut self.output.record);
+        Ok(())
+    }
+
+    /// A timer has come.
+    pub fn timer(&mut self, timer: Timer) -> Result<(), StateError> {
+        match timer {
+            Timer::Job { slot, timer } => {
+                let job = self.state.at(slot).filter(|job| job.timer == timer);
+                let Some(id) = job.map(|job| job.id) else { return Ok(()) };
+                self.due(id)
+            }
+            Timer::Retry { run } => {
+                let waits = self.state.run(run).and_then(|run| run.retry_at_ms);
+                if waits.is_some_and(|at| at <= self.now_ms) {
+                    self.effect(&Effect::Retry { run })?;
+                    self.output.calls.push(run);
+                }
+                Ok(())
+            }
+            Timer::Finish { run } => {
+                if self.state.run(run).is_some_and(|run| !run.overdue) {
+                    self.effect(&Effect::Overdue { run })?;
+                    self.output.overdue.push(run);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Decides what is due of a job, and when to look at it again.
+    pub fn due(&mut self, id: u64) -> Result<(), StateError> {
+        self.pass_missed(id)?;
+        for _ in 0..SECONDS_PER_TURN {
+            let Some(job) = self.state.job(id).filter(|job| job.next != NEVER) else {
+                return Ok(());
+            };
+            let (nominal, now_ms) = (job.next, self.now_ms);
+            let planned_ms = self.plans.ring.plan(job, nominal);
+            if planned_ms > now_ms {
+                self.look_again(id, planned_ms);
+                return Ok(());
+            }
+            if !self.has_room(id) {
+                self.plans.ring.done(self.state.job(id).expect("looked at above"), planned_ms);
+                self.park(id);
+                return Ok(());
+            }
+            let job = self.state.job(id).expect("looked at above");
+            self.plans.ring.done(job, planned_ms);
+            let is_missed = self.now_s() - planned_ms.div_euclid(1000) > MISSED_AFTER_SECONDS;
+            let deadline = job.definition.policies.deadline_seconds;
+            if deadline.is_some_and(|most| now_ms - planned_ms > most.saturating_mul(1000)) {
+                self.effect(&Effect::Skip { id, nominal, reason: SkipReason::Deadline })?;
+                continue;
+            }
+            let cause = if is_missed { Cause::CatchUp } else { Cause::Schedule };
+            self.admit(id, nominal, planned_ms, cause)?;
+        }
+        self.look_again(id, self.now_ms);
+        Ok(())
+    }
+
+    /// Makes a new timer for the job, and the older ones void.
+    fn look_again(&mut self, id: u64, at_ms: i64) {
+        if let Some(job) = self.state.job_mut(id) {
+            job.timer = job.timer.wrapping_add(1);
+            let timer = Timer::Job { slot: job.slot(), timer: job.timer };
+            self.output.timers.push((at_ms, timer));
+        }
+    }
+
+    /// Decides in one go about the seconds that were missed and are not made up for.
+    fn pass_missed(&mut self, id: u64) -> Result<(), StateError> {
+        let Some(job) = self.state.job(id).filter(|job| job.next != NEVER) else { return Ok(()) };
+        let Some(times) = job.times.clone() else { return Ok(()) };
+        let policies = &job.definition.policies;
+        let behind = MISSED_AFTER_SECONDS + policies.jitter_seconds + policies.flex_seconds;
+        let (now_s, after) = (self.now_s(), job.after);
+        // Everything up to here was missed.
+        let cut = now_s.saturating_sub(behind);
+        if job.next > cut {
+            return Ok(());
+        }
+        let catch_up = self.catch_up(job);
+        let oldest = now_s.saturating_sub(catch_up.seconds_max.saturating_add(behind));
+        // The last second that is left out.
+        let kept = match catch_up.policy {
+            CatchUpPolicy::Skip => 0,
+            CatchUpPolicy::FireOnce => 1,
+            CatchUpPolicy::FireAll => catch_up.runs_max,
+        };
+        let mut until = cut;
+        for _ in 0..kept {
+            match times.previous_before(until + 1).filter(|second| *second > after.max(oldest)) {
+                Some(second) => until = second - 1,
+                None => break,
+            }
+        }
+        let count = times.count_between(after, until);
+        if count == 0 {
+            return Ok(());
+        }
+        let reason = SkipReason::CatchUp;
+        self.effect(&Effect::SkipRange { id, after, until, count, reason })
+    }
+
+    fn catch_up(&self, job: &Job) -> CatchUp {
+        let of_engine = self.bounds.catch_up;
+        match job.definition.policies.catch_up {
+            None => of_engine,
+            Some((policy, runs_max, seconds_max)) => CatchUp {
+                policy,
+                runs_max: runs_max.unwrap_or(of_engine.runs_max),
+                seconds_max: seconds_max.unwrap_or(of_engine.seconds_max),
+            },
+        }
+    }
+
+    /// Launches, skips, or lets wait, as the job says of runs that overlap.
+    fn admit(
+        &mut self,
+        id: u64,
+        nominal: i64,
+        planned_ms: i64,
+        cause: Cause,
+    ) -> Result<(), StateError> {
+        let Some(job) = self.state.job(id) else { return Ok(()) };
+        let activity = self.state.activity(job);
+        let running = activity.map(|activity| activity.runs.to_vec()).unwrap_or_default();
+        if running.is_empty() {
+            return self.launch(id, nominal, planned_ms, cause);
+        }
+        let waiting = activity.map_or(0, |activity| activity.waiting.len());
+        let skip = |reason| match cause.is_scheduled() {
+            true => Effect::Skip { id, nominal, reason },
+            false => Effect::GiveUp { id, nominal, cause, reason },
+        };
+        match job.definition.policies.concurrency {
+            Concurrency::Allow => self.launch(id, nominal, planned_ms, cause),
+            Concurrency::Forbid => self.effect(&skip(SkipReason::Overlap)),
+            Concurrency::Replace | Concurrency::TerminateOther => {
+                for run in running {
+                    self.end(run, Ended::Cancelled, "another run took its place")?;
+                    self.output.cancels.push(run);
+                }
+                self.launch(id, nominal, planned_ms, cause)
+            }
+            Concurrency::CancelOther if waiting == 0 => {
+                self.output.cancels.extend(running);
+                self.effect(&Effect::Wait { id, nominal, cause })
+            }
+            Concurrency::BufferOne if waiting == 0 => {
+                self.effect(&Effect::Wait { id, nominal, cause })
+            }
+            Concurrency::BufferAll if waiting < WAITING_MAX => {
+                self.effect(&Effect::Wait { id, nominal, cause })
+            }
+            Concurrency::CancelOther | Concurrency::BufferOne | Concurrency::BufferAll => {
+                self.effect(&skip(SkipReason::BufferFull))
+            }
+        }
+    }
+
+    fn launch(
+        &mut self,
+        id: u64,
+        nominal: i64,
+        planned_ms: i64,
+        cause: Cause,
+    ) -> Result<(), StateError> {
+        let run = self.state.next_run;
+        self.effect(&Effect::Launch { id, run, nominal, planned_ms, cause })?;
+        if cause == Cause::Schedule {
+            self.output.lateness_ms.push(self.now_ms - planned_ms);
+        }
+        let Some(job) = self.state.job(id) else { return Ok(()) };
+        let policies = &job.definition.policies;
+        if let Some(within) = policies.finish_within_seconds {
+            let at_ms = nominal.saturating_add(within).saturating_mul(1000);
+            self.output.timers.push((at_ms, Timer::Finish { run }));
+        }
+        let limit = policies.limit_runs;
+        *self.plans.of_target.entry(std::sync::Arc::clone(&policies.target)).or_default() += 1;
+        self.output.calls.push(run);
+        if limit.is_some_and(|limit| job.started >= limit) && job.pause == Pause::None {
+            // What is behind the last run that it may have was never to happen.
+            let after = job.after;
+            self.effect(&Effect::Paused { id, pause: Pause::Limit, after })?;
+        }
+        Ok(())
+    }
+
+    /// A run that somebody asked for now. Gives its number, or none when it waits or is left out.
+    pub fn trigger(&mut self, id: u64, cause: Cause, nominal: i64) -> Result<Option<u64>, StateError> {
+        let next = self.state.next_run;
+        self.admit(id, nominal, self.now_ms, cause)?;
+        Ok((self.state.next_run > next).then_some(next))
+    }
+
+    /// What became of an attempt. Outcomes of runs or attempts that are over are passed by.
+    pub fn outcome(&mut self, run: u64, attempt: u32, outcome: &Outcome) -> Result<(), StateError> {
+        let known = self.state.run(run);
+        let Some(known) = known.filter(|run| run.attempt == attempt && run.retry_at_ms.is_none())
+        else {
+            return Ok(());
+        };
+        let (ended, note) = match outcome {
+            Outcome::Succeeded { note } => (Ended::Succeeded, note.as_str()),
+            Outcome::Failed { note } => (Ended::Failed, note.as_str()),
+            Outcome::Refused { note } => (Ended::Refused, note.as_str()),
+            Outcome::TimedOut { note } => (Ended::TimedOut, note.as_str()),
+            Outcome::Cancelled => (Ended::Cancelled, ""),
+            Outcome::Expired => (Ended::Expired, ""),
+        };
+        let note = &note[..note.floor_char_boundary(NOTE_BYTES_MAX)];
+        let policies = self.state.job(known.job).map(|job| &job.definition.policies);
+        let again = policies.filter(|policies| {
+            attempt < policies.attempts_max && matches!(ended, Ended::Failed | Ended::TimedOut)
+        });
+        if let Some(policies) = again {
+            let doubled = 1_i64.checked_shl(attempt - 1).unwrap_or(i64::MAX);
+            let pause = policies.backoff_seconds.saturating_mul(doubled);
+            let pause_ms = pause.min(policies.backoff_seconds_max).saturating_mul(1000);
+            let retry_at_ms = self.now_ms.saturating_add(pause_ms);
+            self.effect(&Effect::AttemptFailed { run, ended, retry_at_ms, note })?;
+            self.output.timers.push((retry_at_ms, Timer::Retry { run }));
+            return Ok(());
+        }
+        self.finish(run, ended, note)
+    }
+
+    /// Cancels a run that somebody no longer wants.
+    pub fn cancel(&mut self, run: u64) -> Result<(), StateError> {
+        if self.state.run(run).is_none() {
+            return Ok(());
+        }
+        self.output.cancels.push(run);
+        self.finish(run, Ended::Cancelled, "somebody asked for it")
+    }
+
+    /// Ends a run, and lets the next one begin.
+    fn finish(&mut self, run: u64, ended: Ended, note: &str) -> Result<(), StateError> {
+        let Some(id) = self.state.run(run).map(|run| run.job) else { return Ok(()) };
+        self.end(run, ended, note)?;
+        let Some(job) = self.state.job(id) else { return Ok(()) };
+        let fails = !matches!(ended, Ended::Succeeded | Ended::Cancelled);
+        if fails && job.definition.policies.pause_on_failure && job.pause == Pause::None {
+            let after = job.after.max(self.now_s());
+            self.effect(&Effect::Paused { id, pause: Pause::Failure, after })?;
+        }
+        self.next_waiting(id)
+    }
+
+    fn next_waiting(&mut self, id: u64) -> Result<(), StateError> {
+        let Some(job) = self.state.job(id) else { return Ok(()) };
+        let Some(activity) = self.state.activity(job).filter(|a| a.runs.is_empty()) else {
+            return Ok(());
+        };
+        let Some(Waiting { nominal, cause }) = activity.waiting.front().copied() else {
+            return Ok(());
+        };
+        self.launch(id, nominal, nominal.saturating_mul(1000), cause)
+    }
+
+    fn end(&mut self, run: u64, ended: Ended, note: &str) -> Result<(), StateError> {
+        let Some(known) = self.state.run(run) else { return Ok(()) };
+        let (id, nominal) = (known.job, known.nominal);
+        let target = self.state.job(id).map(|job| job.definition.policies.target.clone());
+        self.effect(&Effect::End { run, ended, note })?;
+        self.output.ended.push((id, nominal, ended));
+        if let Some(target) = target {
+            self.made_room(&target);
+        }
+        Ok(())
+    }
+
+    fn has_room(&self, id: u64) -> bool {
+        let Some(job) = self.state.job(id) else { return true };
+        let of_target = self.plans.of_target.get(&job.definition.policies.target);
+        self.state.running() < self.bounds.running_max
+            && of_target.copied().unwrap_or(0) < self.bounds.of_target_max
+    }
+
+    /// The job waits, undecided, until its target has room: how late it is then is counted then.
+    fn park(&mut self, id: u64) {
+        let Some(job) = self.state.job_mut(id) else { return };
+        job.timer = job.timer.wrapping_add(1);
+        let timer = Timer::Job { slot: job.slot(), timer: job.timer };
+        let target = job.definition.policies.target.clone();
+        self.plans.parked.entry(target).or_default().push_back(timer);
+    }
+
+    fn made_room(&mut self, target: &std::sync::Arc<str>) {
+        if let Some(count) = self.plans.of_target.get_mut(target) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.plans.of_target.remove(target);
+            }
+        }
+        // Its own jobs first; and if everything was full, those of any other.
+        let own = self.plans.parked.get_mut(target).and_then(std::collections::VecDeque::pop_front);
+        let next = own.or_else(|| {
+            self.plans.parked.values_mut().find_map(std::collections::VecDeque::pop_front)
+        });
+        self.plans.parked.retain(|_, queue| !queue.is_empty());
+        if let Some(timer) = next {
+            self.output.timers.push((self.now_ms, timer));
+        }
+    }
+}
