@@ -1,0 +1,192 @@
+//! Cron texts: which form a text has, and the fields of the classic and the Quartz form.
+//!
+//! Grammar of a field: `field`; the other forms have files of their own.
+
+mod field;
+mod nickname;
+
+use crate::civil::LOCAL_END;
+use crate::days::{DATES_ALL, Days, Join, WEEKDAYS_ALL};
+use crate::error::check_text;
+use crate::fields::{Fields, Times};
+use crate::hash::Hashing;
+use crate::rule::Kind;
+use crate::wall::LocalTimes;
+use crate::{Dialect, Options, RuleError};
+
+use field::{Field, Item, Scan, Set};
+
+/// Takes a `CRON_TZ=` or `TZ=` prefix off a cron text: the zone's name and the rest.
+pub fn split_zone(text: &str) -> (Option<&str>, &str) {
+    let trimmed = text.trim_start();
+    let named = trimmed.strip_prefix("CRON_TZ=").or_else(|| trimmed.strip_prefix("TZ="));
+    let Some(named) = named else { return (None, text) };
+    let end = named.find(char::is_whitespace).unwrap_or(named.len());
+    (Some(&named[..end]), named[end..].trim_start())
+}
+
+/// Compiles a cron text of any form.
+pub(crate) fn parse(
+    text: &str,
+    dialect: Dialect,
+    options: &Options<'_>,
+    hashing: Hashing,
+) -> Result<Kind, RuleError> {
+    check_text(text, "text")?;
+    if split_zone(text).0.is_some() {
+        let message = "the zone belongs in its own field; `split_zone` takes the prefix off";
+        return Err(RuleError::syntax("zone", 0, message));
+    }
+    let (start, trimmed) = (text.len() - text.trim_start().len(), text.trim());
+    if trimmed.is_empty() {
+        return Err(RuleError::syntax("text", 0, "nothing is written here"));
+    }
+    if let Some(name) = trimmed.strip_prefix('@') {
+        return nickname::parse(name, start + 1);
+    }
+    let hash = Hash { seed: options.hash_seed, hashing };
+    match dialect {
+        Dialect::Vixie => vixie(text, &hash).map(Kind::Fields),
+        Dialect::Quartz => quartz(text, &hash).map(Kind::Fields),
+        Dialect::Systemd => Err(RuleError::never("OnCalendar is not read yet")),
+    }
+}
+
+/// What `H` is derived from.
+pub(crate) struct Hash<'a> {
+    pub seed: &'a str,
+    pub hashing: Hashing,
+}
+
+/// A word of the text and where it begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Word<'a> {
+    pub text: &'a str,
+    pub at: usize,
+}
+
+/// The words between blanks and tabs.
+pub(crate) fn words(text: &str) -> Vec<Word<'_>> {
+    let of = |word: &'_ str| word.as_ptr() as usize - text.as_ptr() as usize;
+    text.split_ascii_whitespace().map(|word| Word { text: word, at: of(word) }).collect()
+}
+
+fn vixie(text: &str, hash: &Hash<'_>) -> Result<Fields, RuleError> {
+    let words = words(text);
+    let zero = Word { text: "0", at: 0 };
+    let all = Word { text: "*", at: 0 };
+    let (second, rest, year) = match words.len() {
+        5 => (zero, &words[..], all),
+        6 => (words[0], &words[1..], all),
+        7 => (words[0], &words[1..6], words[6]),
+        n => {
+            let message = format!("{n} fields, where 5, 6 (seconds first) or 7 (year last) belong");
+            return Err(RuleError::syntax("text", text.trim_end().len(), message));
+        }
+    };
+    let order = [second, rest[0], rest[1], rest[2], rest[3], rest[4], year];
+    assemble(order, Dialect::Vixie, hash)
+}
+
+fn quartz(text: &str, hash: &Hash<'_>) -> Result<Fields, RuleError> {
+    let words = words(text);
+    let all = Word { text: "*", at: 0 };
+    if !(6..=7).contains(&words.len()) {
+        let n = words.len();
+        let message = format!("{n} fields, where 6 (seconds first) or 7 (year last) belong");
+        return Err(RuleError::syntax("text", text.trim_end().len(), message));
+    }
+    let (dates, weekdays) = (words[3], words[5]);
+    if dates.text == "?" && weekdays.text == "?" {
+        let message = "only one of day of month and day of week may be `?`";
+        return Err(RuleError::syntax("day of week", weekdays.at, message));
+    }
+    if ![dates.text, weekdays.text].iter().any(|text| ["?", "*"].contains(text)) {
+        let message = "day of month and day of week cannot both be given: one of them must be `?`";
+        return Err(RuleError::syntax("day of week", weekdays.at, message));
+    }
+    let year = words.get(6).copied().unwrap_or(all);
+    let order = [words[0], words[1], words[2], dates, words[4], weekdays, year];
+    assemble(order, Dialect::Quartz, hash)
+}
+
+/// Second, minute, hour, date, month, weekday, year.
+pub(crate) fn assemble(
+    order: [Word<'_>; 7],
+    dialect: Dialect,
+    hash: &Hash<'_>,
+) -> Result<Fields, RuleError> {
+    let [second, minute, hour, date, month, weekday, year] = order;
+    let plain = |field: Field, word: Word<'_>| -> Result<Set, RuleError> {
+        let mut set = Set::empty();
+        for item in Scan::new(field, word, dialect, hash) {
+            if let Item::Values(values) = item? {
+                set.add(&values);
+            }
+        }
+        Ok(set)
+    };
+    let days = days_of(date, weekday, dialect, hash)?;
+    let years = plain(Field::Year, year)?;
+    let fields = Fields {
+        times: Times {
+            seconds: plain(Field::Second, second)?.low(),
+            minutes: plain(Field::Minute, minute)?.low(),
+            hours: plain(Field::Hour, hour)?.low() as u32,
+        },
+        months: plain(Field::Month, month)?.low() as u16,
+        days,
+        years: years.years(),
+        by_the_clock: is_star(hour),
+    };
+    check_fires(&fields)?;
+    Ok(fields)
+}
+
+/// Whether a field begins with a star, and so restricts nothing in the sense of cron.
+fn is_star(word: Word<'_>) -> bool {
+    word.text.starts_with(['*', '?'])
+}
+
+fn days_of(
+    date: Word<'_>,
+    weekday: Word<'_>,
+    dialect: Dialect,
+    hash: &Hash<'_>,
+) -> Result<Days, RuleError> {
+    let mut days = Days { dates: 0, weekdays: 0, ..Days::ALL };
+    for item in Scan::new(Field::Date, date, dialect, hash) {
+        match item? {
+            Item::Values(values) => days.dates |= values.low() as u32,
+            Item::Last { back } => days.last |= 1 << back,
+            Item::NearestLast { back } => days.last_nearest |= 1 << back,
+            Item::Nearest { date } => days.nearest |= 1 << date,
+            Item::LastWeekday { .. } | Item::NthWeekday { .. } => {}
+        }
+    }
+    for item in Scan::new(Field::Weekday, weekday, dialect, hash) {
+        match item? {
+            Item::Values(values) => days.weekdays |= values.low() as u8,
+            Item::LastWeekday { weekday } => days.last_weekdays |= 1 << weekday,
+            Item::NthWeekday { weekday, nth } => days.nth |= 1 << (weekday * 5 + nth - 1),
+            _ => {}
+        }
+    }
+    let restricted = !is_star(date) && !is_star(weekday);
+    let partial = days.dates != DATES_ALL && days.weekdays != WEEKDAYS_ALL;
+    if restricted && partial && dialect == Dialect::Vixie {
+        days.join = Join::Either;
+    } else if restricted && dialect == Dialect::Vixie {
+        // One of them names every day, and so does either of both.
+        return Ok(Days::ALL);
+    }
+    Ok(days)
+}
+
+/// Refuses fields that no day of the calendar satisfies.
+pub(crate) fn check_fires(fields: &Fields) -> Result<(), RuleError> {
+    if fields.first(0, LOCAL_END).is_some() {
+        return Ok(());
+    }
+    Err(RuleError::never("no day of the years 1970 to 2199 has this date"))
+}

@@ -1,0 +1,1 @@
+//! iCalendar text of a schedule (RFC 5545).
