@@ -4,7 +4,10 @@
 
 use std::path::PathBuf;
 
+pub mod codec;
 pub mod dispatch;
+pub mod ledger;
+pub mod machine;
 pub mod run;
 
 /// Where everything of a process is.

@@ -6,16 +6,19 @@
 
 pub mod decide;
 pub mod definition;
+pub mod edit;
 pub mod effect;
 pub mod job;
 mod smooth;
 pub mod snapshot;
 pub mod state;
 
-pub use decide::{Bounds, Output, Timer, Turn};
+pub use decide::{Bounds, Output, Plans, Timer, Turn};
 pub use definition::Definition;
+pub use edit::{Edit, Edited};
 pub use effect::{Cause, Effect, Ended, Pause, Put, SkipReason};
 pub use job::{Job, Run};
+pub(crate) use smooth::mix;
 pub use state::State;
 
 #[cfg(test)]

@@ -3,6 +3,10 @@
 //! Must not: read a clock, send anything, or wait. Everything decided is an effect, applied at once
 //! and encoded into the record of the turn; calls may go out only when that record is durable.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use foldhash::HashMap;
 use orrery_api::scheduler::{CatchUpPolicy, Concurrency};
 
 use super::definition::CatchUp;
@@ -69,9 +73,9 @@ pub struct Output {
 pub struct Plans {
     ring: Ring,
     /// Runs in flight by target.
-    of_target: foldhash::HashMap<std::sync::Arc<str>, usize>,
+    of_target: HashMap<Arc<str>, usize>,
     /// Jobs that are due and whose target has no room, by target, in order.
-    parked: foldhash::HashMap<std::sync::Arc<str>, std::collections::VecDeque<Timer>>,
+    parked: HashMap<Arc<str>, VecDeque<Timer>>,
 }
 
 impl Plans {
@@ -79,17 +83,14 @@ impl Plans {
     pub fn of(state: &State) -> Self {
         let mut plans = Self::default();
         for (_, run) in state.runs() {
-            if let Some(job) = state.job(run.job) {
-                let target = std::sync::Arc::clone(&job.definition.policies.target);
-                *plans.of_target.entry(target).or_default() += 1;
-            }
+            *plans.of_target.entry(Arc::clone(&run.target)).or_default() += 1;
         }
         plans
     }
 
     /// Jobs that are due and wait for room at their target.
     pub fn parked(&self) -> usize {
-        self.parked.values().map(std::collections::VecDeque::len).sum()
+        self.parked.values().map(VecDeque::len).sum()
     }
 
     /// Forgets what was planned for seconds that are over.
@@ -107,11 +108,6 @@ pub struct Turn<'a> {
     now_ms: i64,
     pub output: Output,
 }
-
-/// A job was changed so that what was asked for makes no sense.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("job {0} is not there")]
-pub struct NoSuchJob(pub u64);
 
 impl<'a> Turn<'a> {
     pub fn new(state: &'a mut State, plans: &'a mut Plans, bounds: Bounds, now_ms: i64) -> Self {
@@ -164,33 +160,40 @@ impl<'a> Turn<'a> {
     pub fn due(&mut self, id: u64) -> Result<(), StateError> {
         self.pass_missed(id)?;
         for _ in 0..SECONDS_PER_TURN {
-            let Some(job) = self.state.job(id).filter(|job| job.next != NEVER) else {
-                return Ok(());
-            };
-            let (nominal, now_ms) = (job.next, self.now_ms);
-            let planned_ms = self.plans.ring.plan(job, nominal);
-            if planned_ms > now_ms {
+            let Some(planned_ms) = self.plan(id) else { return Ok(()) };
+            if planned_ms > self.now_ms {
                 self.look_again(id, planned_ms);
                 return Ok(());
             }
             if !self.has_room(id) {
-                self.plans.ring.done(self.state.job(id).expect("looked at above"), planned_ms);
                 self.park(id);
                 return Ok(());
             }
-            let job = self.state.job(id).expect("looked at above");
+            let Some(job) = self.state.job(id) else { return Ok(()) };
             self.plans.ring.done(job, planned_ms);
-            let is_missed = self.now_s() - planned_ms.div_euclid(1000) > MISSED_AFTER_SECONDS;
+            let (nominal, late_ms) = (job.next, self.now_ms - planned_ms);
             let deadline = job.definition.policies.deadline_seconds;
-            if deadline.is_some_and(|most| now_ms - planned_ms > most.saturating_mul(1000)) {
+            if deadline.is_some_and(|most| late_ms > most.saturating_mul(1000)) {
                 self.effect(&Effect::Skip { id, nominal, reason: SkipReason::Deadline })?;
                 continue;
             }
+            let is_missed = late_ms > MISSED_AFTER_SECONDS * 1000;
             let cause = if is_missed { Cause::CatchUp } else { Cause::Schedule };
             self.admit(id, nominal, planned_ms, cause)?;
         }
         self.look_again(id, self.now_ms);
         Ok(())
+    }
+
+    /// When the next second of the job is to be launched; none when there is none.
+    fn plan(&mut self, id: u64) -> Option<i64> {
+        let job = self.state.job(id).filter(|job| job.next != NEVER)?;
+        if job.planned_ms != NEVER {
+            return Some(job.planned_ms);
+        }
+        let planned_ms = self.plans.ring.plan(job, job.next);
+        self.state.job_mut(id)?.planned_ms = planned_ms;
+        Some(planned_ms)
     }
 
     /// Makes a new timer for the job, and the older ones void.
@@ -216,13 +219,17 @@ impl<'a> Turn<'a> {
         }
         let catch_up = self.catch_up(job);
         let oldest = now_s.saturating_sub(catch_up.seconds_max.saturating_add(behind));
-        // The last second that is left out.
-        let kept = match catch_up.policy {
-            CatchUpPolicy::Skip => 0,
-            CatchUpPolicy::FireOnce => 1,
-            CatchUpPolicy::FireAll => catch_up.runs_max,
+        let (kept, newest) = match catch_up.policy {
+            CatchUpPolicy::Skip => (0, cut),
+            // One run for all that is due, be the newest of it missed or not.
+            CatchUpPolicy::FireOnce => (1, now_s),
+            CatchUpPolicy::FireAll => (catch_up.runs_max, cut),
         };
-        let mut until = cut;
+        if job.next > oldest && times.count_between(after, newest) <= kept {
+            return Ok(());
+        }
+        // The last second that is left out.
+        let mut until = newest;
         for _ in 0..kept {
             match times.previous_before(until + 1).filter(|second| *second > after.max(oldest)) {
                 Some(second) => until = second - 1,
@@ -279,7 +286,10 @@ impl<'a> Turn<'a> {
                 self.launch(id, nominal, planned_ms, cause)
             }
             Concurrency::CancelOther if waiting == 0 => {
-                self.output.cancels.extend(running);
+                self.ask_to_stop(&running)?;
+                if self.state.job(id).and_then(|job| self.state.activity(job)).is_none() {
+                    return self.launch(id, nominal, planned_ms, cause);
+                }
                 self.effect(&Effect::Wait { id, nominal, cause })
             }
             Concurrency::BufferOne if waiting == 0 => {
@@ -292,6 +302,19 @@ impl<'a> Turn<'a> {
                 self.effect(&skip(SkipReason::BufferFull))
             }
         }
+    }
+
+    /// Cancels runs, which are over when their targets were told. What is between two attempts is over
+    /// at once: nobody would tell.
+    fn ask_to_stop(&mut self, runs: &[u64]) -> Result<(), StateError> {
+        for run in runs {
+            if self.state.run(*run).is_some_and(|run| run.retry_at_ms.is_some()) {
+                self.end(*run, Ended::Cancelled, "another run takes its place")?;
+            } else {
+                self.output.cancels.push(*run);
+            }
+        }
+        Ok(())
     }
 
     fn launch(
@@ -313,7 +336,7 @@ impl<'a> Turn<'a> {
             self.output.timers.push((at_ms, Timer::Finish { run }));
         }
         let limit = policies.limit_runs;
-        *self.plans.of_target.entry(std::sync::Arc::clone(&policies.target)).or_default() += 1;
+        *self.plans.of_target.entry(Arc::clone(&policies.target)).or_default() += 1;
         self.output.calls.push(run);
         if limit.is_some_and(|limit| job.started >= limit) && job.pause == Pause::None {
             // What is behind the last run that it may have was never to happen.
@@ -378,7 +401,7 @@ impl<'a> Turn<'a> {
         let Some(job) = self.state.job(id) else { return Ok(()) };
         let fails = !matches!(ended, Ended::Succeeded | Ended::Cancelled);
         if fails && job.definition.policies.pause_on_failure && job.pause == Pause::None {
-            let after = job.after.max(self.now_s());
+            let after = self.settle(id, false)?;
             self.effect(&Effect::Paused { id, pause: Pause::Failure, after })?;
         }
         self.next_waiting(id)
@@ -397,17 +420,24 @@ impl<'a> Turn<'a> {
 
     fn end(&mut self, run: u64, ended: Ended, note: &str) -> Result<(), StateError> {
         let Some(known) = self.state.run(run) else { return Ok(()) };
-        let (id, nominal) = (known.job, known.nominal);
-        let target = self.state.job(id).map(|job| job.definition.policies.target.clone());
+        let (id, nominal, target) = (known.job, known.nominal, Arc::clone(&known.target));
         self.effect(&Effect::End { run, ended, note })?;
         self.output.ended.push((id, nominal, ended));
-        if let Some(target) = target {
-            self.made_room(&target);
-        }
+        self.made_room(&target);
         Ok(())
     }
 
-    fn has_room(&self, id: u64) -> bool {
+    /// As it was planned for now.
+    pub(super) fn admit_now(
+        &mut self,
+        id: u64,
+        nominal: i64,
+        cause: Cause,
+    ) -> Result<(), StateError> {
+        self.admit(id, nominal, self.now_ms, cause)
+    }
+
+    pub(super) fn has_room(&self, id: u64) -> bool {
         let Some(job) = self.state.job(id) else { return true };
         let of_target = self.plans.of_target.get(&job.definition.policies.target);
         self.state.running() < self.bounds.running_max
@@ -423,7 +453,7 @@ impl<'a> Turn<'a> {
         self.plans.parked.entry(target).or_default().push_back(timer);
     }
 
-    fn made_room(&mut self, target: &std::sync::Arc<str>) {
+    fn made_room(&mut self, target: &Arc<str>) {
         if let Some(count) = self.plans.of_target.get_mut(target) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -431,11 +461,16 @@ impl<'a> Turn<'a> {
             }
         }
         // Its own jobs first; and if everything was full, those of any other.
-        let own = self.plans.parked.get_mut(target).and_then(std::collections::VecDeque::pop_front);
-        let next = own.or_else(|| {
-            self.plans.parked.values_mut().find_map(std::collections::VecDeque::pop_front)
-        });
-        self.plans.parked.retain(|_, queue| !queue.is_empty());
+        let key = match self.plans.parked.contains_key(target) {
+            true => Some(Arc::clone(target)),
+            false => self.plans.parked.keys().next().cloned(),
+        };
+        let Some(key) = key else { return };
+        let Some(queue) = self.plans.parked.get_mut(&key) else { return };
+        let next = queue.pop_front();
+        if queue.is_empty() {
+            self.plans.parked.remove(&key);
+        }
         if let Some(timer) = next {
             self.output.timers.push((self.now_ms, timer));
         }

@@ -10,6 +10,7 @@ use foldhash::HashMap;
 use orrery_api::scheduler::{
     After, CatchUpPolicy, Concurrency, DeclaredSchedule, Dialect, Dst, ScheduleSpec,
 };
+use orrery_api::spec::Moment;
 use orrery_recurrence::{
     self as recurrence, Exclusions, Occurrences, Options, Rule, RuleError, Seconds, Zone,
 };
@@ -151,6 +152,10 @@ fn moment(field: &'static str, text: &str) -> Result<Seconds, DefinitionError> {
     Ok(read.as_second())
 }
 
+fn second(moment: Moment) -> Seconds {
+    moment.microseconds().div_euclid(1_000_000)
+}
+
 /// Seconds of `90s`, `1h30m` or `PT90S`; calendar units have no fixed length and are refused.
 fn span(text: &str) -> Result<u64, DefinitionError> {
     let wrong = || DefinitionError::Every(text.to_owned());
@@ -167,12 +172,11 @@ fn occurrences(
 ) -> Result<Occurrences, DefinitionError> {
     let spec = &declared.spec;
     let options = Options { zone: Arc::clone(zone), dst: dst(spec.dst), hash_seed: name };
-    let start = spec.start.as_ref().map(|start| moment("spec.start", start.as_str())).transpose()?;
-    let end = spec.end.as_ref().map(|end| moment("spec.end", end.as_str())).transpose()?;
+    let (start, end) = (spec.start.map(second), spec.end.map(second));
     let rule = rule(spec, start, &options)?;
     let exclusions = declared.exclusions.iter().map(|text| Exclusions::parse(text));
     let exclusions: Vec<Exclusions> = exclusions.collect::<Result<_, _>>()?;
-    let exclusions = Exclusions::merged(&exclusions);
+    let exclusions = Exclusions::merged(&exclusions.iter().collect::<Vec<_>>());
     Ok(Occurrences { rule: Arc::new(rule), start, end, exclusions: Arc::new(exclusions) })
 }
 
@@ -192,8 +196,7 @@ fn rule(
         return Ok(Rule::compile(&recurrence::When::Cron { text, dialect }, options)?);
     }
     if let Some(every) = &when.every {
-        let anchor = when.anchor.as_ref().map(|at| moment("spec.when.anchor", at.as_str()));
-        let anchor = anchor.transpose()?.unwrap_or(0);
+        let anchor = when.anchor.map_or(0, second);
         let seconds = span(every)?;
         return Ok(Rule::compile(&recurrence::When::Every { seconds, anchor }, options)?);
     }

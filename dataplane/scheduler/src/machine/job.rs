@@ -39,6 +39,8 @@ pub struct Job {
     pub after: i64,
     /// The next second that the rule names; [`NEVER`] when there is none, or the job pauses.
     pub next: i64,
+    /// When `next` is to be launched, in milliseconds; [`NEVER`] until it was planned.
+    pub planned_ms: i64,
     /// Runs the rule brought about, for `limitRuns`.
     pub started: u64,
     /// Where its newest entry in the ledger is; 0 when it has none.
@@ -82,6 +84,8 @@ pub struct Run {
     pub launched_ms: i64,
     /// 1 for the first.
     pub attempt: u32,
+    /// What it is counted under: the target it was launched for.
+    pub target: Arc<str>,
     /// The attempt failed, and the next one begins then.
     pub retry_at_ms: Option<i64>,
     pub overdue: bool,

@@ -199,6 +199,7 @@ impl State {
             Effect::Launch { id, run, nominal, planned_ms, cause } => {
                 let job = self.must(*id)?;
                 let revision = job.revision;
+                let target = Arc::clone(&job.definition.policies.target);
                 if cause.is_scheduled() {
                     job.decided(*nominal);
                     job.started += 1;
@@ -212,6 +213,7 @@ impl State {
                     planned_ms: *planned_ms,
                     launched_ms: at_ms,
                     attempt: 1,
+                    target,
                     retry_at_ms: None,
                     overdue: false,
                 };
@@ -327,6 +329,7 @@ impl State {
                 since: put.after,
                 after: put.after,
                 next: NEVER,
+                planned_ms: NEVER,
                 started: 0,
                 chain: 0,
                 last: None,
@@ -338,7 +341,9 @@ impl State {
         }
         self.declared += usize::from(put.generation > 0);
         if let Some(job) = self.job_mut(put.id) {
-            job.next = job.following();
+            job.follow();
+            // The definition may plan the same second otherwise.
+            job.planned_ms = NEVER;
         }
         Ok(())
     }
@@ -508,6 +513,43 @@ impl State {
         self.job(id).map(|job| &job.definition)
     }
 
+    /// A number that two states share if they hold the same, in whatever order it lies in memory.
+    pub fn digest(&self) -> u64 {
+        let mut sum = super::mix(self.next_run ^ self.ledger_end.rotate_left(32));
+        let mut add = |bytes: &[u8]| {
+            sum = sum.wrapping_add(super::mix(u64::from(crc32c::crc32c(bytes)) << 8 | 1));
+        };
+        for job in self.jobs() {
+            let zone = job.definition.zone;
+            add(format!(
+                "{} {} {zone} {} {:?} {} {:?} {} {} {} {} {} {} {} {} {:?}",
+                job.id,
+                job.name,
+                job.definition.text,
+                job.payload,
+                job.revision,
+                job.pause,
+                job.overdue,
+                job.failures,
+                job.generation,
+                job.since,
+                job.after,
+                job.next,
+                job.started,
+                job.chain,
+                job.last
+            )
+            .as_bytes());
+        }
+        for (number, run) in &self.runs {
+            add(format!("{number} {run:?}").as_bytes());
+        }
+        for (slot, activity) in &self.active {
+            add(format!("{slot} {activity:?}").as_bytes());
+        }
+        sum
+    }
+
     /// Breaks of the invariants, in words.
     pub fn check(&self) -> Vec<String> {
         let mut broken = vec![];
@@ -542,14 +584,22 @@ impl Job {
     /// A second was decided.
     fn decided(&mut self, nominal: i64) {
         self.after = self.after.max(nominal);
-        self.next = self.following();
+        self.follow();
     }
 
     /// From `after` on the job is as it is now.
     fn reset(&mut self, after: i64) {
         self.since = after;
         self.after = self.after.max(after);
-        self.next = self.following();
+        self.follow();
+    }
+
+    /// Finds the next second to decide; it is to be planned anew.
+    pub(super) fn follow(&mut self) {
+        let next = self.following();
+        if next != self.next {
+            (self.next, self.planned_ms) = (next, NEVER);
+        }
     }
 
     /// The next second that is to be decided.

@@ -1,0 +1,8 @@
+//! The ledger of a partition: every launch that was decided, and what became of it.
+
+pub mod entry;
+pub mod file;
+pub mod verify;
+
+pub use entry::{Entry, Fact};
+pub use file::{Ledger, LedgerError, LedgerView};

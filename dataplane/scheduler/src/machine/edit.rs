@@ -1,0 +1,129 @@
+//! Changes that people ask for: jobs put, removed, paused, and runs beside the rule.
+//!
+//! A change divides time: seconds up to now belong to what the job was, and are decided before it is
+//! something else.
+
+use std::sync::Arc;
+
+use orrery_recurrence::{Seconds, Zone};
+
+use super::decide::{MISSED_AFTER_SECONDS, Turn};
+use super::effect::{Cause, Effect, Pause, Put, SkipReason};
+use super::job::NEVER;
+use super::state::StateError;
+
+/// Seconds that a change decides one by one; what is due beyond is passed over.
+const SETTLED_MAX: usize = 64;
+
+/// A job as it is to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Edit<'a> {
+    pub name: &'a str,
+    /// Text of its definition, see [`super::definition::canonical`].
+    pub definition: &'a str,
+    pub payload: Option<&'a [u8]>,
+    /// Generation of the object that declares it; 0 without one.
+    pub generation: i64,
+    /// The moment of a job with a single one, so that it is not lost on the way here.
+    pub at: Option<Seconds>,
+}
+
+/// What became of an edit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edited {
+    pub id: u64,
+    pub revision: u32,
+    pub is_new: bool,
+    /// It was so already.
+    pub is_same: bool,
+}
+
+impl Turn<'_> {
+    /// Index of a definition of a time zone, which is written down if it is new.
+    pub fn zone(&mut self, zone: &Arc<Zone>) -> Result<u32, StateError> {
+        let is_same =
+            |known: &Arc<Zone>| known.name() == zone.name() && known.tzif() == zone.tzif();
+        // The newest of a name counts.
+        if let Some(index) = self.state().zones().iter().rposition(is_same) {
+            return Ok(index as u32);
+        }
+        self.effect(&Effect::Zone { name: zone.name(), tzif: zone.tzif() })?;
+        Ok(self.state().zones().len() as u32 - 1)
+    }
+
+    /// Makes or changes a job. The definition must compile under the zone.
+    pub fn put(&mut self, edit: &Edit<'_>, zone: u32) -> Result<Edited, StateError> {
+        let Edit { name, definition, payload, generation, at } = *edit;
+        let known = self.state().named(name);
+        let is_same = known.is_some_and(|job| {
+            *job.definition.text == *definition
+                && job.definition.zone == zone
+                && job.payload.as_deref() == payload
+                && job.generation == generation
+        });
+        if let Some(job) = known.filter(|_| is_same) {
+            return Ok(Edited { id: job.id, revision: job.revision, is_new: false, is_same });
+        }
+        let (id, revision, is_new, after) = match known.map(|job| job.id) {
+            None => (self.state().next_id(), 1, true, self.begins(at)),
+            Some(id) => {
+                let after = self.settle(id, true)?;
+                let revision = self.state().job(id).map_or(0, |job| job.revision);
+                (id, revision + 1, false, after)
+            }
+        };
+        let put = Put { id, name, revision, after, generation, definition, payload, zone };
+        self.effect(&Effect::Put(put))?;
+        self.due(id)?;
+        Ok(Edited { id, revision, is_new, is_same: false })
+    }
+
+    /// The second behind which a new job counts: now, or just before its only moment if that went by
+    /// while it was on its way here.
+    fn begins(&self, at: Option<Seconds>) -> Seconds {
+        let now = self.now_s();
+        match at {
+            Some(at) if at <= now && now - at <= MISSED_AFTER_SECONDS => at - 1,
+            _ => now,
+        }
+    }
+
+    /// Removes a job. Its runs go on.
+    pub fn remove(&mut self, id: u64) -> Result<(), StateError> {
+        let after = self.settle(id, false)?;
+        self.effect(&Effect::Remove { id, after })
+    }
+
+    /// Pauses a job, or lets it go on; seconds in between are not made up for.
+    pub fn pause(&mut self, id: u64, pause: Pause) -> Result<(), StateError> {
+        if self.state().job(id).is_none_or(|job| job.pause == pause) {
+            return Ok(());
+        }
+        let after = self.settle(id, true)?;
+        self.effect(&Effect::Paused { id, pause, after })?;
+        self.due(id)
+    }
+
+    /// Decides every second up to now, whether its planned moment has come or not. Gives the second
+    /// behind which the job may be something else.
+    pub(super) fn settle(&mut self, id: u64, launches: bool) -> Result<Seconds, StateError> {
+        self.due(id)?;
+        let now = self.now_s();
+        for _ in 0..SETTLED_MAX {
+            let Some(job) = self.state().job(id) else { return Ok(now) };
+            if job.next > now || !launches || !self.has_room(id) {
+                break;
+            }
+            let nominal = job.next;
+            self.admit_now(id, nominal, Cause::Schedule)?;
+        }
+        let Some(job) = self.state().job(id) else { return Ok(now) };
+        if job.next != NEVER && job.next <= now {
+            let after = job.after;
+            let count = job.times.as_ref().map_or(0, |times| times.count_between(after, now));
+            let reason = SkipReason::Superseded;
+            self.effect(&Effect::SkipRange { id, after, until: now, count, reason })?;
+        }
+        Ok(self.state().job(id).map_or(now, |job| job.after.max(now)))
+    }
+}
