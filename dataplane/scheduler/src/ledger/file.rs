@@ -155,6 +155,11 @@ impl Ledger {
         Ok(())
     }
 
+    /// The file that is appended to, for whoever syncs it beside. Those before it are synced.
+    pub fn last_file(&self) -> Option<Arc<File>> {
+        self.pieces.last().map(|piece| Arc::clone(&piece.file))
+    }
+
     /// Removes files whose entries are all older than `oldest_ms`. Gives how many.
     pub fn forget_before(&mut self, oldest_ms: i64) -> Result<usize, LedgerError> {
         let mut removed = 0;

@@ -1,0 +1,168 @@
+//! How other threads reach a partition.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use tokio::sync::oneshot;
+
+use crate::ledger::LedgerView;
+use crate::machine::state::StateError;
+use crate::machine::{State, Turn};
+use crate::run::Outcome;
+
+/// Requests that may wait for a partition.
+const WAITING_MAX: usize = 10_000;
+
+/// Why a partition does not do what it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// Too many requests wait already.
+    #[error("too many requests wait already: try again")]
+    Busy,
+    /// The journal takes no records: the disk is full.
+    #[error("the volume of the journal is full: nothing can be changed until there is room")]
+    Full,
+    /// The partition has ended, or will. What was asked for may have been done.
+    #[error("the process ends; whether the change was made is not known")]
+    Ended,
+    /// A change could not be carried out; nothing of it was.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Called once what it is about is on disk.
+pub type Release = Box<dyn FnOnce() + Send>;
+/// Changes something within a turn, and gives what is to be called when that is durable.
+pub type Act = Box<dyn FnOnce(&mut Turn<'_>) -> Result<Release, StateError> + Send>;
+/// Looks at something.
+pub type Look = Box<dyn FnOnce(&State, &LedgerView) + Send>;
+/// What a request comes to.
+pub type Answer<T> = Result<T, Unavailable>;
+
+/// What a partition can be asked for.
+pub enum Request {
+    Act { act: Act, refuse: Box<dyn FnOnce(Unavailable) + Send> },
+    Look(Look),
+    Outcome { run: u64, attempt: u32, outcome: Outcome },
+    /// The journal got on.
+    Wake,
+    End,
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Act { .. } => "Act",
+            Self::Look(_) => "Look",
+            Self::Outcome { .. } => "Outcome",
+            Self::Wake => "Wake",
+            Self::End => "End",
+        })
+    }
+}
+
+/// The way to a partition.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    pub partition: u16,
+    sender: mpsc::Sender<Request>,
+    waiting: Arc<AtomicUsize>,
+    awake: Arc<AtomicBool>,
+}
+
+/// The partition's end of it.
+#[derive(Debug)]
+pub struct Mailbox {
+    sender: mpsc::Sender<Request>,
+    pub(super) receiver: mpsc::Receiver<Request>,
+    pub(super) waiting: Arc<AtomicUsize>,
+    pub(super) awake: Arc<AtomicBool>,
+}
+
+impl Mailbox {
+    /// Puts requests back; they come behind those that wait.
+    pub(super) fn keep(&self, requests: Vec<Request>) {
+        for request in requests {
+            // This end of the channel lives as long as the other one.
+            _ = self.sender.send(request);
+        }
+    }
+}
+
+impl Handle {
+    pub(super) fn new(partition: u16) -> (Self, Mailbox) {
+        let (sender, receiver) = mpsc::channel();
+        let (waiting, awake) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        let mailbox =
+            Mailbox { sender: sender.clone(), receiver, waiting: Arc::clone(&waiting), awake: Arc::clone(&awake) };
+        (Self { partition, sender, waiting, awake }, mailbox)
+    }
+
+    /// Carries out `act` within a turn; its value is given when everything it did is durable.
+    pub async fn act<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Turn<'_>) -> Result<T, StateError> + Send + 'static,
+    ) -> Answer<T> {
+        if self.waiting.load(Ordering::Acquire) >= WAITING_MAX {
+            return Err(Unavailable::Busy);
+        }
+        let (to, from) = oneshot::channel();
+        // One of the two is called, so that the sender is shared without a lock being contended.
+        let to = Arc::new(std::sync::Mutex::new(Some(to)));
+        let send = move |to: &std::sync::Mutex<Option<oneshot::Sender<Answer<T>>>>, answer| {
+            let to = to.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+            // Whoever asked may be gone.
+            to.map(|to| to.send(answer).is_ok());
+        };
+        let refused = Arc::clone(&to);
+        let act: Act = Box::new(move |turn| {
+            let value = act(turn)?;
+            Ok(Box::new(move || send(&to, Ok(value))))
+        });
+        let refuse = Box::new(move |why| send(&refused, Err(why)));
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.send(Request::Act { act, refuse })?;
+        from.await.map_err(|_| Unavailable::Ended)?
+    }
+
+    /// Looks at the state; what is seen may not be durable yet.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&State, &LedgerView) -> T + Send + 'static,
+    ) -> Answer<T> {
+        if self.waiting.load(Ordering::Acquire) >= WAITING_MAX {
+            return Err(Unavailable::Busy);
+        }
+        let (to, from) = oneshot::channel();
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.send(Request::Look(Box::new(move |state, ledger| {
+            // Whoever asked may be gone.
+            _ = to.send(look(state, ledger));
+        })))?;
+        from.await.map_err(|_| Unavailable::Ended)
+    }
+
+    /// What became of an attempt.
+    pub fn outcome(&self, run: u64, attempt: u32, outcome: Outcome) {
+        // A partition that has ended asks again when it is back.
+        _ = self.send(Request::Outcome { run, attempt, outcome });
+    }
+
+    /// Asks it to end in order.
+    pub fn end(&self) {
+        // It may have ended by itself.
+        _ = self.send(Request::End);
+    }
+
+    /// Makes it look at its journal; many calls are one request.
+    pub(super) fn wake(&self) {
+        if !self.awake.swap(true, Ordering::AcqRel) {
+            _ = self.send(Request::Wake);
+        }
+    }
+
+    fn send(&self, request: Request) -> Answer<()> {
+        self.sender.send(request).map_err(|_| Unavailable::Ended)
+    }
+}

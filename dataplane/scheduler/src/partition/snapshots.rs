@@ -1,0 +1,59 @@
+//! Snapshots of a partition: the state becomes bytes in its own thread, which takes milliseconds, and
+//! another thread makes them durable.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use orrery_journal::{JournalError, Position, SnapshotWriter};
+
+/// How a snapshot failed. The journal is as before.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SnapshotError {
+    #[error("failed to write the ledger to disk: {0}")]
+    Ledger(std::io::Error),
+    #[error("failed to write the snapshot: {0}")]
+    Write(std::io::Error),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("the thread of the snapshot ended early")]
+    Thread,
+}
+
+/// A snapshot on its way.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) at: Position,
+    thread: JoinHandle<Result<Position, SnapshotError>>,
+}
+
+impl Running {
+    /// Writes `state` as the snapshot. What the ledger holds up to here must be on disk before the
+    /// records go that it could be made again from.
+    pub(super) fn begin(
+        writer: SnapshotWriter,
+        state: Vec<u8>,
+        ledger: Option<Arc<File>>,
+    ) -> std::io::Result<Self> {
+        let at = writer.position();
+        let write = move || {
+            if let Some(ledger) = ledger {
+                ledger.sync_data().map_err(SnapshotError::Ledger)?;
+            }
+            let mut writer = writer;
+            writer.write_all(&state).map_err(SnapshotError::Write)?;
+            Ok(writer.finish()?)
+        };
+        let thread = thread::Builder::new().name("snapshot".into()).spawn(write)?;
+        Ok(Self { at, thread })
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    pub(super) fn result(self) -> Result<Position, SnapshotError> {
+        self.thread.join().unwrap_or(Err(SnapshotError::Thread))
+    }
+}

@@ -1,0 +1,417 @@
+//! The loop of a partition: what is due and what was asked for becomes one record, and when that is on
+//! disk, calls and answers go out.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
+use orrery_journal::{JournalError, Position, Record};
+use orrery_kit::env::Env;
+use orrery_wheel::Wheel;
+
+use super::recover::{RecoverError, Recovered, TURN, recover};
+use super::requests::{Handle, Mailbox, Release, Request, Unavailable};
+use super::snapshots::Running;
+use crate::dispatch::Dispatcher;
+use crate::engine::{Resolver, Shared};
+use crate::machine::state::StateError;
+use crate::machine::{Bounds, Output, Plans, State, Timer, Turn};
+use crate::run::{Call, RunId};
+
+/// Timers that one turn looks at; those behind follow in the next.
+const TIMERS_PER_TURN: usize = 2048;
+/// Requests that one turn carries out.
+const REQUESTS_PER_TURN: usize = 512;
+/// Longest sleep of a loop: the wall clock may step while it sleeps.
+const SLEEP_MAX: Duration = Duration::from_millis(500);
+/// Pause before a record is offered again to a journal that had no room.
+const ROOM_PAUSE: Duration = Duration::from_millis(20);
+/// Longest wait for records on their way, at the end of a process.
+const END_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a partition works with.
+#[derive(Debug, Clone)]
+pub struct PartitionOptions {
+    pub id: u16,
+    pub folder: PathBuf,
+    pub bounds: Bounds,
+    /// How long the ledger is kept.
+    pub history_seconds: i64,
+    pub snapshot_after_bytes: u64,
+}
+
+/// What waits for a record to be durable.
+struct Held {
+    position: Position,
+    calls: Vec<u64>,
+    releases: Vec<Release>,
+}
+
+/// A partition in its thread.
+pub struct Partition {
+    options: PartitionOptions,
+    env: Arc<dyn Env>,
+    recovered: Recovered,
+    plans: Plans,
+    wheel: Wheel<Timer>,
+    mailbox: Mailbox,
+    held: VecDeque<Held>,
+    dispatcher: Arc<Dispatcher>,
+    resolver: Arc<Resolver>,
+    shared: Arc<Shared>,
+    snapshot: Option<Running>,
+    forgotten_ms: i64,
+    is_full: bool,
+    is_ending: bool,
+}
+
+impl std::fmt::Debug for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Partition").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// Why a partition ended before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum Poisoned {
+    #[error("the journal failed: {0}")]
+    Journal(#[from] JournalError),
+    #[error("the ledger failed: {0}")]
+    Ledger(#[from] crate::ledger::LedgerError),
+    #[error("a decision could not be carried out: {0}")]
+    State(#[from] StateError),
+}
+
+impl Partition {
+    /// Recovers a partition. Gives it and the way to it; [`Self::run`] makes it work.
+    pub fn open(
+        options: PartitionOptions,
+        env: Arc<dyn Env>,
+        dispatcher: Arc<Dispatcher>,
+        resolver: Arc<Resolver>,
+        shared: Arc<Shared>,
+        handle: (Handle, Mailbox),
+    ) -> Result<Self, RecoverError> {
+        let recovered = recover(&options.folder, options.id)?;
+        let (handle, mailbox) = handle;
+        recovered.journal.on_progress(Box::new(move || handle.wake()));
+        let plans = Plans::of(&recovered.state);
+        let wheel = Wheel::new(env.wall_us() / 1000);
+        Ok(Self {
+            options,
+            env,
+            recovered,
+            plans,
+            wheel,
+            mailbox,
+            held: VecDeque::new(),
+            dispatcher,
+            resolver,
+            shared,
+            snapshot: None,
+            forgotten_ms: 0,
+            is_full: false,
+            is_ending: false,
+        })
+    }
+
+    /// The way to a partition that is yet to be opened.
+    pub fn handle(id: u16) -> (Handle, Mailbox) {
+        Handle::new(id)
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.env.wall_us() / 1000
+    }
+
+    /// Works until it is asked to end.
+    pub fn run(mut self) -> Result<(), Poisoned> {
+        self.resume()?;
+        self.shared.serves(self.options.id);
+        while !self.is_ending {
+            self.turn()?;
+        }
+        let until = std::time::Instant::now() + END_PATIENCE;
+        let last = self.recovered.journal.last();
+        self.recovered.journal.flush();
+        self.recovered.journal.wait_durable_until(last, until)?;
+        self.release();
+        if let Some(snapshot) = self.snapshot.take()
+            && let Err(error) = snapshot.result()
+        {
+            tracing::warn!(partition = self.options.id, %error, "no snapshot at the end");
+        }
+        self.recovered.ledger.sync()?;
+        self.recovered.journal.close()?;
+        Ok(())
+    }
+
+    /// After a start: runs that were launched are asked about, and every job gets its timer.
+    fn resume(&mut self) -> Result<(), Poisoned> {
+        let state = &self.recovered.state;
+        let mut calls = vec![];
+        for (number, run) in state.runs() {
+            match run.retry_at_ms {
+                Some(at_ms) => self.wheel.insert(at_ms, Timer::Retry { run: number }),
+                None => calls.push(number),
+            }
+            let job = state.job(run.job);
+            let within = job.and_then(|job| job.definition.policies.finish_within_seconds);
+            if let Some(within) = within.filter(|_| !run.overdue) {
+                let at_ms = run.nominal.saturating_add(within).saturating_mul(1000);
+                self.wheel.insert(at_ms, Timer::Finish { run: number });
+            }
+        }
+        calls.sort_unstable();
+        self.hand_over(&calls, true);
+        let ids: Vec<u64> = state_ids(&self.recovered.state);
+        for ids in ids.chunks(TIMERS_PER_TURN) {
+            let mut turn = Turn::new(
+                &mut self.recovered.state,
+                &mut self.plans,
+                self.options.bounds,
+                self.env.wall_us() / 1000,
+            );
+            for id in ids {
+                turn.due(*id)?;
+            }
+            let output = std::mem::take(&mut turn.output);
+            self.follow(output, vec![])?;
+        }
+        self.tell();
+        Ok(())
+    }
+
+    /// Waits for something to do, and does it.
+    fn turn(&mut self) -> Result<(), Poisoned> {
+        let first = self.mailbox.receiver.recv_timeout(self.sleep());
+        let mut requests = vec![];
+        match first {
+            Ok(request) => requests.push(request),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => self.is_ending = true,
+        }
+        while requests.len() < REQUESTS_PER_TURN {
+            match self.mailbox.receiver.try_recv() {
+                Ok(request) => requests.push(request),
+                Err(_) => break,
+            }
+        }
+        let mut due = vec![];
+        let now_ms = self.now_ms();
+        self.wheel.advance(now_ms, TIMERS_PER_TURN, &mut |_, timer| due.push(timer));
+        let mut turn =
+            Turn::new(&mut self.recovered.state, &mut self.plans, self.options.bounds, now_ms);
+        for timer in due {
+            turn.timer(timer)?;
+        }
+        let mut releases = vec![];
+        let mut looks = vec![];
+        let mut counted = 0;
+        for request in requests {
+            match request {
+                Request::Outcome { run, attempt, outcome } => turn.outcome(run, attempt, &outcome)?,
+                Request::Act { act, .. } => {
+                    counted += 1;
+                    releases.push(act(&mut turn)?);
+                }
+                Request::Look(look) => {
+                    counted += 1;
+                    looks.push(look);
+                }
+                Request::Wake => self.mailbox.awake.store(false, Ordering::Release),
+                Request::End => self.is_ending = true,
+            }
+        }
+        self.mailbox.waiting.fetch_sub(counted, Ordering::AcqRel);
+        let output = std::mem::take(&mut turn.output);
+        self.follow(output, releases)?;
+        if !looks.is_empty() {
+            let view = self.recovered.ledger.view();
+            for look in looks {
+                look(&self.recovered.state, &view);
+            }
+        }
+        self.release();
+        self.keep_house()?;
+        Ok(())
+    }
+
+    /// How long nothing is due.
+    fn sleep(&self) -> Duration {
+        let now_ms = self.now_ms();
+        let next = self.wheel.next_deadline_ms().unwrap_or(i64::MAX);
+        let left = u64::try_from(next.saturating_sub(now_ms)).unwrap_or(0);
+        Duration::from_millis(left).min(SLEEP_MAX)
+    }
+
+    /// Writes down what a turn decided, and keeps what has to wait for the disk.
+    fn follow(&mut self, output: Output, releases: Vec<Release>) -> Result<(), Poisoned> {
+        for (at_ms, timer) in output.timers {
+            self.wheel.insert(at_ms, timer);
+        }
+        let partition = self.options.id;
+        for number in &output.cancels {
+            self.dispatcher.cancel(RunId { partition, number: *number });
+        }
+        self.shared.count(partition, &output.lateness_ms, &output.ended, output.overdue.len());
+        self.recovered.ledger.append(&output.ledger)?;
+        if !output.record.is_empty() {
+            self.append(&output.record)?;
+            self.tell();
+        }
+        let position = self.recovered.journal.last();
+        if !output.calls.is_empty() || !releases.is_empty() {
+            self.held.push_back(Held { position, calls: output.calls, releases });
+        }
+        self.recovered.journal.flush();
+        Ok(())
+    }
+
+    /// Gives the record to the journal, and waits where that has no room: nothing more may be decided
+    /// before it is taken.
+    fn append(&mut self, record: &[u8]) -> Result<(), Poisoned> {
+        let time_us = self.env.wall_us();
+        loop {
+            let record = Record { stream: 0, kind: TURN, time_us, body: record };
+            match self.recovered.journal.append(record) {
+                Ok(_) => break,
+                Err(JournalError::QueueFull { .. }) => {
+                    self.recovered.journal.flush();
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err(JournalError::DiskFull { .. } | JournalError::Away { .. }) => {
+                    if !std::mem::replace(&mut self.is_full, true) {
+                        tracing::error!(partition = self.options.id, "the volume is full");
+                        self.shared.is_full(self.options.id, true);
+                    }
+                    self.refuse_all();
+                    std::thread::sleep(ROOM_PAUSE);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if std::mem::take(&mut self.is_full) {
+            tracing::info!(partition = self.options.id, "the volume has room again");
+            self.shared.is_full(self.options.id, false);
+        }
+        self.recovered.bytes_since += record.len() as u64;
+        Ok(())
+    }
+
+    /// While nothing can be written down: changes are refused, looks answered, outcomes kept by the
+    /// order of the channel.
+    fn refuse_all(&mut self) {
+        let mut kept = vec![];
+        while let Ok(request) = self.mailbox.receiver.try_recv() {
+            match request {
+                Request::Act { refuse, .. } => {
+                    self.mailbox.waiting.fetch_sub(1, Ordering::AcqRel);
+                    refuse(Unavailable::Full);
+                }
+                Request::Look(look) => {
+                    self.mailbox.waiting.fetch_sub(1, Ordering::AcqRel);
+                    look(&self.recovered.state, &self.recovered.ledger.view());
+                }
+                Request::Wake => self.mailbox.awake.store(false, Ordering::Release),
+                other @ (Request::Outcome { .. } | Request::End) => kept.push(other),
+            }
+        }
+        self.mailbox.keep(kept);
+    }
+
+    /// Lets go what has become durable.
+    fn release(&mut self) {
+        let durable = self.recovered.journal.durable();
+        while self.held.front().is_some_and(|held| held.position <= durable) {
+            let Some(held) = self.held.pop_front() else { return };
+            self.hand_over(&held.calls, false);
+            held.releases.into_iter().for_each(|release| release());
+        }
+    }
+
+    /// Gives runs to the dispatcher; those that were ended meanwhile are passed by.
+    fn hand_over(&mut self, numbers: &[u64], is_resumed: bool) {
+        let mut calls: Vec<Call> = vec![];
+        for number in numbers {
+            let id = RunId { partition: self.options.id, number: *number };
+            let Some(run) = self.recovered.state.run(*number) else { continue };
+            match self.resolver.call(id, run, self.recovered.state.job(run.job), is_resumed) {
+                Ok(call) => calls.push(call),
+                Err(outcome) => self.mailbox.keep(vec![Request::Outcome {
+                    run: *number,
+                    attempt: run.attempt,
+                    outcome,
+                }]),
+            }
+        }
+        if !calls.is_empty() {
+            self.dispatcher.hand_over(calls);
+        }
+    }
+
+    /// Figures for those who look from outside.
+    fn tell(&self) {
+        let state = &self.recovered.state;
+        self.shared.tell(self.options.id, crate::engine::Figures {
+            jobs: state.len() as u64,
+            declared: state.declared() as u64,
+            running: state.running() as u64,
+            parked: self.plans.parked() as u64,
+            durable: self.recovered.journal.durable().0,
+        });
+    }
+
+    /// Snapshots, and what is too old.
+    fn keep_house(&mut self) -> Result<(), Poisoned> {
+        if let Some(error) = self.recovered.journal.failed() {
+            return Err(error.into());
+        }
+        if self.snapshot.as_ref().is_some_and(Running::is_over)
+            && let Some(snapshot) = self.snapshot.take()
+        {
+            let at = snapshot.at;
+            match snapshot.result() {
+                Ok(_) => self.recovered.snapshot_position = at.0,
+                Err(error) => {
+                    tracing::warn!(partition = self.options.id, %error, "a snapshot failed");
+                }
+            }
+        }
+        let is_due = self.recovered.bytes_since >= self.options.snapshot_after_bytes;
+        if is_due && self.snapshot.is_none() {
+            let at = self.recovered.journal.last();
+            match self.recovered.journal.snapshot_writer(at) {
+                Ok(writer) => {
+                    self.recovered.bytes_since = 0;
+                    let state = self.recovered.state.to_snapshot();
+                    let ledger = self.recovered.ledger.last_file();
+                    match Running::begin(writer, state, ledger) {
+                        Ok(running) => self.snapshot = Some(running),
+                        Err(error) => tracing::warn!(%error, "failed to begin a snapshot"),
+                    }
+                }
+                Err(error) => {
+                    // Tried again after as many bytes.
+                    self.recovered.bytes_since = 0;
+                    tracing::warn!(partition = self.options.id, %error, "no snapshot now");
+                }
+            }
+        }
+        let now_ms = self.now_ms();
+        if now_ms - self.forgotten_ms > 60_000 {
+            self.forgotten_ms = now_ms;
+            self.plans.forget_before(now_ms / 1000 - 1);
+            let oldest_ms = now_ms - self.options.history_seconds.saturating_mul(1000);
+            self.recovered.ledger.forget_before(oldest_ms)?;
+        }
+        Ok(())
+    }
+}
+
+fn state_ids(state: &State) -> Vec<u64> {
+    state.jobs().map(|job| job.id).collect()
+}
