@@ -1,0 +1,497 @@
+//! The one task that knows all calls: it takes them in, sends them as lanes allow, and settles them.
+//!
+//! Nothing here waits for a target. A call in flight is a task of its own that comes back with a
+//! report; everything else is values in maps that nobody else touches.
+//!
+//! Invariants: a run is in `runs` exactly from its arrival to its outcome; it is in the queue of its
+//! lane, and among the deadlines if it has one, exactly while it is queued.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::vec;
+
+use foldhash::HashMap;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{AbortHandle, yield_now};
+use tokio::time::{Instant, sleep_until};
+
+use super::answer::Report;
+use super::attempt::Attempt;
+use super::dispatcher::Settled;
+use super::lane::Next;
+use super::lanes::{LaneId, Lanes};
+use super::queue::{Place, cost};
+use super::Action;
+use super::client::Reach;
+use super::secret::Credentials;
+use crate::run::{Call, Outcome, RunId};
+
+/// Calls taken in, and reports looked at, before sockets have their turn.
+const TURN: usize = 1_024;
+/// How often deadlines are compared with the wall clock, which may be set.
+const CLOCK_LOOK: Duration = Duration::from_secs(1);
+
+/// Longest attempt, so that no moment lies beyond what the clock counts.
+const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// What the owner of the dispatcher wants.
+pub(super) enum Command {
+    Calls(vec::IntoIter<Call>),
+    Cancel(RunId),
+    /// Sends nothing more, and ends when all is answered or the time is over.
+    Stop(Duration),
+}
+
+/// What owner and loop share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// Calls handed over and not settled.
+    pub(super) held: AtomicUsize,
+    /// Calls that were settled by the sink.
+    pub(super) sunk: AtomicU64,
+}
+
+pub(super) type OnOutcomes = Box<dyn Fn(Vec<Settled>) + Send>;
+
+pub(super) struct EventLoop {
+    commands: UnboundedReceiver<Command>,
+    reports: UnboundedReceiver<Reported>,
+    reporter: UnboundedSender<Reported>,
+    shared: Arc<Shared>,
+    on_outcomes: OnOutcomes,
+    lanes: Lanes,
+    runs: HashMap<RunId, Entry>,
+    /// Queued calls that are not to be sent after a moment.
+    deadlines: BTreeSet<(i64, RunId)>,
+    /// When lanes that wait may go on.
+    wakes: BinaryHeap<Reverse<(Instant, LaneId)>>,
+    /// Lanes that may have something to do.
+    listed: Vec<LaneId>,
+    /// Commands that came and were not carried out yet, in order.
+    backlog: VecDeque<Command>,
+    reported: Vec<Reported>,
+    settled: Vec<Settled>,
+    sequence: u64,
+    in_flight: usize,
+    /// When a loop that is told to stop ends at the latest.
+    end: Option<Instant>,
+}
+
+struct Entry {
+    attempt: u32,
+    sequence: u64,
+    lane: LaneId,
+    stage: Stage,
+}
+
+enum Stage {
+    Queued(Box<(Call, Place)>),
+    InFlight { task: AbortHandle, since: Instant },
+}
+
+/// What came of a call in flight. It comes also from one that was dropped.
+pub(super) struct Reported {
+    run: RunId,
+    sequence: u64,
+    report: Report,
+}
+
+/// Reports when it is dropped, so that no call is lost with its task.
+struct Reporter {
+    to: UnboundedSender<Reported>,
+    run: RunId,
+    sequence: u64,
+    report: Option<Report>,
+}
+
+impl Reporter {
+    fn done(mut self, report: Report) {
+        self.report = Some(report);
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        let report = self.report.take().unwrap_or_else(|| {
+            Outcome::Failed { note: "the attempt broke off here".to_owned() }.into()
+        });
+        // Nobody is there to hear it once the loop is over.
+        let _ = self.to.send(Reported { run: self.run, sequence: self.sequence, report });
+    }
+}
+
+/// One look at both clocks.
+#[derive(Clone, Copy)]
+struct Clock {
+    now: Instant,
+    now_ms: i64,
+}
+
+impl Clock {
+    fn look() -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { now: Instant::now(), now_ms: since_epoch.as_millis() as i64 }
+    }
+}
+
+impl EventLoop {
+    pub(super) fn new(
+        commands: UnboundedReceiver<Command>,
+        lanes: Lanes,
+        shared: Arc<Shared>,
+        on_outcomes: OnOutcomes,
+    ) -> Self {
+        let (reporter, reports) = unbounded_channel();
+        Self {
+            commands,
+            reports,
+            reporter,
+            shared,
+            on_outcomes,
+            lanes,
+            runs: HashMap::default(),
+            deadlines: BTreeSet::new(),
+            wakes: BinaryHeap::new(),
+            listed: Vec::new(),
+            backlog: VecDeque::new(),
+            reported: Vec::new(),
+            settled: Vec::new(),
+            sequence: 0,
+            in_flight: 0,
+            end: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            self.gather().await;
+            let clock = Clock::look();
+            self.turn(clock);
+            if self.end.is_some_and(|end| self.in_flight == 0 || clock.now >= end) {
+                return;
+            }
+            if !self.backlog.is_empty() {
+                yield_now().await;
+            }
+        }
+    }
+
+    /// Waits until there is something to do.
+    async fn gather(&mut self) {
+        if self.backlog.is_empty() {
+            let wake = self.next_wake();
+            let mut commands = Vec::new();
+            let woken = async {
+                match wake {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                _ = self.reports.recv_many(&mut self.reported, TURN) => {}
+                count = self.commands.recv_many(&mut commands, TURN), if self.end.is_none() => {
+                    if count == 0 {
+                        commands.push(Command::Stop(Duration::ZERO));
+                    }
+                }
+                () = woken => {}
+            }
+            self.backlog.extend(commands);
+        }
+        while self.reported.len() < TURN
+            && let Ok(reported) = self.reports.try_recv()
+        {
+            self.reported.push(reported);
+        }
+        while self.backlog.len() < TURN
+            && let Ok(command) = self.commands.try_recv()
+        {
+            self.backlog.push_back(command);
+        }
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let lane = self.wakes.peek().map(|Reverse((at, _))| *at);
+        let deadline = self.deadlines.first().map(|(expires_ms, _)| {
+            let clock = Clock::look();
+            let left = expires_ms.saturating_sub(clock.now_ms).saturating_add(1).max(0) as u64;
+            clock.now + Duration::from_millis(left).min(CLOCK_LOOK)
+        });
+        [lane, deadline, self.end].into_iter().flatten().min()
+    }
+
+    fn turn(&mut self, clock: Clock) {
+        for reported in std::mem::take(&mut self.reported) {
+            self.report(reported, clock);
+        }
+        self.carry_out(clock);
+        self.expire(clock);
+        while let Some(Reverse((at, lane))) = self.wakes.peek().copied()
+            && at <= clock.now
+        {
+            self.wakes.pop();
+            self.woken(lane, at);
+        }
+        for lane in std::mem::take(&mut self.listed) {
+            self.pump(lane, clock);
+        }
+        if !self.settled.is_empty() {
+            let settled = std::mem::take(&mut self.settled);
+            self.shared.held.fetch_sub(settled.len(), Ordering::AcqRel);
+            (self.on_outcomes)(settled);
+        }
+    }
+
+    /// Carries commands out in their order, as many calls as one turn has.
+    fn carry_out(&mut self, clock: Clock) {
+        let mut room = TURN;
+        while let Some(command) = self.backlog.front_mut() {
+            match command {
+                Command::Calls(calls) => {
+                    if room == 0 {
+                        return;
+                    }
+                    if let Some(call) = calls.next() {
+                        room -= 1;
+                        self.arrive(call, clock);
+                        continue;
+                    }
+                }
+                Command::Cancel(run) => {
+                    let run = *run;
+                    self.cancel(run);
+                }
+                Command::Stop(patience) => {
+                    let end = clock.now + *patience;
+                    self.end = Some(self.end.map_or(end, |before| before.min(end)));
+                }
+            }
+            self.backlog.pop_front();
+        }
+    }
+
+    fn arrive(&mut self, call: Call, clock: Clock) {
+        if self.end.is_some() {
+            return;
+        }
+        let (run, attempt) = (call.run, call.attempt);
+        if call.expires_ms.is_some_and(|expires_ms| expires_ms < clock.now_ms) {
+            return self.settle(run, attempt, Outcome::Expired);
+        }
+        let action = match &*call.action {
+            Action::Http(action) => action,
+            Action::Sink => {
+                self.shared.sunk.fetch_add(1, Ordering::Relaxed);
+                return self.settle(run, attempt, Outcome::Succeeded { note: String::new() });
+            }
+        };
+        let lane = match self.lanes.find(&action.target) {
+            Ok(lane) => lane,
+            Err(outcome) => return self.settle(run, attempt, outcome),
+        };
+        if self.runs.contains_key(&run) {
+            debug_assert!(false, "a run is handed over again only once it is settled");
+            tracing::error!(?run, attempt, "a run was handed over twice; the first one counts");
+            self.shared.held.fetch_sub(1, Ordering::AcqRel);
+            return;
+        }
+        self.sequence += 1;
+        let place = Place {
+            priority: call.priority,
+            tenant: Arc::clone(&call.tenant),
+            planned_ms: call.planned_ms,
+            sequence: self.sequence,
+        };
+        if let Some(expires_ms) = call.expires_ms {
+            self.deadlines.insert((expires_ms, run));
+        }
+        if let Some(state) = self.lanes.get(lane) {
+            state.push(&place, run, cost(action.body.len()));
+        }
+        self.lanes.note_idle(lane);
+        let stage = Stage::Queued(Box::new((call, place)));
+        self.runs.insert(run, Entry { attempt, sequence: self.sequence, lane, stage });
+        self.list(lane);
+    }
+
+    fn cancel(&mut self, run: RunId) {
+        let Some(entry) = self.runs.remove(&run) else {
+            return;
+        };
+        match entry.stage {
+            Stage::Queued(queued) => self.unqueue(entry.lane, run, &queued),
+            Stage::InFlight { task, .. } => {
+                task.abort();
+                self.land(entry.lane);
+            }
+        }
+        self.settle_in(entry.lane, run, entry.attempt, Outcome::Cancelled);
+    }
+
+    fn expire(&mut self, clock: Clock) {
+        while let Some((expires_ms, run)) = self.deadlines.first().copied()
+            && expires_ms < clock.now_ms
+        {
+            self.deadlines.pop_first();
+            let Some(entry) = self.runs.remove(&run) else {
+                debug_assert!(false, "deadlines are those of queued runs");
+                continue;
+            };
+            if let Stage::Queued(queued) = entry.stage {
+                self.unqueue(entry.lane, run, &queued);
+            }
+            self.settle_in(entry.lane, run, entry.attempt, Outcome::Expired);
+        }
+    }
+
+    /// Takes a call that was not sent out of its lane.
+    fn unqueue(&mut self, lane: LaneId, run: RunId, queued: &(Call, Place)) {
+        if let Some(expires_ms) = queued.0.expires_ms {
+            self.deadlines.remove(&(expires_ms, run));
+        }
+        if let Some(state) = self.lanes.get(lane) {
+            state.remove(&queued.1);
+        }
+        self.list(lane);
+    }
+
+    /// A call is not in flight any more.
+    fn land(&mut self, lane: LaneId) {
+        self.in_flight -= 1;
+        if let Some(state) = self.lanes.get(lane) {
+            state.ended();
+        }
+        self.list(lane);
+    }
+
+    fn report(&mut self, reported: Reported, clock: Clock) {
+        let Reported { run, sequence, report } = reported;
+        // Another attempt may have come under the name of one that was cancelled.
+        if self.runs.get(&run).is_none_or(|entry| entry.sequence != sequence) {
+            return;
+        }
+        let Some(entry) = self.runs.remove(&run) else {
+            return;
+        };
+        let Stage::InFlight { since, .. } = entry.stage else {
+            debug_assert!(false, "only what is in flight is reported");
+            return;
+        };
+        self.land(entry.lane);
+        if let Some(state) = self.lanes.get(entry.lane) {
+            state.gauges.took(clock.now.saturating_duration_since(since));
+            if let Some(pause) = report.pause {
+                state.pause(pause, clock.now);
+            }
+        }
+        self.settle_in(entry.lane, run, entry.attempt, report.outcome);
+    }
+
+    /// Has a lane looked at in this turn.
+    fn list(&mut self, id: LaneId) {
+        if let Some(lane) = self.lanes.get(id)
+            && !lane.is_listed
+        {
+            lane.is_listed = true;
+            self.listed.push(id);
+        }
+    }
+
+    fn woken(&mut self, id: LaneId, at: Instant) {
+        if let Some(lane) = self.lanes.get(id)
+            && lane.wake == Some(at)
+        {
+            lane.wake = None;
+            self.list(id);
+        }
+    }
+
+    /// Sends what a lane allows.
+    fn pump(&mut self, id: LaneId, clock: Clock) {
+        if let Some(lane) = self.lanes.get(id) {
+            lane.is_listed = false;
+        }
+        while self.end.is_none()
+            && let Some(lane) = self.lanes.get(id)
+        {
+            match lane.next(clock.now, clock.now_ms as u64) {
+                Next::Send(run) => self.send(id, run, clock),
+                Next::Wait(at) => {
+                    if lane.wake.is_none_or(|wake| wake > at) {
+                        lane.wake = Some(at);
+                        self.wakes.push(Reverse((at, id)));
+                    }
+                    break;
+                }
+                Next::Rest => break,
+            }
+        }
+        self.lanes.note_idle(id);
+    }
+
+    /// Sends a call that its lane gave.
+    fn send(&mut self, id: LaneId, run: RunId, clock: Clock) {
+        self.in_flight += 1;
+        let Some(Entry { attempt, sequence, stage: Stage::Queued(queued), .. }) =
+            self.runs.remove(&run)
+        else {
+            debug_assert!(false, "what a lane gives is queued");
+            return self.land(id);
+        };
+        let (call, _) = *queued;
+        if let Some(expires_ms) = call.expires_ms {
+            self.deadlines.remove(&(expires_ms, run));
+        }
+        let Some(lane) = self.lanes.get(id) else {
+            debug_assert!(false, "a lane that gives a call is here");
+            return self.land(id);
+        };
+        let credentials = match lane.keeper.credentials(clock.now) {
+            Ok(credentials) => credentials,
+            Err(note) => {
+                self.land(id);
+                return self.settle_in(id, run, attempt, Outcome::Failed { note });
+            }
+        };
+        let reach = Arc::clone(&lane.reach);
+        let reporter = Reporter { to: self.reporter.clone(), run, sequence, report: None };
+        let task = spawn(call, reach, credentials, reporter, clock.now);
+        let stage = Stage::InFlight { task, since: clock.now };
+        self.runs.insert(run, Entry { attempt, sequence, lane: id, stage });
+    }
+
+    fn settle(&mut self, run: RunId, attempt: u32, outcome: Outcome) {
+        self.settled.push(Settled { run, attempt, outcome });
+    }
+
+    fn settle_in(&mut self, lane: LaneId, run: RunId, attempt: u32, outcome: Outcome) {
+        if let Some(lane) = self.lanes.get(lane) {
+            lane.gauges.count(&outcome);
+        }
+        self.settle(run, attempt, outcome);
+    }
+}
+
+fn spawn(
+    call: Call,
+    reach: Arc<Reach>,
+    credentials: Arc<Credentials>,
+    reporter: Reporter,
+    now: Instant,
+) -> AbortHandle {
+    let task = tokio::spawn(async move {
+        let action = Arc::clone(&call.action);
+        let Action::Http(action) = &*action else {
+            debug_assert!(false, "only requests are sent");
+            return;
+        };
+        let deadline = now + action.timeout.min(TIMEOUT_MAX);
+        let attempt = Attempt { call, reach, credentials, deadline };
+        reporter.done(attempt.run(action).await);
+    });
+    task.abort_handle()
+}
