@@ -56,7 +56,9 @@ impl Attempt {
     /// Why the action cannot be sent to its target, whatever the target says.
     fn misfit(&self, action: &HttpAction) -> Option<String> {
         if origin(&action.uri).is_none() {
-            return Some("the address has no host, or a scheme that is neither http nor https".into());
+            return Some(
+                "the address has no host, or a scheme that is neither http nor https".into(),
+            );
         }
         let own = self.reach.origin.as_ref()?;
         (!is_same_origin(own, &action.uri))

@@ -18,14 +18,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{Instant, sleep_until};
 
+use super::Action;
 use super::answer::Report;
 use super::attempt::Attempt;
+use super::client::Reach;
 use super::dispatcher::Settled;
 use super::lane::Next;
 use super::lanes::{LaneId, Lanes};
 use super::queue::{Place, cost};
-use super::Action;
-use super::client::Reach;
 use super::secret::Credentials;
 use crate::run::{Call, Outcome, RunId};
 

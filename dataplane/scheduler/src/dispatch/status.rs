@@ -144,9 +144,7 @@ fn standing(answer: &Answer) -> Standing {
         StatusCode::ACCEPTED => Standing::Running,
         status if status.is_success() => match serde_json::from_slice::<State>(&answer.body) {
             Ok(state) => state.standing(),
-            Err(_) => {
-                Standing::Over(Outcome::Succeeded { note: note::of_bytes(&answer.body) })
-            }
+            Err(_) => Standing::Over(Outcome::Succeeded { note: note::of_bytes(&answer.body) }),
         },
         status if is_passing(status) => Standing::Unsure(answer.note()),
         _ => {

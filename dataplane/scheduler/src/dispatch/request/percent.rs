@@ -22,7 +22,8 @@ pub(super) fn encoded(text: &str, also: &str) -> HeaderValue {
         } else {
             plain.push('%');
             for digit in [byte >> 4, byte & 15] {
-                plain.extend(char::from_digit(u32::from(digit), 16).map(|c| c.to_ascii_uppercase()));
+                plain
+                    .extend(char::from_digit(u32::from(digit), 16).map(|c| c.to_ascii_uppercase()));
             }
         }
     }

@@ -74,7 +74,10 @@ fn attempts_of_a_run_are_spans_of_one_trace() {
         value.to_str().expect("a text").split('-').map(str::to_owned).collect::<Vec<_>>()
     };
     let (one, two) = (parent(1), parent(2));
-    assert_eq!((one[0].as_str(), one[1].len(), one[2].len(), one[3].as_str()), ("00", 32, 16, "01"));
+    assert_eq!(
+        (one[0].as_str(), one[1].len(), one[2].len(), one[3].as_str()),
+        ("00", 32, 16, "01")
+    );
     assert_eq!(one[1], two[1]);
     assert_ne!(one[2], two[2]);
 }

@@ -1,0 +1,13 @@
+//! The dispatcher before servers of all kinds, on loopback.
+
+mod answers;
+mod course;
+mod fairness;
+mod faults;
+mod guarded;
+mod pace;
+mod resumed;
+mod rig;
+mod secrets;
+mod server;
+mod tls;

@@ -1,0 +1,4 @@
+//! The scheduler as those around it meet it: real sockets, real threads.
+
+#[path = "dispatch/dispatch.rs"]
+mod dispatch;
