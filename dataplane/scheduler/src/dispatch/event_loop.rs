@@ -312,7 +312,6 @@ impl EventLoop {
         if let Some(state) = self.lanes.get(lane) {
             state.push(&place, run, cost(action.body.len()));
         }
-        self.lanes.note_idle(lane);
         let stage = Stage::Queued(Box::new((call, place)));
         self.runs.insert(run, Entry { attempt, sequence: self.sequence, lane, stage });
         self.list(lane);
@@ -391,8 +390,9 @@ impl EventLoop {
         self.settle_in(entry.lane, run, entry.attempt, report.outcome);
     }
 
-    /// Has a lane looked at in this turn.
+    /// Has a lane looked at in this turn, after a call came or went.
     fn list(&mut self, id: LaneId) {
+        self.lanes.note_idle(id);
         if let Some(lane) = self.lanes.get(id)
             && !lane.is_listed
         {
@@ -430,7 +430,6 @@ impl EventLoop {
                 Next::Rest => break,
             }
         }
-        self.lanes.note_idle(id);
     }
 
     /// Sends a call that its lane gave.
