@@ -35,7 +35,7 @@ const TURN: usize = 1_024;
 const CLOCK_LOOK: Duration = Duration::from_secs(1);
 
 /// Longest attempt, so that no moment lies beyond what the clock counts.
-const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+const TIMEOUT_MAX: Duration = Duration::from_hours(30 * 24);
 
 /// What the owner of the dispatcher wants.
 pub(super) enum Command {

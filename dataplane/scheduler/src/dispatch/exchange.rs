@@ -117,7 +117,7 @@ fn trouble(error: &hyper_util::client::legacy::Error) -> Trouble {
         cause = error.source();
     }
     // The client's own text says nothing that its kind does not.
-    let why = error.source().map_or_else(|| error.to_string(), |cause| note::of_error(cause));
+    let why = error.source().map_or_else(|| error.to_string(), note::of_error);
     if error.is_connect() {
         Trouble::NotSent(format!("failed to connect: {why}"))
     } else {

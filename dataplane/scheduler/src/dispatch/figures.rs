@@ -158,7 +158,7 @@ mod tests {
             assert_eq!(bucket(Duration::from_micros(us)), index, "{us} us");
         }
         assert_eq!(bucket(Duration::from_secs(131)), 17);
-        assert_eq!(bucket(Duration::from_secs(3_600)), BUCKETS - 1);
+        assert_eq!(bucket(Duration::from_hours(1)), BUCKETS - 1);
     }
 
     #[test]

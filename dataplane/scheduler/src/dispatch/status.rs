@@ -19,7 +19,7 @@ use crate::run::Outcome;
 
 /// The first pause; each is twice the one before.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_secs(60);
+const PAUSE_MAX: Duration = Duration::from_mins(1);
 /// Bytes of a state that are read as JSON.
 const STATE_BYTES: usize = 64 << 10;
 /// How often a target that accepted a run may not know it: what it keeps may lag behind.

@@ -12,7 +12,7 @@ use orrery_scheduler::dispatch::{
 use orrery_scheduler::run::{Call, Outcome, RunId};
 
 /// For things that happen at once on an idle machine.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 #[derive(Default)]
 struct Log {

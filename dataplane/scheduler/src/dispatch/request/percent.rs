@@ -10,10 +10,11 @@ pub(super) fn encoded(text: &str, also: &str) -> HeaderValue {
             && byte != b'%'
             && !also.as_bytes().contains(&byte)
     };
-    if text.bytes().all(is_plain) && text.trim().len() == text.len() {
-        if let Ok(value) = HeaderValue::from_str(text) {
-            return value;
-        }
+    if text.bytes().all(is_plain)
+        && text.trim().len() == text.len()
+        && let Ok(value) = HeaderValue::from_str(text)
+    {
+        return value;
     }
     let mut plain = String::with_capacity(text.len() * 3);
     for byte in text.bytes() {
