@@ -75,12 +75,7 @@ pub(crate) fn is_leap(year: u32) -> bool {
 /// Days of a month, 28 to 31.
 #[inline]
 pub(crate) fn month_days(year: u32, month: u32) -> u32 {
-    if month == 2 { 28 + u32::from(is_leap(year)) } else { 30 | (month ^ (month >> 3)) }
-}
-
-/// Days of a year.
-pub(crate) fn year_days(year: u32) -> u32 {
-    365 + u32::from(is_leap(year))
+    if month == 2 { 28 + u32::from(is_leap(year)) } else { 30 + ((month ^ (month >> 3)) & 1) }
 }
 
 /// The weekday of a day number, 0 = Sunday.

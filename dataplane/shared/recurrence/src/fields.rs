@@ -7,6 +7,13 @@ use crate::civil::{DAY, Date, LOCAL_END, YEAR_MAX, YEAR_MIN, month_days, weekday
 use crate::days::Days;
 use crate::wall::LocalTimes;
 
+/// Every hour of a day.
+pub(crate) const HOURS_ALL: u32 = 0xff_ffff;
+/// Every minute of an hour, every second of a minute.
+pub(crate) const SIXTY_ALL: u64 = (1 << 60) - 1;
+/// Every month, bits 1 to 12.
+pub(crate) const MONTHS_ALL: u16 = 0x1ffe;
+
 /// Times of a day: a product of three sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Times {
@@ -95,16 +102,16 @@ pub(crate) struct Fields {
     pub by_the_clock: bool,
 }
 
-/// A month under search.
+/// A page of the calendar, under search.
 #[derive(Clone, Copy)]
-struct Month {
+struct Page {
     year: u32,
     month: u32,
     /// Day number of its first day.
     first: u32,
 }
 
-impl Month {
+impl Page {
     fn of(year: u32, month: u32) -> Self {
         Self { year, month, first: Date { year, month, day: 1 }.days() }
     }
@@ -120,36 +127,36 @@ impl Fields {
 
     /// The matching days of a month, if the month matches.
     #[inline]
-    fn days_of(&self, month: Month) -> u32 {
+    fn days_of(&self, month: Page) -> u32 {
         if self.months >> month.month & 1 == 0 || !self.in_year(month.year) {
             return 0;
         }
         self.days.of_month(weekday(month.first), month_days(month.year, month.month))
     }
 
-    fn month_after(&self, mut month: Month) -> Option<Month> {
+    fn month_after(&self, mut month: Page) -> Option<Page> {
         loop {
             let rest = if self.in_year(month.year) { self.months >> month.month >> 1 } else { 0 };
             if rest != 0 {
-                return Some(Month::of(month.year, month.month + 1 + rest.trailing_zeros()));
+                return Some(Page::of(month.year, month.month + 1 + rest.trailing_zeros()));
             }
-            month = Month { year: month.year + 1, month: 0, first: 0 };
+            month = Page { year: month.year + 1, month: 0, first: 0 };
             if month.year > YEAR_MAX {
                 return None;
             }
         }
     }
 
-    fn month_before(&self, mut month: Month) -> Option<Month> {
+    fn month_before(&self, mut month: Page) -> Option<Page> {
         loop {
             let below = self.months & ((1 << month.month) - 1);
             if below != 0 && self.in_year(month.year) {
-                return Some(Month::of(month.year, below.ilog2()));
+                return Some(Page::of(month.year, below.ilog2()));
             }
             if month.year == YEAR_MIN {
                 return None;
             }
-            month = Month { year: month.year - 1, month: 13, first: 0 };
+            month = Page { year: month.year - 1, month: 13, first: 0 };
         }
     }
 
@@ -159,7 +166,7 @@ impl Fields {
             return 0;
         }
         let date = Date::of_days(from);
-        let mut month = Month { first: from + 1 - date.day, year: date.year, month: date.month };
+        let mut month = Page { first: from + 1 - date.day, year: date.year, month: date.month };
         let mut count = 0;
         loop {
             let mut days = self.days_of(month);
@@ -187,7 +194,7 @@ impl LocalTimes for Fields {
         }
         let (today, second) = ((lo / DAY) as u32, (lo % DAY) as u32);
         let date = Date::of_days(today);
-        let mut month = Month { first: today + 1 - date.day, year: date.year, month: date.month };
+        let mut month = Page { first: today + 1 - date.day, year: date.year, month: date.month };
         let mut days = self.days_of(month) >> date.day;
         if days & 1 != 0
             && let Some(time) = self.times.first_from(second)
@@ -218,7 +225,7 @@ impl LocalTimes for Fields {
         }
         let (today, second) = (((hi - 1) / DAY) as u32, ((hi - 1) % DAY) as u32);
         let date = Date::of_days(today);
-        let mut month = Month { first: today + 1 - date.day, year: date.year, month: date.month };
+        let mut month = Page { first: today + 1 - date.day, year: date.year, month: date.month };
         let days = self.days_of(month);
         if days >> date.day & 1 != 0
             && let Some(time) = self.times.last_to(second)

@@ -2,6 +2,8 @@
 
 mod cron;
 mod model;
+mod occurrences;
+mod zones;
 
 use std::sync::Arc;
 

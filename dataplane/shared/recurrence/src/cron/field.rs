@@ -351,13 +351,8 @@ impl<'a> Scan<'a> {
         let choices = most - least + 1;
         let Hash { seed, hashing } = self.hash;
         let pick = |choices| hashing.pick(seed, self.field.name(), self.field.place(), choices);
-        Ok(match step {
-            Some(step) => self.range(least + pick(choices.min(step)), most, step),
-            None => {
-                let value = least + pick(choices);
-                self.range(value, value, 1)
-            }
-        })
+        let from = least + pick(step.map_or(choices, |step| choices.min(step)));
+        Ok(step.map_or_else(|| self.range(from, from, 1), |step| self.range(from, most, step)))
     }
 }
 

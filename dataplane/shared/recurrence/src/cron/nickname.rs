@@ -3,7 +3,7 @@
 use crate::RuleError;
 use crate::days::Days;
 use crate::every;
-use crate::fields::{Fields, Times};
+use crate::fields::{Fields, HOURS_ALL, MONTHS_ALL, Times};
 use crate::rule::Kind;
 use crate::span::Span;
 
@@ -19,7 +19,7 @@ pub(crate) fn parse(name: &str, at: usize) -> Result<Kind, RuleError> {
     let midnight = Times { seconds: 1, minutes: 1, hours: 1 };
     let daily = Fields {
         times: midnight,
-        months: 0x1ffe,
+        months: MONTHS_ALL,
         days: Days::ALL,
         years: None,
         by_the_clock: false,
@@ -27,7 +27,7 @@ pub(crate) fn parse(name: &str, at: usize) -> Result<Kind, RuleError> {
     let first = Days { dates: 1 << 1, ..Days::ALL };
     Ok(Kind::Fields(match lower.as_str() {
         "hourly" => {
-            let times = Times { hours: 0xff_ffff, ..midnight };
+            let times = Times { hours: HOURS_ALL, ..midnight };
             Fields { times, by_the_clock: true, ..daily }
         }
         "daily" | "midnight" => daily,
