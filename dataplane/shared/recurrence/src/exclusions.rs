@@ -1,10 +1,14 @@
 //! Days on which nothing runs, and what is left of a rule without them.
 
 use crate::civil::{DAY, DAYS_END, Date, YEAR_MAX, YEAR_MIN};
-use crate::{RuleError, Seconds, Zone};
+use crate::recur::Recur;
+use crate::wall::LocalTimes;
+use crate::{RuleError, Seconds, Zone, rrule};
 
 /// Lists of holidays have hundreds of lines.
 const LINES_MAX: usize = 10_000;
+/// Recurrences are looked at day by day.
+const RECURRENCES_MAX: usize = 64;
 /// More text than that is not a calendar.
 const BYTES_MAX: usize = 1024 * 1024;
 
@@ -15,6 +19,8 @@ pub struct Exclusions {
     runs: Vec<(u32, u32)>,
     /// Of every year: bits 1 to 31 for each month 1 to 12.
     yearly: [u32; 13],
+    /// Recurrences of whole days.
+    recurring: Vec<Recur>,
 }
 
 impl Exclusions {
@@ -44,12 +50,12 @@ impl Exclusions {
 
     /// No day at all.
     pub fn none() -> Self {
-        Self { runs: Vec::new(), yearly: [0; 13] }
+        Self { runs: Vec::new(), yearly: [0; 13], recurring: Vec::new() }
     }
 
     /// Whether it excludes nothing.
     pub fn is_empty(&self) -> bool {
-        self.runs.is_empty() && self.yearly == [0; 13]
+        self.runs.is_empty() && self.yearly == [0; 13] && self.recurring.is_empty()
     }
 
     /// Every day that any of them excludes.
@@ -57,6 +63,7 @@ impl Exclusions {
         let mut merged = Self::none();
         for one in all {
             merged.runs.extend_from_slice(&one.runs);
+            merged.recurring.extend_from_slice(&one.recurring);
             for (mine, theirs) in merged.yearly.iter_mut().zip(one.yearly) {
                 *mine |= theirs;
             }
@@ -71,7 +78,14 @@ impl Exclusions {
     }
 
     fn add(&mut self, entry: &str) -> Result<(), RuleError> {
-        if let Some((first, last)) = entry.split_once("..") {
+        if let Some(rule) = entry.strip_prefix("RRULE:") {
+            if self.recurring.len() == RECURRENCES_MAX {
+                let message = format!("{RECURRENCES_MAX} recurrences are the most");
+                return Err(RuleError::syntax("RRULE", 0, message));
+            }
+            let rule = rrule::parse_days(rule).map_err(|error| error.shifted("RRULE:".len()))?;
+            self.recurring.push(rule);
+        } else if let Some((first, last)) = entry.split_once("..") {
             let from = date(first.trim_end())?;
             let after = entry.len() - last.trim_start().len();
             let to = date(last.trim_start()).map_err(|error| error.shifted(after))?;
@@ -107,8 +121,11 @@ impl Exclusions {
         if after > 0 && day < self.runs[after - 1].1 {
             return true;
         }
-        let Date { month, day, .. } = Date::of_days(day);
-        self.yearly[month as usize] >> day & 1 != 0
+        let Date { month, day: date, .. } = Date::of_days(day);
+        self.yearly[month as usize] >> date & 1 != 0 || {
+            let (from, to) = (i64::from(day) * DAY, i64::from(day + 1) * DAY);
+            self.recurring.iter().any(|rule| rule.first(from, to).is_some())
+        }
     }
 }
 

@@ -1,13 +1,15 @@
 //! A rule in words. Made from what the rule means, not from its text, so that it tells the truth.
 
-pub(crate) mod words;
+mod recur;
+mod words;
 
 use crate::Zone;
-use crate::civil::{YEAR_MAX, YEAR_MIN, local_text};
+use crate::civil::{LOCAL_END, YEAR_MAX, YEAR_MIN, local_text};
 use crate::days::{DATES_ALL, Days, Join, WEEKDAYS_ALL, bits};
 use crate::fields::{Fields, HOURS_ALL, MONTHS_ALL, Times};
 use crate::rule::{Kind, Rule};
 use crate::span::Span;
+use crate::wall::LocalTimes;
 
 use words::{MONTHS, WEEKDAYS, joined, ordinal, runs, step_of, weekdays};
 
@@ -20,7 +22,17 @@ impl Rule {
         let zone = zone_words(&self.zone);
         match &self.kind {
             Kind::Span(span) => span_words(*span),
+            Kind::Fields(fields) if self.is_once() => {
+                let moment = fields.first(0, LOCAL_END).map_or_else(String::new, local_text);
+                format!("once at {moment}, {zone}")
+            }
             Kind::Fields(fields) => format!("{}, {zone}", fields_words(fields)),
+            Kind::Union(union) => {
+                let parts: Vec<String> = union.parts().iter().map(fields_words).collect();
+                format!("{}, {zone}", parts.join("; and "))
+            }
+            Kind::Dates(dates) => format!("{}, {zone}", recur::dates_words(dates)),
+            Kind::Steps(steps) => format!("{}, {zone}", recur::steps_words(steps)),
         }
     }
 }
@@ -46,7 +58,7 @@ fn span_words(span: Span) -> String {
     if span.first >= span.step {
         words = format!("{words} from {}", moment(span.first));
     }
-    if span.last + span.step < crate::civil::LOCAL_END {
+    if span.last + span.step < LOCAL_END {
         words = format!("{words} until {}", moment(span.last));
     }
     words

@@ -9,6 +9,7 @@
 //! [`Zones`] of a folder is asked for a zone. Instants are whole [`Seconds`] of the years 1970 to
 //! 2199; a rule with no match in there has none.
 
+mod calendar;
 mod civil;
 mod cron;
 mod days;
@@ -19,10 +20,16 @@ mod explain;
 mod fields;
 mod hash;
 pub mod ical;
+mod iso;
 mod notes;
 mod occurrences;
+mod recur;
+mod rrule;
 mod rule;
 mod span;
+mod steps;
+mod systemd;
+mod union;
 mod wall;
 mod zone;
 mod zones;

@@ -45,6 +45,10 @@ impl Rule {
                 Vec::new()
             }
             Kind::Fields(fields) => self.notes_of(fields, from, until),
+            Kind::Union(union) => self.notes_of(&**union, from, until),
+            Kind::Dates(dates) if dates.by_the_clock() => Vec::new(),
+            Kind::Dates(dates) => self.notes_of(&**dates, from, until),
+            Kind::Steps(steps) => self.notes_of(&**steps, from, until),
         }
     }
 

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use crate::civil::{DAY, LOCAL_END};
 use crate::fields::Fields;
 use crate::hash::Hashing;
+use crate::recur::Dates;
 use crate::span::Span;
-use crate::wall::Wall;
-use crate::{Dst, Options, RuleError, Seconds, When, Zone, cron, every};
+use crate::steps::Steps;
+use crate::union::Union;
+use crate::wall::{LocalTimes, Wall};
+use crate::{Dst, Options, RuleError, Seconds, When, Zone, calendar, cron, every, rrule};
 
 /// When something fires. Compile it once, share it as `Arc<Rule>`: rules that mean the same are
 /// equal and hash alike, whatever their texts looked like.
@@ -23,8 +26,14 @@ pub struct Rule {
 pub(crate) enum Kind {
     /// Elapsed time.
     Span(Span),
-    /// Local time.
+    /// Local times of most rules.
     Fields(Fields),
+    /// Structured calendars.
+    Union(Box<Union>),
+    /// Recurrences.
+    Dates(Box<Dates>),
+    /// Steps of the calendar.
+    Steps(Box<Steps>),
 }
 
 /// Does the same with whichever local times the rule has.
@@ -34,6 +43,18 @@ macro_rules! on_wall {
             Kind::Span($span) => $elapsed,
             Kind::Fields(times) => {
                 let $wall = Wall::new(times, &$rule.zone, $rule.dst);
+                $local
+            }
+            Kind::Union(times) => {
+                let $wall = Wall::new(&**times, &$rule.zone, $rule.dst);
+                $local
+            }
+            Kind::Dates(times) => {
+                let $wall = Wall::new(&**times, &$rule.zone, $rule.dst);
+                $local
+            }
+            Kind::Steps(times) => {
+                let $wall = Wall::new(&**times, &$rule.zone, $rule.dst);
                 $local
             }
         }
@@ -52,18 +73,36 @@ impl Rule {
         options: &Options<'_>,
         hashing: Hashing,
     ) -> Result<Self, RuleError> {
+        let mut zone = options.zone.clone();
+        let mut dst = options.dst;
         let kind = match *when {
-            When::Cron { text, dialect } => cron::parse(text, dialect, options, hashing)?,
+            When::Cron { text, dialect } => {
+                let parsed = cron::parse(text, dialect, options, hashing)?;
+                zone = parsed.zone.unwrap_or(zone);
+                if parsed.once {
+                    // What is asked for once happens once, wherever the clock is changed.
+                    dst = Dst::RunMissingAfterGapRunRepeatedOnce;
+                }
+                parsed.kind
+            }
             When::Every { seconds, anchor } => Kind::Span(span_of(seconds, anchor)?),
             When::At(at) => {
-                Kind::Span(Span::bounded(1, at, at).filter(|_| at >= 0).ok_or_else(|| {
-                    RuleError::never("the moment lies outside of the years 1970 to 2199")
-                })?)
+                let never =
+                    || RuleError::never("the moment lies outside of the years 1970 to 2199");
+                Kind::Span(Span::bounded(1, at, at).filter(|_| at >= 0).ok_or_else(never)?)
             }
-            When::Rrule { .. } => return Err(RuleError::never("recurrences are not read yet")),
-            When::Calendar(_) => return Err(RuleError::never("calendars are not read yet")),
+            When::Rrule { text, start } => {
+                Kind::Dates(Box::new(rrule::parse(text, start, &options.zone)?))
+            }
+            When::Calendar(specs) => calendar::build(specs)?,
         };
-        Ok(Self { kind, dst: options.dst, zone: options.zone.clone() })
+        Ok(Self { kind, dst, zone })
+    }
+
+    /// Whether it has just one local second.
+    pub(crate) fn is_once(&self) -> bool {
+        let Kind::Fields(fields) = &self.kind else { return false };
+        fields.years.is_some() && fields.count(0, LOCAL_END) == 1
     }
 
     /// The first instant strictly after this one.

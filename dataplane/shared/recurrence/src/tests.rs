@@ -1,6 +1,7 @@
 //! What rules mean, seen from outside.
 
 mod cron;
+mod forms;
 mod model;
 mod occurrences;
 mod zones;
