@@ -2,6 +2,8 @@
 
 mod cron;
 mod forms;
+mod fuzz;
+mod ical;
 mod model;
 mod occurrences;
 mod zones;
