@@ -8,6 +8,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 use tracing::{Instrument as _, Span};
 
+use crate::changes::Changes;
 use crate::error::OperandError;
 use crate::progress::Finished;
 use crate::secured::Caller;
@@ -18,6 +19,7 @@ use crate::v1::{
     DrainRequest, FenceRequest, FenceResponse, FollowRequest, FollowResponse, Progress,
     PromoteRequest, PromoteResponse, RenewRequest, RenewResponse, ReportRequest, ReportResponse,
     RestoreRequest, RouteRequest, RouteResponse, SnapshotRequest, SyncRequest, SyncResponse,
+    WatchRequest,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -89,6 +91,13 @@ impl OperandClient {
     pub async fn sync(&self, request: SyncRequest) -> Result<SyncResponse, OperandError> {
         let (span, request) = self.request("Sync", request);
         within(span, SYNC_TIMEOUT, self.inner.clone().sync(request)).await
+    }
+
+    /// Hears when declared objects fare otherwise than before.
+    pub async fn watch(&self) -> Result<Changes, OperandError> {
+        let (span, request) = self.request("Watch", WatchRequest {});
+        let stream = within(span, CALL_TIMEOUT, self.inner.clone().watch(request)).await?;
+        Ok(Changes::new(stream))
     }
 
     pub async fn promote(&self, shard: u32, epoch: u64) -> Result<PromoteResponse, OperandError> {

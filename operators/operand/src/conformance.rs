@@ -4,6 +4,8 @@
 //! The suite needs a data plane that is ready, was never promoted above [`EPOCH`], and may be
 //! left drained: the last rule drains it.
 
+use std::time::Duration;
+
 use crate::client::OperandClient;
 use crate::error::OperandError;
 use crate::set_hash::sync_request;
@@ -11,6 +13,8 @@ use crate::v1::{DeclaredObject, Role};
 
 /// Epochs used by the suite start here.
 pub const EPOCH: u64 = 1_000;
+/// Longest wait for what must come soon.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the suite needs to know about the system under test.
 #[derive(Debug, Clone)]
@@ -19,6 +23,8 @@ pub struct Subject {
     pub system: String,
     /// A kind of declared objects the system takes, with specs of it.
     pub declared: Option<(String, Specs)>,
+    /// Whether it tells how its declared objects fare; then accepted ones have a state.
+    pub tells_changes: bool,
     /// `file://` address of an empty folder on the data plane's machine.
     pub snapshot_to: Option<String>,
 }
@@ -51,6 +57,7 @@ macro_rules! rule {
 pub async fn run(client: &OperandClient, subject: &Subject) -> Result<(), Broken> {
     report_says_what_it_is(client, subject).await?;
     declared_sets_are_whole(client, subject).await?;
+    changes_are_told(client, subject).await?;
     promotion_needs_a_higher_epoch(client).await?;
     fencing_holds(client).await?;
     snapshots_report_progress(client, subject).await?;
@@ -78,16 +85,19 @@ async fn report_says_what_it_is(client: &OperandClient, subject: &Subject) -> Re
     Ok(())
 }
 
-async fn declared_sets_are_whole(client: &OperandClient, subject: &Subject) -> Result<(), Broken> {
-    let Some((kind, specs)) = &subject.declared else {
-        return Ok(());
-    };
-    let object = |name: &str, spec: &str| DeclaredObject {
+fn object(name: &str, spec: &str) -> DeclaredObject {
+    DeclaredObject {
         namespace: "conformance".into(),
         name: name.into(),
         uid: format!("uid-{name}"),
         generation: 3,
         spec: spec.as_bytes().to_vec(),
+    }
+}
+
+async fn declared_sets_are_whole(client: &OperandClient, subject: &Subject) -> Result<(), Broken> {
+    let Some((kind, specs)) = &subject.declared else {
+        return Ok(());
     };
     let [first, second] = &specs.accepted;
     let set = vec![object("a", first), object("b", second), object("c", &specs.refused)];
@@ -113,6 +123,30 @@ async fn declared_sets_are_whole(client: &OperandClient, subject: &Subject) -> R
     rule!("an empty set removes all", empty.results.is_empty(), "{:?}", empty.results);
     let unknown = client.sync(sync_request("NoSuchKind", Vec::new())).await;
     rule!("unknown kinds are refused", unknown.is_err(), "it was accepted");
+    Ok(())
+}
+
+async fn changes_are_told(client: &OperandClient, subject: &Subject) -> Result<(), Broken> {
+    if !subject.tells_changes {
+        let refused = client.watch().await.err();
+        let unsupported = matches!(refused, Some(OperandError::Unsupported(_)));
+        rule!("who tells no changes says so", unsupported, "{refused:?}");
+        return Ok(());
+    }
+    let mut changes = answer("changes can be watched", client.watch().await)?;
+    let first = tokio::time::timeout(PATIENCE, changes.next()).await;
+    let first = first.unwrap_or_else(|_| Err(OperandError::Unknown("nothing came".into())));
+    answer("the first count comes at once", first)?;
+    let Some((kind, specs)) = &subject.declared else { return Ok(()) };
+    let objects = vec![object("state", &specs.accepted[0])];
+    let synced = answer("sync answers", client.sync(sync_request(kind, objects)).await)?;
+    let state = synced.results.first().map(|result| result.state.as_slice()).unwrap_or_default();
+    let is_json = state.starts_with(b"{") && state.ends_with(b"}");
+    rule!("an accepted object has a state", is_json, "{:?}", String::from_utf8_lossy(state));
+    let next = tokio::time::timeout(PATIENCE, changes.next()).await;
+    let next = next.unwrap_or_else(|_| Err(OperandError::Unknown("nothing came".into())));
+    answer("a new object is a change", next)?;
+    answer("sync answers", client.sync(sync_request(kind, Vec::new())).await)?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@
 //!
 //! This crate must not know any system, nor Kubernetes.
 
+pub mod changes;
 pub mod client;
 pub mod conformance;
 pub mod error;

@@ -8,11 +8,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::{TcpConnectInfo, UdsConnectInfo};
 use tonic::{Request, Response, Status};
 
+use crate::changes::told;
 use crate::error::OperandError;
 use crate::progress::{Finished, ProgressSender};
 use crate::v1::operand_server::{self, OperandServer};
@@ -20,6 +21,7 @@ use crate::v1::{
     DrainRequest, FenceRequest, FenceResponse, FollowRequest, FollowResponse, Progress,
     PromoteRequest, PromoteResponse, RenewRequest, RenewResponse, ReportRequest, ReportResponse,
     RestoreRequest, RouteRequest, RouteResponse, SnapshotRequest, SyncRequest, SyncResponse,
+    WatchRequest, WatchResponse,
 };
 
 /// A full set of declared objects must fit one message.
@@ -34,6 +36,11 @@ pub trait Operand: Send + Sync + 'static {
     async fn report(&self) -> ReportResponse;
     /// Carries out the full set; accepted objects are durable before the answer.
     async fn sync(&self, request: SyncRequest) -> Result<SyncResponse, OperandError>;
+    /// Counts the changes of how declared objects fare. Systems whose objects have no state leave it
+    /// out.
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
     /// Stops taking work, finishes what was accepted.
     async fn drain(&self, seconds: u32, on: ProgressSender) -> Result<Finished, OperandError>;
     /// Accepts writes under `epoch`, which must be above every epoch known.
@@ -97,6 +104,7 @@ impl<T> std::fmt::Debug for Service<T> {
 }
 
 type ProgressStream = ReceiverStream<Result<Progress, Status>>;
+type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;
 
 impl<T: Operand> Service<T> {
     fn admit<M>(&self, request: Request<M>) -> Result<M, Status> {
@@ -147,6 +155,7 @@ fn is_local<M>(request: &Request<M>) -> bool {
 
 #[tonic::async_trait]
 impl<T: Operand> operand_server::Operand for Service<T> {
+    type WatchStream = WatchStream;
     type DrainStream = ProgressStream;
     type SnapshotStream = ProgressStream;
     type RestoreStream = ProgressStream;
@@ -162,6 +171,18 @@ impl<T: Operand> operand_server::Operand for Service<T> {
     async fn sync(&self, request: Request<SyncRequest>) -> Result<Response<SyncResponse>, Status> {
         let request = self.admit(request)?;
         Ok(Response::new(self.operand.sync(request).await?))
+    }
+
+    async fn watch(
+        &self,
+        request: Request<WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        self.admit(request)?;
+        let Some(changes) = self.operand.changes() else {
+            let none = "the declared objects of this system have no state";
+            return Err(OperandError::Unsupported(none.into()).into());
+        };
+        Ok(Response::new(told(changes)))
     }
 
     async fn drain(

@@ -17,6 +17,7 @@ use orrery_operand::v1::{
 use orrery_operand::{OperandError, v1};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_stream::wrappers::TcpListenerStream;
 
 /// Ways to be wrong, each of which the suite must notice.
@@ -28,6 +29,8 @@ enum Fault {
     AcceptsBadObjects,
     NeverFinishesItsSnapshot,
     StaysReadyWhenDrained,
+    TellsNoChanges,
+    HasNoStates,
 }
 
 #[derive(Default)]
@@ -41,6 +44,7 @@ struct State {
 struct Small {
     fault: Fault,
     state: Mutex<State>,
+    changes: watch::Sender<u64>,
 }
 
 #[tonic::async_trait]
@@ -74,7 +78,10 @@ impl Operand for Small {
             return Err(OperandError::Invalid("unknown kind".into()));
         }
         let mut state = self.state.lock().expect("no holder panics");
-        state.sets.insert(request.kind, request.set_hash.clone());
+        let before = state.sets.insert(request.kind, request.set_hash.clone());
+        if before.as_ref() != Some(&request.set_hash) && self.fault != Fault::TellsNoChanges {
+            self.changes.send_modify(|count| *count += 1);
+        }
         let results = request
             .objects
             .into_iter()
@@ -90,11 +97,19 @@ impl Operand for Small {
                     namespace: object.namespace,
                     name: object.name,
                     generation: object.generation,
+                    state: match self.fault {
+                        Fault::HasNoStates => Vec::new(),
+                        _ => b"{}".to_vec(),
+                    },
                     ..ObjectResult::default()
                 }
             })
             .collect();
         Ok(SyncResponse { results, set_hash: request.set_hash })
+    }
+
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.changes.subscribe())
     }
 
     async fn drain(&self, _: u32, _: ProgressSender) -> Result<Finished, OperandError> {
@@ -150,7 +165,12 @@ impl Operand for Small {
 }
 
 async fn serve(fault: Fault, access: Access) -> SocketAddr {
-    let small = Arc::new(Small { fault, state: Mutex::default() });
+    let small = Small { fault, state: Mutex::default(), changes: watch::Sender::new(0) };
+    listen(small, access).await
+}
+
+async fn listen(small: Small, access: Access) -> SocketAddr {
+    let small = Arc::new(small);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback can be bound");
     let address = listener.local_addr().expect("a bound socket has an address");
     let server = tonic::transport::Server::builder().add_service(service(small, access));
@@ -167,6 +187,7 @@ async fn conformance_of(fault: Fault) -> Result<(), conformance::Broken> {
             "Thing".into(),
             Specs { accepted: ["good".into(), "fine".into()], refused: "bad".into() },
         )),
+        tells_changes: true,
         snapshot_to: Some("file:///images".into()),
     };
     conformance::run(&client, &subject).await
@@ -180,6 +201,8 @@ async fn a_data_plane_that_keeps_the_rules_passes() {
 #[tokio::test]
 async fn every_way_of_breaking_a_rule_is_noticed() {
     for (fault, rule) in [
+        (Fault::TellsNoChanges, "a new object is a change"),
+        (Fault::HasNoStates, "an accepted object has a state"),
         (Fault::GrantsTheSameEpochTwice, "an epoch is granted once"),
         (Fault::ForgetsTheFence, "a fenced shard says so"),
         (Fault::AcceptsBadObjects, "bad objects are refused alone"),
@@ -189,6 +212,32 @@ async fn every_way_of_breaking_a_rule_is_noticed() {
         let broken = conformance_of(fault).await.expect_err(rule);
         assert_eq!(broken.rule, rule, "{}", broken.what);
     }
+}
+
+#[tokio::test]
+async fn changes_come_at_most_once_a_second_and_none_is_lost() {
+    let (sender, receiver) = watch::channel(0);
+    let small = Small { fault: Fault::None, state: Mutex::default(), changes: sender.clone() };
+    drop(receiver);
+    let address = listen(small, Access::Loopback).await.to_string();
+    let client = OperandClient::new(&address, None).expect("the address is good");
+    let mut changes = client.watch().await.expect("it tells");
+    assert_eq!(changes.next().await, Ok(0));
+    let before = tokio::time::Instant::now();
+    let writer = tokio::spawn(async move {
+        for _ in 0..500 {
+            sender.send_modify(|count| *count += 1);
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        sender
+    });
+    let mut seen = Vec::new();
+    while seen.last() != Some(&500) {
+        seen.push(changes.next().await.expect("it goes on"));
+    }
+    writer.await.expect("the writer ends");
+    let seconds = before.elapsed().as_secs() as usize;
+    assert!(seen.len() <= seconds + 1, "{seen:?} in {seconds} s");
 }
 
 #[tokio::test]

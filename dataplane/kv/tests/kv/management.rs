@@ -51,6 +51,7 @@ fn the_engine_keeps_the_rules_of_the_management_protocol() {
                 refused: r#"{"match": {}, "class": "Store"}"#.into(),
             },
         )),
+        tells_changes: false,
         snapshot_to: Some(format!("file://{}", folder.path().display())),
     };
     block_on(async {
