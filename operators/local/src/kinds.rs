@@ -11,7 +11,7 @@ use kube::{CustomResourceExt, Resource};
 use orrery_api::{CommonStatus, Reason};
 use orrery_runtime::{
     Acceptance, Carrier, Declared, Identity, Mode, Observation, Prepared, Reference, Referenced,
-    Refusal, Resources, System,
+    Refusal, Resources, Standing, System,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -109,9 +109,16 @@ pub trait DeclaredKind: Debug {
     fn engine_kind(&self) -> String;
     /// The engine the object names, and whether it names one at all.
     fn engine(&self, object: &Json) -> Result<(String, bool), Refusal>;
+    fn references(&self, object: &Json) -> Result<Vec<Reference>, Refusal>;
     /// What the engine gets of each object, in the order given; they are all of one engine, oldest
-    /// first.
-    fn validate(&self, objects: &[&Json]) -> Vec<Result<Json, Refusal>>;
+    /// first. With each is what its references lead to, or why they do not.
+    fn validate(
+        &self,
+        objects: &[&Json],
+        inputs: &[Result<Referenced, Refusal>],
+    ) -> Vec<Result<Json, Refusal>>;
+    /// What is worth saying of an object that its engine took over.
+    fn standing(&self, object: &Json, said: &Acceptance) -> Standing;
     /// The engine that exists because something needs it.
     fn default_engine(&self) -> Json;
     fn status(&self, object: &Json, common: CommonStatus, said: Option<&Acceptance>) -> Json;
@@ -280,16 +287,29 @@ impl<D: Declared> DeclaredKind for DeclaredOf<D> {
         Ok((D::engine_name(&object).to_owned(), D::engine_ref(&object).is_some()))
     }
 
-    fn validate(&self, objects: &[&Json]) -> Vec<Result<Json, Refusal>> {
+    fn references(&self, object: &Json) -> Result<Vec<Reference>, Refusal> {
+        Ok(D::references(&typed(object)?))
+    }
+
+    fn validate(
+        &self,
+        objects: &[&Json],
+        inputs: &[Result<Referenced, Refusal>],
+    ) -> Vec<Result<Json, Refusal>> {
         let typed: Vec<Result<D::Kind, Refusal>> = objects.iter().map(|o| typed(o)).collect();
         let siblings: Vec<&D::Kind> = typed.iter().filter_map(|o| o.as_ref().ok()).collect();
         typed
             .iter()
-            .map(|object| match object {
-                Ok(object) => D::validate(object, &siblings),
-                Err(refusal) => Err(refusal.clone()),
+            .zip(inputs)
+            .map(|pair| match pair {
+                (Ok(object), Ok(inputs)) => D::validate(object, &siblings, inputs),
+                (Err(refusal), _) | (_, Err(refusal)) => Err(refusal.clone()),
             })
             .collect()
+    }
+
+    fn standing(&self, object: &Json, said: &Acceptance) -> Standing {
+        typed::<D::Kind>(object).map_or_else(|_| Standing::default(), |o| D::standing(&o, said))
     }
 
     fn default_engine(&self) -> Json {

@@ -46,6 +46,14 @@ pub struct Answer {
     pub results: Vec<ObjectResult>,
 }
 
+impl Answer {
+    /// How long it is good for: states change more often than figures.
+    fn refresh(&self) -> Duration {
+        let has_states = self.results.iter().any(|result| !result.state.is_empty());
+        if has_states { ASK_AT_REST } else { REFRESH }
+    }
+}
+
 /// Sets a process should hold.
 pub type Sets = Rc<Vec<SyncRequest>>;
 
@@ -241,7 +249,8 @@ impl Talk {
         }
         for set in sets.iter() {
             let held = said.answers.get(&set.kind).is_some_and(|a| a.set_hash == set.set_hash);
-            let fresh = sent.get(&set.kind).is_some_and(|at| at.elapsed() < REFRESH);
+            let refresh = said.answers.get(&set.kind).map_or(REFRESH, Answer::refresh);
+            let fresh = sent.get(&set.kind).is_some_and(|at| at.elapsed() < refresh);
             if held && fresh {
                 continue;
             }

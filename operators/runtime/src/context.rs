@@ -19,6 +19,7 @@ use crate::children::store::{ChildStore, controller_of};
 use crate::group::pulse::Pulses;
 use crate::labels;
 use crate::lease::{Gate, LeaseOptions};
+use crate::listen::Listeners;
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
 use crate::redacted::Redacted;
@@ -118,6 +119,7 @@ pub struct Context {
     pub pulses: Arc<Pulses>,
     pub turns: Turns,
     pub snapshots: Snapshots,
+    pub(crate) listeners: Listeners,
     /// None where pods get no certificates.
     pub certificates: Option<Arc<Certificates>>,
     /// By UID of the object.
@@ -162,6 +164,7 @@ impl Context {
             pulses: Arc::default(),
             turns,
             snapshots: Snapshots::default(),
+            listeners: Listeners::default(),
             certificates,
             tokens: Mutex::default(),
         }
@@ -210,6 +213,7 @@ impl Context {
         self.tokens().remove(owner_uid);
         self.board.forget_engine(owner_uid);
         self.pulses.forget(owner_uid);
+        self.listeners.forget(owner_uid);
         self.turns.release(owner_uid);
     }
 

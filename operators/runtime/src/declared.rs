@@ -3,6 +3,8 @@
 //! Must not: send anything to an engine; the engine's own round does that and this controller only
 //! reads the answer from the board. It is the single writer of the kind's status.
 
+mod inputs;
+
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -23,10 +25,12 @@ use crate::events::{Events, Notice};
 use crate::observation::Acceptance;
 use crate::status::declared::{DeclaredProgress, summarise};
 use crate::step::report::{DeclaredSource, StatusMemory, write_status};
-use crate::step::{ReportError, StepError};
-use crate::system::{Declared, Mode, System};
+use crate::step::{Class, ReportError, StepError};
+use crate::system::{Declared, Mode, Referenced, System};
 use crate::triggers::Triggers;
 use crate::watch::{Change, key_of};
+
+pub(crate) use inputs::Inputs;
 
 /// The controller of one declared kind.
 pub struct DeclaredKind<D: Declared> {
@@ -37,6 +41,7 @@ pub struct DeclaredKind<D: Declared> {
     pub(crate) triggers: Arc<Triggers>,
     pub(crate) engine: Arc<Engine<D::Engine>>,
     pub(crate) statuses: StatusMemory<D::Status>,
+    pub(crate) inputs: Inputs,
 }
 
 impl<D: Declared> std::fmt::Debug for DeclaredKind<D> {
@@ -77,8 +82,11 @@ impl<D: Declared> DeclaredKind<D> {
         for notice in notices {
             self.events.tell(&about, notice).await;
         }
-        // Everything that could change the answer calls: the object, its siblings, the engine.
-        Ok(Next::AtRest)
+        // Everything that could change the answer calls: the object, its siblings, the engine. Only
+        // what it points to is not watched.
+        let has_references = !D::references(object).is_empty();
+        let look_again = Next::Within(self.ctx.options.poll_max);
+        Ok(if has_references { look_again } else { Next::AtRest })
     }
 
     /// How far the object came, and what its engine said last.
@@ -91,7 +99,15 @@ impl<D: Declared> DeclaredKind<D> {
         let name = D::engine_name(object);
         let siblings = self.siblings(&key.0, name).await;
         let refs: Vec<&D::Kind> = siblings.iter().filter_map(|s| s.0.as_ref().ok()).collect();
-        if let Err(refusal) = D::validate(object, &refs) {
+        let inputs = match self.look_at_references(object, key, name).await {
+            Ok(inputs) => inputs,
+            Err(error) if error.class() == Class::WaitingFor => {
+                let (reason, message) = (Reason::RefNotFound, error.text());
+                return Ok((DeclaredProgress::Waiting { reason, message }, None));
+            }
+            Err(error) => return Err(error),
+        };
+        if let Err(refusal) = D::validate(object, &refs, &inputs) {
             return Ok((DeclaredProgress::Refused(refusal), None));
         }
         // Until the list of engines is complete, an engine that is not shown may well exist.
@@ -116,7 +132,7 @@ impl<D: Declared> DeclaredKind<D> {
         let generation = object.meta().generation.unwrap_or(0);
         let progress = match &answer {
             Some(answer) if answer.generation == generation => {
-                DeclaredProgress::Answered(answer.clone())
+                DeclaredProgress::Answered(answer.clone(), D::standing(object, answer))
             }
             _ if mode == Mode::Fence => return waiting(Reason::EngineNotReady, "is fenced"),
             _ if mode == Mode::Pause => return waiting(Reason::EngineNotReady, "is paused"),
@@ -125,6 +141,21 @@ impl<D: Declared> DeclaredKind<D> {
             },
         };
         Ok((progress, answer))
+    }
+
+    /// Reads what the object points to. Where it is another than before, the engine gets it.
+    async fn look_at_references(
+        &self,
+        object: &D::Kind,
+        key: &Key,
+        engine: &str,
+    ) -> Result<Arc<Referenced>, StepError> {
+        let references = D::references(object);
+        let (found, is_new) = self.inputs.read(&self.ctx, key, &references).await?;
+        if is_new {
+            self.engine.triggers.push((key.0.clone(), engine.to_owned()));
+        }
+        Ok(found)
     }
 
     /// A named engine is waited for; the default one is created.
@@ -187,6 +218,7 @@ impl<D: Declared> DeclaredKind<D> {
         let Some(object) = change.object() else { return };
         if change.new.is_none() {
             self.ctx.board.forget(self.kind, &key_of(&**object));
+            self.inputs.forget(&key_of(&**object));
             let uid = object.meta().uid.as_deref().unwrap_or_default();
             self.statuses.forget(uid);
             self.ctx.metrics.object_gone(uid);
@@ -244,22 +276,32 @@ impl<D: Declared> DeclaredSource for Source<D> {
         &'a self,
         namespace: &'a str,
         engine: &'a str,
-    ) -> BoxFuture<'a, Vec<DeclaredObject>> {
+    ) -> BoxFuture<'a, Result<Vec<DeclaredObject>, StepError>> {
         async move {
             let siblings = self.kind.siblings(namespace, engine).await;
             let all: Vec<&D::Kind> = siblings.iter().filter_map(|s| s.0.as_ref().ok()).collect();
-            let valid = |object: &&D::Kind| {
-                let spec = D::validate(object, &all).ok()?;
+            let mut valid = Vec::with_capacity(all.len());
+            for object in &all {
+                let references = D::references(object);
+                let key = key_of(*object);
+                let inputs = self.kind.inputs.newest(&self.kind.ctx, &key, &references).await;
+                let inputs = match inputs {
+                    Ok(inputs) => inputs,
+                    // It says so itself, and the others do not wait for it.
+                    Err(error) if error.class() == Class::WaitingFor => continue,
+                    Err(error) => return Err(error),
+                };
+                let Ok(spec) = D::validate(object, &all, &inputs) else { continue };
                 let meta = object.meta();
-                Some(DeclaredObject {
+                valid.push(DeclaredObject {
                     namespace: meta.namespace.clone().unwrap_or_default(),
                     name: meta.name.clone().unwrap_or_default(),
                     uid: meta.uid.clone().unwrap_or_default(),
                     generation: meta.generation.unwrap_or(0),
                     spec: spec.to_string().into_bytes(),
-                })
-            };
-            all.iter().filter_map(valid).collect()
+                });
+            }
+            Ok(valid)
         }
         .boxed()
     }

@@ -28,7 +28,7 @@ use crate::group::grant::{self, GrantError};
 use crate::release;
 use crate::routes::{self, Place};
 use crate::status::{Facts, Progress, is_settled, summarise};
-use crate::step::report::{DeclaredSource, StatusMemory, observe, sync, write_status};
+use crate::step::report::{DeclaredSource, Reached, StatusMemory, observe, sync, write_status};
 use crate::step::{ApplyError, Class, GroupError, StepError, apply, dereference};
 use crate::system::{Carrier, Identity, Mode, Object, Refusal, System};
 use crate::triggers::Triggers;
@@ -292,8 +292,15 @@ impl<S: System> Engine<S> {
                 .await;
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let synced = match mode {
-            Mode::Run => sync(&self.ctx, identity, &sources, &reached).await,
-            Mode::Pause | Mode::Hibernate | Mode::Fence => true,
+            Mode::Run => {
+                let synced = sync(&self.ctx, identity, &sources, &reached).await;
+                self.listen(identity, &reached, synced.objects);
+                synced.complete
+            }
+            Mode::Pause | Mode::Hibernate | Mode::Fence => {
+                self.ctx.listeners.forget(identity.uid.as_deref().unwrap_or_default());
+                true
+            }
         };
         let stored = self.statuses.newest(object, S::status(object));
         let none = CommonStatus::default();
@@ -332,6 +339,18 @@ impl<S: System> Engine<S> {
             true if S::copies_secrets(object) => Next::Within(self.ctx.options.poll_max),
             true => Next::AtRest,
         })
+    }
+}
+
+impl<S: System> Engine<S> {
+    /// Hears from the processes when declared objects fare otherwise than before.
+    fn listen(&self, identity: &Identity, reached: &[Reached], objects: usize) {
+        if !S::TELLS_CHANGES {
+            return;
+        }
+        let key = (identity.namespace.clone(), identity.name.clone());
+        let uid = identity.uid.as_deref().unwrap_or_default();
+        self.ctx.listeners.listen(uid, &key, &self.triggers, reached, objects);
     }
 }
 

@@ -40,6 +40,7 @@ pub mod group;
 pub mod health;
 pub mod labels;
 pub mod lease;
+mod listen;
 pub mod liveness;
 pub mod metrics;
 pub mod observation;
@@ -67,5 +68,5 @@ pub use resources::{Applied, CertifiedSecret, GeneratedKey, GeneratedSecret, Pre
 pub use status::{Facts, Progress, summarise};
 pub use system::{
     Carrier, DEFAULT_ENGINE, Declared, Identity, Mode, Object, Reference, Referenced, Refusal,
-    System,
+    Standing, System,
 };

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use orrery_api::Reason;
 use orrery_api::spec::RecoveredFrom;
+use orrery_operand::v1::ObjectResult;
 pub use orrery_operand::v1::{ReportResponse as Report, Role};
 
 /// Everything seen of one engine object in one round.
@@ -156,4 +157,37 @@ pub struct Acceptance {
     pub message: String,
     /// Figures of the object by name, the largest of all pods.
     pub figures: BTreeMap<String, i64>,
+    /// How the object fares, in the words of its kind: of the pod that has it.
+    pub state: Option<serde_json::Value>,
+}
+
+impl From<ObjectResult> for Acceptance {
+    fn from(result: ObjectResult) -> Self {
+        Self {
+            generation: result.generation,
+            accepted: result.accepted,
+            reason: result.reason,
+            message: result.message,
+            figures: result.figures.into_iter().collect(),
+            state: serde_json::from_slice(&result.state).ok(),
+        }
+    }
+}
+
+impl Acceptance {
+    /// Takes in what another process said. An object is accepted when every process accepts it; of
+    /// figures the largest counts, and of states the one there is.
+    pub fn merge(&mut self, other: Self) {
+        for (name, value) in other.figures {
+            let largest = self.figures.entry(name).or_insert(value);
+            *largest = (*largest).max(value);
+        }
+        self.state = self.state.take().or(other.state);
+        if self.accepted && !other.accepted {
+            self.accepted = false;
+            self.generation = other.generation;
+            self.reason = other.reason;
+            self.message = other.message;
+        }
+    }
 }

@@ -27,7 +27,7 @@ use crate::children::watch::{ChildWatches, Routes};
 use crate::client::Outlet;
 use crate::context::{Context, Options};
 use crate::controller::{self, Guarded};
-use crate::declared::{DeclaredKind, Source};
+use crate::declared::{DeclaredKind, Inputs, Source};
 use crate::engine::Engine;
 use crate::events::Events;
 use crate::health::Health;
@@ -232,6 +232,7 @@ impl Operator {
             triggers: Arc::clone(&triggers),
             engine: Arc::clone(&engine.engine),
             statuses: StatusMemory::default(),
+            inputs: Inputs::default(),
         });
         let source = Source { kind: Arc::clone(&kind), marker: std::marker::PhantomData };
         let sources = &engine.engine.sources;

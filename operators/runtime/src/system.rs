@@ -208,7 +208,7 @@ pub enum Reference {
 }
 
 /// What was found behind the references of an object.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Referenced {
     /// Content of Secrets by name and key; never shown.
     pub secrets: BTreeMap<String, Redacted<BTreeMap<String, Vec<u8>>>>,
@@ -216,6 +216,15 @@ pub struct Referenced {
     pub config_maps: BTreeMap<String, BTreeMap<String, String>>,
     /// What is said of Backups that are over, by name.
     pub backups: BTreeMap<String, BackupStatus>,
+}
+
+/// How a declared object is that its engine took over.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Why it does nothing, although it is Ready: it was told so.
+    pub resting: Option<(Reason, String)>,
+    /// Why it does less than asked.
+    pub degraded: Option<(Reason, String)>,
 }
 
 /// An engine kind: an object that becomes running processes.
@@ -231,6 +240,9 @@ pub trait System: Send + Sync + Sized + 'static {
 
     /// Short name: `kv`.
     const NAME: &'static str;
+
+    /// Its processes tell when declared objects fare otherwise than before.
+    const TELLS_CHANGES: bool = false;
 
     /// What the spec points to.
     fn references(_object: &Self::Kind) -> Vec<Reference> {
@@ -333,12 +345,24 @@ pub trait Declared: Send + Sync + Sized + 'static {
         Self::engine_ref(object).unwrap_or(DEFAULT_ENGINE)
     }
 
+    /// What the spec points to.
+    fn references(_object: &Self::Kind) -> Vec<Reference> {
+        Vec::new()
+    }
+
     /// What the engine is to get, as JSON. `siblings` are all objects of the same engine, this one
-    /// among them, oldest first, so that of two that exclude each other the younger is refused.
+    /// among them, oldest first, so that of two that exclude each other the younger is refused;
+    /// `inputs` is what its references lead to.
     fn validate(
         object: &Self::Kind,
         siblings: &[&Self::Kind],
+        inputs: &Referenced,
     ) -> Result<serde_json::Value, Refusal>;
+
+    /// What is worth saying of an object that its engine took over, beside that it did.
+    fn standing(_object: &Self::Kind, _acceptance: &Acceptance) -> Standing {
+        Standing::default()
+    }
 
     /// The engine that is created when it is needed and absent; its name and namespace are set by
     /// the caller.

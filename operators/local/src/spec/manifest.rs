@@ -15,7 +15,7 @@ use super::problem::{Place, Problem};
 use super::source::SourceFile;
 use super::suggest;
 use super::yaml;
-use crate::kinds::{KindInfo, Kinds, Release};
+use crate::kinds::{DeclaredKind, KindInfo, Kinds, Release};
 use crate::objects::Key;
 
 /// A set of objects that can be carried out.
@@ -66,6 +66,24 @@ impl References {
             }
         }
         Ok(found)
+    }
+
+    /// What the references of declared objects of a namespace lead to; of those that lead nowhere, why.
+    pub fn of_declared(
+        &self,
+        kind: &dyn DeclaredKind,
+        namespace: &str,
+        objects: &[&Json],
+    ) -> Vec<Result<Referenced, Refusal>> {
+        let found = |object: &&Json| {
+            let references = kind.references(object)?;
+            self.find(namespace, &references).map_err(|name| {
+                let message =
+                    format!("{name} is not declared in namespace {namespace}; add it to the files");
+                Refusal::object(orrery_api::Reason::RefNotFound, message)
+            })
+        };
+        objects.iter().map(found).collect()
     }
 }
 
@@ -264,7 +282,11 @@ impl Loader<'_> {
                 // Those that were there before are the elder ones.
                 siblings.sort_by_key(|declaration| !self.old.contains_key(&declaration.key));
                 let objects: Vec<&Json> = siblings.iter().map(|d| &d.object).collect();
-                for (declaration, answer) in siblings.iter().zip(declared.validate(&objects)) {
+                let namespace = siblings.first().map_or("", |first| &first.key.namespace);
+                let inputs =
+                    manifest.references.of_declared(declared.as_ref(), namespace, &objects);
+                let answers = declared.validate(&objects, &inputs);
+                for (declaration, answer) in siblings.iter().zip(answers) {
                     if let Err(refusal) = answer {
                         self.refuse(by_key, &declaration.key, &refusal);
                     }

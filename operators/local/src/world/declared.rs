@@ -32,7 +32,9 @@ impl World {
             .map(|kind| {
                 let siblings = self.siblings(kind.as_ref(), engine);
                 let objects: Vec<&Json> = siblings.iter().map(|stored| &stored.object).collect();
-                let specs = kind.validate(&objects);
+                let inputs =
+                    self.references.of_declared(kind.as_ref(), &engine.namespace, &objects);
+                let specs = kind.validate(&objects, &inputs);
                 let objects = siblings.iter().zip(specs).filter_map(|(stored, spec)| {
                     Some(DeclaredObject {
                         namespace: stored.key.namespace.clone(),
@@ -104,7 +106,8 @@ impl World {
         let engine = Key { kind: kind.engine_kind(), namespace, name };
         let siblings = self.siblings(kind, &engine);
         let objects: Vec<&Json> = siblings.iter().map(|stored| &stored.object).collect();
-        let mut answers = siblings.iter().zip(kind.validate(&objects));
+        let inputs = self.references.of_declared(kind, &engine.namespace, &objects);
+        let mut answers = siblings.iter().zip(kind.validate(&objects, &inputs));
         if let Some((_, Err(refusal))) = answers.find(|(sibling, _)| sibling.key == stored.key) {
             return DeclaredProgress::Refused(refusal);
         }
@@ -114,7 +117,7 @@ impl World {
         }
         match said {
             Some(said) if said.generation == stored.generation() => {
-                DeclaredProgress::Answered(said.clone())
+                DeclaredProgress::Answered(said.clone(), kind.standing(&stored.object, said))
             }
             said => {
                 DeclaredProgress::Pending { older_accepted: said.is_some_and(|said| said.accepted) }
@@ -141,28 +144,11 @@ impl World {
             let result = answer.results.iter().find(|result| {
                 result.name == stored.key.name && result.namespace == stored.key.namespace
             })?;
-            let figures = result.figures.iter().map(|(name, value)| (name.clone(), *value));
-            let one = Acceptance {
-                generation: result.generation,
-                accepted: result.accepted,
-                reason: result.reason.clone(),
-                message: result.message.clone(),
-                figures: figures.collect(),
-            };
-            all = Some(match all {
-                None => one,
-                Some(mut before) => {
-                    for (name, value) in one.figures.clone() {
-                        let held = before.figures.entry(name).or_insert(value);
-                        *held = value.max(*held);
-                    }
-                    if before.accepted && !one.accepted {
-                        Acceptance { figures: before.figures, ..one }
-                    } else {
-                        before
-                    }
-                }
-            });
+            let one = Acceptance::from(result.clone());
+            match &mut all {
+                None => all = Some(one),
+                Some(all) => all.merge(one),
+            }
         }
         all
     }

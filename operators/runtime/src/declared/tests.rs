@@ -23,16 +23,24 @@ struct Bench {
     kind: Arc<DeclaredKind<ToyItems>>,
     /// Method, path and body of each call.
     calls: Arc<Mutex<Vec<(String, Value)>>>,
+    /// ConfigMaps by path.
+    maps: Arc<Mutex<HashMap<String, Value>>>,
 }
 
 impl Bench {
     fn new() -> Self {
         let calls: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
         let log = Arc::clone(&calls);
+        let maps: Arc<Mutex<HashMap<String, Value>>> = Arc::default();
+        let stored = Arc::clone(&maps);
         let service = tower::service_fn(move |request: Request<Body>| {
-            let log = Arc::clone(&log);
+            let (log, stored) = (Arc::clone(&log), Arc::clone(&stored));
             async move {
                 let (parts, body) = request.into_parts();
+                if parts.method == http::Method::GET {
+                    let stored = stored.lock().expect("no test panics inside");
+                    return Ok(read(stored.get(parts.uri.path())));
+                }
                 let bytes = body.collect_bytes().await.expect("a whole body");
                 let mut body: Value = serde_json::from_slice(&bytes).expect("JSON");
                 let call = format!("{} {}", parts.method, parts.uri.path());
@@ -74,8 +82,9 @@ impl Bench {
             triggers: Triggers::new("toyitem", Duration::ZERO, metrics),
             engine,
             statuses: StatusMemory::default(),
+            inputs: Inputs::default(),
         });
-        Self { kind, calls }
+        Self { kind, calls, maps }
     }
 
     fn with_engine(self, name: &str) -> Self {
@@ -114,8 +123,20 @@ impl Bench {
     }
 }
 
+/// What a server answers when it is asked for an object.
+fn read(object: Option<&Value>) -> Response<Body> {
+    let missing = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "reason": "NotFound", "message": "not found", "code": 404,
+    });
+    let code = if object.is_some() { 200 } else { 404 };
+    let body = object.unwrap_or(&missing).to_string().into_bytes();
+    Response::builder().status(code).body(Body::from(body)).expect("a whole response")
+}
+
 fn item(name: &str, toy: Option<&str>, value: i64) -> ToyItem {
-    let mut item = ToyItem::new(name, ToyItemSpec { toy: toy.map(str::to_owned), value });
+    let mut item =
+        ToyItem::new(name, ToyItemSpec { toy: toy.map(str::to_owned), value, map: None });
     item.metadata.namespace = Some("ns".into());
     item.metadata.uid = Some(format!("uid-{name}"));
     item.metadata.generation = Some(1);
@@ -164,7 +185,7 @@ async fn of_two_that_exclude_each_other_the_younger_is_refused_and_not_sent() {
     bench.add(&older);
     assert_eq!(bench.ready(&younger).await.reason, "Conflict");
     let source = Source { kind: Arc::clone(&bench.kind), marker: PhantomData };
-    let sent = source.objects("ns", "default").await;
+    let sent = source.objects("ns", "default").await.expect("nothing is pointed to");
     let names: Vec<&str> = sent.iter().map(|object| object.name.as_str()).collect();
     assert_eq!(names, ["a"]);
 }
@@ -186,4 +207,41 @@ async fn a_change_calls_the_object_its_siblings_and_both_engines() {
     };
     assert_eq!(called(&bench.kind.triggers), ["a", "b"]);
     assert_eq!(called(&bench.kind.engine.triggers), ["one", "two"]);
+}
+
+#[tokio::test]
+async fn what_an_object_points_to_is_waited_for_then_sent_and_kept() {
+    let mut bench = Bench::new().with_engine("default");
+    let mut pointing = item("a", None, 1);
+    pointing.spec.map = Some("holidays".into());
+    let ready = bench.ready(&pointing).await;
+    assert_eq!((ready.status, ready.reason.as_str()), (ConditionStatus::False, "RefNotFound"));
+    assert!(ready.message.contains("ConfigMap holidays"), "{}", ready.message);
+    let source = Source { kind: Arc::clone(&bench.kind), marker: PhantomData };
+    let sent = source.objects("ns", "default").await.expect("it could be asked");
+    assert!(sent.is_empty(), "{sent:?}");
+
+    let path = "/api/v1/namespaces/ns/configmaps/holidays".to_owned();
+    let map = |day: &str| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "holidays"},
+               "data": {"days": day}})
+    };
+    let put = |map| bench.maps.lock().expect("no test panics inside").insert(path.clone(), map);
+    put(map("12-25"));
+    let _ = bench.kind.engine.triggers.start();
+    let next = bench.kind.reconcile(&pointing).await.expect("no faults");
+    assert_eq!(next, Next::Within(Duration::from_secs(30)));
+    assert!(bench.kind.engine.triggers.start().is_some(), "the engine gets it");
+    let text = async || {
+        let sent = source.objects("ns", "default").await.expect("it could be asked");
+        String::from_utf8_lossy(&sent[0].spec).into_owned()
+    };
+    assert!(text().await.contains("12-25"));
+    put(map("01-01"));
+    assert!(text().await.contains("12-25"), "the round of the object looks");
+    bench.kind.reconcile(&pointing).await.expect("no faults");
+    assert!(text().await.contains("01-01"));
+    bench.maps.lock().expect("no test panics inside").clear();
+    assert_eq!(bench.ready(&pointing).await.reason, "RefNotFound");
+    assert!(text().await.contains("01-01"), "what was known goes on");
 }

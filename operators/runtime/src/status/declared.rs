@@ -6,7 +6,7 @@
 use orrery_api::{CommonStatus, ConditionSet, ConditionType, Reason, Time};
 
 use crate::observation::Acceptance;
-use crate::system::Refusal;
+use crate::system::{Refusal, Standing};
 
 /// How far a declared object came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +17,8 @@ pub enum DeclaredProgress {
     Waiting { reason: Reason, message: String },
     /// The engine has not spoken about this generation; whether it serves an older one.
     Pending { older_accepted: bool },
-    /// The engine has spoken about this generation.
-    Answered(Acceptance),
+    /// The engine has spoken about this generation; how the object is if it was accepted.
+    Answered(Acceptance, Standing),
 }
 
 /// The common status to store.
@@ -55,18 +55,28 @@ pub fn summarise(
             let message = "the engine has not taken this generation over yet";
             held(set, Reason::EngineNotReady, message, *older_accepted)
         }
-        DeclaredProgress::Answered(answer) if answer.accepted => set
-            .with(Ready, true, Reason::AcceptedByEngine, answer.message.as_str())
-            .with(Reconciling, false, Reason::Settled, "")
-            .with(Stalled, false, Reason::Settled, "")
-            .with(Available, true, Reason::AcceptedByEngine, ""),
-        DeclaredProgress::Answered(answer) => {
+        DeclaredProgress::Answered(answer, standing) if answer.accepted => {
+            let accepted = (Reason::AcceptedByEngine, answer.message.clone());
+            let (reason, message) = standing.resting.clone().unwrap_or(accepted);
+            set.with(Ready, true, reason, message)
+                .with(Reconciling, false, Reason::Settled, "")
+                .with(Stalled, false, Reason::Settled, "")
+                .with(Available, standing.resting.is_none(), reason, "")
+        }
+        DeclaredProgress::Answered(answer, _) => {
             let reason = answer.reason.parse().unwrap_or(Reason::RefusedByEngine);
             stalled(set, reason, &answer.message)
         }
     };
-    let full = set.with(Degraded, false, Reason::FullStrength, "");
-    let done = matches!(progress, DeclaredProgress::Refused(_) | DeclaredProgress::Answered(_));
+    let full = match progress {
+        DeclaredProgress::Answered(answer, Standing { degraded: Some((reason, message)), .. })
+            if answer.accepted =>
+        {
+            set.with(Degraded, true, *reason, message.as_str())
+        }
+        _ => set.with(Degraded, false, Reason::FullStrength, ""),
+    };
+    let done = matches!(progress, DeclaredProgress::Refused(_) | DeclaredProgress::Answered(..));
     CommonStatus {
         observed_generation: if done { Some(generation) } else { stored.observed_generation },
         conditions: full.merge(&stored.conditions, now),
@@ -94,8 +104,8 @@ mod tests {
             DeclaredProgress::Waiting { reason: Reason::RefNotFound, message: String::new() };
         let invalid = Refusal::object(Reason::Conflict, "x");
         let cases = [
-            (DeclaredProgress::Answered(accepted), (true, false, Some(3))),
-            (DeclaredProgress::Answered(refused), (false, true, Some(3))),
+            (DeclaredProgress::Answered(accepted, Standing::default()), (true, false, Some(3))),
+            (DeclaredProgress::Answered(refused, Standing::default()), (false, true, Some(3))),
             (DeclaredProgress::Pending { older_accepted: true }, (false, false, None)),
             (waiting, (false, false, None)),
             (DeclaredProgress::Refused(invalid), (false, true, Some(3))),
@@ -103,5 +113,24 @@ mod tests {
         for (progress, expected) in cases {
             assert_eq!(ready_and_stalled(&progress), expected, "{progress:?}");
         }
+    }
+
+    #[test]
+    fn what_rests_as_told_is_ready_and_serves_nobody_and_trouble_degrades() {
+        use orrery_api::condition::find;
+        let accepted = Acceptance { generation: 3, accepted: true, ..Acceptance::default() };
+        let standing = Standing {
+            resting: Some((Reason::Suspended, "as told".into())),
+            degraded: Some((Reason::Overdue, "late".into())),
+        };
+        let progress = DeclaredProgress::Answered(accepted, standing);
+        let now = Time::new(jiff::Timestamp::UNIX_EPOCH);
+        let status = summarise(3, &CommonStatus::default(), &progress, now);
+        let reason = |type_| find(&status.conditions, type_).map(|c| c.reason.clone());
+        assert!(is_true(&status.conditions, ConditionType::Ready));
+        assert!(!is_true(&status.conditions, ConditionType::Available));
+        assert_eq!(reason(ConditionType::Ready).as_deref(), Some("Suspended"));
+        assert_eq!(reason(ConditionType::Degraded).as_deref(), Some("Overdue"));
+        assert!(is_true(&status.conditions, ConditionType::Degraded));
     }
 }

@@ -3,8 +3,9 @@
 //! Must not: change children. Runs in every mode and after a failed apply, so that a status never
 //! lies by silence; while paused nothing is synced either.
 //!
-//! How changes are noticed at rest: a pod's Ready condition comes by watch, and what a process says
-//! beyond that (a full journal, a figure) is asked for in the rounds of the five-minute net.
+//! How changes are noticed at rest: a pod's Ready condition comes by watch, how declared objects fare
+//! is told by processes that can ([`crate::listen`]), and what a process says beyond that (a full
+//! journal, a figure) is asked for in the rounds of the five-minute net.
 
 mod status;
 
@@ -28,7 +29,7 @@ use crate::children::{Child, ChildKind};
 use crate::context::Context;
 use crate::observation::{Acceptance, Observation};
 use crate::redacted::Redacted;
-use crate::step::ReportError;
+use crate::step::{ReportError, StepError};
 use crate::system::Identity;
 
 /// Pods of one object that are asked at once.
@@ -43,12 +44,13 @@ pub trait DeclaredSource: Send + Sync + std::fmt::Debug {
     fn kind(&self) -> &'static str;
 
     /// The valid objects of an engine; waits until the cache has a complete list, because an
-    /// object missing from the set is removed from the engine.
+    /// object missing from the set is removed from the engine. An error when something they point to
+    /// could not be read.
     fn objects<'a>(
         &'a self,
         namespace: &'a str,
         engine: &'a str,
-    ) -> BoxFuture<'a, Vec<DeclaredObject>>;
+    ) -> BoxFuture<'a, Result<Vec<DeclaredObject>, StepError>>;
 
     /// The answer about these objects is new.
     fn answered(&self, keys: Vec<Key>);
@@ -117,6 +119,8 @@ fn note_certificates(ctx: &Context, uid: &str, pods: &[CachedPod]) -> bool {
 #[derive(Debug)]
 pub struct Reached {
     pub(crate) pod: String,
+    /// UID of the pod.
+    pub(crate) uid: String,
     pub(crate) client: OperandClient,
 }
 
@@ -146,7 +150,8 @@ async fn ask(
     match answer.unwrap_or_else(|_| Err(silence())) {
         Ok(report) => {
             pod.view.report = Some(report);
-            let reached = Reached { pod: pod.view.name.clone(), client };
+            let view = &pod.view;
+            let reached = Reached { pod: view.name.clone(), uid: view.uid.clone(), client };
             (pod, Some(reached))
         }
         Err(error) => {
@@ -159,18 +164,26 @@ async fn ask(
 }
 
 /// Gives each process the full set of each declared kind and publishes the answers. A set that a
-/// process already carries out is answered at once. True when every process answered for every set.
+/// process already carries out is answered at once.
 pub async fn sync(
     ctx: &Context,
     identity: &Identity,
     sources: &[std::sync::Arc<dyn DeclaredSource>],
     reached: &[Reached],
-) -> bool {
-    let mut complete = true;
+) -> Synced {
+    let mut synced = Synced { complete: true, objects: 0 };
     for source in sources {
-        let objects = source.objects(&identity.namespace, &identity.name).await;
+        let objects = match source.objects(&identity.namespace, &identity.name).await {
+            Ok(objects) => objects,
+            Err(error) => {
+                warn!(kind = source.kind(), error = error.text(), "the set is not complete");
+                synced.complete = false;
+                continue;
+            }
+        };
+        synced.objects += objects.len();
         let request = sync_request(source.kind(), objects);
-        let (answer, results) = sync_kind(&request, reached, &mut complete).await;
+        let (answer, results) = sync_kind(&request, reached, &mut synced.complete).await;
         if answer.pods.is_empty() {
             continue;
         }
@@ -178,7 +191,16 @@ pub async fn sync(
         let changed = ctx.board.publish(source.kind(), uid, answer, results);
         source.answered(changed);
     }
-    complete
+    synced
+}
+
+/// What was given to the processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Synced {
+    /// Every process answered for every set.
+    pub complete: bool,
+    /// Declared objects in all sets.
+    pub objects: usize,
 }
 
 async fn sync_kind(
@@ -203,31 +225,15 @@ async fn sync_kind(
     (answer, results)
 }
 
-/// An object is accepted when every process accepts it; of figures the largest counts.
 fn merge(results: &mut BTreeMap<Key, Acceptance>, response: SyncResponse) {
     for result in response.results {
-        let key = (result.namespace, result.name);
-        let new = Acceptance {
-            generation: result.generation,
-            accepted: result.accepted,
-            reason: result.reason,
-            message: result.message,
-            figures: result.figures.into_iter().collect(),
-        };
+        let key = (result.namespace.clone(), result.name.clone());
+        let new = Acceptance::from(result);
         match results.get_mut(&key) {
             None => {
                 results.insert(key, new);
             }
-            Some(old) => {
-                for (name, value) in &new.figures {
-                    let largest = old.figures.entry(name.clone()).or_insert(*value);
-                    *largest = (*largest).max(*value);
-                }
-                if old.accepted && !new.accepted {
-                    let figures = std::mem::take(&mut old.figures);
-                    *old = Acceptance { figures, ..new };
-                }
-            }
+            Some(old) => old.merge(new),
         }
     }
 }

@@ -183,7 +183,7 @@ async fn pause_holds_an_edit_back_and_hibernation_stops_the_pods() {
 async fn a_declared_object_alone_creates_the_default_engine() {
     let Some(stage) = stage("declared").await else { return };
     let _operator = stage.plain();
-    let item = ToyItem::new("i", ToyItemSpec { toy: None, value: 1 });
+    let item = ToyItem::new("i", ToyItemSpec { toy: None, value: 1, map: None });
     stage.namespace.api::<ToyItem>().create(&PostParams::default(), &item).await.expect("valid");
     stage.ready("default").await;
     // The engine's name is deleted under it: it is created again.

@@ -67,6 +67,9 @@ pub struct ToyStatus {
 pub struct ToyItemSpec {
     pub toy: Option<String>,
     pub value: i64,
+    /// A ConfigMap it points to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub map: Option<String>,
 }
 
 #[derive(Debug)]
@@ -271,12 +274,21 @@ impl Declared for ToyItems {
         item.spec.toy.as_deref()
     }
 
-    fn validate(item: &ToyItem, siblings: &[&ToyItem]) -> Result<serde_json::Value, Refusal> {
+    fn references(item: &ToyItem) -> Vec<Reference> {
+        item.spec.map.iter().cloned().map(Reference::ConfigMap).collect()
+    }
+
+    fn validate(
+        item: &ToyItem,
+        siblings: &[&ToyItem],
+        inputs: &Referenced,
+    ) -> Result<serde_json::Value, Refusal> {
         let first = siblings.iter().find(|sibling| sibling.spec.value == item.spec.value);
         match first {
             Some(first) if first.metadata.name != item.metadata.name => {
                 Err(Refusal::field(Reason::Conflict, "spec.value", "taken by an older object"))
             }
+            _ if item.spec.map.is_some() => Ok(serde_json::json!({ "maps": inputs.config_maps })),
             _ => Ok(serde_json::json!({ "value": item.spec.value })),
         }
     }

@@ -6,7 +6,7 @@ use orrery_api::kv::{
 };
 use orrery_api::spec::Quantity;
 use orrery_api::{CommonStatus, Reason};
-use orrery_runtime::{Acceptance, DEFAULT_ENGINE, Declared, Refusal};
+use orrery_runtime::{Acceptance, DEFAULT_ENGINE, Declared, Referenced, Refusal};
 use serde_json::Value;
 
 use super::Kv;
@@ -30,7 +30,11 @@ impl Declared for Namespaces {
         object.spec.cluster_ref.as_ref().map(|cluster| cluster.name.as_str())
     }
 
-    fn validate(object: &KVNamespace, siblings: &[&KVNamespace]) -> Result<Value, Refusal> {
+    fn validate(
+        object: &KVNamespace,
+        siblings: &[&KVNamespace],
+        _inputs: &Referenced,
+    ) -> Result<Value, Refusal> {
         check(&object.spec)?;
         check_conflict(object, siblings)?;
         serde_json::to_value(&object.spec).map_err(|error| {

@@ -59,7 +59,7 @@ fn the_example_of_kv_is_carried_out_whole() {
     }
     let siblings: Vec<&KVNamespace> = namespaces.iter().collect();
     for namespace in &namespaces {
-        Namespaces::validate(namespace, &siblings).unwrap();
+        Namespaces::validate(namespace, &siblings, &Referenced::default()).unwrap();
         assert_eq!(Namespaces::engine_name(namespace), "default");
     }
 }

@@ -11,7 +11,7 @@ fn namespace(name: &str, spec: Value) -> KVNamespace {
 
 fn alone(spec: Value) -> Result<Value, Refusal> {
     let object = namespace("a", spec);
-    Namespaces::validate(&object, &[&object])
+    Namespaces::validate(&object, &[&object], &Referenced::default())
 }
 
 #[test]
@@ -78,8 +78,8 @@ fn of_two_that_match_the_same_keys_the_older_wins() {
     let spec = json!({"match": {"prefix": "a:"}});
     let (old, new) = (namespace("z-old", spec.clone()), namespace("a-new", spec));
     let siblings = [&old, &new];
-    assert!(Namespaces::validate(&old, &siblings).is_ok());
-    let refusal = Namespaces::validate(&new, &siblings).unwrap_err();
+    assert!(Namespaces::validate(&old, &siblings, &Referenced::default()).is_ok());
+    let refusal = Namespaces::validate(&new, &siblings, &Referenced::default()).unwrap_err();
     assert_eq!(refusal.reason, Reason::Conflict);
     assert!(refusal.message.contains("z-old"), "{refusal}");
 }
@@ -90,9 +90,12 @@ fn overlapping_matches_are_fine_and_a_refused_object_claims_nothing() {
     let longer = namespace("longer", json!({"match": {"prefix": "a:b:"}}));
     let same = namespace("same", json!({"match": {"prefix": "a:"}}));
     let siblings = [&old, &longer, &same];
-    assert!(Namespaces::validate(&old, &siblings).is_err(), "a session without a time to live");
-    assert!(Namespaces::validate(&longer, &siblings).is_ok());
-    assert!(Namespaces::validate(&same, &siblings).is_ok());
+    assert!(
+        Namespaces::validate(&old, &siblings, &Referenced::default()).is_err(),
+        "a session without a time to live"
+    );
+    assert!(Namespaces::validate(&longer, &siblings, &Referenced::default()).is_ok());
+    assert!(Namespaces::validate(&same, &siblings, &Referenced::default()).is_ok());
 }
 
 #[test]
