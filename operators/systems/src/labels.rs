@@ -58,7 +58,7 @@ fn is_key(key: &str) -> bool {
         None => (None, key),
     };
     let prefix_ok = prefix.is_none_or(|prefix| {
-        prefix.len() <= PREFIX_BYTES_MAX && prefix.split('.').all(crate::kv::names::is_dns_label)
+        prefix.len() <= PREFIX_BYTES_MAX && prefix.split('.').all(crate::parts::names::is_dns_label)
     });
     let edges = |c: char| c.is_ascii_alphanumeric();
     let inside = |c: char| edges(c) || matches!(c, '-' | '_' | '.');

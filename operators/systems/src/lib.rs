@@ -6,5 +6,6 @@
 pub mod archive;
 pub mod kv;
 pub mod labels;
+mod parts;
 pub mod pod_template;
 pub mod policy;

@@ -2,69 +2,50 @@
 //!
 //! Must not: depend on anything but its arguments. The same input gives the same bytes.
 
-mod certificate;
 mod config_map;
 mod live;
 mod network_policy;
-mod pdb;
 pub(crate) mod pod;
 mod secret;
 mod services;
 mod stateful_set;
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::ServiceAccount;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use orrery_api::kv::layout::CLIENTS_PORT;
-use orrery_runtime::{Identity, Prepared, Resources, labels};
+use orrery_runtime::{Identity, Prepared, Resources};
 
 use super::names;
 use super::validate::Validated;
-use crate::labels::merged;
+use crate::parts::{Frame, certificate, pdb};
 
 /// Value of `app.kubernetes.io/name`.
 const SYSTEM: &str = "kv";
-/// Value of `app.kubernetes.io/component`.
-const COMPONENT: &str = "server";
 /// Port name of the Redis protocol.
 const RESP: &str = CLIENTS_PORT;
 /// Port name of HTTP for clients.
 const API: &str = "api";
-/// Port name of metrics and probes.
-const HTTP: &str = "http";
-/// Port number of metrics and probes.
-const HTTP_PORT: i32 = 9401;
-
 /// Every child of a KVCluster.
 pub fn build(validated: &Validated, identity: &Identity) -> Resources<Prepared> {
-    let name = names::main(&identity.name);
+    let frame = frame(validated, identity);
     let mut children = Resources::default();
     children.service_accounts.push(ServiceAccount {
-        metadata: metadata(validated, identity, &name),
+        metadata: frame.metadata(&frame.main()),
         automount_service_account_token: Some(false),
         ..ServiceAccount::default()
     });
     children.secrets.push(secret::build(validated, identity));
     children.secrets.push(live::build(validated, identity));
-    children.certificates.extend(certificate::build(validated, identity));
+    let for_clients = [names::read_write(&identity.name), names::read_only(&identity.name)];
+    children.certificates.extend(certificate::build(&frame, &for_clients));
     children.config_maps.push(config_map::build(validated, identity));
     children.services.extend(services::build(validated, identity));
     children.network_policies.push(network_policy::build(validated, identity));
-    children.pdbs.push(pdb::build(validated, identity));
+    children.pdbs.push(pdb::build(&frame));
     children.stateful_sets.push(stateful_set::build(validated, identity));
     children
 }
 
-/// Metadata of a child, with the labels and annotations the user wants on every child.
-fn metadata(validated: &Validated, identity: &Identity, name: &str) -> ObjectMeta {
-    let user = &validated.spec.engine.metadata;
-    let labels = merged(identity.labels(SYSTEM, COMPONENT), &user.labels);
-    let annotations = (!user.annotations.is_empty()).then(|| user.annotations.clone());
-    ObjectMeta { annotations, ..identity.child(name, labels) }
-}
-
-/// Labels the pods are selected by.
-fn selector(identity: &Identity) -> BTreeMap<String, String> {
-    labels::selector(SYSTEM, &identity.name, COMPONENT)
+/// What all children have in common.
+fn frame<'a>(validated: &'a Validated, identity: &'a Identity) -> Frame<'a> {
+    Frame { system: SYSTEM, identity, engine: &validated.spec.engine }
 }

@@ -10,7 +10,7 @@ use orrery_runtime::{Acceptance, DEFAULT_ENGINE, Declared, Referenced, Refusal};
 use serde_json::Value;
 
 use super::Kv;
-use super::validate::refuse_not_yet;
+use crate::parts::checks;
 
 /// Figure of the engine: part of the quota's memory in use, in percent.
 const USED_MEMORY_PERCENT: &str = "used_memory_percent";
@@ -89,7 +89,7 @@ fn check(spec: &KVNamespaceSpec) -> Result<(), Refusal> {
         ("spec.eviction.policy", policy == Some(EvictionPolicy::WTinyLfu)),
         ("spec.quota.connections", quota.is_some_and(|quota| quota.connections.is_some())),
     ];
-    refuse_not_yet("KVNamespace", &asked)?;
+    checks::not_yet("KVNamespace", &asked)?;
     match quota.and_then(|quota| quota.memory.as_ref()).map(Quantity::value) {
         None | Some(Ok(1..)) => Ok(()),
         Some(Ok(_)) => Err(invalid("spec.quota.memory", "spec.quota.memory must be above 0")),

@@ -1,15 +1,18 @@
 //! Names of the children of a KVCluster, and which names leave room for them.
 
-use orrery_api::Reason;
 use orrery_runtime::Refusal;
+
+use crate::parts::names;
+
+const SYSTEM: &str = "kv";
 
 /// Longest name of a KVCluster, in bytes: `<name>-kv-<revision>` must fit a label of 63, where
 /// the revision has up to 10 characters, and `<name>-kv-headless` is shorter than that.
-pub const NAME_BYTES_MAX: usize = 63 - "-kv-".len() - 10;
+pub const NAME_BYTES_MAX: usize = names::bytes_max(SYSTEM);
 
 /// Name of most children.
 pub fn main(object: &str) -> String {
-    format!("{object}-kv")
+    names::main(object, SYSTEM)
 }
 
 /// Secret with what running processes read again when it changes.
@@ -34,45 +37,17 @@ pub fn read_only(object: &str) -> String {
 
 /// Service that gives every pod a name of its own.
 pub fn headless(object: &str) -> String {
-    format!("{object}-kv-headless")
+    names::headless(object, SYSTEM)
 }
 
 /// Secret with the certificate of the pods.
 pub fn identity(object: &str) -> String {
-    format!("{object}-kv-identity")
+    names::identity(object, SYSTEM)
 }
 
 /// Refuses names that cannot be part of the name of a Service or of a label.
 pub fn check(object: &str) -> Result<(), Refusal> {
-    if object.len() > NAME_BYTES_MAX {
-        return Err(Refusal::field(
-            Reason::NameTooLong,
-            "metadata.name",
-            format!(
-                "the name has {} characters; at most {NAME_BYTES_MAX} leave room for the names of \
-                 the child objects: make an object with a shorter name",
-                object.len()
-            ),
-        ));
-    }
-    if !is_dns_label(object) || !object.starts_with(|c: char| c.is_ascii_lowercase()) {
-        return Err(Refusal::field(
-            Reason::InvalidSpec,
-            "metadata.name",
-            "the name becomes part of host names: it must begin with a letter and have only \
-             lower-case letters, digits and hyphens",
-        ));
-    }
-    Ok(())
-}
-
-/// Whether a text is a label of a host name (RFC 1123), in lower case.
-pub(crate) fn is_dns_label(text: &str) -> bool {
-    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    (1..=63).contains(&text.len())
-        && text.starts_with(edge)
-        && text.ends_with(edge)
-        && text.chars().all(|c| edge(c) || c == '-')
+    names::check(object, SYSTEM)
 }
 
 #[cfg(test)]
@@ -91,17 +66,6 @@ mod tests {
             headless(&longest),
         ] {
             assert!(child.len() <= 63, "{child}");
-        }
-        // The label `controller-revision-hash` of a StatefulSet's pods.
-        assert!(format!("{}-{}", main(&longest), "x".repeat(10)).len() <= 63);
-        let refusal = check(&"x".repeat(NAME_BYTES_MAX + 1)).unwrap_err();
-        assert_eq!(refusal.reason, Reason::NameTooLong);
-    }
-
-    #[test]
-    fn names_that_no_service_can_have_are_refused() {
-        for name in ["1st", "a.b", "-a", "a-", "A", ""] {
-            assert_eq!(check(name).map_err(|r| r.reason), Err(Reason::InvalidSpec), "{name}");
         }
     }
 }

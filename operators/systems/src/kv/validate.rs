@@ -12,24 +12,21 @@ mod ports;
 mod tls;
 mod users;
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use orrery_api::Reason;
 use orrery_api::kv::config::{KvConfig, ObjectName};
 use orrery_api::kv::{KVCluster, KVClusterSpec};
 use orrery_api::spec::{DeletionPolicy, RolloutStrategy};
 use orrery_runtime::group::Group;
-use orrery_runtime::rollout::window;
 use orrery_runtime::{Carrier, Identity, Redacted, Referenced, Refusal};
 
 use super::build::pod;
 use super::groups::{groups, had_primary, is_grouped};
 use super::{names, spread};
-use crate::{labels, pod_template, policy};
+use crate::parts::checks::{self, content};
+use crate::{labels, pod_template};
 
 pub(crate) use archive::{Stores, references as store_references};
-pub(crate) use not_yet::refuse as refuse_not_yet;
 pub(crate) use tls::is_own_certificate;
 
 /// Key of the password in Secrets, and name of its file in the pod.
@@ -81,11 +78,11 @@ pub fn validate(
     names::check(name)?;
     not_yet::check(spec)?;
     labels::check(&spec.engine.metadata)?;
-    check_storage(spec)?;
+    checks::storage(&spec.storage)?;
     check_group(object, carrier)?;
     ports::check(spec)?;
-    windows(spec)?;
-    memory::check_amounts(&spec.engine.resources)?;
+    checks::windows(&spec.engine)?;
+    checks::amounts(&spec.engine.resources)?;
     check_password(spec, inputs)?;
     tls::check(object, inputs, carrier)?;
     let users = users::file(spec, inputs)?;
@@ -103,7 +100,9 @@ pub fn validate(
         users,
         spec: spec.clone(),
     };
-    check_pod(object, &validated, carrier)?;
+    // Image and version do not matter to the profile.
+    let identity = Identity::of(object, "image", "version", carrier);
+    checks::pod(&pod::template(&validated, &identity), carrier)?;
     Ok(validated)
 }
 
@@ -124,17 +123,6 @@ fn config(object: &KVCluster, memory_limit_bytes: i64, stores: &Stores) -> KvCon
         archive: stores.archive_file(object),
         recovery: stores.recovery_file(object),
         ..KvConfig::default()
-    }
-}
-
-fn check_storage(spec: &KVClusterSpec) -> Result<(), Refusal> {
-    let field = "spec.storage.size";
-    match spec.storage.size.value() {
-        Ok(bytes) if bytes > 0 => Ok(()),
-        Ok(_) => {
-            Err(Refusal::field(Reason::InvalidSpec, field, format!("{field} must be above 0")))
-        }
-        Err(error) => Err(Refusal::field(Reason::InvalidSpec, field, format!("{field}: {error}"))),
     }
 }
 
@@ -168,11 +156,7 @@ fn check_group(object: &KVCluster, carrier: Carrier) -> Result<(), Refusal> {
             "on one machine the archive has everything when the process ends; use Delete",
         ),
     ];
-    if carrier == Carrier::Local
-        && let Some((field, _, message)) = asked.iter().find(|(_, asked, _)| *asked)
-    {
-        return Err(Refusal::field(Reason::NotOnThisCarrier, field, *message));
-    }
+    checks::on_this_carrier(carrier, &asked)?;
     let Some(primary) = &spec.failover.primary else { return Ok(()) };
     let name = object.metadata.name.as_deref().unwrap_or_default();
     let pods: Vec<String> = (0..spread::pods(spec)).map(|n| names::pod(name, n)).collect();
@@ -183,27 +167,10 @@ fn check_group(object: &KVCluster, carrier: Carrier) -> Result<(), Refusal> {
     Err(Refusal::field(Reason::InvalidSpec, "spec.failover.primary", message))
 }
 
-fn windows(spec: &KVClusterSpec) -> Result<(), Refusal> {
-    let field = "spec.maintenanceWindows";
-    let checked = window::check(&spec.engine.maintenance_windows);
-    checked.map_err(|error| Refusal::field(Reason::InvalidSpec, field, error.to_string()))
-}
-
 /// A password that is announced must be there: without it the service would be open.
 fn check_password(spec: &KVClusterSpec, inputs: &Referenced) -> Result<(), Refusal> {
     let Some(auth) = &spec.resp.auth else { return Ok(()) };
     password(inputs, &auth.secret_ref.name, PASSWORD_KEY, "spec.resp.auth.secretRef").map(|_| ())
-}
-
-/// What is in a Secret that the spec names.
-fn content<'a>(
-    inputs: &'a Referenced,
-    secret: &str,
-    field: &str,
-) -> Result<&'a BTreeMap<String, Vec<u8>>, Refusal> {
-    inputs.secrets.get(secret).map(Redacted::expose).ok_or_else(|| {
-        Refusal::field(Reason::RefNotFound, field, format!("there is no Secret {secret}"))
-    })
 }
 
 /// The password under a key of a Secret.
@@ -231,30 +198,6 @@ fn password<'a>(
         Ok(password) => Ok(password.trim_end_matches(['\r', '\n'])),
         Err(_) => refuse("has a password that is not UTF-8 text"),
     }
-}
-
-/// The pod with the user's changes must be one that every namespace admits and the carrier can run.
-fn check_pod(object: &KVCluster, validated: &Validated, carrier: Carrier) -> Result<(), Refusal> {
-    let field = "spec.podTemplate";
-    // Image and version do not matter to the profile.
-    let identity = Identity::of(object, "image", "version", carrier);
-    let template = pod::template(validated, &identity);
-    let Some(spec) = &template.spec else { return Ok(()) };
-    let violations = policy::violations(spec);
-    if !violations.is_empty() {
-        let message = format!(
-            "{field} breaks the restricted pod security profile: {}",
-            violations.join("; ")
-        );
-        return Err(Refusal::field(Reason::InvalidSpec, field, message));
-    }
-    let extra = spec.containers.len() > 1 || spec.init_containers.iter().flatten().next().is_some();
-    if carrier == Carrier::Local && extra {
-        let message =
-            format!("{field}: other containers cannot run on one machine without Kubernetes");
-        return Err(Refusal::field(Reason::NotOnThisCarrier, field, message));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

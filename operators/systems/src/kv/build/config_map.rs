@@ -1,35 +1,24 @@
 //! The configuration file of the processes.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use orrery_api::kv::{KvConfig, Layout};
 use orrery_runtime::Identity;
-use sha2::{Digest, Sha256};
 
 use super::super::names;
 use super::super::validate::Validated;
+use crate::parts::config_file;
 
 /// Key in the ConfigMap, and name of the file in the pod.
 pub(super) const FILE: &str = "kv.yaml";
 
 pub(super) fn build(validated: &Validated, identity: &Identity) -> ConfigMap {
     ConfigMap {
-        metadata: super::metadata(validated, identity, &names::main(&identity.name)),
-        data: Some(BTreeMap::from([(FILE.to_owned(), text(&validated.config))])),
+        metadata: super::frame(validated, identity).metadata(&names::main(&identity.name)),
+        data: Some(BTreeMap::from([(FILE.to_owned(), config_file::text(&validated.config))])),
         ..ConfigMap::default()
     }
-}
-
-/// The file: one field a line, values as JSON, which is YAML.
-pub(super) fn text(config: &KvConfig) -> String {
-    let fields = serde_json::to_value(config).expect("the configuration has string keys only");
-    let mut text = String::new();
-    for (key, value) in fields.as_object().into_iter().flatten() {
-        let _ = writeln!(text, "{key}: {value}");
-    }
-    text
 }
 
 /// SHA-256 in hex of what makes a restart necessary. Whether there are followers does not: a process
@@ -42,11 +31,7 @@ pub(super) fn hash(config: &KvConfig) -> String {
         some => some,
     });
     let alone = KvConfig { group: None, cluster, ..config.clone() };
-    let digest = Sha256::digest(text(&alone).as_bytes());
-    digest.iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    config_file::hash(&config_file::text(&alone))
 }
 
 #[cfg(test)]
@@ -56,7 +41,7 @@ mod tests {
     #[test]
     fn the_file_reads_back_as_the_same_configuration() {
         let config = KvConfig { memory_limit_bytes: 1 << 40, databases: 3, ..KvConfig::default() };
-        let read: KvConfig = serde_saphyr::from_str(&text(&config)).unwrap();
+        let read: KvConfig = serde_saphyr::from_str(&config_file::text(&config)).unwrap();
         assert_eq!(read, config);
     }
 

@@ -16,7 +16,7 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> GeneratedSecr
     let content = Redacted::new(validated.users.expose().clone().into_bytes());
     let is_fenced = validated.spec.engine.operation == Operation::Fence;
     GeneratedSecret {
-        metadata: super::metadata(validated, identity, &names::live(&identity.name)),
+        metadata: super::frame(validated, identity).metadata(&names::live(&identity.name)),
         keys: vec![],
         given: BTreeMap::from([
             (USERS_FILE.to_owned(), content),

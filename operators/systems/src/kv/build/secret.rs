@@ -20,7 +20,7 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> GeneratedSecr
     keys.sort();
     let name = names::main(&identity.name);
     GeneratedSecret {
-        metadata: super::metadata(validated, identity, &name),
+        metadata: super::frame(validated, identity).metadata(&name),
         keys,
         given: BTreeMap::new(),
     }

@@ -3,68 +3,29 @@
 //! With followers the first selects the one pod that is primary, by its name, so that moving the
 //! primary is one write. Of several shards every pod has some, and sends clients on: it selects all.
 
-use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use k8s_openapi::api::core::v1::Service;
 use orrery_runtime::{Identity, labels};
 
 use super::super::validate::Validated;
 use super::super::{names, spread};
-use super::{API, HTTP, HTTP_PORT, RESP, metadata, selector};
+use super::{API, RESP, frame};
+use crate::parts::services::{clients, headless, port};
 
 pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Service> {
+    let frame = frame(validated, identity);
     let resp = || port(RESP, validated.spec.resp.port);
     let api = || validated.spec.http.open_port().map(|number| port(API, number));
-    let mut writer = selector(identity);
+    let mut writer = frame.selector();
     let first = || (validated.spec.followers > 0).then(|| names::pod(&identity.name, 0));
     let primary = identity.primaries.first().cloned().or_else(first);
     if let Some(primary) = primary.filter(|_| !spread::has_several(&validated.spec)) {
         writer.insert(labels::POD_NAME.to_owned(), primary);
     }
-    let clients = |name: String, pods, ports: Vec<ServicePort>| Service {
-        metadata: metadata(validated, identity, &name),
-        spec: Some(ServiceSpec {
-            selector: Some(pods),
-            ports: Some(ports),
-            type_: Some("ClusterIP".to_owned()),
-            ..ServiceSpec::default()
-        }),
-        ..Service::default()
-    };
-    let own = [
-        port(labels::MANAGEMENT_PORT_NAME, i32::from(labels::MANAGEMENT_PORT)),
-        port(HTTP, HTTP_PORT),
-    ];
-    let headless = Service {
-        metadata: metadata(validated, identity, &names::headless(&identity.name)),
-        spec: Some(ServiceSpec {
-            selector: Some(selector(identity)),
-            cluster_ip: Some("None".to_owned()),
-            // The operator speaks to pods that are still recovering.
-            publish_not_ready_addresses: Some(true),
-            ports: Some([resp()].into_iter().chain(api()).chain(own).collect()),
-            type_: Some("ClusterIP".to_owned()),
-            ..ServiceSpec::default()
-        }),
-        ..Service::default()
-    };
+    // Changes are told by the primary alone.
+    let (rw, ro) = (names::read_write(&identity.name), names::read_only(&identity.name));
     vec![
-        // Changes are told by the primary alone.
-        clients(
-            names::read_write(&identity.name),
-            writer,
-            [resp()].into_iter().chain(api()).collect(),
-        ),
-        clients(names::read_only(&identity.name), selector(identity), vec![resp()]),
-        headless,
+        clients(&frame, &rw, writer, [resp()].into_iter().chain(api()).collect()),
+        clients(&frame, &ro, frame.selector(), vec![resp()]),
+        headless(&frame, [resp()].into_iter().chain(api()).collect()),
     ]
-}
-
-fn port(name: &str, number: i32) -> ServicePort {
-    ServicePort {
-        name: Some(name.to_owned()),
-        port: number,
-        protocol: Some("TCP".to_owned()),
-        target_port: Some(IntOrString::String(name.to_owned())),
-        ..ServicePort::default()
-    }
 }

@@ -2,7 +2,7 @@
 
 use orrery_api::Reason;
 use orrery_api::kv::KVClusterSpec;
-use orrery_api::spec::{Quantity, ResourceRequirements};
+use orrery_api::spec::Quantity;
 use orrery_runtime::Refusal;
 
 /// Part of the container's memory that data may take unless the spec says otherwise. The rest is
@@ -33,35 +33,8 @@ pub(super) fn limit_bytes(spec: &KVClusterSpec) -> Result<i64, Refusal> {
     Ok(limit_bytes)
 }
 
-/// Refuses amounts Kubernetes would refuse, and requests above their limits.
-pub(super) fn check_amounts(resources: &ResourceRequirements) -> Result<(), Refusal> {
-    for (field, amounts) in [
-        ("spec.resources.requests", &resources.requests),
-        ("spec.resources.limits", &resources.limits),
-    ] {
-        for (name, quantity) in amounts {
-            milli(&format!("{field}.{name}"), quantity)?;
-        }
-    }
-    for (name, request) in &resources.requests {
-        let field = format!("spec.resources.requests.{name}");
-        let Some(limit) = resources.limits.get(name) else { continue };
-        if milli(&field, request)? > milli(&field, limit)? {
-            let message = format!("{field} {request} is above the limit {limit}");
-            return Err(Refusal::field(Reason::InvalidSpec, &field, message));
-        }
-    }
-    Ok(())
-}
-
 fn bytes(field: &str, quantity: &Quantity) -> Result<i64, Refusal> {
     quantity
         .value()
-        .map_err(|error| Refusal::field(Reason::InvalidSpec, field, format!("{field}: {error}")))
-}
-
-fn milli(field: &str, quantity: &Quantity) -> Result<i128, Refusal> {
-    quantity
-        .milli()
         .map_err(|error| Refusal::field(Reason::InvalidSpec, field, format!("{field}: {error}")))
 }

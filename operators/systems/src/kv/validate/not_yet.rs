@@ -1,10 +1,10 @@
 //! Fields whose work comes later: refused by name.
 
 use orrery_api::kv::{Class, ClusterMode, JournalBackend, KVClusterSpec, MemcachedMode};
-use orrery_api::{Reason, not_yet};
 use orrery_runtime::Refusal;
 
 use super::super::spread;
+use crate::parts::checks;
 
 /// Refuses the first field that asks for something not done yet.
 pub(super) fn check(spec: &KVClusterSpec) -> Result<(), Refusal> {
@@ -30,17 +30,5 @@ pub(super) fn check(spec: &KVClusterSpec) -> Result<(), Refusal> {
             spec.synchronous_followers > 0 && !caps.synchronous_followers,
         ),
     ];
-    refuse("KVCluster", &asked)
-}
-
-/// The refusal of the first field that is asked for.
-pub(crate) fn refuse(kind: &str, asked: &[(&str, bool)]) -> Result<(), Refusal> {
-    let Some((field, _)) = asked.iter().find(|(_, asked)| *asked) else { return Ok(()) };
-    let message = match not_yet::of(kind, field) {
-        Some(entry) => {
-            format!("{field}: {} is not carried out yet; {}", entry.values, entry.instead)
-        }
-        None => format!("{field} is not carried out yet"),
-    };
-    Err(Refusal::field(Reason::NotYetSupported, field, message))
+    checks::not_yet("KVCluster", &asked)
 }

@@ -1,72 +1,32 @@
-//! The container of the data plane: how it is started, asked and bounded.
+//! The container of the key-value data plane: arguments, ports, variables.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle,
-    LifecycleHandler, ObjectFieldSelector, Probe, ResourceRequirements, SecurityContext,
-    SleepAction,
-};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use k8s_openapi::api::core::v1::{Container, EnvVar};
 use orrery_api::kv::config::JOURNAL_SECRET;
-use orrery_api::spec::PullPolicy;
 use orrery_runtime::{Identity, labels};
 
 use super::super::super::spread;
 use super::super::super::validate::Validated;
-use super::super::{API, HTTP, HTTP_PORT, RESP, SYSTEM, certificate, config_map};
-use super::volumes;
-
-/// How long a pod that is to go still answers. Proxies of Services learn of a change up to a second
-/// late, and who is sent to a pod that is gone waits for a timeout, not for an error.
-const LINGER_SECONDS: i64 = 2;
+use super::super::{API, RESP, config_map, frame};
+use super::{SYSTEM, volumes};
+use crate::parts::certificate;
+use crate::parts::container::{self, HTTP, HTTP_PORT, Process, variable};
+use crate::parts::volumes::{CONFIG_FOLDER, DATA_FOLDER, IDENTITY_FOLDER, SECRETS_FOLDER};
 
 pub(super) fn build(validated: &Validated, identity: &Identity) -> Container {
-    let image = &validated.spec.engine.image;
-    let ports = ports(validated, identity);
-    Container {
-        name: SYSTEM.to_owned(),
-        image: Some(image.name.clone().unwrap_or_else(|| identity.image.clone())),
-        image_pull_policy: image.pull_policy.map(PullPolicy::as_str).map(str::to_owned),
-        args: Some(arguments(validated, identity)),
-        env: Some(environment(validated, identity, &ports)),
-        resources: resources(validated),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            privileged: Some(false),
-            read_only_root_filesystem: Some(true),
-            run_as_non_root: Some(true),
-            capabilities: Some(Capabilities {
-                drop: Some(vec!["ALL".to_owned()]),
-                ..Capabilities::default()
-            }),
-            ..SecurityContext::default()
-        }),
-        // A long journal is replayed before the first reply: ten minutes are allowed for the
-        // process to listen at all, and readiness says when it serves. The shortest period there
-        // is: nobody looks in between, so a start takes half of it longer on average.
-        startup_probe: Some(probe("/livez", 1, 600)),
-        liveness_probe: Some(probe("/livez", 10, 6)),
-        readiness_probe: Some(probe("/readyz", 2, 3)),
-        lifecycle: Some(Lifecycle {
-            pre_stop: Some(LifecycleHandler {
-                sleep: Some(SleepAction { seconds: LINGER_SECONDS }),
-                ..LifecycleHandler::default()
-            }),
-            ..Lifecycle::default()
-        }),
-        volume_mounts: Some(volumes::mounts(validated, identity)),
-        ports: Some(ports),
-        ..Container::default()
-    }
+    let process = Process {
+        arguments: arguments(validated, identity),
+        ports: ports(validated, identity),
+        variables: variables(validated),
+        mounts: volumes::mounts(validated, identity),
+    };
+    container::build(&frame(validated, identity), process)
 }
 
 fn arguments(validated: &Validated, identity: &Identity) -> Vec<String> {
-    let config = format!("{}/{}", volumes::CONFIG_FOLDER, config_map::FILE);
-    let common_name = certificate::common_name(identity);
+    let config = format!("{}/{}", CONFIG_FOLDER, config_map::FILE);
+    let common_name = certificate::common_name(&frame(validated, identity));
     let tls = validated.spec.resp.tls.iter().flat_map(|_| ["--tls", volumes::TLS_FOLDER]);
-    let shown = ["--identity", volumes::IDENTITY_FOLDER, "--identity-name", &common_name];
+    let shown = ["--identity", IDENTITY_FOLDER, "--identity-name", &common_name];
     let shown = identity.secured.then_some(shown).into_iter().flatten();
     let adopt = validated.spec.adopt_from.iter();
     let adopt = adopt.flat_map(|_| ["--adopt", volumes::ADOPT_FOLDER]);
@@ -75,9 +35,9 @@ fn arguments(validated: &Validated, identity: &Identity) -> Vec<String> {
     let adopt = adopt
         .chain(adopt_tls.iter().flat_map(|_| ["--adopt-tls", volumes::ADOPT_TLS_FOLDER]))
         .chain(name.iter().flat_map(|name| ["--adopt-name", *name]));
-    ["serve", SYSTEM, "--config", &config, "--data", volumes::DATA_FOLDER, "--secrets"]
+    ["serve", SYSTEM, "--config", &config, "--data", DATA_FOLDER, "--secrets"]
         .into_iter()
-        .chain([volumes::SECRETS_FOLDER, "--live", volumes::LIVE_FOLDER])
+        .chain([SECRETS_FOLDER, "--live", volumes::LIVE_FOLDER])
         .chain(tls)
         .chain(shown)
         .chain(adopt)
@@ -85,7 +45,7 @@ fn arguments(validated: &Validated, identity: &Identity) -> Vec<String> {
         .collect()
 }
 
-fn ports(validated: &Validated, identity: &Identity) -> Vec<ContainerPort> {
+fn ports(validated: &Validated, identity: &Identity) -> Vec<(String, i32)> {
     let named = |(name, number): (&str, i32)| (name.to_owned(), number);
     let shards = spread::ports(&validated.spec);
     let (resp, replication): (Vec<_>, Vec<_>) =
@@ -102,77 +62,13 @@ fn ports(validated: &Validated, identity: &Identity) -> Vec<ContainerPort> {
     .chain(replication.into_iter().filter(|_| identity.secured))
     .chain(validated.spec.http.open_port().map(|port| named((API, port))))
     .chain(resp)
-    .map(|(name, number)| ContainerPort {
-        name: Some(name),
-        container_port: number,
-        protocol: Some("TCP".to_owned()),
-        ..ContainerPort::default()
-    })
     .collect()
 }
 
-/// Who the process is, and where it listens: `ORRERY_LISTEN_<PORT NAME>`.
-fn environment(validated: &Validated, identity: &Identity, ports: &[ContainerPort]) -> Vec<EnvVar> {
-    let mut variables = vec![
-        of_pod("ORRERY_POD", "metadata.name"),
-        of_pod("ORRERY_NAMESPACE", "metadata.namespace"),
-        text("ORRERY_OBJECT", identity.name.clone()),
-        text("ORRERY_LOG", "json".to_owned()),
-    ];
-    variables.extend(volumes::store_variables(validated));
+fn variables(validated: &Validated) -> Vec<EnvVar> {
+    let mut variables = volumes::store_variables(validated);
     if validated.spec.journal.ref_.is_some() {
-        variables.push(text(JOURNAL_SECRET, volumes::JOURNAL_FOLDER.to_owned()));
-    }
-    for port in ports {
-        let name = port.name.as_deref().unwrap_or_default().to_uppercase().replace('-', "_");
-        let address = format!("0.0.0.0:{}", port.container_port);
-        variables.push(text(&format!("ORRERY_LISTEN_{name}"), address));
+        variables.push(variable(JOURNAL_SECRET, volumes::JOURNAL_FOLDER.to_owned()));
     }
     variables
-}
-
-fn text(name: &str, value: String) -> EnvVar {
-    EnvVar { name: name.to_owned(), value: Some(value), ..EnvVar::default() }
-}
-
-fn of_pod(name: &str, path: &str) -> EnvVar {
-    EnvVar {
-        name: name.to_owned(),
-        value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector {
-                field_path: path.to_owned(),
-                ..ObjectFieldSelector::default()
-            }),
-            ..EnvVarSource::default()
-        }),
-        ..EnvVar::default()
-    }
-}
-
-fn resources(validated: &Validated) -> Option<ResourceRequirements> {
-    let asked = &validated.spec.engine.resources;
-    let amounts = |map: &BTreeMap<String, orrery_api::spec::Quantity>| {
-        let pairs = map.iter().map(|(name, q)| (name.clone(), Quantity(q.as_str().to_owned())));
-        (!map.is_empty()).then(|| pairs.collect())
-    };
-    let (requests, limits) = (amounts(&asked.requests), amounts(&asked.limits));
-    (requests.is_some() || limits.is_some()).then(|| ResourceRequirements {
-        requests,
-        limits,
-        ..ResourceRequirements::default()
-    })
-}
-
-fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
-    Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some(path.to_owned()),
-            port: IntOrString::String(HTTP.to_owned()),
-            ..HTTPGetAction::default()
-        }),
-        period_seconds: Some(period_seconds),
-        failure_threshold: Some(failures),
-        timeout_seconds: Some(5),
-        ..Probe::default()
-    }
 }

@@ -1,8 +1,8 @@
 //! What the container finds on its file system: configuration, secrets, certificates, data.
 
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, EnvVar, KeyToPath, ProjectedVolumeSource, SecretProjection,
-    SecretVolumeSource, Volume, VolumeMount, VolumeProjection,
+    EnvVar, KeyToPath, ProjectedVolumeSource, SecretProjection, SecretVolumeSource, Volume,
+    VolumeMount, VolumeProjection,
 };
 use orrery_api::kv::AdoptTls;
 use orrery_api::kv::config::{ARCHIVE_SECRET, RECOVERY_SECRET};
@@ -11,27 +11,21 @@ use orrery_runtime::{Carrier, Identity, labels};
 
 use super::super::super::names;
 use super::super::super::validate::{PASSWORD_KEY, Validated};
+use super::super::frame;
 use crate::archive::{Mounted, Use};
+use crate::parts::volumes::{
+    self, CONFIG, CONFIG_FOLDER, DATA, DATA_FOLDER, IDENTITY, IDENTITY_FOLDER, SECRET_MODE,
+    SECRETS, SECRETS_FOLDER, item, mount, secret, whole,
+};
 
-/// Name of the claim template and of its mount.
-pub(crate) const DATA: &str = "data";
-const CONFIG: &str = "config";
-const SECRETS: &str = "secrets";
 const TLS: &str = "tls";
 const ADOPT: &str = "adopt";
 const ADOPT_TLS: &str = "adopt-tls";
-const IDENTITY: &str = "identity";
 const JOURNAL: &str = "journal-secret";
 const LIVE: &str = "live";
 
-/// Folder of the configuration file.
-pub(super) const CONFIG_FOLDER: &str = "/etc/orrery";
-/// Folder of secrets, one file per key.
-pub(super) const SECRETS_FOLDER: &str = "/run/orrery/secrets";
 /// Folder of the certificate of the listener.
 pub(super) const TLS_FOLDER: &str = "/run/orrery/tls";
-/// Folder of the certificate of the pod.
-pub(super) const IDENTITY_FOLDER: &str = "/run/orrery/identity";
 /// Folder of the Redis to take over.
 pub(super) const ADOPT_FOLDER: &str = "/run/orrery/adopt";
 /// Folder of what its certificate is checked with.
@@ -40,21 +34,9 @@ pub(super) const ADOPT_TLS_FOLDER: &str = "/run/orrery/adopt-tls";
 pub(super) const JOURNAL_FOLDER: &str = "/run/orrery/journal-secret";
 /// Folder of what is read again when it changes.
 pub(super) const LIVE_FOLDER: &str = "/run/orrery/live";
-/// Folder of journal and snapshots.
-pub(super) const DATA_FOLDER: &str = "/data";
-
-/// Files of secrets: readable by the group, which is the volume's.
-const SECRET_MODE: i32 = 0o440;
 
 pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Volume> {
-    let config = Volume {
-        name: CONFIG.to_owned(),
-        config_map: Some(ConfigMapVolumeSource {
-            name: names::main(&identity.name),
-            ..ConfigMapVolumeSource::default()
-        }),
-        ..Volume::default()
-    };
+    let frame = frame(validated, identity);
     let tls = validated.spec.resp.tls.iter().map(|tls| Volume {
         name: TLS.to_owned(),
         // With the authority in the folder the process asks for client certificates. A new
@@ -66,36 +48,16 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Volume> {
         ..Volume::default()
     });
     // Read at every attempt to connect, so a new password needs no restart.
-    let adopt = validated.spec.adopt_from.iter().map(|adopt| Volume {
-        name: ADOPT.to_owned(),
-        secret: Some(whole(adopt.secret_ref.name.clone())),
-        ..Volume::default()
-    });
-    let adopt_tls = adopt_tls(validated).map(|tls| Volume {
-        name: ADOPT_TLS.to_owned(),
-        secret: Some(whole(tls.secret_ref.name.clone())),
-        ..Volume::default()
-    });
+    let adopt = validated.spec.adopt_from.iter();
+    let adopt = adopt.map(|adopt| secret(ADOPT, &adopt.secret_ref.name));
+    let adopt_tls = adopt_tls(validated).map(|tls| secret(ADOPT_TLS, &tls.secret_ref.name));
     let adopt = adopt.chain(adopt_tls);
     let stores = stores(validated).into_iter().filter_map(|store| store.volume());
-    // Renewed certificates reach the folder, and the process, without a restart.
-    let shown = identity.secured.then(|| Volume {
-        name: IDENTITY.to_owned(),
-        secret: Some(whole(names::identity(&identity.name))),
-        ..Volume::default()
-    });
+    let shown = volumes::identity(&frame);
     // New content reaches the folder, and the process, without a restart.
-    let live = Volume {
-        name: LIVE.to_owned(),
-        secret: Some(whole(names::live(&identity.name))),
-        ..Volume::default()
-    };
-    let journal = validated.spec.journal.ref_.iter().map(|secret| Volume {
-        name: JOURNAL.to_owned(),
-        secret: Some(whole(secret.name.clone())),
-        ..Volume::default()
-    });
-    let own = [config, secrets(validated, identity), live];
+    let live = secret(LIVE, &names::live(&identity.name));
+    let journal = validated.spec.journal.ref_.iter().map(|from| secret(JOURNAL, &from.name));
+    let own = [volumes::config(&frame), secrets(validated, identity), live];
     own.into_iter().chain(tls).chain(shown).chain(adopt).chain(stores).chain(journal).collect()
 }
 
@@ -162,25 +124,7 @@ fn secrets(validated: &Validated, identity: &Identity) -> Volume {
     }
 }
 
-fn whole(name: String) -> SecretVolumeSource {
-    SecretVolumeSource {
-        secret_name: Some(name),
-        default_mode: Some(SECRET_MODE),
-        ..SecretVolumeSource::default()
-    }
-}
-
-fn item(key: &str) -> KeyToPath {
-    KeyToPath { key: key.to_owned(), path: key.to_owned(), ..KeyToPath::default() }
-}
-
 pub(super) fn mounts(validated: &Validated, identity: &Identity) -> Vec<VolumeMount> {
-    let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        read_only: read_only.then_some(true),
-        ..VolumeMount::default()
-    };
     let mut mounts = vec![
         mount(CONFIG, CONFIG_FOLDER, true),
         mount(SECRETS, SECRETS_FOLDER, true),

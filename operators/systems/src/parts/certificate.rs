@@ -1,35 +1,33 @@
 //! The Secret with the certificate of the pods, given by the installation's authority: by it the
 //! operator and the pods of the object know each other.
 
-use orrery_runtime::{CertifiedSecret, Identity};
+use orrery_runtime::CertifiedSecret;
 
-use super::super::names;
-use super::super::validate::Validated;
+use super::{Frame, names};
 
 /// Domain of a cluster unless its administrator chose another.
 const CLUSTER_DOMAIN: &str = "cluster.local";
 
-/// None where the carrier gives no certificates.
-pub(super) fn build(validated: &Validated, identity: &Identity) -> Option<CertifiedSecret> {
-    let name = names::identity(&identity.name);
-    identity.secured.then(|| CertifiedSecret {
-        metadata: super::metadata(validated, identity, &name),
-        names: host_names(identity),
+/// None where the carrier gives no certificates. `services` are those for clients.
+pub(crate) fn build(frame: &Frame<'_>, services: &[String]) -> Option<CertifiedSecret> {
+    let name = names::identity(&frame.identity.name, frame.system);
+    frame.identity.secured.then(|| CertifiedSecret {
+        metadata: frame.metadata(&name),
+        names: host_names(frame, services),
     })
 }
 
 /// The name that the certificates of all pods of the object have in common.
-pub(super) fn common_name(identity: &Identity) -> String {
-    format!("{}.{}.svc", names::headless(&identity.name), identity.namespace)
+pub(crate) fn common_name(frame: &Frame<'_>) -> String {
+    format!("{}.{}.svc", frame.headless(), frame.identity.namespace)
 }
 
 /// Every name under which a pod of the object can be reached.
-fn host_names(identity: &Identity) -> Vec<String> {
-    let (object, namespace) = (&identity.name, &identity.namespace);
-    let headless = names::headless(object);
-    let mut all = vec![common_name(identity)];
-    let services = [names::read_write(object), names::read_only(object), headless.clone()];
-    let hosts = services.into_iter().chain([format!("*.{headless}")]);
+pub(crate) fn host_names(frame: &Frame<'_>, services: &[String]) -> Vec<String> {
+    let namespace = &frame.identity.namespace;
+    let headless = frame.headless();
+    let mut all = vec![common_name(frame)];
+    let hosts = services.iter().cloned().chain([headless.clone(), format!("*.{headless}")]);
     for host in hosts {
         let full = format!("{host}.{namespace}.svc");
         let short = [host.clone(), format!("{host}.{namespace}")];
@@ -46,7 +44,7 @@ fn host_names(identity: &Identity) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use orrery_api::kv::KVCluster;
-    use orrery_runtime::Carrier;
+    use orrery_runtime::{Carrier, Identity};
 
     use super::*;
 
@@ -57,7 +55,9 @@ mod tests {
             "metadata": {"name": "cache", "namespace": "shop"}, "spec": {}
         }))
         .unwrap();
-        let names = host_names(&Identity::of(&object, "i", "v", Carrier::Cluster));
+        let identity = Identity::of(&object, "i", "v", Carrier::Cluster);
+        let frame = Frame { system: "kv", identity: &identity, engine: &object.spec.engine };
+        let names = host_names(&frame, &["cache-kv-rw".to_owned(), "cache-kv-ro".to_owned()]);
         assert_eq!(names[0], "cache-kv-headless.shop.svc");
         for name in ["cache-kv-rw", "cache-kv-ro.shop", "*.cache-kv-headless.shop.svc", "localhost"]
         {
