@@ -24,6 +24,14 @@ const fn namespace(field: &'static str, values: &'static str, instead: &'static 
     NotYet { kind: "KVNamespace", field, values, instead }
 }
 
+const fn scheduler(field: &'static str, values: &'static str, instead: &'static str) -> NotYet {
+    NotYet { kind: "Scheduler", field, values, instead }
+}
+
+const fn schedule(field: &'static str, values: &'static str, instead: &'static str) -> NotYet {
+    NotYet { kind: "Schedule", field, values, instead }
+}
+
 /// All of them, by kind and in the order of the fields.
 pub const NOT_YET: &[NotYet] = &[
     cluster("spec.journal.backend", "Kafka", "use Local, Postgres or ObjectStore"),
@@ -70,6 +78,18 @@ pub const NOT_YET: &[NotYet] = &[
         "any",
         "limit all clients by resp.maxClients of the KVCluster",
     ),
+    scheduler("spec.replicas", "more than 1", "use 1"),
+    scheduler("spec.journal.backend", "Postgres, ObjectStore, Kafka", "use Local"),
+    scheduler("spec.api.grpc", "any", "use HTTP"),
+    scheduler("spec.adoptCronJobs.mode", "Annotated, Namespace", "write a Schedule"),
+    scheduler("spec.operation", "Fence", "use Pause or Hibernate"),
+    scheduler("spec.deletionPolicy", "Snapshot", "use Retain"),
+    schedule("spec.action.grpc", "any", "use http"),
+    schedule("spec.action.kubernetesJob", "any", "call a service that makes the Job, with http"),
+    schedule("spec.action.pooledPod", "any", "use http"),
+    schedule("spec.action.taskQueue", "any", "use http"),
+    schedule("spec.action.workflow", "any", "use http"),
+    schedule("spec.template", "any", "write the jobs to the API of the Scheduler"),
 ];
 
 /// The entry of a field, if it has one.

@@ -23,7 +23,7 @@ pub use engine::{
     AdoptCronJobs, AdoptMode, Api, CatchUpDefault, DkronCompat, GrpcApi, History, HttpApi,
     Objective, Quota, SchedulerSpec,
 };
-pub use exchange::{DeclaredSchedule, ScheduleState};
+pub use exchange::{DeclaredSchedule, ScheduleState, figures};
 pub use policy::{CatchUp, CatchUpPolicy, Concurrency, Dst, KeepRuns, Retry};
 #[cfg(feature = "crd")]
 pub use schedule::Schedule;

@@ -9,3 +9,4 @@ pub mod labels;
 mod parts;
 pub mod pod_template;
 pub mod policy;
+pub mod scheduler;

@@ -12,6 +12,7 @@ pub(crate) mod names;
 pub(crate) mod network;
 pub(crate) mod pdb;
 pub(crate) mod pod;
+pub(crate) mod rules;
 pub(crate) mod services;
 pub(crate) mod stateful_set;
 pub(crate) mod volumes;

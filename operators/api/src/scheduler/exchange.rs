@@ -40,6 +40,22 @@ pub struct ScheduleState {
     pub note: Option<String>,
 }
 
+/// Figures of a process, by their names in its report.
+pub mod figures {
+    /// Schedules it has, those of the API included.
+    pub const SCHEDULES: &str = "schedules";
+    /// 99 of 100 runs of the last minutes started within so many milliseconds of their time.
+    pub const LATENESS_P99_MS: &str = "lateness_p99_milliseconds";
+    /// Start of the time that the newest verification is about, in seconds since the Unix epoch.
+    pub const VERIFY_FROM: &str = "verify_from_seconds";
+    /// End of it.
+    pub const VERIFY_TO: &str = "verify_to_seconds";
+    /// Launches it missed in the ledger.
+    pub const VERIFY_MISSED: &str = "verify_missed";
+    /// Launches it found more than once.
+    pub const VERIFY_DUPLICATED: &str = "verify_duplicated";
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

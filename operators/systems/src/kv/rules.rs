@@ -2,6 +2,8 @@
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
+use crate::parts::rules::rule;
+
 /// Rules of this system: its kinds, and the kinds of its children.
 pub fn operator_rules() -> Vec<PolicyRule> {
     let children = &["get", "list", "watch", "create", "patch", "delete"];
@@ -27,14 +29,4 @@ pub fn operator_rules() -> Vec<PolicyRule> {
         // Who is primary is kept in a Lease beside each object with followers.
         rule("coordination.k8s.io", &["leases"], &["get", "create", "update"]),
     ]
-}
-
-fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
-    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-    PolicyRule {
-        api_groups: Some(vec![group.to_owned()]),
-        resources: Some(owned(resources)),
-        verbs: owned(verbs),
-        ..PolicyRule::default()
-    }
 }

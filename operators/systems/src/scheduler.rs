@@ -1,0 +1,83 @@
+//! The scheduler: engine `Scheduler`, declared objects `Schedule`.
+
+pub mod build;
+pub mod declared;
+mod rules;
+pub mod status;
+mod targets;
+pub mod validate;
+
+use orrery_api::CommonStatus;
+use orrery_api::scheduler::{Scheduler, SchedulerStatus};
+use orrery_api::spec::{EngineSpec, Operation};
+use orrery_runtime::{
+    Carrier, Identity, Mode, Observation, Prepared, Reference, Referenced, Refusal, Resources,
+    System,
+};
+
+pub use declared::Schedules;
+pub use rules::operator_rules;
+pub use validate::Validated;
+
+/// Value of `app.kubernetes.io/name`, and the word in names of children.
+const SYSTEM: &str = "scheduler";
+
+/// The system of kind `Scheduler`.
+#[derive(Debug)]
+pub struct Jobs;
+
+impl System for Jobs {
+    type Kind = Scheduler;
+    type Status = SchedulerStatus;
+    type Inputs = Referenced;
+    type Validated = Validated;
+
+    const NAME: &'static str = SYSTEM;
+    const TELLS_CHANGES: bool = true;
+
+    fn references(object: &Scheduler) -> Vec<Reference> {
+        targets::references(&object.spec.targets)
+    }
+
+    fn mode(object: &Scheduler) -> Mode {
+        match object.spec.engine.operation {
+            Operation::Run => Mode::Run,
+            Operation::Pause => Mode::Pause,
+            Operation::Hibernate => Mode::Hibernate,
+            Operation::Fence => Mode::Fence,
+        }
+    }
+
+    fn validate(
+        object: &Scheduler,
+        inputs: &Referenced,
+        carrier: Carrier,
+    ) -> Result<Validated, Refusal> {
+        validate::validate(object, inputs, carrier)
+    }
+
+    fn build(validated: &Validated, identity: &Identity) -> Resources<Prepared> {
+        build::build(validated, identity)
+    }
+
+    fn engine_spec(object: &Scheduler) -> Option<&EngineSpec> {
+        Some(&object.spec.engine)
+    }
+
+    fn status(object: &Scheduler) -> Option<&SchedulerStatus> {
+        object.status.as_ref()
+    }
+
+    fn common(status: &SchedulerStatus) -> &CommonStatus {
+        &status.common
+    }
+
+    fn summary(
+        object: &Scheduler,
+        stored: Option<&SchedulerStatus>,
+        common: CommonStatus,
+        seen: &Observation,
+    ) -> SchedulerStatus {
+        status::summary(object, stored, common, seen)
+    }
+}

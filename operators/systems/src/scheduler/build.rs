@@ -1,0 +1,80 @@
+//! From a valid Scheduler to every child object.
+//!
+//! Must not: depend on anything but its arguments. The same input gives the same bytes.
+
+pub(crate) mod pod;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use orrery_api::scheduler::config::{API_TOKEN_KEY, CONFIG_FILE};
+use orrery_runtime::{GeneratedKey, GeneratedSecret, Identity, Prepared, Resources, labels};
+
+use super::SYSTEM;
+use super::validate::Validated;
+use crate::parts::services::{clients, headless, port};
+use crate::parts::{Frame, certificate, config_file, network, pdb, stateful_set};
+
+/// Port name of the API for clients.
+const API: &str = "api";
+/// Characters of each generated value; about 190 bits.
+const LENGTH_CHARS: usize = 32;
+
+/// Every child of a Scheduler.
+pub fn build(validated: &Validated, identity: &Identity) -> Resources<Prepared> {
+    let frame = frame(validated, identity);
+    let api = || port(API, validated.spec.api.http.port);
+    let for_clients = frame.main();
+    let mut children = Resources::default();
+    children.service_accounts.push(ServiceAccount {
+        metadata: frame.metadata(&frame.main()),
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    });
+    children.secrets.push(secret(&frame));
+    children.certificates.extend(certificate::build(&frame, std::slice::from_ref(&for_clients)));
+    children.config_maps.push(config_map(&frame, validated));
+    children.services.push(clients(&frame, &for_clients, frame.selector(), vec![api()]));
+    children.services.push(headless(&frame, vec![api()]));
+    children.network_policies.push(network_policy(&frame));
+    children.pdbs.push(pdb::build(&frame));
+    children.stateful_sets.push(stateful_set::build(
+        &frame,
+        validated.spec.replicas,
+        pod::template(validated, identity),
+        &validated.spec.storage,
+    ));
+    children
+}
+
+/// What all children have in common.
+fn frame<'a>(validated: &'a Validated, identity: &'a Identity) -> Frame<'a> {
+    Frame { system: SYSTEM, identity, engine: &validated.spec.engine }
+}
+
+/// The Secret the operator makes: the token of the management protocol, and that of clients.
+fn secret(frame: &Frame<'_>) -> GeneratedSecret {
+    let key = |name: &str| GeneratedKey { name: name.to_owned(), length_chars: LENGTH_CHARS };
+    let mut keys = vec![key(labels::MANAGEMENT_TOKEN_KEY), key(API_TOKEN_KEY)];
+    keys.sort();
+    GeneratedSecret { metadata: frame.metadata(&frame.main()), keys, given: BTreeMap::new() }
+}
+
+/// The configuration file of the processes.
+fn config_map(frame: &Frame<'_>, validated: &Validated) -> ConfigMap {
+    let text = config_file::text(&validated.config);
+    ConfigMap {
+        metadata: frame.metadata(&frame.main()),
+        data: Some(BTreeMap::from([(CONFIG_FILE.to_owned(), text)])),
+        ..ConfigMap::default()
+    }
+}
+
+/// Clients come in at the API. Runs go out to wherever schedules say, by URL or by the name of a
+/// target.
+fn network_policy(frame: &Frame<'_>) -> NetworkPolicy {
+    let mut ingress = vec![network::allow(API, network::clients(frame))];
+    ingress.extend(network::own_ports());
+    network::policy(frame, ingress, Some(vec![network::to_anywhere(), network::to_names()]))
+}

@@ -1,0 +1,223 @@
+//! Schedules: validated here, carried out by the processes of their Scheduler.
+//!
+//! Must not: read rules of time. The processes compile them, and refuse what they cannot with the
+//! reason that the object then shows.
+
+use orrery_api::scheduler::{
+    Action, DeclaredSchedule, Dialect, Schedule, ScheduleSpec, ScheduleState, ScheduleStatus,
+    Scheduler, SchedulerSpec, When,
+};
+use orrery_api::{CommonStatus, Reason};
+use orrery_runtime::{
+    Acceptance, DEFAULT_ENGINE, Declared, Reference, Referenced, Refusal, Standing,
+};
+use serde_json::Value;
+
+use super::Jobs;
+use crate::parts::checks;
+
+/// The most text of all days of one schedule, in bytes: tens of thousands of days.
+const EXCLUSIONS_BYTES_MAX: usize = 256 << 10;
+/// Longest line that stands for a rule in a status, in characters.
+const WHEN_CHARS_MAX: usize = 256;
+
+/// The kind `Schedule`.
+#[derive(Debug)]
+pub struct Schedules;
+
+impl Declared for Schedules {
+    type Kind = Schedule;
+    type Engine = Jobs;
+    type Status = ScheduleStatus;
+
+    fn engine_ref(object: &Schedule) -> Option<&str> {
+        object.spec.scheduler_ref.as_ref().map(|scheduler| scheduler.name.as_str())
+    }
+
+    fn references(object: &Schedule) -> Vec<Reference> {
+        let calendars = object.spec.calendars.exclude.iter();
+        calendars.map(|map| Reference::ConfigMap(map.name.clone())).collect()
+    }
+
+    fn validate(
+        object: &Schedule,
+        _siblings: &[&Schedule],
+        inputs: &Referenced,
+    ) -> Result<Value, Refusal> {
+        let spec = &object.spec;
+        check(object)?;
+        let exclusions = exclusions(spec, inputs)?;
+        let declared = DeclaredSchedule { spec: spec.clone(), exclusions };
+        serde_json::to_value(&declared).map_err(|error| {
+            Refusal::object(Reason::InvalidSpec, format!("the spec is not JSON: {error}"))
+        })
+    }
+
+    fn standing(object: &Schedule, acceptance: &Acceptance) -> Standing {
+        let state = state(acceptance).unwrap_or_default();
+        let mut standing = Standing::default();
+        if state.overdue {
+            let message = "a run is not over within spec.finishWithinSeconds";
+            standing.degraded = Some((Reason::Overdue, message.to_owned()));
+        }
+        if state.suspended_by_failure {
+            let message = "a run failed; it fires no more until it is edited or resumed";
+            standing.degraded = Some((Reason::PausedByFailure, message.to_owned()));
+            standing.resting = standing.degraded.clone();
+        }
+        if object.spec.suspend {
+            let message = "it does not fire while spec.suspend is true";
+            standing.resting = Some((Reason::Suspended, message.to_owned()));
+        }
+        standing
+    }
+
+    fn default_engine() -> Scheduler {
+        Scheduler::new(DEFAULT_ENGINE, SchedulerSpec::default())
+    }
+
+    fn status(object: &Schedule) -> Option<&ScheduleStatus> {
+        object.status.as_ref()
+    }
+
+    fn common(status: &ScheduleStatus) -> &CommonStatus {
+        &status.common
+    }
+
+    fn summary(
+        object: &Schedule,
+        common: CommonStatus,
+        acceptance: Option<&Acceptance>,
+    ) -> ScheduleStatus {
+        let spec = &object.spec;
+        let accepted = acceptance.filter(|acceptance| acceptance.accepted);
+        // What only the engine knows is kept until it speaks.
+        let kept = || {
+            let stored = object.status.clone().unwrap_or_default();
+            let is_refused = acceptance.is_some_and(|acceptance| !acceptance.accepted);
+            ScheduleState {
+                next_times: if is_refused { Vec::new() } else { stored.next_times },
+                last_run: stored.last_run,
+                consecutive_failures: stored.consecutive_failures,
+                ..ScheduleState::default()
+            }
+        };
+        let state = accepted.and_then(state).unwrap_or_else(kept);
+        ScheduleStatus {
+            common,
+            bound_to: accepted.map(|_| Self::engine_name(object).to_owned()),
+            when: Some(spec.when.summary().chars().take(WHEN_CHARS_MAX).collect()),
+            zone: Some(spec.when.time_zone.clone()),
+            next_times: state.next_times,
+            last_run: state.last_run,
+            consecutive_failures: state.consecutive_failures,
+        }
+    }
+}
+
+/// What the engine says of the object.
+fn state(acceptance: &Acceptance) -> Option<ScheduleState> {
+    serde_json::from_value(acceptance.state.clone()?).ok()
+}
+
+/// What the spec alone shows to be impossible.
+fn check(object: &Schedule) -> Result<(), Refusal> {
+    let spec = &object.spec;
+    check_when(&spec.when)?;
+    check_action(&spec.action)?;
+    let action = &spec.action;
+    let asked = [
+        ("spec.action.grpc", action.grpc.is_some()),
+        ("spec.action.kubernetesJob", action.kubernetes_job.is_some()),
+        ("spec.action.pooledPod", action.pooled_pod.is_some()),
+        ("spec.action.taskQueue", action.task_queue.is_some()),
+        ("spec.action.workflow", action.workflow.is_some()),
+        ("spec.template", spec.template.is_some()),
+    ];
+    checks::not_yet("Schedule", &asked)?;
+    if let (Some(start), Some(end)) = (spec.start, spec.end)
+        && start >= end
+    {
+        return Err(invalid("spec.end", "end must be after start"));
+    }
+    let after = spec.when.after.as_ref().map(|after| after.schedule.as_str());
+    if after.is_some() && after == object.metadata.name.as_deref() {
+        return Err(invalid("spec.when.after", "a schedule cannot run after itself"));
+    }
+    Ok(())
+}
+
+/// Rules the API server holds as well; an object that was stored before a rule existed, or that
+/// came without a server, gets the same answer.
+fn check_when(when: &When) -> Result<(), Refusal> {
+    let given = [
+        when.cron.is_some(),
+        when.every.is_some(),
+        when.rrule.is_some(),
+        when.at.is_some(),
+        !when.calendar.is_empty(),
+        when.after.is_some(),
+    ];
+    if given.iter().filter(|given| **given).count() != 1 {
+        let message = "when needs exactly one of cron, every, rrule, at, calendar and after";
+        return Err(invalid("spec.when", message));
+    }
+    if when.dialect != Dialect::Vixie && when.cron.is_none() {
+        return Err(invalid("spec.when.dialect", "dialect is only for cron"));
+    }
+    if when.anchor.is_some() && when.every.is_none() {
+        return Err(invalid("spec.when.anchor", "anchor is only for every"));
+    }
+    Ok(())
+}
+
+fn check_action(action: &Action) -> Result<(), Refusal> {
+    let given = [
+        action.http.is_some(),
+        action.grpc.is_some(),
+        action.kubernetes_job.is_some(),
+        action.pooled_pod.is_some(),
+        action.task_queue.is_some(),
+        action.workflow.is_some(),
+    ];
+    if given.iter().filter(|given| **given).count() != 1 {
+        let message = "action needs exactly one of http, grpc, kubernetesJob, pooledPod, taskQueue \
+                       and workflow";
+        return Err(invalid("spec.action", message));
+    }
+    let Some(http) = &action.http else { return Ok(()) };
+    if http.target.is_some() == http.url.is_some() {
+        return Err(invalid("spec.action.http", "http needs exactly one of target and url"));
+    }
+    if http.path.is_some() && http.target.is_none() {
+        return Err(invalid("spec.action.http.path", "path is only for a target"));
+    }
+    Ok(())
+}
+
+/// The values of the ConfigMaps, in the order of the spec.
+fn exclusions(spec: &ScheduleSpec, inputs: &Referenced) -> Result<Vec<String>, Refusal> {
+    let field = "spec.calendars.exclude";
+    let mut texts = Vec::new();
+    for map in &spec.calendars.exclude {
+        let Some(found) = inputs.config_maps.get(&map.name) else {
+            let message = format!("there is no ConfigMap {}", map.name);
+            return Err(Refusal::field(Reason::RefNotFound, field, message));
+        };
+        texts.extend(found.values().cloned());
+    }
+    let bytes: usize = texts.iter().map(String::len).sum();
+    if bytes > EXCLUSIONS_BYTES_MAX {
+        let message =
+            format!("the calendars have {bytes} bytes, and {EXCLUSIONS_BYTES_MAX} are the most");
+        return Err(invalid(field, &message));
+    }
+    Ok(texts)
+}
+
+fn invalid(field: &str, message: &str) -> Refusal {
+    Refusal::field(Reason::InvalidSpec, field, message)
+}
+
+#[cfg(test)]
+mod tests;

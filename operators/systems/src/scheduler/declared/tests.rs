@@ -1,0 +1,130 @@
+//! Schedules that are taken or refused, and what is said about them.
+
+use std::collections::BTreeMap;
+
+use orrery_api::not_yet::NOT_YET;
+use orrery_api::scheduler::RunResult;
+use serde_json::json;
+
+use super::*;
+
+fn schedule(spec: Value) -> Schedule {
+    Schedule::new("nightly", serde_json::from_value(spec).unwrap())
+}
+
+fn with(more: Value) -> Schedule {
+    let mut spec = json!({"when": {"cron": "0 7 * * *"}, "action": {"http": {"url": "http://a/"}}});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    schedule(spec)
+}
+
+fn validate(object: &Schedule) -> Result<Value, Refusal> {
+    Schedules::validate(object, &[object], &Referenced::default())
+}
+
+#[test]
+fn the_engine_gets_the_spec_and_the_days_it_leaves_out() {
+    let object = with(json!({"calendars": {"exclude": [{"name": "b"}, {"name": "a"}]}}));
+    let references = Schedules::references(&object);
+    assert_eq!(references, ["b", "a"].map(|name| Reference::ConfigMap(name.to_owned())));
+    assert_eq!(validate(&object).unwrap_err().reason, Reason::RefNotFound);
+    let map = |texts: &[&str]| {
+        let pairs = texts.iter().enumerate();
+        pairs.map(|(number, text)| (number.to_string(), (*text).to_owned())).collect()
+    };
+    let config_maps: BTreeMap<String, BTreeMap<String, String>> =
+        [("a".to_owned(), map(&["12-25"])), ("b".to_owned(), map(&["01-01", "05-01"]))].into();
+    let inputs = Referenced { config_maps, ..Referenced::default() };
+    let declared = Schedules::validate(&object, &[&object], &inputs).unwrap();
+    assert_eq!(declared["exclusions"], json!(["01-01", "05-01", "12-25"]));
+    assert_eq!(declared["spec"]["when"]["cron"], "0 7 * * *");
+    let read: DeclaredSchedule = serde_json::from_value(declared).unwrap();
+    assert_eq!(read.spec, object.spec);
+}
+
+#[test]
+fn what_is_not_carried_out_yet_is_refused_by_name_and_listed() {
+    let action = |action: Value| json!({"action": action});
+    let cases = [
+        ("spec.action.grpc", action(json!({"grpc": {"target": "a", "method": "p.S/M"}}))),
+        ("spec.action.kubernetesJob", action(json!({"kubernetesJob": {"jobTemplate": {}}}))),
+        ("spec.action.pooledPod", action(json!({"pooledPod": {"image": "a"}}))),
+        ("spec.action.taskQueue", action(json!({"taskQueue": {"queue": "a", "jobtype": "b"}}))),
+        ("spec.action.workflow", action(json!({"workflow": {"type": "a"}}))),
+        ("spec.template", json!({"template": {"dataRef": {"name": "a"}}})),
+    ];
+    let listed: Vec<&str> =
+        NOT_YET.iter().filter(|entry| entry.kind == "Schedule").map(|e| e.field).collect();
+    assert_eq!(listed, cases.each_ref().map(|(field, _)| *field));
+    for (field, spec) in cases {
+        let refusal = validate(&with(spec)).unwrap_err();
+        assert_eq!(refusal.reason, Reason::NotYetSupported, "{field}");
+        assert_eq!(refusal.field.as_deref(), Some(field));
+    }
+}
+
+#[test]
+fn rules_of_the_server_hold_without_one() {
+    for (field, spec) in [
+        ("spec.when", json!({"when": {}})),
+        ("spec.when", json!({"when": {"cron": "* * * * *", "every": "1s"}})),
+        ("spec.when.dialect", json!({"when": {"every": "1s", "dialect": "Quartz"}})),
+        (
+            "spec.when.anchor",
+            json!({"when": {"cron": "* * * * *", "anchor": "2027-01-01T00:00:00Z"}}),
+        ),
+        ("spec.when.after", json!({"when": {"after": {"schedule": "nightly"}}})),
+        ("spec.end", json!({"start": "2027-01-01T00:00:00Z", "end": "2027-01-01T00:00:00Z"})),
+        ("spec.action", json!({"action": {}})),
+        ("spec.action.http", json!({"action": {"http": {}}})),
+        ("spec.action.http", json!({"action": {"http": {"url": "http://a/", "target": "a"}}})),
+        ("spec.action.http.path", json!({"action": {"http": {"url": "http://a/", "path": "/"}}})),
+    ] {
+        let refusal = validate(&with(spec.clone())).expect_err(&spec.to_string());
+        assert_eq!(refusal.field.as_deref(), Some(field), "{spec}");
+        assert_eq!(refusal.reason, Reason::InvalidSpec);
+    }
+}
+
+fn said(state: Value) -> Acceptance {
+    Acceptance { accepted: true, state: Some(state), ..Acceptance::default() }
+}
+
+#[test]
+fn the_status_shows_what_the_engine_says_and_keeps_it_until_it_speaks_again() {
+    let mut object = with(json!({}));
+    let none = CommonStatus::default;
+    let state = json!({
+        "nextTimes": ["2027-01-01T07:00:00Z"],
+        "lastRun": {"nominal": "2026-12-31T07:00:00Z", "result": "Failed"},
+        "consecutiveFailures": 2,
+    });
+    let status = Schedules::summary(&object, none(), Some(&said(state)));
+    assert_eq!((status.next_times.len(), status.consecutive_failures), (1, 2));
+    assert_eq!(status.last_run.as_ref().map(|run| run.result), Some(RunResult::Failed));
+    assert_eq!(
+        (status.when.as_deref(), status.zone.as_deref()),
+        (Some("0 7 * * *"), Some("Etc/UTC"))
+    );
+    assert_eq!(status.bound_to.as_deref(), Some("default"));
+    object.status = Some(status.clone());
+    let silent = Schedules::summary(&object, none(), None);
+    assert_eq!((silent.next_times, silent.bound_to), (status.next_times, None));
+    let refused = Acceptance::default();
+    let refused = Schedules::summary(&object, none(), Some(&refused));
+    assert!(refused.next_times.is_empty(), "it does not fire");
+    assert!(refused.last_run.is_some());
+}
+
+#[test]
+fn a_schedule_that_rests_or_is_late_says_so() {
+    let calm = Schedules::standing(&with(json!({})), &said(json!({})));
+    assert_eq!(calm, Standing::default());
+    let suspended = Schedules::standing(&with(json!({"suspend": true})), &said(json!({})));
+    assert_eq!(suspended.resting.map(|(reason, _)| reason), Some(Reason::Suspended));
+    let late = Schedules::standing(&with(json!({})), &said(json!({"overdue": true})));
+    assert_eq!(late.degraded.map(|(reason, _)| reason), Some(Reason::Overdue));
+    let paused = said(json!({"suspendedByFailure": true}));
+    let paused = Schedules::standing(&with(json!({})), &paused);
+    assert_eq!(paused.resting.map(|(reason, _)| reason), Some(Reason::PausedByFailure));
+}

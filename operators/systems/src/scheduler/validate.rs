@@ -1,0 +1,124 @@
+//! Everything about a Scheduler that schema and CEL rules could not say.
+//!
+//! Must not: let anything through that `build` does not carry out. What is part of the API and not
+//! done yet is refused by name; `orrery_api::not_yet` lists the same fields for the documentation.
+
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use orrery_api::Reason;
+use orrery_api::kv::config::ObjectName;
+use orrery_api::scheduler::{AdoptMode, DkronCompat, Scheduler, SchedulerConfig, SchedulerSpec};
+use orrery_api::spec::{DeletionPolicy, JournalBackend, Operation, RolloutStrategy};
+use orrery_runtime::{Carrier, Identity, Referenced, Refusal};
+
+use super::targets::{self, Files};
+use super::{SYSTEM, build};
+use crate::parts::{checks, names};
+use crate::{labels, pod_template};
+
+/// A Scheduler that can be carried out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Validated {
+    /// The spec as stored.
+    pub(crate) spec: SchedulerSpec,
+    /// What the processes read.
+    pub(crate) config: SchedulerConfig,
+    /// Secrets of the targets.
+    pub(crate) files: Vec<Files>,
+    /// The user's changes to the pods.
+    pub(crate) pod_template: Option<PodTemplateSpec>,
+}
+
+impl Validated {
+    /// The configuration the processes start with.
+    pub fn config(&self) -> &SchedulerConfig {
+        &self.config
+    }
+}
+
+/// Validates an object together with what its references point to.
+pub fn validate(
+    object: &Scheduler,
+    inputs: &Referenced,
+    carrier: Carrier,
+) -> Result<Validated, Refusal> {
+    let spec = &object.spec;
+    names::check(object.metadata.name.as_deref().unwrap_or_default(), SYSTEM)?;
+    not_yet(spec)?;
+    labels::check(&spec.engine.metadata)?;
+    checks::storage(&spec.storage)?;
+    checks::on_this_carrier(carrier, &elsewhere(spec))?;
+    partitions(spec.partitions)?;
+    checks::windows(&spec.engine)?;
+    checks::amounts(&spec.engine.resources)?;
+    let validated = Validated {
+        config: config(object),
+        files: targets::files(&spec.targets, inputs)?,
+        pod_template: pod_template::parse(spec.engine.pod_template.as_ref())?,
+        spec: spec.clone(),
+    };
+    // Image and version do not matter to the profile.
+    let identity = Identity::of(object, "image", "version", carrier);
+    checks::pod(&build::pod::template(&validated, &identity), carrier)?;
+    Ok(validated)
+}
+
+/// Refuses the first field that asks for something not done yet.
+fn not_yet(spec: &SchedulerSpec) -> Result<(), Refusal> {
+    let asked = [
+        ("spec.replicas", spec.replicas > 1),
+        ("spec.journal.backend", spec.journal.backend != JournalBackend::Local),
+        ("spec.api.grpc", spec.api.grpc.is_some()),
+        ("spec.adoptCronJobs.mode", spec.adopt_cron_jobs.mode != AdoptMode::Off),
+        ("spec.operation", spec.engine.operation == Operation::Fence),
+        ("spec.deletionPolicy", spec.engine.deletion_policy == DeletionPolicy::Snapshot),
+    ];
+    checks::not_yet("Scheduler", &asked)
+}
+
+/// What one machine cannot do.
+fn elsewhere(spec: &SchedulerSpec) -> [(&'static str, bool, &'static str); 2] {
+    [
+        (
+            "spec.rollout.strategy",
+            spec.engine.rollout.strategy == RolloutStrategy::Gated,
+            "on one machine a change is carried out when the file is saved; use Immediate",
+        ),
+        (
+            "spec.maintenanceWindows",
+            !spec.engine.maintenance_windows.is_empty(),
+            "on one machine nothing restarts unasked; leave it out",
+        ),
+    ]
+}
+
+/// The API server holds the same rule; an object that came without a server gets the same answer.
+fn partitions(count: i32) -> Result<(), Refusal> {
+    let is_power = u32::try_from(count).is_ok_and(u32::is_power_of_two);
+    if is_power && count <= 256 {
+        return Ok(());
+    }
+    let message = "spec.partitions must be a power of two, up to 256";
+    Err(Refusal::field(Reason::InvalidSpec, "spec.partitions", message))
+}
+
+fn config(object: &Scheduler) -> SchedulerConfig {
+    let spec = &object.spec;
+    SchedulerConfig {
+        object: ObjectName {
+            namespace: object.metadata.namespace.clone().unwrap_or_default(),
+            name: object.metadata.name.clone().unwrap_or_default(),
+        },
+        partitions: spec.partitions,
+        journal: spec.journal.backend,
+        targets: spec.targets.iter().map(Into::into).collect(),
+        catch_up_default: spec.catch_up_default.clone(),
+        history: spec.history.clone(),
+        objective: spec.objective.clone(),
+        quota: spec.quota.clone(),
+        dkron_compat: spec.api.http.dkron_compat == DkronCompat::On,
+        ..SchedulerConfig::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

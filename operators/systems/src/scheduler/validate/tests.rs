@@ -1,0 +1,116 @@
+//! Schedulers that are taken or refused.
+
+use std::collections::BTreeMap;
+
+use orrery_api::not_yet::NOT_YET;
+use orrery_runtime::Redacted;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn object(name: &str, spec: Value) -> Scheduler {
+    Scheduler::new(name, serde_json::from_value(spec).unwrap())
+}
+
+fn alone(spec: Value, carrier: Carrier) -> Result<Validated, Refusal> {
+    validate(&object("default", spec), &Referenced::default(), carrier)
+}
+
+fn secret(keys: &[(&str, &str)]) -> Referenced {
+    let content = keys.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec()));
+    let content: BTreeMap<_, _> = content.collect();
+    Referenced {
+        secrets: BTreeMap::from([("s".to_owned(), Redacted::new(content))]),
+        ..Referenced::default()
+    }
+}
+
+#[test]
+fn nothing_at_all_is_a_scheduler_on_both_carriers() {
+    for carrier in [Carrier::Cluster, Carrier::Local] {
+        let validated = alone(json!({}), carrier).unwrap();
+        assert_eq!((validated.config.partitions, validated.config.targets.len()), (16, 0));
+    }
+}
+
+#[test]
+fn what_is_not_carried_out_yet_is_refused_by_name_and_listed() {
+    let cases = [
+        ("spec.replicas", json!({"replicas": 2})),
+        ("spec.journal.backend", json!({"journal": {"backend": "Postgres", "ref": {"name": "x"}}})),
+        ("spec.api.grpc", json!({"api": {"grpc": {}}})),
+        ("spec.adoptCronJobs.mode", json!({"adoptCronJobs": {"mode": "Annotated"}})),
+        ("spec.operation", json!({"operation": "Fence"})),
+        ("spec.deletionPolicy", json!({"deletionPolicy": "Snapshot"})),
+    ];
+    let listed: Vec<&str> =
+        NOT_YET.iter().filter(|entry| entry.kind == "Scheduler").map(|e| e.field).collect();
+    assert_eq!(listed, cases.each_ref().map(|(field, _)| *field));
+    for (field, spec) in cases {
+        let refusal = alone(spec, Carrier::Cluster).unwrap_err();
+        assert_eq!(refusal.reason, Reason::NotYetSupported, "{field}");
+        assert_eq!(refusal.field.as_deref(), Some(field));
+    }
+}
+
+#[test]
+fn partitions_are_a_power_of_two() {
+    for (count, taken) in [(1, true), (256, true), (0, false), (24, false), (512, false)] {
+        let answer = alone(json!({"partitions": count}), Carrier::Cluster);
+        assert_eq!(answer.is_ok(), taken, "{count}");
+    }
+}
+
+#[test]
+fn a_secret_of_a_target_must_have_its_keys() {
+    let target = |more: Value| {
+        let mut target = json!({"name": "a", "host": "a", "tls": "On"});
+        target.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        object("default", json!({"targets": [target]}))
+    };
+    let s = json!({"name": "s"});
+    let auth = target(json!({"authRef": s}));
+    for (keys, taken) in [
+        (vec![("token", "t")], true),
+        (vec![("username", "u"), ("password", "p")], true),
+        (vec![("header", "h"), ("value", "v")], true),
+        (vec![("username", "u")], false),
+        (vec![("token", "  ")], false),
+        (vec![], false),
+    ] {
+        let answer = validate(&auth, &secret(&keys), Carrier::Cluster);
+        assert_eq!(answer.is_ok(), taken, "{keys:?}");
+    }
+    let refusal = validate(&auth, &Referenced::default(), Carrier::Cluster).unwrap_err();
+    assert_eq!(refusal.reason, Reason::RefNotFound);
+    let signing = target(json!({"signingRef": s}));
+    assert!(validate(&signing, &secret(&[("secret", "x")]), Carrier::Cluster).is_ok());
+    assert!(validate(&signing, &secret(&[("token", "x")]), Carrier::Cluster).is_err());
+    let ca = target(json!({"caSecretRef": s}));
+    let pem = "-----BEGIN CERTIFICATE-----";
+    assert!(validate(&ca, &secret(&[("ca.crt", pem)]), Carrier::Cluster).is_ok());
+    assert!(validate(&ca, &secret(&[("ca.crt", "x")]), Carrier::Cluster).is_err());
+    let open = target(json!({"caSecretRef": s, "tls": "Off"}));
+    assert!(validate(&open, &secret(&[("ca.crt", pem)]), Carrier::Cluster).is_err());
+}
+
+#[test]
+fn two_targets_of_one_name_are_refused() {
+    let target = json!({"name": "a", "host": "a"});
+    let refusal = alone(json!({"targets": [target, target]}), Carrier::Cluster).unwrap_err();
+    assert_eq!(refusal.reason, Reason::InvalidSpec);
+}
+
+#[test]
+fn a_pod_template_keeps_the_restricted_profile() {
+    let spec = json!({"podTemplate": {"spec": {"hostNetwork": true}}});
+    let refusal = alone(spec, Carrier::Cluster).unwrap_err();
+    assert_eq!(refusal.field.as_deref(), Some("spec.podTemplate"));
+}
+
+#[test]
+fn what_one_machine_cannot_do_is_said() {
+    let spec = json!({"rollout": {"strategy": "Gated"}});
+    let refusal = alone(spec, Carrier::Local).unwrap_err();
+    assert_eq!(refusal.reason, Reason::NotOnThisCarrier);
+}
