@@ -67,8 +67,9 @@ fn kinds() -> String {
 
 /// What the operator does in the namespaces it works in: the rules of every system, and events.
 fn operator_rules() -> Vec<Value> {
-    let systems = orrery_systems::kv::operator_rules();
-    let mut rules: Vec<Value> = systems.iter().map(|rule| json!(rule)).collect();
+    let kv = orrery_systems::kv::operator_rules();
+    let scheduler = orrery_systems::scheduler::operator_rules();
+    let mut rules: Vec<Value> = kv.iter().chain(&scheduler).map(|rule| json!(rule)).collect();
     // Every kind of child is watched, so that one left over by an earlier version is found.
     rules.push(json!({
         "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"],
@@ -102,17 +103,24 @@ fn rules(name: &str, rules: &[Value]) -> (String, String) {
 }
 
 /// A CRD as a template of `charts/orrery-crds`: one switch per system, kept on uninstall unless
-/// told otherwise. The system is the lower-case prefix that its kinds share, such as `kv`.
+/// told otherwise.
 fn chart_copy((path, content): &(String, String)) -> (String, String) {
     let name = path.rsplit('/').next().unwrap_or(path);
-    let system = SYSTEMS.iter().find(|system| name.starts_with(**system)).unwrap_or(&"kv");
+    let own = SYSTEMS.iter().find(|(prefix, _)| name.starts_with(prefix));
+    let switch = own.map_or(SHARED, |(_, switch)| switch);
     let keep = "metadata:\n  annotations:\n    {{- if .Values.keep }}\n    \
                 helm.sh/resource-policy: keep\n    {{- end }}\n    \
                 app.kubernetes.io/part-of: orrery\n";
     let kept = content.replacen("metadata:\n", keep, 1);
-    let template = format!("{{{{- if .Values.systems.{system} }}}}\n{kept}{{{{- end }}}}\n");
+    let template = format!("{{{{- if {switch} }}}}\n{kept}{{{{- end }}}}\n");
     (format!("charts/orrery-crds/templates/{name}"), template)
 }
 
-/// Systems that have a switch in the chart, longest prefix first.
-const SYSTEMS: &[&str] = &["kv"];
+/// What the files of a system's kinds begin with, and its switch in the chart.
+const SYSTEMS: &[(&str, &str)] = &[
+    ("kv", ".Values.systems.kv"),
+    ("backup", ".Values.systems.kv"),
+    ("schedule", ".Values.systems.scheduler"),
+];
+/// Kinds of all systems.
+const SHARED: &str = "or .Values.systems.kv .Values.systems.scheduler";

@@ -330,6 +330,8 @@ pub(crate) struct Crds {
 pub(crate) enum Serve {
     #[cfg(feature = "kv")]
     Kv(ServeArgs),
+    #[cfg(feature = "scheduler")]
+    Scheduler(ServeScheduler),
 }
 
 /// A key-value process: the Redis protocol over a journal.
@@ -373,6 +375,41 @@ pub(crate) struct ServeArgs {
     /// Folder of what is read again when it changes: users.acl, in the form of an ACL file of Redis.
     #[arg(long, value_hint = ValueHint::DirPath)]
     pub(crate) live: Option<PathBuf>,
+}
+
+/// A scheduler process: jobs that are started at their times, with a journal.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Environment:
+  ORRERY_LISTEN_API, ORRERY_LISTEN_MANAGEMENT, ORRERY_LISTEN_HTTP   addresses, as 127.0.0.1:8080
+  ORRERY_LOG (text, json), ORRERY_LOG_LEVEL                         what is written to standard error
+
+Example:
+  orrery serve scheduler --config scheduler.yaml --data ./data")]
+pub(crate) struct ServeScheduler {
+    /// The configuration file.
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub(crate) config: PathBuf,
+    /// Folder for everything that is to survive.
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub(crate) data: PathBuf,
+    /// Folder with one file per secret: api-token is what clients of the API send.
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub(crate) secrets: Option<PathBuf>,
+    /// Folder of tls.crt, tls.key and, for client certificates, ca.crt: clients must speak TLS.
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub(crate) tls: Option<PathBuf>,
+    /// Folder of tls.crt, tls.key and ca.crt by which the operator knows this process: the management
+    /// port admits the operator alone.
+    #[arg(long, value_hint = ValueHint::DirPath, requires = "identity_name")]
+    pub(crate) identity: Option<PathBuf>,
+    /// Name that the certificates of the processes of the object have in common.
+    #[arg(long, requires = "identity")]
+    pub(crate) identity_name: Option<String>,
+    /// Folder with one folder per target: auth (token, or username and password, or header and value),
+    /// signing (secret) and ca (ca.crt).
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub(crate) targets: Option<PathBuf>,
 }
 
 /// Print a completion script.

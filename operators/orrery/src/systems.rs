@@ -22,6 +22,10 @@ pub(crate) fn kinds() -> Kinds {
     #[cfg(feature = "kv")]
     let kinds =
         kinds.engine::<orrery_systems::kv::Kv>().declared::<orrery_systems::kv::Namespaces>();
+    #[cfg(feature = "scheduler")]
+    let kinds = kinds
+        .engine::<orrery_systems::scheduler::Jobs>()
+        .declared::<orrery_systems::scheduler::Schedules>();
     kinds
         .elsewhere::<Backup>(BACKUP)
         .elsewhere::<BackupSchedule>(BACKUP)
@@ -36,7 +40,12 @@ pub(crate) fn add_to(operator: &mut orrery_runtime::Operator) {
         operator.declared::<orrery_systems::kv::Namespaces>(&engine);
         operator.backups(&engine);
     }
-    #[cfg(not(feature = "kv"))]
+    #[cfg(feature = "scheduler")]
+    {
+        let engine = operator.engine::<orrery_systems::scheduler::Jobs>();
+        operator.declared::<orrery_systems::scheduler::Schedules>(&engine);
+    }
+    #[cfg(not(any(feature = "kv", feature = "scheduler")))]
     let _ = operator;
 }
 

@@ -202,6 +202,7 @@ impl Shard {
                 reason,
                 message,
                 figures,
+                state: Vec::new(),
             }
         });
         let results = results.collect();

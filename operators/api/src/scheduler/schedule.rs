@@ -72,7 +72,7 @@ pub const PRIORITY_DEFAULT: i32 = 5;
         "schedulerRef cannot change: the runs are in the ledger of its Scheduler; make a new object",
     ),
     (
-        "!has(self.start) || !has(self.end) || timestamp(self.start) < timestamp(self.end)",
+        "!has(self.start) || !has(self.end) || self.start < self.end",
         "end must be after start",
     ),
 ])))]

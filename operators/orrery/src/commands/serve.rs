@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-#[cfg(feature = "kv")]
+#[cfg(any(feature = "kv", feature = "scheduler"))]
 use anyhow::Context as _;
 use orrery_local::process::tether;
 
 use crate::cli::Serve;
 
 #[cfg_attr(
-    not(feature = "kv"),
+    not(any(feature = "kv", feature = "scheduler")),
     expect(clippy::needless_pass_by_value, reason = "each system takes its arguments")
 )]
 pub(crate) fn run(system: Serve) -> anyhow::Result<ExitCode> {
@@ -30,6 +30,19 @@ pub(crate) fn run(system: Serve) -> anyhow::Result<ExitCode> {
                 live: arguments.live,
             };
             let code = orrery_kv::run(&arguments).context("the key-value process failed")?;
+            Ok(ExitCode::from(code))
+        }
+        #[cfg(feature = "scheduler")]
+        Serve::Scheduler(arguments) => {
+            let arguments = orrery_scheduler::ServeArgs {
+                config: arguments.config,
+                data: arguments.data,
+                secrets: arguments.secrets,
+                tls: arguments.tls,
+                identity: arguments.identity.zip(arguments.identity_name),
+                targets: arguments.targets,
+            };
+            let code = orrery_scheduler::run(&arguments).context("the scheduler process failed")?;
             Ok(ExitCode::from(code))
         }
     }

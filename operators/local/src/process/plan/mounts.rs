@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{Container, KeyToPath, Volume};
+use k8s_openapi::api::core::v1::{
+    ConfigMapVolumeSource, Container, KeyToPath, SecretVolumeSource, Volume, VolumeProjection,
+};
 use orrery_runtime::GeneratedSecret;
 
 use super::{PlanError, Pod, below, cannot};
@@ -167,7 +169,37 @@ impl Pod<'_> {
         if volume.empty_dir.is_some() {
             return Ok(());
         }
+        if let Some(projected) = &volume.projected {
+            let parts = projected.sources.iter().flatten();
+            return parts.into_iter().try_for_each(|part| self.fill_part(part, folder, files));
+        }
         Err(cannot(format!("the kind of volume {}", volume.name)))
+    }
+
+    /// One source of a projected volume.
+    fn fill_part(
+        &self,
+        part: &VolumeProjection,
+        folder: &Path,
+        files: &mut BTreeMap<PathBuf, Vec<u8>>,
+    ) -> Result<(), PlanError> {
+        let (secret, config_map) = (part.secret.as_ref(), part.config_map.as_ref());
+        let whole = Volume {
+            secret: secret.map(|part| SecretVolumeSource {
+                secret_name: Some(part.name.clone()),
+                items: part.items.clone(),
+                optional: part.optional,
+                ..SecretVolumeSource::default()
+            }),
+            config_map: config_map.map(|part| ConfigMapVolumeSource {
+                name: part.name.clone(),
+                items: part.items.clone(),
+                optional: part.optional,
+                ..ConfigMapVolumeSource::default()
+            }),
+            ..Volume::default()
+        };
+        self.fill(&whole, folder, files)
     }
 
     /// Content of a config map that was built, or that the user declared.
