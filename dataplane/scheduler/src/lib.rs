@@ -1,40 +1,27 @@
 //! The scheduler data plane: jobs launched at the right second, each exactly once.
 //!
+//! | part | modules |
+//! |---|---|
+//! | what is decided; pure | `machine` |
+//! | what was decided, and the proof | `ledger` |
+//! | a thread with its journal | `partition` |
+//! | all partitions together | `engine` |
+//! | calls to targets | `dispatch` |
+//! | clients | `api` |
+//! | the operator's side | `operand`, `metrics` |
+//!
 //! [`run`] is the whole process.
 
-use std::path::PathBuf;
-
+mod api;
 pub mod codec;
 pub mod dispatch;
+pub mod engine;
 pub mod ledger;
 pub mod machine;
+mod metrics;
+mod operand;
+pub mod partition;
 pub mod run;
+mod serve;
 
-/// Where everything of a process is.
-#[derive(Debug, Clone, Default)]
-pub struct ServeArgs {
-    /// The configuration file.
-    pub config: PathBuf,
-    /// The data folder.
-    pub data: PathBuf,
-    /// Folder of the generated Secret.
-    pub secrets: Option<PathBuf>,
-    /// Folder with the certificate for clients.
-    pub tls: Option<PathBuf>,
-    /// Folder of the certificate of this process, and the name that its kind has.
-    pub identity: Option<(PathBuf, String)>,
-    /// Folder with one folder per target that has Secrets: `<target>/auth/…`, `<target>/signing/…`.
-    pub targets: Option<PathBuf>,
-}
-
-/// Why a process cannot serve.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    #[error(transparent)]
-    Config(#[from] orrery_kit::config::ConfigError),
-}
-
-/// Serves until SIGTERM, SIGINT or a failed journal; gives the exit code of the process.
-pub fn run(_args: &ServeArgs) -> Result<u8, ServeError> {
-    Ok(0)
-}
+pub use serve::{ServeArgs, ServeError, run};

@@ -6,5 +6,5 @@ mod snapshots;
 mod thread;
 
 pub use recover::{RecoverError, Recovered};
-pub use requests::{Answer, Handle, Request, Unavailable};
-pub use thread::{Partition, PartitionOptions};
+pub use requests::{Answer, Handle, Mailbox, Request, Unavailable};
+pub use thread::{Partition, PartitionOptions, Poisoned};

@@ -9,6 +9,15 @@ pub struct RunId {
     pub number: u64,
 }
 
+impl RunId {
+    /// The run that a key names: `<object>.<partition>.<number>`.
+    pub fn of_key(key: &str) -> Option<Self> {
+        let (rest, number) = key.rsplit_once('.')?;
+        let (_, partition) = rest.rsplit_once('.')?;
+        Some(Self { partition: partition.parse().ok()?, number: number.parse().ok()? })
+    }
+}
+
 /// How an attempt of a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {

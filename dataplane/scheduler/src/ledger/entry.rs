@@ -15,15 +15,51 @@ pub const BODY_BYTES_MAX: usize = 4 << 20;
 /// What an entry says, beside when and of which job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact<'a> {
-    Launched { run: u64, revision: u32, nominal: i64, planned_ms: i64, cause: Cause },
-    Retried { run: u64, attempt: u32 },
-    AttemptFailed { run: u64, attempt: u32, ended: Ended, note: &'a str },
-    Ended { run: u64, attempt: u32, nominal: i64, ended: Ended, note: &'a str },
-    Skipped { nominal: i64, cause: Cause, reason: SkipReason },
-    SkippedRange { after: i64, until: i64, count: u64, reason: SkipReason },
+    Launched {
+        run: u64,
+        revision: u32,
+        nominal: i64,
+        planned_ms: i64,
+        cause: Cause,
+    },
+    Retried {
+        run: u64,
+        attempt: u32,
+    },
+    AttemptFailed {
+        run: u64,
+        attempt: u32,
+        ended: Ended,
+        note: &'a str,
+    },
+    Ended {
+        run: u64,
+        attempt: u32,
+        nominal: i64,
+        ended: Ended,
+        note: &'a str,
+    },
+    Skipped {
+        nominal: i64,
+        cause: Cause,
+        reason: SkipReason,
+    },
+    SkippedRange {
+        after: i64,
+        until: i64,
+        count: u64,
+        reason: SkipReason,
+    },
     /// What the job was from `put.after` to `until`, written when it ended to be so.
-    Period { put: Put<'a>, until: i64, pause: Pause },
-    Overdue { run: u64, nominal: i64 },
+    Period {
+        put: Put<'a>,
+        until: i64,
+        pause: Pause,
+    },
+    Overdue {
+        run: u64,
+        nominal: i64,
+    },
 }
 
 /// An entry as it is read.

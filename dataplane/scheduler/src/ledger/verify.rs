@@ -298,7 +298,8 @@ fn look_closely(
 ) -> Result<(), VerifyError> {
     let since_ms = from.saturating_mul(1000).saturating_sub(MARGIN_MS);
     let mut record = |job: u64, nominal: i64, cause: Cause| {
-        if cause.is_scheduled() && (from..=to).contains(&nominal)
+        if cause.is_scheduled()
+            && (from..=to).contains(&nominal)
             && let Some(seconds) = unlike.get_mut(&job)
         {
             seconds.push(nominal);

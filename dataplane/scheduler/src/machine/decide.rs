@@ -347,7 +347,12 @@ impl<'a> Turn<'a> {
     }
 
     /// A run that somebody asked for now. Gives its number, or none when it waits or is left out.
-    pub fn trigger(&mut self, id: u64, cause: Cause, nominal: i64) -> Result<Option<u64>, StateError> {
+    pub fn trigger(
+        &mut self,
+        id: u64,
+        cause: Cause,
+        nominal: i64,
+    ) -> Result<Option<u64>, StateError> {
         let next = self.state.next_run;
         self.admit(id, nominal, self.now_ms, cause)?;
         Ok((self.state.next_run > next).then_some(next))

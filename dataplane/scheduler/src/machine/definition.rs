@@ -141,7 +141,8 @@ fn is_hashed(spec: &ScheduleSpec) -> bool {
     let (_, text) = recurrence::split_zone(cron);
     text.split_ascii_whitespace().any(|field| {
         field.split([',', '/', '-']).any(|part| {
-            part.strip_prefix(['H', 'h']).is_some_and(|rest| rest.is_empty() || rest.starts_with('('))
+            part.strip_prefix(['H', 'h'])
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('('))
         })
     })
 }
@@ -240,7 +241,9 @@ fn dst(dst: Dst) -> recurrence::Dst {
     match dst {
         Dst::SkipMissingRunRepeatedOnce => recurrence::Dst::SkipMissingRunRepeatedOnce,
         Dst::SkipMissingRunRepeatedTwice => recurrence::Dst::SkipMissingRunRepeatedTwice,
-        Dst::RunMissingAfterGapRunRepeatedOnce => recurrence::Dst::RunMissingAfterGapRunRepeatedOnce,
+        Dst::RunMissingAfterGapRunRepeatedOnce => {
+            recurrence::Dst::RunMissingAfterGapRunRepeatedOnce
+        }
         Dst::RunMissingAfterGapRunRepeatedTwice => {
             recurrence::Dst::RunMissingAfterGapRunRepeatedTwice
         }
@@ -256,10 +259,9 @@ fn policies(spec: &ScheduleSpec) -> Policies {
     });
     Policies {
         concurrency: spec.concurrency,
-        catch_up: spec
-            .catch_up
-            .as_ref()
-            .map(|catch_up| (catch_up.policy, catch_up.max_runs.map(unsigned), catch_up.max_seconds)),
+        catch_up: spec.catch_up.as_ref().map(|catch_up| {
+            (catch_up.policy, catch_up.max_runs.map(unsigned), catch_up.max_seconds)
+        }),
         deadline_seconds: spec.starting_deadline_seconds,
         jitter_seconds: spec.jitter_seconds.max(0),
         flex_seconds: spec.flex_window_seconds.max(0),

@@ -219,9 +219,8 @@ impl State {
                 };
                 self.next_run = self.next_run.max(run + 1);
                 let activity = self.active.entry(*id as u32).or_default();
-                let waits = |waiting: &Waiting| {
-                    waiting.nominal == *nominal && waiting.cause == *cause
-                };
+                let waits =
+                    |waiting: &Waiting| waiting.nominal == *nominal && waiting.cause == *cause;
                 if activity.waiting.front().is_some_and(waits) {
                     activity.waiting.pop_front();
                 }
@@ -269,7 +268,13 @@ impl State {
                 self.active.entry(*id as u32).or_default().waiting.push_back(waiting);
             }
             Effect::GiveUp { id, nominal, cause, reason } => {
-                self.give_up(at_ms, *id, Waiting { nominal: *nominal, cause: *cause }, *reason, ledger);
+                self.give_up(
+                    at_ms,
+                    *id,
+                    Waiting { nominal: *nominal, cause: *cause },
+                    *reason,
+                    ledger,
+                );
             }
             Effect::Overdue { run } => {
                 let number = *run;
@@ -288,8 +293,7 @@ impl State {
     fn put(&mut self, at_ms: i64, put: &Put<'_>, ledger: &mut Vec<u8>) -> Result<(), StateError> {
         let zone = self.zones.get(put.zone as usize);
         let zone = Arc::clone(zone.ok_or(StateError::NoZone { zone: put.zone })?);
-        let unreadable =
-            |source| StateError::Definition { name: put.name.to_owned(), source };
+        let unreadable = |source| StateError::Definition { name: put.name.to_owned(), source };
         let definition =
             self.definitions.get(put.definition, put.zone, &zone).map_err(unreadable)?;
         let times = definition.times_of(put.name, &zone).map_err(unreadable)?;

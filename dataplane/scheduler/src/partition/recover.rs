@@ -25,7 +25,9 @@ pub enum RecoverError {
     Journal { partition: u16, source: JournalError },
     #[error("failed to read the snapshot of partition {partition}: {source}")]
     Snapshot { partition: u16, source: io::Error },
-    #[error("the journal of partition {partition} has a record of kind {kind}: a newer release wrote it")]
+    #[error(
+        "the journal of partition {partition} has a record of kind {kind}: a newer release wrote it"
+    )]
     Kind { partition: u16, kind: u8 },
     #[error("partition {partition} at position {position}: {source}")]
     State { partition: u16, position: u64, source: StateError },
@@ -54,11 +56,8 @@ pub fn recover(folder: &Path, partition: u16) -> Result<Recovered, RecoverError>
     let of_ledger = |source| RecoverError::Ledger { partition, source };
     std::fs::create_dir_all(folder).map_err(in_folder)?;
     let disk = RealDisk::new(folder.join("journal")).map_err(in_folder)?;
-    let options = Options {
-        shard: u32::from(partition),
-        segment_bytes: SEGMENT_BYTES,
-        ..Options::default()
-    };
+    let options =
+        Options { shard: u32::from(partition), segment_bytes: SEGMENT_BYTES, ..Options::default() };
     let Opened { journal, mut recovery } =
         Journal::open(Arc::new(disk), options).map_err(of_journal)?;
     let snapshot_position = recovery.snapshot_position().0;
@@ -73,8 +72,7 @@ pub fn recover(folder: &Path, partition: u16) -> Result<Recovered, RecoverError>
             source,
         })?;
     }
-    let mut ledger =
-        Ledger::open(&folder.join("ledger"), state.ledger_end()).map_err(of_ledger)?;
+    let mut ledger = Ledger::open(&folder.join("ledger"), state.ledger_end()).map_err(of_ledger)?;
     let (mut bytes_since, mut last_ms) = (0, 0);
     let mut entries = Vec::new();
     while let Some(record) = recovery.next_record().map_err(of_journal)? {

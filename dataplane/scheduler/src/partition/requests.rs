@@ -42,9 +42,16 @@ pub type Answer<T> = Result<T, Unavailable>;
 
 /// What a partition can be asked for.
 pub enum Request {
-    Act { act: Act, refuse: Box<dyn FnOnce(Unavailable) + Send> },
+    Act {
+        act: Act,
+        refuse: Box<dyn FnOnce(Unavailable) + Send>,
+    },
     Look(Look),
-    Outcome { run: u64, attempt: u32, outcome: Outcome },
+    Outcome {
+        run: u64,
+        attempt: u32,
+        outcome: Outcome,
+    },
     /// The journal got on.
     Wake,
     End,
@@ -94,8 +101,12 @@ impl Handle {
     pub(super) fn new(partition: u16) -> (Self, Mailbox) {
         let (sender, receiver) = mpsc::channel();
         let (waiting, awake) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
-        let mailbox =
-            Mailbox { sender: sender.clone(), receiver, waiting: Arc::clone(&waiting), awake: Arc::clone(&awake) };
+        let mailbox = Mailbox {
+            sender: sender.clone(),
+            receiver,
+            waiting: Arc::clone(&waiting),
+            awake: Arc::clone(&awake),
+        };
         (Self { partition, sender, waiting, awake }, mailbox)
     }
 

@@ -213,7 +213,9 @@ impl Partition {
         let mut counted = 0;
         for request in requests {
             match request {
-                Request::Outcome { run, attempt, outcome } => turn.outcome(run, attempt, &outcome)?,
+                Request::Outcome { run, attempt, outcome } => {
+                    turn.outcome(run, attempt, &outcome)?
+                }
                 Request::Act { act, .. } => {
                     counted += 1;
                     releases.push(act(&mut turn)?);
@@ -356,13 +358,16 @@ impl Partition {
     /// Figures for those who look from outside.
     fn tell(&self) {
         let state = &self.recovered.state;
-        self.shared.tell(self.options.id, crate::engine::Figures {
-            jobs: state.len() as u64,
-            declared: state.declared() as u64,
-            running: state.running() as u64,
-            parked: self.plans.parked() as u64,
-            durable: self.recovered.journal.durable().0,
-        });
+        self.shared.tell(
+            self.options.id,
+            crate::engine::Figures {
+                jobs: state.len() as u64,
+                declared: state.declared() as u64,
+                running: state.running() as u64,
+                parked: self.plans.parked() as u64,
+                durable: self.recovered.journal.durable().0,
+            },
+        );
     }
 
     /// Snapshots, and what is too old.

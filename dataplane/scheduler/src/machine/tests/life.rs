@@ -12,9 +12,7 @@ use crate::ledger::Ledger;
 use crate::ledger::file::FIRST;
 use crate::ledger::verify::{Verdict, View, verify};
 use crate::machine::definition::{CatchUp, canonical, zone_name};
-use crate::machine::{
-    Bounds, Edit, Effect, Output, Plans, State, Timer, Turn, mix,
-};
+use crate::machine::{Bounds, Edit, Effect, Output, Plans, State, Timer, Turn, mix};
 use crate::run::Outcome;
 
 /// 2027-03-27 22:00 UTC: the clocks of Europe change three hours later.
@@ -128,7 +126,8 @@ impl Life {
     /// Time passes, second by second where something is due.
     pub(super) fn pass(&mut self, seconds: i64) {
         let until = self.now_ms + seconds * 1000;
-        while let Some((&key, _)) = self.timers.first_key_value().filter(|(key, _)| key.0 <= until) {
+        while let Some((&key, _)) = self.timers.first_key_value().filter(|(key, _)| key.0 <= until)
+        {
             let timer = self.timers.remove(&key).unwrap();
             self.now_ms = self.now_ms.max(key.0);
             self.turn(|turn| turn.timer(timer).unwrap());
@@ -231,8 +230,14 @@ impl Random {
 
 fn any_spec(random: &mut Random) -> Value {
     let crons = [
-        "* * * * *", "*/5 * * * *", "*/7 * * * * *", "30 2 * * *", "0 0 * * *", "H * * * *",
-        "0 */3 * * *", "15,45 1-3 * * *",
+        "* * * * *",
+        "*/5 * * * *",
+        "*/7 * * * * *",
+        "30 2 * * *",
+        "0 0 * * *",
+        "H * * * *",
+        "0 */3 * * *",
+        "15,45 1-3 * * *",
     ];
     let zones = ["Europe/Paris", "Etc/UTC", "Australia/Lord_Howe", "America/St_Johns"];
     let concurrency =

@@ -220,7 +220,8 @@ fn an_edit_keeps_what_was_due_before_it_and_counts_from_then_on() {
 #[test]
 fn the_night_of_the_change_of_clocks_is_as_the_job_says() {
     let mut life = Life::new();
-    let at = |dst: &str| json!({"when": {"cron": "30 2 * * *", "timeZone": "Europe/Paris"}, "dst": dst});
+    let at =
+        |dst: &str| json!({"when": {"cron": "30 2 * * *", "timeZone": "Europe/Paris"}, "dst": dst});
     life.put("skips", at("SkipMissingRunRepeatedOnce"));
     life.put("makes-up", at("RunMissingAfterGapRunRepeatedOnce"));
     life.pass(86_400);

@@ -1,0 +1,112 @@
+//! All partitions of a process together: which one has a job, what may become a job, and what is asked
+//! of all of them at once.
+
+mod check;
+mod details;
+mod edits;
+mod explain;
+mod forecast;
+mod resolve;
+mod shared;
+mod sync;
+
+use std::sync::Arc;
+
+use orrery_api::scheduler::SchedulerConfig;
+use orrery_recurrence::Zones;
+
+pub use check::{Prepared, Refusal, RefusalReason};
+pub use details::{JobDetails, ListQuery, RunRecord};
+pub use edits::JobSpec;
+pub use explain::{Explained, Moment};
+pub use forecast::{Forecast, ForecastQuery};
+pub use resolve::{Resolver, TargetError, targets};
+pub use shared::{Figures, LATENESS_BOUNDS_MS, Shared};
+
+use crate::ledger::verify::{Verdict, VerifyError, View, verify};
+use crate::partition::{Handle, Unavailable};
+
+/// Why something that was asked of the engine was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("there is no job {0}")]
+    NoJob(String),
+    #[error("there is no run {0}")]
+    NoRun(String),
+    #[error(
+        "job {0} is declared by the Schedule of that name: change or delete the object instead"
+    )]
+    Declared(String),
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error("{0}")]
+    Quota(String),
+    #[error("{0}")]
+    Invalid(String),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    #[error("the ledger cannot be read: {0}")]
+    Ledger(#[from] crate::ledger::LedgerError),
+    #[error("the work was given up: {0}")]
+    Worker(#[from] tokio::task::JoinError),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Engine {
+    pub config: SchedulerConfig,
+    pub shared: Arc<Shared>,
+    pub(crate) resolver: Arc<Resolver>,
+    handles: Vec<Handle>,
+    zones: Zones,
+    declared: tokio::sync::Mutex<sync::Held>,
+}
+
+impl Engine {
+    pub fn new(
+        config: SchedulerConfig,
+        handles: Vec<Handle>,
+        zones: Zones,
+        resolver: Arc<Resolver>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let declared = tokio::sync::Mutex::default();
+        Self { config, shared, resolver, handles, zones, declared }
+    }
+
+    /// The partition of a job, by its name: the low bits of CRC-32C. Their number is a power of two.
+    pub fn partition_of(&self, name: &str) -> u16 {
+        partition_of(name, self.handles.len() as u16)
+    }
+
+    fn handle(&self, name: &str) -> &Handle {
+        &self.handles[usize::from(self.partition_of(name))]
+    }
+
+    pub fn handles(&self) -> &[Handle] {
+        &self.handles
+    }
+
+    /// Derives anew what should have been launched from `from` to `to`, both included, and compares it
+    /// with the ledgers. `to` in the future means now.
+    pub async fn verify(&self, from: i64, to: i64, now: i64) -> Result<Verdict, EngineError> {
+        let to = to.min(now);
+        if from > to {
+            return Err(EngineError::Invalid(format!("from {from} is behind to {to}")));
+        }
+        let mut sum = Verdict { from, to, ..Verdict::default() };
+        for handle in &self.handles {
+            let view = handle.look(|state, ledger| View::of(state, ledger.clone())).await?;
+            let verdict = tokio::task::spawn_blocking(move || verify(&view, from, to)).await??;
+            sum.add(verdict);
+        }
+        Ok(sum)
+    }
+}
+
+/// See [`Engine::partition_of`].
+pub fn partition_of(name: &str, partitions: u16) -> u16 {
+    (crc32c::crc32c(name.as_bytes()) & (u32::from(partitions) - 1)) as u16
+}

@@ -1,0 +1,264 @@
+//! What is said of jobs and runs.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Engine, EngineError};
+use crate::ledger::{Fact, LedgerView};
+use crate::machine::{Job, Pause, State};
+use crate::run::RunId;
+
+/// Times to come that are shown of a job.
+pub const NEXT_TIMES: usize = 3;
+/// Runs that one answer holds.
+const RUNS_MAX: usize = 1000;
+/// Jobs that one answer holds.
+const JOBS_MAX: usize = 10_000;
+
+/// A job as it is shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobDetails {
+    pub name: String,
+    /// As it was given, with defaults filled in.
+    pub spec: Value,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclusions: Vec<String>,
+    pub revision: u32,
+    /// Declared by a Schedule: the API does not change it.
+    pub declared: bool,
+    /// Left out while it fires: Asked, Failure, Limit or Suspended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<&'static str>,
+    /// The next times it fires, RFC 3339.
+    pub next_times: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<LastRunShown>,
+    pub consecutive_failures: u32,
+    pub overdue: bool,
+    /// Keys of its runs that are not over.
+    pub running: Vec<String>,
+    /// Runs that wait for those.
+    pub waiting: usize,
+}
+
+/// The newest run of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastRunShown {
+    pub nominal: String,
+    pub started: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished: Option<String>,
+    /// Running, or how it ended.
+    pub result: &'static str,
+}
+
+/// One run, put together from the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunRecord {
+    pub key: String,
+    pub job: String,
+    pub nominal: String,
+    /// When it was launched.
+    pub started: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished: Option<String>,
+    pub cause: &'static str,
+    pub attempts: u32,
+    /// Running, Succeeded, Failed, Refused, TimedOut, Cancelled or Expired.
+    pub result: &'static str,
+    pub note: String,
+    /// How late it was launched, behind its planned moment, in milliseconds.
+    pub late_ms: i64,
+}
+
+/// Which jobs.
+#[derive(Debug, Clone, Default)]
+pub struct ListQuery {
+    /// Names that begin so.
+    pub prefix: String,
+    /// Behind this name.
+    pub after: String,
+    /// At most so many.
+    pub limit: usize,
+    /// Of this tenant alone.
+    pub tenant: Option<String>,
+}
+
+/// A second as RFC 3339.
+pub fn shown(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |at| at.to_string())
+}
+
+/// A millisecond as RFC 3339.
+pub fn shown_ms(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| at.to_string())
+}
+
+impl Engine {
+    /// Everything about a job.
+    pub async fn job(&self, name: &str) -> Result<JobDetails, EngineError> {
+        let (owned, partition) = (name.to_owned(), self.partition_of(name));
+        let resolver = Arc::clone(&self.resolver);
+        let key = move |number| resolver.key(RunId { partition, number });
+        let found = self
+            .handle(name)
+            .look(move |state, _| state.named(&owned).map(|job| details(state, job, &key)));
+        found.await?.ok_or_else(|| EngineError::NoJob(name.to_owned()))
+    }
+
+    /// Jobs by name.
+    pub async fn jobs(&self, query: &ListQuery) -> Result<Vec<JobDetails>, EngineError> {
+        let limit = query.limit.clamp(1, JOBS_MAX);
+        let mut all = vec![];
+        for handle in self.handles() {
+            let (query, resolver) = (query.clone(), Arc::clone(&self.resolver));
+            let partition = handle.partition;
+            let found = handle.look(move |state, _| {
+                let fits = |job: &&Job| {
+                    job.name.starts_with(&query.prefix)
+                        && *job.name > *query.after
+                        && query
+                            .tenant
+                            .as_ref()
+                            .is_none_or(|tenant| **tenant == *job.definition.policies.tenant)
+                };
+                let mut jobs: Vec<&Job> = state.jobs().filter(fits).collect();
+                jobs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+                jobs.truncate(limit);
+                let key = |number| resolver.key(RunId { partition, number });
+                jobs.into_iter().map(|job| details(state, job, &key)).collect::<Vec<_>>()
+            });
+            all.extend(found.await?);
+        }
+        all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    /// Runs of a job, the newest first.
+    pub async fn runs(&self, name: &str, limit: usize) -> Result<Vec<RunRecord>, EngineError> {
+        let owned = name.to_owned();
+        let seen = self
+            .handle(name)
+            .look(move |state, ledger| state.named(&owned).map(|job| (job.chain, ledger.clone())));
+        let (chain, ledger) = seen.await?.ok_or_else(|| EngineError::NoJob(name.to_owned()))?;
+        let (resolver, job, partition) =
+            (Arc::clone(&self.resolver), name.to_owned(), self.partition_of(name));
+        let limit = limit.clamp(1, RUNS_MAX);
+        let read = tokio::task::spawn_blocking(move || {
+            let key = |number| resolver.key(RunId { partition, number });
+            runs(&ledger, chain, &job, limit, &key)
+        });
+        read.await?
+    }
+}
+
+fn details(state: &State, job: &Job, key: &dyn Fn(u64) -> String) -> JobDetails {
+    let declared = job.definition.declared();
+    let (mut spec, exclusions) = match declared {
+        Ok(declared) => {
+            (serde_json::to_value(declared.spec).unwrap_or_default(), declared.exclusions)
+        }
+        Err(_) => (Value::Null, vec![]),
+    };
+    if let (Some(payload), Some(http)) = (&job.payload, spec.pointer_mut("/action/http")) {
+        http["body"] = Value::String(String::from_utf8_lossy(payload).into_owned());
+    }
+    let activity = state.activity(job);
+    let last_run = job.last.map(|last| LastRunShown {
+        nominal: shown(last.nominal),
+        started: shown_ms(last.started_ms),
+        finished: last.ended.map(|(at_ms, _)| shown_ms(at_ms)),
+        result: last.ended.map_or("Running", |(_, ended)| ended.as_str()),
+    });
+    JobDetails {
+        name: job.name.to_string(),
+        spec,
+        exclusions,
+        revision: job.revision,
+        declared: job.is_declared(),
+        paused: match job.pause {
+            Pause::None if job.definition.policies.suspend => Some("Suspended"),
+            Pause::None => None,
+            Pause::Asked => Some("Asked"),
+            Pause::Failure => Some("Failure"),
+            Pause::Limit => Some("Limit"),
+        },
+        next_times: next_times(job).into_iter().map(shown).collect(),
+        last_run,
+        consecutive_failures: job.failures,
+        overdue: job.overdue,
+        running: activity
+            .into_iter()
+            .flat_map(|activity| activity.runs.iter().map(|number| key(*number)))
+            .collect(),
+        waiting: activity.map_or(0, |activity| activity.waiting.len()),
+    }
+}
+
+/// The next seconds of a job.
+pub(super) fn next_times(job: &Job) -> Vec<i64> {
+    let mut times = vec![];
+    if job.next == crate::machine::job::NEVER {
+        return times;
+    }
+    times.push(job.next);
+    while times.len() < NEXT_TIMES {
+        let last = times.last().copied().unwrap_or(job.next);
+        match job.times.as_ref().and_then(|rule| rule.next_after(last)) {
+            Some(next) => times.push(next),
+            None => break,
+        }
+    }
+    times
+}
+
+fn runs(
+    ledger: &LedgerView,
+    chain: u64,
+    job: &str,
+    limit: usize,
+    key: &dyn Fn(u64) -> String,
+) -> Result<Vec<RunRecord>, EngineError> {
+    let mut done = vec![];
+    // Ends are met before the beginnings they belong to.
+    let mut ended: foldhash::HashMap<u64, (i64, u32, &'static str, String)> = Default::default();
+    ledger.follow(chain, |_, entry| {
+        match entry.fact {
+            Fact::Ended { run, attempt, ended: how, note, .. } => {
+                ended.insert(run, (entry.at_ms, attempt, how.as_str(), note.to_owned()));
+            }
+            Fact::AttemptFailed { run, attempt, note, .. } => {
+                ended.entry(run).or_insert_with(|| (0, attempt, "Running", note.to_owned()));
+            }
+            Fact::Retried { run, attempt } => {
+                ended.entry(run).or_insert_with(|| (0, attempt, "Running", String::new()));
+            }
+            Fact::Launched { run, nominal, planned_ms, cause, .. } => {
+                let end = ended.remove(&run);
+                let (at_ms, attempts, result, note) =
+                    end.unwrap_or_else(|| (0, 1, "Running", String::new()));
+                done.push(RunRecord {
+                    key: key(run),
+                    job: job.to_owned(),
+                    nominal: shown(nominal),
+                    started: shown_ms(entry.at_ms),
+                    finished: (at_ms > 0).then(|| shown_ms(at_ms)),
+                    cause: cause.as_str(),
+                    attempts,
+                    result,
+                    note,
+                    late_ms: entry.at_ms - planned_ms,
+                });
+            }
+            _ => {}
+        }
+        done.len() < limit
+    })?;
+    Ok(done)
+}

@@ -1,0 +1,243 @@
+//! From what a job says to what is sent: targets looked up, addresses put together.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use foldhash::{HashMap, HashMapExt as _};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Uri};
+use orrery_api::scheduler::config::{TARGET_AUTH, TARGET_CA, TARGET_SIGNING};
+use orrery_api::scheduler::{self as api, TargetFile, TargetTls};
+
+use crate::dispatch::{Action, Auth, HttpAction, SigningKey, SuccessCodes, Target, TargetName};
+use crate::machine::effect::key_of;
+use crate::machine::{Job, Run};
+use crate::run::{Call, Outcome, RunId};
+
+/// Name under which the certificate of an authority lies in its folder.
+const CA_FILE: &str = "ca.crt";
+
+/// Why a target of the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    #[error("target {name} has no usable address: {reason}")]
+    Address { name: String, reason: String },
+    #[error("target {name} has Secrets, and no folder of them was given")]
+    NoFolder { name: String },
+    #[error("failed to read the authority of target {name}: {source}")]
+    Authority { name: String, source: std::io::Error },
+}
+
+/// Knows every target, and makes calls of runs.
+#[derive(Debug)]
+pub struct Resolver {
+    /// What names the engine, in keys of runs.
+    object: String,
+    targets: HashMap<String, TargetFile>,
+}
+
+impl Resolver {
+    pub fn new(object: String, targets: &[TargetFile]) -> Self {
+        let named = targets.iter().map(|target| (target.name.clone(), target.clone()));
+        let mut known = HashMap::with_capacity(targets.len());
+        known.extend(named);
+        Self { object, targets: known }
+    }
+
+    /// Whether actions may name this target.
+    pub fn has(&self, target: &str) -> bool {
+        self.targets.contains_key(target)
+    }
+
+    /// Names of all targets, for those who asked for one that is not there.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.targets.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The key of a run, which its target sees.
+    pub fn key(&self, run: RunId) -> String {
+        key_of(&self.object, run)
+    }
+
+    /// What is handed over for an attempt of a run; an outcome where nothing can be sent.
+    pub fn call(
+        &self,
+        id: RunId,
+        run: &Run,
+        job: Option<&Job>,
+        is_resumed: bool,
+    ) -> Result<Call, Outcome> {
+        let Some(job) = job else {
+            // It was removed, and with it what was to be sent.
+            return Err(Outcome::Cancelled);
+        };
+        let key: Arc<str> = self.key(id).into();
+        let action = self.action(job, &key).map_err(|note| Outcome::Refused { note })?;
+        let policies = &job.definition.policies;
+        let expires_ms = policies
+            .deadline_seconds
+            .filter(|_| run.attempt == 1 && run.cause.is_scheduled())
+            .map(|seconds| run.planned_ms.saturating_add(seconds.saturating_mul(1000)));
+        Ok(Call {
+            run: id,
+            attempt: run.attempt,
+            key,
+            job: (*job.name).into(),
+            tenant: Arc::clone(&policies.tenant),
+            priority: policies.priority,
+            nominal: run.nominal,
+            planned_ms: run.planned_ms,
+            expires_ms,
+            is_resumed,
+            action,
+        })
+    }
+
+    /// Shared by all jobs of a definition, unless something of the job or the run is in it.
+    fn action(&self, job: &Job, key: &str) -> Result<Arc<Action>, String> {
+        let shared = job.definition.action.get_or_init(|| {
+            let declared = job.definition.declared().map_err(|error| error.to_string())?;
+            self.build(&declared.spec, None, None).map(Arc::new)
+        });
+        let shared = shared.as_ref().map_err(Clone::clone)?;
+        let asks = matches!(&**shared, Action::Http(http) if http.status_uri.is_some());
+        if job.payload.is_none() && !asks {
+            return Ok(Arc::clone(shared));
+        }
+        let declared = job.definition.declared().map_err(|error| error.to_string())?;
+        let body = job.payload.as_deref().map(Bytes::copy_from_slice);
+        self.build(&declared.spec, body, Some(key)).map(Arc::new)
+    }
+
+    /// What a spec comes to, or a sentence why it cannot be sent.
+    pub fn build(
+        &self,
+        spec: &api::ScheduleSpec,
+        body: Option<Bytes>,
+        key: Option<&str>,
+    ) -> Result<Action, String> {
+        let Some(http) = &spec.action.http else {
+            return Err("the action is not carried out by this release".to_owned());
+        };
+        let (base, target, timeout) = match (&http.target, &http.url) {
+            (Some(name), _) => {
+                let target = self.targets.get(name).ok_or_else(|| self.unknown(name))?;
+                let path = http.path.as_deref().or(target.path.as_deref()).unwrap_or("/");
+                let text = format!("{}{path}", origin(target));
+                (text, TargetName::named(name), target.timeout_seconds)
+            }
+            (None, Some(url)) => {
+                let uri: Uri = url.parse().map_err(|error| format!("{url} is no URL: {error}"))?;
+                let target = TargetName::ad_hoc(&uri)
+                    .ok_or_else(|| format!("{url} has no host, or is neither http nor https"))?;
+                (url.clone(), target, api::target::TIMEOUT_SECONDS_DEFAULT)
+            }
+            (None, None) => return Err("the action names neither target nor url".to_owned()),
+        };
+        let uri: Uri = base.parse().map_err(|error| format!("{base} is no URL: {error}"))?;
+        let status_uri = match (&http.status_path, key) {
+            (None, _) => None,
+            (Some(path), key) => {
+                let scheme = uri.scheme_str().unwrap_or("http");
+                let host = uri.authority().map_or("", |authority| authority.as_str());
+                let path = path.replace("{key}", key.unwrap_or("0"));
+                let text = format!("{scheme}://{host}{path}");
+                Some(text.parse().map_err(|error| format!("{text} is no URL: {error}"))?)
+            }
+        };
+        let mut headers = HeaderMap::new();
+        for header in &http.headers {
+            let name = HeaderName::from_bytes(header.name.as_bytes());
+            let name = name.map_err(|error| format!("header {:?}: {error}", header.name))?;
+            let value = HeaderValue::from_str(&header.value);
+            let value = value.map_err(|error| format!("value of header {name}: {error}"))?;
+            headers.append(name, value);
+        }
+        let body = body.or_else(|| http.body.clone().map(Bytes::from)).unwrap_or_default();
+        if !body.is_empty() && !headers.contains_key(CONTENT_TYPE) {
+            let kind = http.content_type.as_deref().unwrap_or_else(|| kind_of(&body));
+            let value = HeaderValue::from_str(kind).map_err(|error| format!("{kind}: {error}"))?;
+            headers.insert(CONTENT_TYPE, value);
+        }
+        let codes = http.success_codes.iter().filter_map(|code| u16::try_from(*code).ok());
+        let codes: Vec<_> = codes.map(|code| code..=code).collect();
+        let success = if codes.is_empty() {
+            SuccessCodes::default()
+        } else {
+            SuccessCodes::new(codes).map_err(|error| error.to_string())?
+        };
+        let seconds = spec.timeout_seconds.unwrap_or(timeout);
+        Ok(Action::Http(HttpAction {
+            target,
+            method: Method::from_bytes(http.method.as_str().as_bytes())
+                .map_err(|error| error.to_string())?,
+            uri,
+            headers,
+            body,
+            status_uri,
+            success,
+            timeout: Duration::from_secs(u64::try_from(seconds).unwrap_or(1).max(1)),
+        }))
+    }
+
+    /// A sentence about a target that is not there.
+    pub fn unknown(&self, name: &str) -> String {
+        match self.names().as_slice() {
+            [] => format!("target {name} is not there: the Scheduler has none"),
+            names => format!("target {name} is not there: the Scheduler has {}", names.join(", ")),
+        }
+    }
+}
+
+/// Type of a body that says nothing of it.
+fn kind_of(body: &[u8]) -> &'static str {
+    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{' | b'[') => "application/json",
+        _ => "text/plain; charset=utf-8",
+    }
+}
+
+fn origin(target: &TargetFile) -> String {
+    let (scheme, port) = match target.tls {
+        TargetTls::On => ("https", 443),
+        TargetTls::Off => ("http", 80),
+    };
+    format!("{scheme}://{}:{}", target.host, target.port.unwrap_or(port))
+}
+
+/// The targets of the configuration as the dispatcher knows them.
+pub fn targets(files: &[TargetFile], folder: Option<&Path>) -> Result<Vec<Target>, TargetError> {
+    files.iter().map(|file| target(file, folder)).collect()
+}
+
+fn target(file: &TargetFile, folder: Option<&Path>) -> Result<Target, TargetError> {
+    let name = || file.name.clone();
+    let address: Uri = origin(file).parse().map_err(|error: http::uri::InvalidUri| {
+        TargetError::Address { name: name(), reason: error.to_string() }
+    })?;
+    let folder_of = |part: &str| {
+        let folder = folder.ok_or_else(|| TargetError::NoFolder { name: name() })?;
+        Ok(folder.join(&file.name).join(part))
+    };
+    let auth = file.has_auth.then(|| folder_of(TARGET_AUTH)).transpose()?;
+    let signing = file.has_signing.then(|| folder_of(TARGET_SIGNING)).transpose()?;
+    let authority = file.has_ca.then(|| folder_of(TARGET_CA)).transpose()?;
+    let read = |folder: std::path::PathBuf| {
+        let read = std::fs::read_to_string(folder.join(CA_FILE));
+        read.map_err(|source| TargetError::Authority { name: name(), source })
+    };
+    Ok(Target {
+        origin: Some(address),
+        max_in_flight: usize::try_from(file.max_in_flight).unwrap_or(1).max(1),
+        rate_per_second: file.rate_per_second.and_then(|rate| u32::try_from(rate).ok()),
+        timeout: Duration::from_secs(u64::try_from(file.timeout_seconds).unwrap_or(1).max(1)),
+        auth: auth.map(|folder| Auth { folder }),
+        signing: signing.map(|folder| SigningKey { folder }),
+        ca_pem: authority.map(read).transpose()?,
+        ..Target::new(&file.name)
+    })
+}
