@@ -5,6 +5,6 @@ mod requests;
 mod snapshots;
 mod thread;
 
-pub use recover::{RecoverError, Recovered};
+pub use recover::{RecoverError, Recovered, recover};
 pub use requests::{Answer, Handle, Mailbox, Request, Unavailable};
 pub use thread::{Partition, PartitionOptions, Poisoned};

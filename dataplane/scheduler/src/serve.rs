@@ -37,9 +37,6 @@ const SNAPSHOT_AFTER_BYTES: u64 = 16 << 20;
 const RUNNING_MAX: usize = 200_000;
 /// Of those, runs to one target: the rest stay due, undecided, until it has answered some.
 const OF_TARGET_MAX: usize = 20_000;
-/// How long calls that were sent may take to be answered when the process ends; the rest is asked
-/// about, or sent again with the same key, by the next one.
-const END_PATIENCE: Duration = Duration::from_secs(10);
 /// Folder with a newer time zone database than the one that is built in.
 const ZONES: &str = "TZDIR";
 

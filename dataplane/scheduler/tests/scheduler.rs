@@ -2,3 +2,5 @@
 
 #[path = "dispatch/dispatch.rs"]
 mod dispatch;
+#[path = "process/process.rs"]
+mod process;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::RecvTimeoutError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use orrery_journal::{JournalError, Position, Record};
 use orrery_kit::env::Env;
@@ -31,6 +31,11 @@ const SLEEP_MAX: Duration = Duration::from_millis(500);
 const ROOM_PAUSE: Duration = Duration::from_millis(20);
 /// Longest wait for records on their way, at the end of a process.
 const END_PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait for answers of targets, at the end of a process. What is not answered then is asked
+/// about, or sent again with the same key, by the next one.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked whether the last answer is there.
+const END_POLL: Duration = Duration::from_millis(20);
 
 /// What a partition works with.
 #[derive(Debug, Clone)]
@@ -65,7 +70,8 @@ pub struct Partition {
     snapshot: Option<Running>,
     forgotten_ms: i64,
     is_full: bool,
-    is_ending: bool,
+    /// It was asked to end: nothing new is launched, and answers are awaited until then.
+    ends_at: Option<Instant>,
 }
 
 impl std::fmt::Debug for Partition {
@@ -114,7 +120,7 @@ impl Partition {
             snapshot: None,
             forgotten_ms: 0,
             is_full: false,
-            is_ending: false,
+            ends_at: None,
         })
     }
 
@@ -131,10 +137,10 @@ impl Partition {
     pub fn run(mut self) -> Result<(), Poisoned> {
         self.resume()?;
         self.shared.serves(self.options.id);
-        while !self.is_ending {
+        while self.goes_on() {
             self.turn()?;
         }
-        let until = std::time::Instant::now() + END_PATIENCE;
+        let until = Instant::now() + END_PATIENCE;
         let last = self.recovered.journal.last();
         self.recovered.journal.flush();
         self.recovered.journal.wait_durable_until(last, until)?;
@@ -192,7 +198,7 @@ impl Partition {
         match first {
             Ok(request) => requests.push(request),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => self.is_ending = true,
+            Err(RecvTimeoutError::Disconnected) => self.ends_at = Some(Instant::now()),
         }
         while requests.len() < REQUESTS_PER_TURN {
             match self.mailbox.receiver.try_recv() {
@@ -202,7 +208,9 @@ impl Partition {
         }
         let mut due = vec![];
         let now_ms = self.now_ms();
-        self.wheel.advance(now_ms, TIMERS_PER_TURN, &mut |_, timer| due.push(timer));
+        if self.ends_at.is_none() {
+            self.wheel.advance(now_ms, TIMERS_PER_TURN, &mut |_, timer| due.push(timer));
+        }
         let mut turn =
             Turn::new(&mut self.recovered.state, &mut self.plans, self.options.bounds, now_ms);
         for timer in due {
@@ -210,7 +218,7 @@ impl Partition {
         }
         let mut releases = vec![];
         let mut looks = vec![];
-        let mut counted = 0;
+        let (mut counted, mut ends) = (0, false);
         for request in requests {
             match request {
                 Request::Outcome { run, attempt, outcome } => {
@@ -225,10 +233,13 @@ impl Partition {
                     looks.push(look);
                 }
                 Request::Wake => self.mailbox.awake.store(false, Ordering::Release),
-                Request::End => self.is_ending = true,
+                Request::End => ends = true,
             }
         }
         self.mailbox.waiting.fetch_sub(counted, Ordering::AcqRel);
+        if ends {
+            self.ends_at.get_or_insert_with(|| Instant::now() + ANSWER_PATIENCE);
+        }
         let output = std::mem::take(&mut turn.output);
         self.follow(output, releases)?;
         if !looks.is_empty() {
@@ -242,8 +253,17 @@ impl Partition {
         Ok(())
     }
 
+    /// Whether there is anything to do but to end.
+    fn goes_on(&self) -> bool {
+        let awaits = |at: Instant| self.recovered.state.running() > 0 && Instant::now() < at;
+        self.ends_at.is_none_or(awaits)
+    }
+
     /// How long nothing is due.
     fn sleep(&self) -> Duration {
+        if self.ends_at.is_some() {
+            return END_POLL;
+        }
         let now_ms = self.now_ms();
         let next = self.wheel.next_deadline_ms().unwrap_or(i64::MAX);
         let left = u64::try_from(next.saturating_sub(now_ms)).unwrap_or(0);

@@ -1,0 +1,98 @@
+//! Killed at random moments, the engine neither misses nor repeats a launch.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use orrery_scheduler::ledger::Fact;
+use serde_json::json;
+
+use super::engine::{Engine, now};
+use super::sink::Sink;
+
+/// Jobs that are due in every second.
+const JOBS: usize = 150;
+
+fn rounds() -> u64 {
+    let text = std::env::var("ORRERY_SCHEDULER_KILLS").ok();
+    text.and_then(|text| text.parse().ok()).unwrap_or(6)
+}
+
+/// Every second each job is due; the process is killed in the midst of it again and again. Then the
+/// ledger holds every second of every job once, every launch reached the target, and no second was
+/// launched under two keys.
+#[test]
+fn killed_in_the_midst_of_a_herd_it_neither_misses_nor_repeats_a_launch() {
+    let sink = Sink::start();
+    let mut engine = Engine::new(4, "snapshotAfterBytes: 60000\n");
+    let spec = |concurrency: &str| {
+        json!({
+            "when": {"cron": "* * * * * *"},
+            "concurrency": concurrency,
+            "catchUp": {"policy": "FireAll", "maxRuns": 1000},
+            "action": {"http": {"url": sink.url, "body": "x"}},
+        })
+    };
+    let policies = ["Allow", "Forbid", "BufferAll", "Replace"];
+    let jobs: Vec<_> = (0..JOBS)
+        .map(|index| (format!("job-{index}"), spec(policies[index % policies.len()])))
+        .collect();
+    engine.start();
+    let answer = engine.declare(&jobs);
+    assert!(answer.results.iter().all(|result| result.accepted), "{answer:?}");
+    let begin = now() + 1;
+    for round in 0..rounds() {
+        let pause = Duration::from_millis(400 + (round * 7919) % 900);
+        std::thread::sleep(pause);
+        engine.kill();
+        engine.start();
+    }
+    std::thread::sleep(Duration::from_millis(1500));
+    engine.stop();
+    let end = now() - 1;
+    let verdict = engine.verify(begin, end);
+    assert!(verdict.is_clean(), "{verdict:?}");
+    let least = (end - begin) as u64 * JOBS as u64;
+    assert!(verdict.expected >= least, "{verdict:?}, at least {least}");
+
+    // What is not over is sent again by the next process; let it.
+    engine.start();
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        std::thread::sleep(Duration::from_millis(300));
+        engine.declare(&[]);
+        let running = engine.report().map_or(1, |report| report.figures["running"]);
+        if running == 0 {
+            break;
+        }
+        assert!(Instant::now() < until, "{running} runs do not end");
+    }
+    engine.stop();
+    let books = sink.books();
+    for ((job, nominal), keys) in &books {
+        assert_eq!(keys.len(), 1, "{job} was launched twice for {nominal}: {keys:?}");
+    }
+    let sent: BTreeSet<&str> =
+        books.values().flat_map(|keys| keys.keys().map(String::as_str)).collect();
+    let (mut launches, mut lost) = (0, vec![]);
+    for (partition, (_, ledger)) in engine.partitions().into_iter().enumerate() {
+        let mut cancelled = BTreeSet::new();
+        let mut all = BTreeSet::new();
+        let seen = ledger.view().scan(0, |_, entry| {
+            match entry.fact {
+                Fact::Launched { run, .. } => _ = all.insert(run),
+                // Another run took its place, perhaps before it was sent.
+                Fact::Ended { run, ended, .. } if ended.as_str() == "Cancelled" => {
+                    cancelled.insert(run);
+                }
+                _ => {}
+            }
+            true
+        });
+        seen.expect("it can be read");
+        launches += all.len();
+        let keys = all.difference(&cancelled).map(|run| format!(".{partition}.{run}"));
+        lost.extend(keys.filter(|key| !sent.iter().any(|sent| sent.ends_with(key.as_str()))));
+    }
+    assert!(lost.is_empty(), "{} of {launches} launches never arrived: {lost:?}", lost.len());
+    println!("{launches} launches, {} calls", books.len());
+}

@@ -1,0 +1,161 @@
+//! Starts the engine as a child: this test program itself, told by its environment to serve. So
+//! `kill -9` is real, and no other binary has to be built first.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use orrery_operand::client::OperandClient;
+use orrery_operand::set_hash::sync_request;
+use orrery_operand::v1::{DeclaredObject, ReportResponse, SyncResponse};
+use orrery_scheduler::ServeArgs;
+use orrery_scheduler::ledger::verify::{Verdict, View, verify};
+use orrery_scheduler::machine::State;
+use orrery_scheduler::partition::recover;
+
+const FOLDER: &str = "ORRERY_TEST_FOLDER";
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Not a test of its own: what [`Engine::start`] runs.
+#[test]
+#[ignore = "the child process of the other tests"]
+fn serve() {
+    let folder = PathBuf::from(std::env::var_os(FOLDER).expect("the parent sets it"));
+    let args = ServeArgs {
+        config: folder.join("scheduler.yaml"),
+        data: folder.join("data"),
+        ..ServeArgs::default()
+    };
+    let code = orrery_scheduler::run(&args).expect("it starts");
+    std::process::exit(i32::from(code));
+}
+
+pub(crate) struct Engine {
+    pub(crate) folder: tempfile::TempDir,
+    partitions: u16,
+    management: u16,
+    api: u16,
+    child: Option<Child>,
+    runtime: tokio::runtime::Runtime,
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("bound").port()
+}
+
+impl Engine {
+    pub(crate) fn new(partitions: u16, more: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = format!("partitions: {partitions}\n{more}");
+        std::fs::write(folder.path().join("scheduler.yaml"), config).expect("room");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        Self {
+            folder,
+            partitions,
+            management: free_port(),
+            api: free_port(),
+            child: None,
+            runtime: runtime.expect("a runtime"),
+        }
+    }
+
+    /// Starts the process and waits until it launches jobs.
+    pub(crate) fn start(&mut self) {
+        let local = |port: u16| format!("127.0.0.1:{port}");
+        let library = self.folder.path().join("clock.so");
+        let skewed = library.exists().then(|| {
+            [("LD_PRELOAD", library), ("ORRERY_TEST_CLOCK", self.folder.path().join("clock"))]
+        });
+        let child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "process::engine::serve", "--ignored", "--nocapture"])
+            .env(FOLDER, self.folder.path())
+            .env("ORRERY_LISTEN_API", local(self.api))
+            .env("ORRERY_LISTEN_HTTP", "127.0.0.1:0")
+            .env("ORRERY_LISTEN_MANAGEMENT", local(self.management))
+            .envs(skewed.into_iter().flatten())
+            .stdout(Stdio::null())
+            .stdin(Stdio::null())
+            .spawn();
+        self.child = Some(child.expect("the child starts"));
+        let until = Instant::now() + DEADLINE;
+        while !self.report().is_some_and(|report| report.ready) {
+            assert!(Instant::now() < until, "it does not get ready: {:?}", self.report());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn client(&self) -> OperandClient {
+        let _inside = self.runtime.enter();
+        let address = format!("127.0.0.1:{}", self.management);
+        OperandClient::new(&address, None).expect("an address")
+    }
+
+    pub(crate) fn report(&self) -> Option<ReportResponse> {
+        let client = self.client();
+        self.runtime.block_on(client.report()).ok()
+    }
+
+    /// Declares these jobs, and no others.
+    pub(crate) fn declare(&self, jobs: &[(String, serde_json::Value)]) -> SyncResponse {
+        let object = |(name, spec): &(String, serde_json::Value)| DeclaredObject {
+            namespace: "test".to_owned(),
+            name: name.clone(),
+            uid: name.clone(),
+            generation: 1,
+            spec: serde_json::json!({ "spec": spec }).to_string().into_bytes(),
+        };
+        let request = sync_request("Schedule", jobs.iter().map(object).collect());
+        let client = self.client();
+        self.runtime.block_on(client.sync(request)).expect("it answers")
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("it is ours");
+        child.wait().expect("it is ours");
+    }
+
+    /// Ends it in order.
+    pub(crate) fn stop(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it is ours");
+        let status = child.wait().expect("it is ours");
+        assert!(status.success(), "{status}");
+    }
+
+    /// What the folder holds, read while no process runs on it.
+    pub(crate) fn partitions(&self) -> Vec<(State, orrery_scheduler::ledger::Ledger)> {
+        let folder = self.folder.path().join("data/partitions");
+        let open = |id: u16| {
+            let recovered = recover(&folder.join(id.to_string()), id).expect("it is whole");
+            (recovered.state, recovered.ledger)
+        };
+        (0..self.partitions).map(open).collect()
+    }
+
+    /// Compares rules and ledgers, while no process runs.
+    pub(crate) fn verify(&self, from: i64, to: i64) -> Verdict {
+        let mut sum = Verdict { from, to, ..Verdict::default() };
+        for (state, ledger) in self.partitions() {
+            let view = View::of(&state, ledger.view());
+            sum.add(verify(&view, from, to).expect("it can be read"));
+        }
+        sum
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // It may have ended by itself.
+            _ = child.kill();
+            _ = child.wait();
+        }
+    }
+}
+
+pub(crate) fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
