@@ -7,3 +7,5 @@ mod edges;
 mod examples;
 #[path = "systems/kv.rs"]
 mod kv;
+#[path = "systems/scheduler.rs"]
+mod scheduler;

@@ -5,8 +5,10 @@ use std::path::Path;
 use kube::core::cel::{Validator, apply_defaults};
 use orrery_api::generate::crds;
 use orrery_api::kv::{KVCluster, KVNamespace};
+use orrery_api::scheduler::Schedule;
 use orrery_runtime::{Carrier, Declared, Identity, Referenced, System};
 use orrery_systems::kv::{Kv, Namespaces};
+use orrery_systems::scheduler::{Jobs, Schedules};
 use serde_json::Value;
 
 /// Every document of every file in `examples/`, with its defaults.
@@ -61,5 +63,21 @@ fn the_example_of_kv_is_carried_out_whole() {
     for namespace in &namespaces {
         Namespaces::validate(namespace, &siblings, &Referenced::default()).unwrap();
         assert_eq!(Namespaces::engine_name(namespace), "default");
+    }
+}
+
+#[test]
+fn the_example_of_schedules_is_carried_out_whole() {
+    let schedules = documents().into_iter().filter(|document| document["kind"] == "Schedule");
+    let schedules: Vec<Schedule> =
+        schedules.map(|json| serde_json::from_value(json).unwrap()).collect();
+    assert_eq!(schedules.len(), 1);
+    for schedule in &schedules {
+        Schedules::validate(schedule, &[schedule], &Referenced::default()).unwrap();
+        assert_eq!(Schedules::engine_name(schedule), "default");
+    }
+    let engine = Schedules::default_engine();
+    for carrier in [Carrier::Cluster, Carrier::Local] {
+        Jobs::validate(&engine, &Referenced::default(), carrier).unwrap();
     }
 }
