@@ -69,7 +69,15 @@ pub const PARTITIONS_DEFAULT: i32 = 16;
 )]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(extend("x-kubernetes-validations" = rules(&[RELEASE_OR_IMAGE])))]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    RELEASE_OR_IMAGE,
+    (
+        "has(self.storage.storageClassName) == has(oldSelf.storage.storageClassName) \
+         && (!has(self.storage.storageClassName) \
+             || self.storage.storageClassName == oldSelf.storage.storageClassName)",
+        "storage.storageClassName cannot change: the ledger is on the volume; make a new object and move the schedules",
+    ),
+])))]
 pub struct SchedulerSpec {
     /// Number of pods that the partitions are spread over.
     #[schemars(range(min = 1, max = 64))]

@@ -36,13 +36,16 @@ use schema::{Property, at, with};
 use world::{NAME, Outcome, Verdict, World};
 
 /// Properties that are walked when nothing else is asked for.
-const SAMPLE: [&str; 6] = [
+const SAMPLE: [&str; 9] = [
     "spec.memory.limit",
     "spec.operation",
     "spec.match.prefix",
     "spec.quota.opsPerSecond",
     "spec.deadlineSeconds",
     "spec.timeZone",
+    "spec.targets",
+    "spec.when.cron",
+    "spec.calendars.exclude",
 ];
 
 /// Seeded; the same sequence on every machine.
@@ -394,6 +397,16 @@ async fn every_property_of_a_backupschedule_takes_good_values_and_survives_bad_o
     every_property(&hints::BACKUPSCHEDULE).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_property_of_a_scheduler_takes_good_values_and_survives_bad_ones() {
+    every_property(&hints::scheduler::SCHEDULER).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_property_of_a_schedule_takes_good_values_and_survives_bad_ones() {
+    every_property(&hints::scheduler::SCHEDULE).await;
+}
+
 /// Walks at random, if that was asked for.
 async fn random(hints: &Hints) {
     let Some(steps) = steps() else { return };
@@ -414,6 +427,16 @@ async fn a_random_walk_of_a_kvnamespace_ends_as_a_fresh_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_random_walk_of_a_backupschedule_ends_as_a_fresh_one() {
     random(&hints::BACKUPSCHEDULE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_random_walk_of_a_scheduler_ends_as_a_fresh_one() {
+    random(&hints::scheduler::SCHEDULER).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_random_walk_of_a_schedule_ends_as_a_fresh_one() {
+    random(&hints::scheduler::SCHEDULE).await;
 }
 
 #[test]

@@ -146,6 +146,37 @@ fn a_claim_that_is_named_is_one_folder_for_all_and_its_address_is_that_folder() 
 }
 
 #[test]
+fn a_projected_volume_has_the_files_of_all_its_sources() {
+    let mut container = container();
+    let mounts = container["volumeMounts"].as_array_mut().unwrap();
+    mounts.push(json!({"name": "all", "mountPath": "/all"}));
+    let mut resources = resources(&container);
+    let spec = resources.stateful_sets[0].spec.as_mut().unwrap().template.spec.as_mut().unwrap();
+    let volume = |key: &str| {
+        let items = json!([{"key": key, "path": format!("a/b/{key}")}]);
+        let volume = json!({"name": "all", "projected": {"sources": [
+            {"secret": {"name": "mine", "items": items}},
+            {"configMap": {"name": "default-kv"}},
+        ]}});
+        serde_json::from_value::<Volume>(volume).unwrap()
+    };
+    spec.volumes.as_mut().unwrap().push(volume("tls.crt"));
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = Folder::create(temporary.path()).unwrap();
+    let plans = plan(&resources, &found(), &folder).unwrap();
+    let content = |end: &str| {
+        let mut files = plans[0].files.iter();
+        files.find(|(path, _)| path.ends_with(end)).map(|(_, bytes)| bytes.clone())
+    };
+    assert_eq!(content("all/a/b/tls.crt").as_deref(), Some(&b"CRT"[..]));
+    assert_eq!(content("all/kv.yaml").as_deref(), Some(&b"databases: 16\n"[..]));
+    let spec = resources.stateful_sets[0].spec.as_mut().unwrap().template.spec.as_mut().unwrap();
+    spec.volumes.as_mut().unwrap().pop();
+    spec.volumes.as_mut().unwrap().push(volume("nowhere"));
+    plan(&resources, &found(), &folder).expect_err("a key that is missing");
+}
+
+#[test]
 fn variables_are_filled_in() {
     let environment = planned(&container()).unwrap().remove(0).environment;
     let get = |name: &str| environment.get(name).map(String::as_str);

@@ -1,5 +1,8 @@
 //! What the schema of a kind cannot say about its fields.
 
+#[path = "hints/scheduler.rs"]
+pub(super) mod scheduler;
+
 use orrery_api::not_yet;
 use serde_json::{Value, json};
 
@@ -231,4 +234,5 @@ pub(super) const BACKUPSCHEDULE: Hints = Hints {
 };
 
 /// Hints of all kinds that are walked.
-pub(super) const ALL: [Hints; 4] = [KVCLUSTER, KVNAMESPACE, BACKUP, BACKUPSCHEDULE];
+pub(super) const ALL: [Hints; 6] =
+    [KVCLUSTER, KVNAMESPACE, scheduler::SCHEDULER, scheduler::SCHEDULE, BACKUP, BACKUPSCHEDULE];

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim};
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams,
 };
@@ -14,9 +14,11 @@ use orrery_api::backup::{Backup, BackupSchedule};
 use orrery_api::catalog::ReleaseCatalog;
 use orrery_api::condition::{ConditionStatus, ConditionType, find};
 use orrery_api::kv::KVCluster;
+use orrery_api::scheduler::{Schedule, Scheduler};
 use orrery_e2e_cluster::poll;
 use orrery_runtime::faults::Faults;
 use orrery_systems::kv::{Kv, Namespaces};
+use orrery_systems::scheduler::{Jobs, Schedules};
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -69,7 +71,7 @@ impl World {
         errors::listen();
         let name = format!("walk-{}", hints.kind.to_lowercase());
         let stage = kv_stage(&name).await?;
-        let definitions = [Backup::crd(), BackupSchedule::crd()];
+        let definitions = [Backup::crd(), BackupSchedule::crd(), Scheduler::crd(), Schedule::crd()];
         stage.namespace.cluster().install_crds(&definitions).await.expect("valid definitions");
         let Some(nodes) = stage.namespace.cluster().nodes().cloned() else {
             orrery_e2e_cluster::not_run("toy nodes are needed to answer as data planes");
@@ -81,6 +83,7 @@ impl World {
             "metadata": { "name": BESIDE },
             "stringData": {
                 "password": "walk",
+                "token": "walk",
                 "address": "redis.example:6379",
                 "username": "default",
                 "tls.crt": "-----BEGIN CERTIFICATE-----",
@@ -93,6 +96,11 @@ impl World {
         }))
         .expect("a Secret");
         stage.namespace.api().create(&PostParams::default(), &secret).await.expect("it is made");
+        let days: ConfigMap = serde_json::from_value(json!({
+            "metadata": { "name": BESIDE }, "data": { "days": "12-25" },
+        }))
+        .expect("a ConfigMap");
+        stage.namespace.api().create(&PostParams::default(), &days).await.expect("it is made");
         let claim: PersistentVolumeClaim = serde_json::from_value(json!({
             "metadata": { "name": BESIDE },
             "spec": {
@@ -109,6 +117,8 @@ impl World {
             let engine = operator.engine::<Kv>();
             operator.declared::<Namespaces>(&engine);
             operator.backups(&engine);
+            let engine = operator.engine::<Jobs>();
+            operator.declared::<Schedules>(&engine);
         });
         if let Some(about) = hints.about {
             make_ready(&stage, about()).await;

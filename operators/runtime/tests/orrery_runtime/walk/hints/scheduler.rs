@@ -1,0 +1,88 @@
+//! What the schemas of the scheduler cannot say about their fields.
+
+use serde_json::{Value, json};
+
+use super::{BESIDE, Hints, NONE, cluster};
+
+pub(in super::super) const SCHEDULER: Hints = Hints {
+    kind: "Scheduler",
+    base: || json!({}),
+    good: engine,
+    refused: || {
+        vec![
+            ("spec.replicas", json!(2)),
+            ("spec.operation", json!("Fence")),
+            ("spec.deletionPolicy", json!("Snapshot")),
+            ("spec.adoptCronJobs.mode", json!("Namespace")),
+            (
+                "spec.targets",
+                json!([{ "name": "a", "host": "a", "authRef": { "name": "nowhere" } }]),
+            ),
+            ("spec.podTemplate", json!({ "spec": { "hostNetwork": true } })),
+            ("spec.metadata.labels", json!({ "app.kubernetes.io/name": "other" })),
+        ]
+    },
+    unseen: &[
+        ("spec.rollout.strategy", "it is about the next change"),
+        ("spec.rollout.released", "it is about a gated change"),
+        ("spec.rollout.skipHealthChecks", "it is about pods that do not serve"),
+        ("spec.maintenanceWindows", "they are about the next release"),
+    ],
+    // What is on the volume stays as it is.
+    dependent: &["spec.journal.ref", "spec.storage.storageClassName"],
+    ..NONE
+};
+
+fn engine(field: &str) -> Option<Vec<Value>> {
+    Some(match field {
+        "spec.partitions" => vec![json!(16)],
+        "spec.targets" => vec![
+            json!([{ "name": "a", "host": "a.example" }]),
+            json!([{ "name": "a", "host": "a", "tls": "On", "authRef": { "name": BESIDE },
+                     "caSecretRef": { "name": BESIDE }, "maxInFlight": 7 }]),
+        ],
+        _ => return cluster(field),
+    })
+}
+
+pub(in super::super) const SCHEDULE: Hints = Hints {
+    kind: "Schedule",
+    base: || {
+        json!({
+            "when": { "cron": "0 4 29 2 *" },
+            "action": { "http": { "url": "http://walk.example/" } },
+        })
+    },
+    good: |field| {
+        Some(match field {
+            "spec.when.cron" => vec![json!("30 5 29 2 *"), json!("@yearly")],
+            "spec.when.timeZone" => vec![json!("Asia/Tokyo"), json!("America/New_York")],
+            "spec.start" | "spec.end" => {
+                vec![json!("2030-01-01T00:00:00Z"), json!("2031-01-01T00:00:00.5+01:00")]
+            }
+            "spec.calendars.exclude" => vec![json!([{ "name": BESIDE }]), json!([])],
+            "spec.action.http.url" => vec![json!("https://a.example"), json!("http://b:81/c?d=e")],
+            "spec.action.http.statusPath" => vec![json!("/runs/{key}"), json!("/b")],
+            _ => return None,
+        })
+    },
+    refused: || {
+        vec![
+            ("spec.calendars.exclude", json!([{ "name": "nowhere" }])),
+            ("spec.template", json!({ "dataRef": { "name": BESIDE } })),
+        ]
+    },
+    // One rule and one address at a time; a reference is never changed.
+    dependent: &[
+        "spec.schedulerRef",
+        "spec.when.every",
+        "spec.when.rrule",
+        "spec.when.at",
+        "spec.when.calendar",
+        "spec.when.after",
+        "spec.when.anchor",
+        "spec.action.http.target",
+        "spec.action.http.path",
+    ],
+    ..NONE
+};
