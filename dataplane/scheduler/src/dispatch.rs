@@ -23,6 +23,7 @@ mod dispatcher;
 mod event_loop;
 mod exchange;
 mod figures;
+mod flight;
 mod guard;
 mod lane;
 mod lanes;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri};
+use http::{Method, Request, StatusCode, Uri};
 use http_body_util::Full;
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -34,9 +34,14 @@ impl Attempt {
         }
         if self.call.is_resumed
             && let Some(uri) = &action.status_uri
-            && let Known::Over(report) = status::resume(self, action, uri).await
         {
-            return report;
+            if let Known::Over(report) = status::resume(self, action, uri).await {
+                return report;
+            }
+            let now_ms = Timestamp::now().as_millisecond();
+            if self.call.expires_ms.is_some_and(|expires_ms| expires_ms < now_ms) {
+                return Outcome::Expired.into();
+            }
         }
         let request = request::run(&self.call, action, &self.credentials, now_s());
         match self.exchange(request, note::NOTE_BYTES + 1).await {
@@ -55,6 +60,9 @@ impl Attempt {
 
     /// Why the action cannot be sent to its target, whatever the target says.
     fn misfit(&self, action: &HttpAction) -> Option<String> {
+        if action.method == Method::CONNECT {
+            return Some("CONNECT opens a tunnel and runs nothing".to_owned());
+        }
         if origin(&action.uri).is_none() {
             return Some(
                 "the address has no host, or a scheme that is neither http nor https".into(),

@@ -28,8 +28,10 @@ use super::resolve::Resolver;
 
 /// Longest time for a connection, TLS included: one that nobody waits for must end as well.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// How long a connection without calls is kept; below the minute after which many servers close.
-const IDLE_MAX: Duration = Duration::from_secs(30);
+/// How long a connection without calls is kept. A server that closes it at the moment of a call
+/// leaves unknown whether it ran, so that this is below what common servers wait before they close
+/// (gunicorn 2 s, Node.js 5 s): only connections that are in steady use are used again.
+const IDLE_MAX: Duration = Duration::from_millis(1_500);
 /// When a connection without traffic is asked whether it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Bytes of the head of an answer, and of what is read at once.

@@ -19,23 +19,17 @@ use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{Instant, sleep_until};
 
 use super::Action;
-use super::answer::Report;
-use super::attempt::Attempt;
-use super::client::Reach;
 use super::dispatcher::Settled;
+use super::flight::{self, Reported, Reporter};
 use super::lane::Next;
 use super::lanes::{LaneId, Lanes};
 use super::queue::{Place, cost};
-use super::secret::Credentials;
 use crate::run::{Call, Outcome, RunId};
 
 /// Calls taken in, and reports looked at, before sockets have their turn.
 const TURN: usize = 1_024;
 /// How often deadlines are compared with the wall clock, which may be set.
 const CLOCK_LOOK: Duration = Duration::from_secs(1);
-
-/// Longest attempt, so that no moment lies beyond what the clock counts.
-const TIMEOUT_MAX: Duration = Duration::from_hours(30 * 24);
 
 /// What the owner of the dispatcher wants.
 pub(super) enum Command {
@@ -70,12 +64,15 @@ pub(super) struct EventLoop {
     wakes: BinaryHeap<Reverse<(Instant, LaneId)>>,
     /// Lanes that may have something to do.
     listed: Vec<LaneId>,
+    /// Lanes that wait for one of all calls in flight to end, the longest waiting first.
+    stalled: VecDeque<LaneId>,
     /// Commands that came and were not carried out yet, in order.
     backlog: VecDeque<Command>,
     reported: Vec<Reported>,
     settled: Vec<Settled>,
     sequence: u64,
     in_flight: usize,
+    in_flight_max: usize,
     /// When a loop that is told to stop ends at the latest.
     end: Option<Instant>,
 }
@@ -90,37 +87,6 @@ struct Entry {
 enum Stage {
     Queued(Box<(Call, Place)>),
     InFlight { task: AbortHandle, since: Instant },
-}
-
-/// What came of a call in flight. It comes also from one that was dropped.
-pub(super) struct Reported {
-    run: RunId,
-    sequence: u64,
-    report: Report,
-}
-
-/// Reports when it is dropped, so that no call is lost with its task.
-struct Reporter {
-    to: UnboundedSender<Reported>,
-    run: RunId,
-    sequence: u64,
-    report: Option<Report>,
-}
-
-impl Reporter {
-    fn done(mut self, report: Report) {
-        self.report = Some(report);
-    }
-}
-
-impl Drop for Reporter {
-    fn drop(&mut self) {
-        let report = self.report.take().unwrap_or_else(|| {
-            Outcome::Failed { note: "the attempt broke off here".to_owned() }.into()
-        });
-        // Nobody is there to hear it once the loop is over.
-        let _ = self.to.send(Reported { run: self.run, sequence: self.sequence, report });
-    }
 }
 
 /// One look at both clocks.
@@ -141,6 +107,7 @@ impl EventLoop {
     pub(super) fn new(
         commands: UnboundedReceiver<Command>,
         lanes: Lanes,
+        in_flight_max: usize,
         shared: Arc<Shared>,
         on_outcomes: OnOutcomes,
     ) -> Self {
@@ -156,11 +123,13 @@ impl EventLoop {
             deadlines: BTreeSet::new(),
             wakes: BinaryHeap::new(),
             listed: Vec::new(),
+            stalled: VecDeque::new(),
             backlog: VecDeque::new(),
             reported: Vec::new(),
             settled: Vec::new(),
             sequence: 0,
             in_flight: 0,
+            in_flight_max,
             end: None,
         }
     }
@@ -236,7 +205,15 @@ impl EventLoop {
             self.wakes.pop();
             self.woken(lane, at);
         }
-        for lane in std::mem::take(&mut self.listed) {
+        // Who waited for room goes before who just made some.
+        let room = self.in_flight_max.saturating_sub(self.in_flight).min(self.stalled.len());
+        let first: Vec<LaneId> = self.stalled.drain(..room).collect();
+        for lane in &first {
+            if let Some(lane) = self.lanes.get(*lane) {
+                lane.is_stalled = false;
+            }
+        }
+        for lane in first.into_iter().chain(std::mem::take(&mut self.listed)) {
             self.pump(lane, clock);
         }
         if !self.settled.is_empty() {
@@ -279,11 +256,10 @@ impl EventLoop {
             return;
         }
         let (run, attempt) = (call.run, call.attempt);
-        if call.expires_ms.is_some_and(|expires_ms| expires_ms < clock.now_ms) {
-            return self.settle(run, attempt, Outcome::Expired);
-        }
+        let is_late = deadline(&call).is_some_and(|expires_ms| expires_ms < clock.now_ms);
         let action = match &*call.action {
             Action::Http(action) => action,
+            Action::Sink if is_late => return self.settle(run, attempt, expired(&call)),
             Action::Sink => {
                 self.shared.sunk.fetch_add(1, Ordering::Relaxed);
                 return self.settle(run, attempt, Outcome::Succeeded { note: String::new() });
@@ -293,6 +269,10 @@ impl EventLoop {
             Ok(lane) => lane,
             Err(outcome) => return self.settle(run, attempt, outcome),
         };
+        if is_late {
+            self.lanes.note_idle(lane);
+            return self.settle_in(lane, run, attempt, expired(&call));
+        }
         if self.runs.contains_key(&run) {
             debug_assert!(false, "a run is handed over again only once it is settled");
             tracing::error!(?run, attempt, "a run was handed over twice; the first one counts");
@@ -306,7 +286,7 @@ impl EventLoop {
             planned_ms: call.planned_ms,
             sequence: self.sequence,
         };
-        if let Some(expires_ms) = call.expires_ms {
+        if let Some(expires_ms) = deadline(&call) {
             self.deadlines.insert((expires_ms, run));
         }
         if let Some(state) = self.lanes.get(lane) {
@@ -340,16 +320,18 @@ impl EventLoop {
                 debug_assert!(false, "deadlines are those of queued runs");
                 continue;
             };
-            if let Stage::Queued(queued) = entry.stage {
-                self.unqueue(entry.lane, run, &queued);
-            }
-            self.settle_in(entry.lane, run, entry.attempt, Outcome::Expired);
+            let Stage::Queued(queued) = entry.stage else {
+                debug_assert!(false, "deadlines are those of queued runs");
+                continue;
+            };
+            self.unqueue(entry.lane, run, &queued);
+            self.settle_in(entry.lane, run, entry.attempt, expired(&queued.0));
         }
     }
 
     /// Takes a call that was not sent out of its lane.
     fn unqueue(&mut self, lane: LaneId, run: RunId, queued: &(Call, Place)) {
-        if let Some(expires_ms) = queued.0.expires_ms {
+        if let Some(expires_ms) = deadline(&queued.0) {
             self.deadlines.remove(&(expires_ms, run));
         }
         if let Some(state) = self.lanes.get(lane) {
@@ -418,6 +400,13 @@ impl EventLoop {
         while self.end.is_none()
             && let Some(lane) = self.lanes.get(id)
         {
+            if self.in_flight >= self.in_flight_max {
+                if lane.has_queued() && !lane.is_stalled {
+                    lane.is_stalled = true;
+                    self.stalled.push_back(id);
+                }
+                break;
+            }
             match lane.next(clock.now, clock.now_ms as u64) {
                 Next::Send(run) => self.send(id, run, clock),
                 Next::Wait(at) => {
@@ -442,7 +431,7 @@ impl EventLoop {
             return self.land(id);
         };
         let (call, _) = *queued;
-        if let Some(expires_ms) = call.expires_ms {
+        if let Some(expires_ms) = deadline(&call) {
             self.deadlines.remove(&(expires_ms, run));
         }
         let Some(lane) = self.lanes.get(id) else {
@@ -457,8 +446,8 @@ impl EventLoop {
             }
         };
         let reach = Arc::clone(&lane.reach);
-        let reporter = Reporter { to: self.reporter.clone(), run, sequence, report: None };
-        let task = spawn(call, reach, credentials, reporter, clock.now);
+        let reporter = Reporter::new(self.reporter.clone(), run, sequence);
+        let task = flight::start(call, reach, credentials, reporter, clock.now);
         let stage = Stage::InFlight { task, since: clock.now };
         self.runs.insert(run, Entry { attempt, sequence, lane: id, stage });
     }
@@ -475,22 +464,18 @@ impl EventLoop {
     }
 }
 
-fn spawn(
-    call: Call,
-    reach: Arc<Reach>,
-    credentials: Arc<Credentials>,
-    reporter: Reporter,
-    now: Instant,
-) -> AbortHandle {
-    let task = tokio::spawn(async move {
-        let action = Arc::clone(&call.action);
-        let Action::Http(action) = &*action else {
-            debug_assert!(false, "only requests are sent");
-            return;
-        };
-        let deadline = now + action.timeout.min(TIMEOUT_MAX);
-        let attempt = Attempt { call, reach, credentials, deadline };
-        reporter.done(attempt.run(action).await);
-    });
-    task.abort_handle()
+/// The moment after which a call does not leave its queue. A resumed one whose target can be asked
+/// has none: it is asked at any time, and only not sent.
+fn deadline(call: &Call) -> Option<i64> {
+    let can_ask = matches!(&*call.action, Action::Http(action) if action.status_uri.is_some());
+    if call.is_resumed && can_ask { None } else { call.expires_ms }
+}
+
+/// The outcome of a call that was not sent in time by this process.
+fn expired(call: &Call) -> Outcome {
+    if call.is_resumed {
+        let note = "an earlier process may have sent it, and its deadline is over".to_owned();
+        return Outcome::TimedOut { note };
+    }
+    Outcome::Expired
 }

@@ -42,6 +42,8 @@ pub(super) struct Lane {
     pub(super) idle_since: Option<u64>,
     /// Whether it is in the list of lanes to look at.
     pub(super) is_listed: bool,
+    /// Whether it waits for one of all calls in flight to end.
+    pub(super) is_stalled: bool,
 }
 
 impl Lane {
@@ -66,12 +68,17 @@ impl Lane {
             wake: None,
             idle_since: None,
             is_listed: false,
+            is_stalled: false,
         }
     }
 
     /// Nothing waits and nothing is in flight.
     pub(super) fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.in_flight == 0
+    }
+
+    pub(super) fn has_queued(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     pub(super) fn push(&mut self, place: &Place, run: RunId, cost: u32) {

@@ -9,6 +9,8 @@ pub struct Options {
     pub threads: usize,
     /// Calls that may be here at the same time, queued or in flight: see `Dispatcher::room`.
     pub calls_max: usize,
+    /// Calls in flight to all targets together: each has a socket.
+    pub in_flight_max: usize,
     /// Refuses link-local addresses and those where clouds serve credentials, after names are
     /// resolved. Off only where nobody but the owner of the machine writes jobs.
     pub deny_link_local: bool,
@@ -23,6 +25,7 @@ impl Default for Options {
         Self {
             threads: 1,
             calls_max: 200_000,
+            in_flight_max: 8_192,
             deny_link_local: true,
             allow_loopback: false,
             ad_hoc: AdHoc::default(),

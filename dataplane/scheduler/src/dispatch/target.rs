@@ -66,7 +66,7 @@ pub struct Target {
     pub name: TargetName,
     /// Where its calls may go. `None`: anywhere, and then its Secrets go there as well.
     pub origin: Option<Uri>,
-    /// Calls sent and not answered.
+    /// Calls sent and not over; one that the target runs after its answer counts until it ends.
     pub max_in_flight: usize,
     /// Calls sent in a second; a tenth of it may be sent at once.
     pub rate_per_second: Option<u32>,

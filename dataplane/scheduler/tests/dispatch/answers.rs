@@ -123,15 +123,16 @@ fn connections_are_kept_for_the_next_call() {
 }
 
 #[test]
-fn a_kept_connection_that_the_server_closed_is_not_a_failure() {
+fn a_connection_that_the_server_wants_closed_is_not_used_again() {
     let server = Server::start(|_, stream| {
-        answer(stream, 200, &[], "ok");
+        answer(stream, 200, &[("connection", "close")], "ok");
         Then::Close
     });
     let rig = Rig::new(vec![]);
     for number in 0..50 {
         assert_eq!(rig.outcome(http(number, ad_hoc(&server.uri("/")))), succeeded("ok"));
     }
+    assert_eq!(server.connections(), 50);
 }
 
 #[test]
@@ -233,10 +234,11 @@ fn a_timeout_of_the_target_holds_as_well_as_that_of_the_action() {
         wait_for_close(stream);
         Then::Close
     });
-    let timeout = Duration::from_millis(100);
+    let timeout = Duration::from_secs(2);
     let rig = Rig::new(vec![Target { timeout, ..Target::new("t") }]);
-    let outcome = rig.outcome(http(1, named("t", &server.uri("/"))));
-    assert!(matches!(outcome, Outcome::TimedOut { .. }), "{outcome:?}");
-    let outcome = rig.outcome(http(2, HttpAction { timeout, ..ad_hoc(&server.uri("/")) }));
-    assert!(matches!(outcome, Outcome::TimedOut { .. }), "{outcome:?}");
+    let short = HttpAction { timeout, ..ad_hoc(&server.uri("/")) };
+    rig.dispatcher.hand_over(vec![http(1, named("t", &server.uri("/"))), http(2, short)]);
+    for (_, _, outcome) in rig.wait_for_count(2) {
+        assert!(matches!(outcome, Outcome::TimedOut { .. }), "{outcome:?}");
+    }
 }

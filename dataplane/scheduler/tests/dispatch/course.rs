@@ -83,7 +83,7 @@ fn a_call_is_not_sent_after_its_deadline() {
     // It expires while it waits, although nothing else happens.
     assert_eq!(rig.wait_for(run(3)), Outcome::Expired);
     assert_eq!(rig.figures("t").queued, 0);
-    assert_eq!(rig.figures("t").counts.expired, 1);
+    assert_eq!(rig.figures("t").counts.expired, 2);
     rig.dispatcher.cancel(run(2));
     assert_eq!(rig.wait_for(run(2)), Outcome::Cancelled);
     assert_eq!(server.requests().len(), 1);
@@ -98,7 +98,7 @@ fn a_deadline_holds_until_sending_and_not_until_the_answer() {
         answer(stream, 200, &[], "late")
     });
     let rig = Rig::new(vec![one_at_a_time()]);
-    let expires_ms = now_ms() + 300;
+    let expires_ms = now_ms() + 3_000;
     let sent = Call { expires_ms: Some(expires_ms), ..http(1, named("t", &server.uri("/"))) };
     rig.dispatcher.hand_over(vec![sent]);
     wait_until(|| server.at_work() == 1 && now_ms() > expires_ms + 50);
@@ -119,12 +119,12 @@ fn a_stop_waits_for_what_is_in_flight_and_sends_nothing_more() {
     };
     let targets = vec![one_at_a_time()];
     let dispatcher = Dispatcher::start(options, targets, on_outcome).expect("it starts");
-    dispatcher.hand_over((0..5).map(|n| http(n, named("t", &server.uri("/")))).collect());
+    dispatcher.hand_over((0..50).map(|n| http(n, named("t", &server.uri("/")))).collect());
     wait_until(|| server.at_work() == 1);
     dispatcher.stop(DEADLINE);
     let outcomes: Vec<_> = outcomes.iter().collect();
     let done = outcomes.len();
-    assert!((1..5).contains(&done), "{outcomes:?}");
+    assert!((1..50).contains(&done), "{outcomes:?}");
     assert!(outcomes.iter().all(|(_, _, outcome)| *outcome == succeeded("")), "{outcomes:?}");
     assert_eq!(server.requests().len(), done);
 }

@@ -10,4 +10,5 @@ mod resumed;
 mod rig;
 mod secrets;
 mod server;
+mod storm;
 mod tls;

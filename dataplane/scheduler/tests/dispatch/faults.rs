@@ -10,8 +10,6 @@ use orrery_scheduler::run::Outcome;
 use super::rig::{Rig, ad_hoc, by_run, http, named, note, succeeded, wait_until};
 use super::server::{Server, Then, answer, wait_for_close};
 
-const SHORT: Duration = Duration::from_millis(200);
-
 #[test]
 fn a_slow_target_delays_no_other() {
     let slow = Server::start(|_, stream| {
@@ -101,13 +99,17 @@ fn a_target_that_does_not_answer_in_time_is_timed_out() {
         Then::Close
     });
     let rig = Rig::new(vec![]);
-    for (number, server) in [silent, head, body].iter().enumerate() {
-        let action = HttpAction { timeout: SHORT, ..ad_hoc(&server.uri("/")) };
-        let outcome = rig.outcome(http(number as u64, action));
-        assert!(matches!(outcome, Outcome::TimedOut { .. }), "{number}: {outcome:?}");
-        // The connection is closed, so that its handler ends.
-        wait_until(|| server.at_work() == 0);
+    let servers = [silent, head, body];
+    let timeout = Duration::from_secs(2);
+    let call = |(number, server): (usize, &Server)| {
+        http(number as u64, HttpAction { timeout, ..ad_hoc(&server.uri("/")) })
+    };
+    rig.dispatcher.hand_over(servers.iter().enumerate().map(call).collect());
+    for (run, _, outcome) in rig.wait_for_count(3) {
+        assert!(matches!(outcome, Outcome::TimedOut { .. }), "{run:?}: {outcome:?}");
     }
+    // The connections are closed, so that their handlers end.
+    wait_until(|| servers.iter().all(|server| server.at_work() == 0));
 }
 
 fn drip(stream: &mut std::net::TcpStream, head: &str) {
@@ -135,7 +137,8 @@ fn a_connection_that_is_not_made_in_time_was_not_sent() {
         held.push(filler);
     }
     let rig = Rig::new(vec![]);
-    let action = HttpAction { timeout: SHORT, ..ad_hoc(&format!("http://{address}/")) };
+    let action =
+        HttpAction { timeout: Duration::from_millis(200), ..ad_hoc(&format!("http://{address}/")) };
     let outcome = rig.outcome(http(1, action));
     assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
     assert!(note(&outcome).contains("no connection within"), "{outcome:?}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use orrery_scheduler::dispatch::HttpAction;
 use orrery_scheduler::run::{Call, Outcome};
 
-use super::rig::{Rig, ad_hoc, http, note, run, succeeded, wait_until};
+use super::rig::{Rig, ad_hoc, http, note, now_ms, run, succeeded, wait_until};
 use super::server::{Request, Server, answer};
 
 /// An action of a server with a place to ask.
@@ -85,7 +85,7 @@ fn a_target_that_cannot_say_is_asked_again_and_not_sent_to() {
     assert_eq!(rig.outcome(resumed(1, with_status(&server))), succeeded(""));
     assert_eq!(paths(&server), [of("GET", "/status"), of("GET", "/status")]);
     let server = saying(&[(500, "broken")]);
-    let timeout = Duration::from_millis(300);
+    let timeout = Duration::from_millis(1_500);
     let outcome = rig.outcome(resumed(2, HttpAction { timeout, ..with_status(&server) }));
     assert!(matches!(outcome, Outcome::TimedOut { .. }), "{outcome:?}");
     assert!(note(&outcome).contains("broken"), "{outcome:?}");
@@ -101,6 +101,26 @@ fn a_target_that_does_not_let_itself_be_asked_is_refused() {
         assert!(matches!(outcome, Outcome::Refused { .. }), "{status}: {outcome:?}");
         assert_eq!(paths(&server), [of("GET", "/status")]);
     }
+}
+
+#[test]
+fn a_run_whose_deadline_is_over_is_asked_for_and_not_sent() {
+    let rig = Rig::new(vec![]);
+    let late = |number, server: &Server| Call {
+        expires_ms: Some(now_ms() - 1),
+        ..resumed(number, with_status(server))
+    };
+    let server = Server::saying(404, "");
+    assert_eq!(rig.outcome(late(1, &server)), Outcome::Expired);
+    assert_eq!(paths(&server), [of("GET", "/status")]);
+    let server = saying(&[(200, r#"{"state":"succeeded"}"#)]);
+    assert_eq!(rig.outcome(late(2, &server)), succeeded(""));
+    // It may have run, and nobody can tell.
+    let server = Server::saying(200, "");
+    let late = Call { action: http(3, ad_hoc(&server.uri("/"))).action, ..late(3, &server) };
+    let outcome = rig.outcome(late);
+    assert!(matches!(outcome, Outcome::TimedOut { .. }), "{outcome:?}");
+    assert_eq!(server.requests().len(), 0);
 }
 
 #[test]
@@ -131,11 +151,12 @@ fn accepted_is_success_where_there_is_no_place_to_ask() {
 fn a_run_that_is_not_over_in_time_is_timed_out() {
     let server = saying(&[(200, r#"{"state":"running"}"#)]);
     let rig = Rig::new(vec![]);
-    let timeout = Duration::from_millis(1_200);
+    let timeout = Duration::from_millis(1_500);
     let outcome = rig.outcome(http(1, HttpAction { timeout, ..with_status(&server) }));
     assert!(matches!(outcome, Outcome::TimedOut { .. }), "{outcome:?}");
     assert!(note(&outcome).contains("running"), "{outcome:?}");
-    assert_eq!(paths(&server), [of("POST", "/run"), of("GET", "/status")]);
+    assert_eq!(paths(&server)[0], of("POST", "/run"));
+    assert!(paths(&server)[1..].iter().all(|asked| *asked == of("GET", "/status")));
 }
 
 #[test]
