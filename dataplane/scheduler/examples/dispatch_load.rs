@@ -7,6 +7,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,9 @@ use orrery_scheduler::dispatch::{
     Action, Dispatcher, HttpAction, Options, Settled, SuccessCodes, Target, TargetName,
 };
 use orrery_scheduler::run::{Call, Outcome, RunId};
+
+/// Requests that the server has answered.
+static ANSWERED: AtomicUsize = AtomicUsize::new(0);
 
 const HTTP_CALLS: usize = 100_000;
 const SINK_CALLS: usize = 2_000_000;
@@ -52,7 +56,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             success: SuccessCodes::default(),
             timeout: Duration::from_secs(30),
         };
+        let before = ANSWERED.load(Ordering::Relaxed);
         measure(what, Action::Http(action), calls, in_flight)?;
+        let answered = ANSWERED.load(Ordering::Relaxed) - before;
+        if answered != calls {
+            return Err(format!("{answered} requests for {calls} calls").into());
+        }
     }
     measure("sink", Action::Sink, SINK_CALLS, in_flight)
 }
@@ -138,7 +147,10 @@ fn serve() -> std::io::Result<SocketAddr> {
             while let Ok((socket, _)) = listener.accept().await {
                 let _ = socket.set_nodelay(true);
                 tokio::spawn(async move {
-                    let answer = async |_: Request| Response::new(Body::empty());
+                    let answer = async |_: Request| {
+                        ANSWERED.fetch_add(1, Ordering::Relaxed);
+                        Response::new(Body::empty())
+                    };
                     let service = TowerToHyperService::new(Router::new().fallback(answer));
                     let builder = Builder::new(hyper_util::rt::TokioExecutor::new()).http1_only();
                     let _ = builder.serve_connection(TokioIo::new(socket), service).await;

@@ -48,6 +48,11 @@ pub(super) fn is_reserved(name: &HeaderName) -> bool {
     RESERVED.contains(name) || name.as_str().starts_with("x-orrery-")
 }
 
+/// Whether a header of the user is kept out of what libraries log.
+fn is_secret(name: &HeaderName) -> bool {
+    matches!(name, &header::AUTHORIZATION | &header::PROXY_AUTHORIZATION | &header::COOKIE)
+}
+
 /// The request that runs the job. `now` is of this attempt, in seconds since the Unix epoch.
 pub(super) fn run(
     call: &Call,
@@ -58,7 +63,9 @@ pub(super) fn run(
     let mut headers = HeaderMap::with_capacity(action.headers.len() + 12);
     for (name, value) in &action.headers {
         if !is_reserved(name) {
-            headers.append(name, value.clone());
+            let mut value = value.clone();
+            value.set_sensitive(is_secret(name));
+            headers.append(name, value);
         }
     }
     add_own(&mut headers, call);
