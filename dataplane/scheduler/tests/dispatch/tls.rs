@@ -1,15 +1,20 @@
 //! Targets behind TLS: who is trusted, and HTTP/2 where the server offers it.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
+use axum::response::Response;
+use bytes::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use orrery_scheduler::dispatch::Target;
+use orrery_scheduler::dispatch::{HttpAction, Target};
 use orrery_scheduler::run::Outcome;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
@@ -17,7 +22,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
-use super::rig::{Rig, ad_hoc, http, named, note, succeeded};
+use super::rig::{Rig, ad_hoc, http, named, note, run, succeeded};
 
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -93,11 +98,24 @@ impl Server {
 async fn serve(acceptor: TlsAcceptor, socket: tokio::net::TcpStream, counter: Arc<AtomicUsize>) {
     let Ok(stream) = acceptor.accept(socket).await else { return };
     counter.fetch_add(1, Ordering::SeqCst);
-    let answer = async |request: Request| format!("{:?} {}", request.version(), request.uri());
     let routes = Router::new().fallback(answer);
     let service = TowerToHyperService::new(routes);
     let builder = Builder::new(TokioExecutor::new());
     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+}
+
+async fn answer(request: Request) -> Response {
+    match request.uri().path() {
+        "/silent" => std::future::pending().await,
+        "/endless" => {
+            let piece = Bytes::from(vec![b'x'; 1_024]);
+            let pieces = tokio_stream::iter(std::iter::repeat_with(move || {
+                Ok::<_, Infallible>(piece.clone())
+            }));
+            Response::new(Body::from_stream(pieces))
+        }
+        _ => Response::new(Body::from(format!("{:?} {}", request.version(), request.uri()))),
+    }
 }
 
 const BOTH: &[&[u8]] = &[b"h2", b"http/1.1"];
@@ -114,6 +132,45 @@ fn a_server_that_offers_http_2_is_spoken_to_in_it() {
     let outcomes = rig.wait_for_count(200);
     assert!(outcomes.iter().all(|(_, _, o)| matches!(o, Outcome::Succeeded { .. })));
     assert_eq!(server.connections.load(Ordering::SeqCst), 1, "all share one connection");
+}
+
+#[test]
+fn calls_that_go_wrong_on_a_shared_connection_disturb_no_other() {
+    let authority = Authority::new();
+    let server = Server::start(&authority.sign("localhost", 2096), BOTH);
+    let rig = Rig::new(vec![Target { max_in_flight: 500, ..authority.trusted("t") }]);
+    let action = |path: &str| named("t", &format!("{}{path}", server.uri("localhost")));
+    // The first one opens the connection for all.
+    assert!(matches!(rig.outcome(http(0, action("good"))), Outcome::Succeeded { .. }));
+    let timeout = Duration::from_secs(2);
+    let calls = (1..=300).map(|n| match n % 3 {
+        0 => http(n, action("good")),
+        1 => http(n, action("endless")),
+        _ => http(n, HttpAction { timeout, ..action("silent") }),
+    });
+    rig.dispatcher.hand_over(calls.collect());
+    rig.dispatcher.cancel(run(2));
+    for (run, _, outcome) in rig.wait_for_count(301) {
+        let is_right = match (run.number, run.number % 3) {
+            (2, _) => outcome == Outcome::Cancelled,
+            (_, 1) => outcome == succeeded(&"x".repeat(256)),
+            (_, 2) => matches!(outcome, Outcome::TimedOut { .. }),
+            _ => matches!(outcome, Outcome::Succeeded { .. }),
+        };
+        assert!(is_right, "{run:?}: {outcome:?}");
+    }
+}
+
+#[test]
+fn a_server_that_never_finishes_its_handshake_was_not_sent_anything() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let rig = Rig::new(vec![]);
+    let timeout = Duration::from_millis(500);
+    let action = HttpAction { timeout, ..ad_hoc(&format!("https://{address}/")) };
+    let outcome = rig.outcome(http(1, action));
+    assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
+    assert!(note(&outcome).contains("no connection within"), "{outcome:?}");
 }
 
 #[test]
