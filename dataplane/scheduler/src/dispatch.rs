@@ -70,8 +70,7 @@ pub struct HttpAction {
     /// Where the target says how the run stands; the key of the run is in it already.
     pub status_uri: Option<Uri>,
     pub success: SuccessCodes,
-    /// From the first request to the outcome, asking for the state included. A single request is
-    /// bounded by the timeout of the target as well.
+    /// From the first request to the outcome, asking for the state included.
     pub timeout: Duration,
 }
 

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use http::{Method, Request, StatusCode, Uri};
-use http_body_util::Full;
+use http::{Method, StatusCode, Uri};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -44,7 +42,8 @@ impl Attempt {
             }
         }
         let request = request::run(&self.call, action, &self.credentials, now_s());
-        match self.exchange(request, note::NOTE_BYTES + 1).await {
+        let keep = note::NOTE_BYTES + 1;
+        match exchange(&self.reach.client, request, self.deadline, keep).await {
             Ok(answer) => {
                 let report = answer.judge(&action.success, Timestamp::now());
                 let is_accepted = answer.status == StatusCode::ACCEPTED
@@ -73,16 +72,14 @@ impl Attempt {
             .then(|| "the address is not one of the target".to_owned())
     }
 
-    pub(super) fn ask(&self, action: &HttpAction, uri: &Uri) -> Request<Full<Bytes>> {
-        request::ask(&self.call, action, uri, &self.credentials, now_s())
-    }
-
-    /// A request within the time of the target for one, and within that of the attempt.
-    pub(super) async fn exchange(
+    /// Asks how the run stands, within the time of the target for that; `keep` bytes are kept.
+    pub(super) async fn ask(
         &self,
-        request: Request<Full<Bytes>>,
+        action: &HttpAction,
+        uri: &Uri,
         keep: usize,
     ) -> Result<Answer, Trouble> {
+        let request = request::ask(&self.call, action, uri, &self.credentials, now_s());
         let deadline = self.deadline.min(Instant::now() + self.reach.timeout);
         exchange(&self.reach.client, request, deadline, keep).await
     }

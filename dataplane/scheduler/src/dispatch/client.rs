@@ -54,7 +54,7 @@ pub(super) enum TrustError {
 /// What a target is reached by; shared by its calls.
 pub(super) struct Reach {
     pub(super) client: HttpClient,
-    /// Longest time for one request.
+    /// Longest time to ask how a run stands.
     pub(super) timeout: Duration,
     /// Where its calls may go; `None`: anywhere.
     pub(super) origin: Option<Uri>,

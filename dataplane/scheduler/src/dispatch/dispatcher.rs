@@ -1,8 +1,8 @@
 //! The dispatcher as its owner sees it.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub struct Dispatcher {
     shared: Arc<Shared>,
     registry: Arc<Registry>,
     calls_max: usize,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Dispatcher {
@@ -75,7 +75,7 @@ impl Dispatcher {
             // A name server that does not answer holds a thread; nobody waits for it.
             runtime.shutdown_background();
         })?;
-        Ok(Self { commands, shared, registry, calls_max, thread: Some(thread) })
+        Ok(Self { commands, shared, registry, calls_max, thread: Mutex::new(Some(thread)) })
     }
 
     /// Takes calls in. Never blocks and never refuses: the owner hands over what there is `room` for.
@@ -107,9 +107,11 @@ impl Dispatcher {
 
     /// Sends nothing more, and gives what is in flight this long to end. What is not over then, and
     /// what is queued, is dropped without an outcome: the next process is handed it as resumed.
-    pub fn stop(mut self, patience: Duration) {
+    /// Returns when that is done; those that stop it at the same time or later do not wait.
+    pub fn stop(&self, patience: Duration) {
         self.command(Command::Stop(patience));
-        if let Some(thread) = self.thread.take()
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
             && thread.join().is_err()
         {
             tracing::error!("the thread of the dispatcher panicked");

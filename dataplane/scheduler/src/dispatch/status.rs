@@ -122,9 +122,7 @@ impl Asking<'_> {
     }
 
     async fn ask(&mut self) -> Standing {
-        let request = self.attempt.ask(self.action, self.uri);
-        let answer = self.attempt.exchange(request, STATE_BYTES).await;
-        match answer {
+        match self.attempt.ask(self.action, self.uri, STATE_BYTES).await {
             Ok(answer) => {
                 if let Some(pause) = answer.pause(Timestamp::now()) {
                     self.pause = self.pause.max(pause.min(PAUSE_MAX));

@@ -9,7 +9,7 @@ use super::secret::{Auth, SigningKey};
 
 /// Calls in flight to a target that says nothing of it.
 const IN_FLIGHT_DEFAULT: usize = 64;
-/// Longest request to a target that says nothing of it.
+/// Longest question to a target that says nothing of it.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 
 /// What a lane is called.
@@ -70,7 +70,8 @@ pub struct Target {
     pub max_in_flight: usize,
     /// Calls sent in a second; a tenth of it may be sent at once.
     pub rate_per_second: Option<u32>,
-    /// Longest time for a single request, from the connection to the end of the answer.
+    /// Longest time to ask how a run stands. That of a run is in its action, which says more than
+    /// the target, be it shorter or longer.
     pub timeout: Duration,
     /// What the target knows this engine by.
     pub auth: Option<Auth>,

@@ -229,16 +229,18 @@ fn targets_that_cannot_be_told_apart_do_not_start() {
 }
 
 #[test]
-fn a_timeout_of_the_target_holds_as_well_as_that_of_the_action() {
-    let server = Server::start(|_, stream| {
+fn the_timeout_of_the_action_holds_and_not_that_of_the_target() {
+    let server = Server::start(|request, stream| {
+        if request.path == "/slow" {
+            std::thread::sleep(Duration::from_millis(200));
+            return answer(stream, 200, &[], "slow");
+        }
         wait_for_close(stream);
         Then::Close
     });
+    let rig = Rig::new(vec![Target { timeout: Duration::from_millis(1), ..Target::new("t") }]);
+    assert_eq!(rig.outcome(http(1, named("t", &server.uri("/slow")))), succeeded("slow"));
     let timeout = Duration::from_secs(2);
-    let rig = Rig::new(vec![Target { timeout, ..Target::new("t") }]);
-    let short = HttpAction { timeout, ..ad_hoc(&server.uri("/")) };
-    rig.dispatcher.hand_over(vec![http(1, named("t", &server.uri("/"))), http(2, short)]);
-    for (_, _, outcome) in rig.wait_for_count(2) {
-        assert!(matches!(outcome, Outcome::TimedOut { .. }), "{outcome:?}");
-    }
+    let outcome = rig.outcome(http(2, HttpAction { timeout, ..ad_hoc(&server.uri("/")) }));
+    assert!(matches!(outcome, Outcome::TimedOut { .. }), "{outcome:?}");
 }

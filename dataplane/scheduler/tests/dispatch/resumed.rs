@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use orrery_scheduler::dispatch::HttpAction;
+use orrery_scheduler::dispatch::{HttpAction, Target, TargetName};
 use orrery_scheduler::run::{Call, Outcome};
 
 use super::rig::{Rig, ad_hoc, http, note, now_ms, run, succeeded, wait_until};
-use super::server::{Request, Server, answer};
+use super::server::{Request, Server, Then, answer, wait_for_close};
 
 /// An action of a server with a place to ask.
 fn with_status(server: &Server) -> HttpAction {
@@ -89,6 +89,22 @@ fn a_target_that_cannot_say_is_asked_again_and_not_sent_to() {
     let outcome = rig.outcome(resumed(2, HttpAction { timeout, ..with_status(&server) }));
     assert!(matches!(outcome, Outcome::TimedOut { .. }), "{outcome:?}");
     assert!(note(&outcome).contains("broken"), "{outcome:?}");
+    assert!(paths(&server).iter().all(|(method, _)| method == "GET"));
+}
+
+#[test]
+fn a_question_without_an_answer_is_asked_again() {
+    let asked = AtomicUsize::new(0);
+    let server = Server::start(move |_, stream| {
+        if asked.fetch_add(1, Ordering::SeqCst) == 0 {
+            wait_for_close(stream);
+            return Then::Close;
+        }
+        answer(stream, 200, &[], r#"{"state":"succeeded"}"#)
+    });
+    let rig = Rig::new(vec![Target { timeout: Duration::from_secs(1), ..Target::new("t") }]);
+    let action = HttpAction { target: TargetName::named("t"), ..with_status(&server) };
+    assert_eq!(rig.outcome(resumed(1, action)), succeeded(""));
     assert!(paths(&server).iter().all(|(method, _)| method == "GET"));
 }
 
