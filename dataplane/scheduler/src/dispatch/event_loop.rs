@@ -31,6 +31,9 @@ const TURN: usize = 1_024;
 /// How often deadlines are compared with the wall clock, which may be set.
 const CLOCK_LOOK: Duration = Duration::from_secs(1);
 
+/// Longest time to stop, so that no moment lies beyond what the clock counts.
+const PATIENCE_MAX: Duration = Duration::from_hours(24);
+
 /// What the owner of the dispatcher wants.
 pub(super) enum Command {
     Calls(vec::IntoIter<Call>),
@@ -205,15 +208,17 @@ impl EventLoop {
             self.wakes.pop();
             self.woken(lane, at);
         }
-        // Who waited for room goes before who just made some.
-        let room = self.in_flight_max.saturating_sub(self.in_flight).min(self.stalled.len());
-        let first: Vec<LaneId> = self.stalled.drain(..room).collect();
-        for lane in &first {
-            if let Some(lane) = self.lanes.get(*lane) {
+        // Who waited for room goes before who just made some. A lane whose calls were cancelled
+        // meanwhile takes none.
+        while self.in_flight < self.in_flight_max
+            && let Some(lane) = self.stalled.pop_front()
+        {
+            if let Some(lane) = self.lanes.get(lane) {
                 lane.is_stalled = false;
             }
+            self.pump(lane, clock);
         }
-        for lane in first.into_iter().chain(std::mem::take(&mut self.listed)) {
+        for lane in std::mem::take(&mut self.listed) {
             self.pump(lane, clock);
         }
         if !self.settled.is_empty() {
@@ -243,7 +248,7 @@ impl EventLoop {
                     self.cancel(run);
                 }
                 Command::Stop(patience) => {
-                    let end = clock.now + *patience;
+                    let end = clock.now + (*patience).min(PATIENCE_MAX);
                     self.end = Some(self.end.map_or(end, |before| before.min(end)));
                 }
             }
@@ -265,6 +270,12 @@ impl EventLoop {
                 return self.settle(run, attempt, Outcome::Succeeded { note: String::new() });
             }
         };
+        if self.runs.contains_key(&run) {
+            debug_assert!(false, "a run is handed over again only once it is settled");
+            tracing::error!(?run, attempt, "a run was handed over twice; the first one counts");
+            self.shared.held.fetch_sub(1, Ordering::AcqRel);
+            return;
+        }
         let lane = match self.lanes.find(&action.target) {
             Ok(lane) => lane,
             Err(outcome) => return self.settle(run, attempt, outcome),
@@ -272,12 +283,6 @@ impl EventLoop {
         if is_late {
             self.lanes.note_idle(lane);
             return self.settle_in(lane, run, attempt, expired(&call));
-        }
-        if self.runs.contains_key(&run) {
-            debug_assert!(false, "a run is handed over again only once it is settled");
-            tracing::error!(?run, attempt, "a run was handed over twice; the first one counts");
-            self.shared.held.fetch_sub(1, Ordering::AcqRel);
-            return;
         }
         self.sequence += 1;
         let place = Place {

@@ -121,7 +121,8 @@ fn a_stop_waits_for_what_is_in_flight_and_sends_nothing_more() {
     let dispatcher = Dispatcher::start(options, targets, on_outcome).expect("it starts");
     dispatcher.hand_over((0..50).map(|n| http(n, named("t", &server.uri("/")))).collect());
     wait_until(|| server.at_work() == 1);
-    dispatcher.stop(DEADLINE);
+    dispatcher.stop(Duration::MAX);
+    drop(dispatcher);
     let outcomes: Vec<_> = outcomes.iter().collect();
     let done = outcomes.len();
     assert!((1..50).contains(&done), "{outcomes:?}");
@@ -135,8 +136,9 @@ fn a_stop_waits_no_longer_than_its_patience() {
     let rig = Rig::new(vec![]);
     rig.dispatcher.hand_over(vec![http(1, ad_hoc(&server.uri("/")))]);
     wait_until(|| server.at_work() == 1);
-    let Rig { dispatcher, .. } = rig;
-    dispatcher.stop(Duration::from_millis(50));
+    rig.dispatcher.stop(Duration::from_millis(50));
+    rig.dispatcher.stop(Duration::MAX);
+    assert_eq!(rig.outcomes().len(), 0);
     // The request is dropped with the dispatcher.
     wait_until(|| server.at_work() == 0);
 }
@@ -153,6 +155,28 @@ fn a_dispatcher_that_is_dropped_ends() {
     drop(dispatcher);
     outcomes.recv_timeout(DEADLINE).expect_err("the sender is dropped with the loop");
     wait_until(|| server.at_work() == 0);
+}
+
+#[test]
+fn a_lane_whose_calls_were_cancelled_takes_no_turn_of_another() {
+    let (release, released) = mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let server = Server::start(move |_, stream| {
+        let _ = released.lock().expect("whole").recv_timeout(DEADLINE);
+        answer(stream, 200, &[], "")
+    });
+    let options = Options { allow_loopback: true, in_flight_max: 1, ..Options::default() };
+    let rig = Rig::with(options, ["a", "b", "c"].map(Target::new).to_vec());
+    let call = |(n, name)| http(n, named(name, &server.uri("/")));
+    rig.dispatcher.hand_over([(0, "a"), (1, "b"), (2, "c")].map(call).to_vec());
+    wait_until(|| server.at_work() == 1);
+    rig.dispatcher.cancel(run(1));
+    assert_eq!(rig.wait_for(run(1)), Outcome::Cancelled);
+    // Its end is the only thing that happens.
+    release.send(()).expect("it waits");
+    wait_until(|| server.requests().len() == 2);
+    release.send(()).expect("it waits");
+    assert_eq!(rig.wait_for(run(2)), succeeded(""));
 }
 
 #[test]
