@@ -157,7 +157,7 @@ fn kinds_carry_what_the_conventions_ask_for() {
                 ["Ready", "Schedules", "Partitions", "Durability", "Endpoint", "Age"]
             ),
             "Schedule" => {
-                assert_eq!(columns, ["Ready", "When", "Zone", "Next", "Last", "Suspend", "Age"])
+                assert_eq!(columns, ["Ready", "When", "Zone", "Next", "Last", "Suspend", "Age"]);
             }
             "Backup" => {
                 assert_eq!(columns, ["Cluster", "Succeeded", "Progress", "Position", "Age"]);

@@ -12,7 +12,7 @@ fn schedule(spec: Value) -> Schedule {
     Schedule::new("nightly", serde_json::from_value(spec).unwrap())
 }
 
-fn with(more: Value) -> Schedule {
+fn with(more: &Value) -> Schedule {
     let mut spec = json!({"when": {"cron": "0 7 * * *"}, "action": {"http": {"url": "http://a/"}}});
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     schedule(spec)
@@ -24,7 +24,7 @@ fn validate(object: &Schedule) -> Result<Value, Refusal> {
 
 #[test]
 fn the_engine_gets_the_spec_and_the_days_it_leaves_out() {
-    let object = with(json!({"calendars": {"exclude": [{"name": "b"}, {"name": "a"}]}}));
+    let object = with(&json!({"calendars": {"exclude": [{"name": "b"}, {"name": "a"}]}}));
     let references = Schedules::references(&object);
     assert_eq!(references, ["b", "a"].map(|name| Reference::ConfigMap(name.to_owned())));
     assert_eq!(validate(&object).unwrap_err().reason, Reason::RefNotFound);
@@ -57,7 +57,7 @@ fn what_is_not_carried_out_yet_is_refused_by_name_and_listed() {
         NOT_YET.iter().filter(|entry| entry.kind == "Schedule").map(|e| e.field).collect();
     assert_eq!(listed, cases.each_ref().map(|(field, _)| *field));
     for (field, spec) in cases {
-        let refusal = validate(&with(spec)).unwrap_err();
+        let refusal = validate(&with(&spec)).unwrap_err();
         assert_eq!(refusal.reason, Reason::NotYetSupported, "{field}");
         assert_eq!(refusal.field.as_deref(), Some(field));
     }
@@ -80,7 +80,7 @@ fn rules_of_the_server_hold_without_one() {
         ("spec.action.http", json!({"action": {"http": {"url": "http://a/", "target": "a"}}})),
         ("spec.action.http.path", json!({"action": {"http": {"url": "http://a/", "path": "/"}}})),
     ] {
-        let refusal = validate(&with(spec.clone())).expect_err(&spec.to_string());
+        let refusal = validate(&with(&spec)).expect_err(&spec.to_string());
         assert_eq!(refusal.field.as_deref(), Some(field), "{spec}");
         assert_eq!(refusal.reason, Reason::InvalidSpec);
     }
@@ -92,7 +92,7 @@ fn said(state: Value) -> Acceptance {
 
 #[test]
 fn the_status_shows_what_the_engine_says_and_keeps_it_until_it_speaks_again() {
-    let mut object = with(json!({}));
+    let mut object = with(&json!({}));
     let none = CommonStatus::default;
     let state = json!({
         "nextTimes": ["2027-01-01T07:00:00Z"],
@@ -118,13 +118,13 @@ fn the_status_shows_what_the_engine_says_and_keeps_it_until_it_speaks_again() {
 
 #[test]
 fn a_schedule_that_rests_or_is_late_says_so() {
-    let calm = Schedules::standing(&with(json!({})), &said(json!({})));
+    let calm = Schedules::standing(&with(&json!({})), &said(json!({})));
     assert_eq!(calm, Standing::default());
-    let suspended = Schedules::standing(&with(json!({"suspend": true})), &said(json!({})));
+    let suspended = Schedules::standing(&with(&json!({"suspend": true})), &said(json!({})));
     assert_eq!(suspended.resting.map(|(reason, _)| reason), Some(Reason::Suspended));
-    let late = Schedules::standing(&with(json!({})), &said(json!({"overdue": true})));
+    let late = Schedules::standing(&with(&json!({})), &said(json!({"overdue": true})));
     assert_eq!(late.degraded.map(|(reason, _)| reason), Some(Reason::Overdue));
     let paused = said(json!({"suspendedByFailure": true}));
-    let paused = Schedules::standing(&with(json!({})), &paused);
+    let paused = Schedules::standing(&with(&json!({})), &paused);
     assert_eq!(paused.resting.map(|(reason, _)| reason), Some(Reason::PausedByFailure));
 }
