@@ -23,6 +23,8 @@ mod releases;
 mod rest;
 #[path = "orrery_runtime/scale.rs"]
 mod scale;
+#[path = "orrery_runtime/schedules.rs"]
+mod schedules;
 #[path = "orrery_runtime/stage.rs"]
 mod stage;
 #[path = "orrery_runtime/stale.rs"]

@@ -28,6 +28,7 @@ use orrery_operand::v1::{
 };
 use orrery_runtime::labels;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 /// Position of every journal: all hold the same records.
 const POSITION: u64 = 100;
@@ -65,12 +66,16 @@ struct World {
     disks: HashMap<String, Disk>,
     /// Running processes by pod.
     running: BTreeMap<String, (String, Seen)>,
+    /// How declared objects fare, by name.
+    states: BTreeMap<String, String>,
 }
 
 /// Runs the pods of one namespace.
 #[derive(Debug, Clone, Default)]
 pub struct Answering {
     world: Arc<Mutex<World>>,
+    /// Counts the changes of states.
+    changes: watch::Sender<u64>,
 }
 
 impl Answering {
@@ -78,6 +83,17 @@ impl Answering {
     pub fn seen(&self) -> BTreeMap<String, Seen> {
         let world = self.lock();
         world.running.iter().map(|(pod, (_, seen))| (pod.clone(), seen.clone())).collect()
+    }
+
+    /// From now on the processes say this of a declared object.
+    pub fn say(&self, object: &str, state: &serde_json::Value) {
+        self.lock().states.insert(object.to_owned(), state.to_string());
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Streams of changes that are open now.
+    pub fn listeners(&self) -> usize {
+        self.changes.receiver_count()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, World> {
@@ -230,11 +246,13 @@ impl Operand for Process {
     }
 
     async fn sync(&self, request: SyncRequest) -> Result<SyncResponse, OperandError> {
+        let states = self.all.lock().states.clone();
         let results = request.objects.iter().map(|object| ObjectResult {
             namespace: object.namespace.clone(),
             name: object.name.clone(),
             generation: object.generation,
             accepted: true,
+            state: states.get(&object.name).cloned().unwrap_or_default().into_bytes(),
             ..ObjectResult::default()
         });
         let results = results.collect();
@@ -245,6 +263,10 @@ impl Operand for Process {
             seen.declared = specs.map(|o| (o.name.clone(), text(&o.spec))).collect();
             Ok(SyncResponse { results, set_hash: request.set_hash.clone() })
         })
+    }
+
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.all.changes.subscribe())
     }
 
     async fn drain(&self, _: u32, _: ProgressSender) -> Result<Finished, OperandError> {
