@@ -16,6 +16,7 @@ mod api;
 pub mod codec;
 pub mod dispatch;
 pub mod engine;
+mod instance;
 pub mod ledger;
 pub mod machine;
 mod metrics;

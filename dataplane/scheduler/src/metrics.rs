@@ -1,5 +1,6 @@
 //! What the process shows at `/metrics`: `docs/metrics.md` lists it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use orrery_kit::health::Health;
@@ -9,7 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{Dispatcher, TargetName};
 use crate::engine::{LATENESS_BOUNDS_MS, Shared};
 
 /// Reads the figures when somebody asks.
@@ -91,22 +92,27 @@ fn counter() -> ConstCounter<u64> {
 
 impl Figures {
     fn targets(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let targets = self.dispatcher.figures();
-        let of = |queued: bool| {
-            targets.iter().map(move |target| {
-                let number = if queued { target.queued } else { target.in_flight };
-                (target.target.as_str(), i64::try_from(number).unwrap_or(i64::MAX))
-            })
-        };
+        // Those that are known by their address alone are one series: there may be thousands.
+        let mut targets: BTreeMap<String, [u64; 2]> = BTreeMap::new();
+        for figures in self.dispatcher.figures() {
+            let name = match &figures.target {
+                TargetName::Named(name) => name.to_string(),
+                TargetName::AdHoc(_) => String::new(),
+            };
+            let sum = targets.entry(name).or_default();
+            sum[0] += figures.queued;
+            sum[1] += figures.in_flight;
+        }
         let all = [
-            ("target_queued", "Calls that wait for their target", true),
-            ("target_in_flight", "Calls sent and not answered", false),
+            ("target_queued", "Calls that wait for their target", 0),
+            ("target_in_flight", "Calls sent and not answered", 1),
         ];
-        for (name, help, queued) in all {
+        for (name, help, index) in all {
             let kind = ConstGauge::new(0_i64).metric_type();
             let mut family = encoder.encode_descriptor(name, help, None, kind)?;
-            for (target, number) in of(queued) {
-                let labels = [("target", target)];
+            for (target, numbers) in &targets {
+                let labels = [("target", target.as_str())];
+                let number = i64::try_from(numbers[index]).unwrap_or(i64::MAX);
                 ConstGauge::new(number).encode(family.encode_family(&labels)?)?;
             }
         }

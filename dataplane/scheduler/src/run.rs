@@ -10,10 +10,16 @@ pub struct RunId {
 }
 
 impl RunId {
-    /// The run that a key names: `<object>.<partition>.<number>`.
+    /// The key of the run that its target sees, the same for all attempts and after a restart:
+    /// `<engine>_<partition>_<number>`. Without dots, which ids of Standard Webhooks may not have.
+    pub fn key(self, engine: &str) -> String {
+        format!("{engine}_{}_{}", self.partition, self.number)
+    }
+
+    /// The run that a key names.
     pub fn of_key(key: &str) -> Option<Self> {
-        let (rest, number) = key.rsplit_once('.')?;
-        let (_, partition) = rest.rsplit_once('.')?;
+        let (rest, number) = key.rsplit_once('_')?;
+        let (_, partition) = rest.rsplit_once('_')?;
         Some(Self { partition: partition.parse().ok()?, number: number.parse().ok()? })
     }
 }

@@ -23,6 +23,7 @@ use orrery_recurrence::Zones;
 use crate::api;
 use crate::dispatch::{Dispatcher, Options, Settled};
 use crate::engine::{Engine, Resolver, Shared, TargetError, targets};
+use crate::instance;
 use crate::machine::Bounds;
 use crate::machine::definition::CatchUp;
 use crate::metrics;
@@ -76,6 +77,8 @@ pub enum ServeError {
     Target(#[from] TargetError),
     #[error(transparent)]
     Recover(#[from] RecoverError),
+    #[error("failed to use the data folder {path}: {source}")]
+    Folder { path: PathBuf, source: std::io::Error },
     #[error("failed to listen on {address}: {source}")]
     Api { address: SocketAddr, source: std::io::Error },
     #[error("failed to start a thread: {0}")]
@@ -102,8 +105,10 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     let health = Health::default();
     health.set_not_ready("Recovering", "reading the journals");
     let shared = Arc::new(Shared::new(partitions, health.clone()));
-    let object = format!("{}.{}", config.object.namespace, config.object.name);
-    let resolver = Arc::new(Resolver::new(object, &config.targets));
+    let name = instance::name(&args.data, &*env)
+        .map_err(|source| ServeError::Folder { path: args.data.clone(), source })?;
+    let engine = format!("{}_{}_{name}", config.object.namespace, config.object.name);
+    let resolver = Arc::new(Resolver::new(engine, &config.targets));
     let (handles, mailboxes): (Vec<Handle>, Vec<_>) = (0..partitions)
         .map(Partition::handle)
         .map(|(handle, mailbox)| (handle.clone(), (handle, mailbox)))
@@ -179,9 +184,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         .map_err(|source| ServeError::Api { address, source })?;
     let ended = work(opened, &handles)?;
     drop(api);
-    if let Ok(dispatcher) = Arc::try_unwrap(dispatcher) {
-        dispatcher.stop(Duration::ZERO);
-    }
+    dispatcher.stop(Duration::ZERO);
     Ok(ended)
 }
 

@@ -5,6 +5,7 @@
 
 pub mod cache;
 pub mod client;
+pub mod clock;
 pub mod differential;
 pub mod load;
 pub mod minio;

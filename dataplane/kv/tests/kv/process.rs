@@ -101,19 +101,11 @@ fn spawn(
         .env("ORRERY_LISTEN_API", format!("127.0.0.1:{api}"))
         .env("ORRERY_LISTEN_MANAGEMENT", format!("127.0.0.1:{management}"))
         .envs(of_shards)
-        .envs(skewed_clock(folder.path()))
+        .envs(orrery_e2e_tests::clock::environment(folder.path()))
         .stdout(Stdio::null())
         .stdin(Stdio::null())
         .spawn()
         .expect("the child starts")
-}
-
-/// What makes its clock wrong, if that was installed in its folder.
-fn skewed_clock(folder: &Path) -> Vec<(&'static str, PathBuf)> {
-    let library = folder.join("clock.so");
-    let is_installed = library.exists();
-    let both = [("LD_PRELOAD", library), ("ORRERY_TEST_CLOCK", folder.join("clock"))];
-    both.into_iter().filter(|_| is_installed).collect()
 }
 
 impl Engine {

@@ -12,7 +12,6 @@ use orrery_api::scheduler::config::{TARGET_AUTH, TARGET_CA, TARGET_SIGNING};
 use orrery_api::scheduler::{self as api, TargetFile, TargetTls};
 
 use crate::dispatch::{Action, Auth, HttpAction, SigningKey, SuccessCodes, Target, TargetName};
-use crate::machine::effect::key_of;
 use crate::machine::{Job, Run};
 use crate::run::{Call, Outcome, RunId};
 
@@ -33,17 +32,17 @@ pub enum TargetError {
 /// Knows every target, and makes calls of runs.
 #[derive(Debug)]
 pub struct Resolver {
-    /// What names the engine, in keys of runs.
-    object: String,
+    /// What names the engine in keys of runs, as no other does.
+    engine: String,
     targets: HashMap<String, TargetFile>,
 }
 
 impl Resolver {
-    pub fn new(object: String, targets: &[TargetFile]) -> Self {
+    pub fn new(engine: String, targets: &[TargetFile]) -> Self {
         let named = targets.iter().map(|target| (target.name.clone(), target.clone()));
         let mut known = HashMap::with_capacity(targets.len());
         known.extend(named);
-        Self { object, targets: known }
+        Self { engine, targets: known }
     }
 
     /// Whether actions may name this target.
@@ -60,7 +59,7 @@ impl Resolver {
 
     /// The key of a run, which its target sees.
     pub fn key(&self, run: RunId) -> String {
-        key_of(&self.object, run)
+        run.key(&self.engine)
     }
 
     /// What is handed over for an attempt of a run; an outcome where nothing can be sent.

@@ -375,11 +375,6 @@ impl Put<'_> {
     }
 }
 
-/// The key of a run that its target sees: the same for all attempts, and after a restart.
-pub fn key_of(object: &str, run: RunId) -> String {
-    format!("{object}.{}.{}", run.partition, run.number)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

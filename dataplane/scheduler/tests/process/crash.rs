@@ -90,7 +90,7 @@ fn killed_in_the_midst_of_a_herd_it_neither_misses_nor_repeats_a_launch() {
         });
         seen.expect("it can be read");
         launches += all.len();
-        let keys = all.difference(&cancelled).map(|run| format!(".{partition}.{run}"));
+        let keys = all.difference(&cancelled).map(|run| format!("_{partition}_{run}"));
         lost.extend(keys.filter(|key| !sent.iter().any(|sent| sent.ends_with(key.as_str()))));
     }
     assert!(lost.is_empty(), "{} of {launches} launches never arrived: {lost:?}", lost.len());

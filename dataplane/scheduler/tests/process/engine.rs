@@ -63,17 +63,13 @@ impl Engine {
     /// Starts the process and waits until it launches jobs.
     pub(crate) fn start(&mut self) {
         let local = |port: u16| format!("127.0.0.1:{port}");
-        let library = self.folder.path().join("clock.so");
-        let skewed = library.exists().then(|| {
-            [("LD_PRELOAD", library), ("ORRERY_TEST_CLOCK", self.folder.path().join("clock"))]
-        });
         let child = Command::new(std::env::current_exe().expect("this program"))
             .args(["--exact", "process::engine::serve", "--ignored", "--nocapture"])
             .env(FOLDER, self.folder.path())
             .env("ORRERY_LISTEN_API", local(self.api))
             .env("ORRERY_LISTEN_HTTP", "127.0.0.1:0")
             .env("ORRERY_LISTEN_MANAGEMENT", local(self.management))
-            .envs(skewed.into_iter().flatten())
+            .envs(orrery_e2e_tests::clock::environment(self.folder.path()))
             .stdout(Stdio::null())
             .stdin(Stdio::null())
             .spawn();
