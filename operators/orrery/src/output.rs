@@ -119,7 +119,7 @@ pub(crate) fn summary(snapshot: &Snapshot, kinds: &Kinds, data: &std::path::Path
     for process in snapshot.processes.iter().filter(|process| process.ready) {
         for (name, port) in &process.ports {
             let speaks_tls = speaks_tls(snapshot, &process.owner);
-            if let Some(hint) = hint(name, *port, speaks_tls) {
+            if let Some(hint) = hint(&process.owner.kind, name, *port, speaks_tls) {
                 hints.push(vec![hint, format!("talk to {}", process.name)]);
             }
         }
@@ -152,10 +152,13 @@ fn speaks_tls(snapshot: &Snapshot, owner: &Key) -> bool {
 }
 
 /// What to type to talk to a port.
-fn hint(port_name: &str, port: u16, speaks_tls: bool) -> Option<String> {
+fn hint(kind: &str, port_name: &str, port: u16, speaks_tls: bool) -> Option<String> {
     match port_name {
         "resp" if speaks_tls => Some(format!("redis-cli --tls --cacert <file> -p {port}")),
         "resp" => Some(format!("redis-cli -p {port}")),
+        "api" if kind == "Scheduler" => {
+            Some(format!("curl 'http://127.0.0.1:{port}/v1/explain?cron=0+7+*+*+MON-FRI'"))
+        }
         "api" if speaks_tls => {
             Some(format!("curl -N --cacert <file> https://localhost:{port}/v1/watch"))
         }

@@ -25,6 +25,7 @@ use crate::events::{Events, Notice};
 use crate::group::Group;
 use crate::group::carry::Plan;
 use crate::group::grant::{self, GrantError};
+use crate::listen;
 use crate::release;
 use crate::routes::{self, Place};
 use crate::status::{Facts, Progress, is_settled, summarise};
@@ -294,7 +295,7 @@ impl<S: System> Engine<S> {
         let synced = match mode {
             Mode::Run => {
                 let synced = sync(&self.ctx, identity, &sources, &reached).await;
-                self.listen(identity, &reached, synced.objects);
+                self.listen(object, identity, &reached, synced.objects);
                 synced.complete
             }
             Mode::Pause | Mode::Hibernate | Mode::Fence => {
@@ -344,13 +345,14 @@ impl<S: System> Engine<S> {
 
 impl<S: System> Engine<S> {
     /// Hears from the processes when declared objects fare otherwise than before.
-    fn listen(&self, identity: &Identity, reached: &[Reached], objects: usize) {
+    fn listen(&self, object: &S::Kind, identity: &Identity, reached: &[Reached], count: usize) {
         if !S::TELLS_CHANGES {
             return;
         }
         let key = (identity.namespace.clone(), identity.name.clone());
         let uid = identity.uid.as_deref().unwrap_or_default();
-        self.ctx.listeners.listen(uid, &key, &self.triggers, reached, objects);
+        let pause = listen::pause(count, S::references(object).len());
+        self.ctx.listeners.listen(uid, &key, &self.triggers, reached, pause);
     }
 }
 

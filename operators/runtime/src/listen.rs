@@ -25,6 +25,8 @@ const STREAMS_MAX: usize = 4096;
 const PAUSE: Duration = Duration::from_secs(1);
 /// More of it for each declared object, which are sent and answered each time.
 const PAUSE_PER_OBJECT: Duration = Duration::from_millis(1);
+/// More of it for each thing that the engine points to, which is read each time.
+const PAUSE_PER_REFERENCE: Duration = Duration::from_millis(20);
 /// The most of it.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
@@ -65,9 +67,8 @@ impl Listeners {
         key: &Key,
         triggers: &Arc<Triggers>,
         reached: &[Reached],
-        objects: usize,
+        pause: Duration,
     ) {
-        let pause = pause(objects);
         let mut streams = self.lock();
         self.retain(&mut streams, |(engine, pod)| {
             engine != uid || reached.iter().any(|process| process.uid == *pod)
@@ -119,10 +120,15 @@ impl Listeners {
     }
 }
 
-/// Least time between two calls for an engine with so many declared objects.
-fn pause(objects: usize) -> Duration {
-    let objects = u32::try_from(objects).unwrap_or(u32::MAX);
-    PAUSE.saturating_add(PAUSE_PER_OBJECT.saturating_mul(objects)).min(PAUSE_MAX)
+/// Least time between two calls for an engine with so many declared objects and references.
+pub(crate) fn pause(objects: usize, references: usize) -> Duration {
+    let times = |time: Duration, count: usize| {
+        time.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
+    };
+    PAUSE
+        .saturating_add(times(PAUSE_PER_OBJECT, objects))
+        .saturating_add(times(PAUSE_PER_REFERENCE, references))
+        .min(PAUSE_MAX)
 }
 
 /// Who is called, and how often.

@@ -76,14 +76,14 @@ async fn each_change_calls_a_round_and_nothing_else_does() {
     let triggers = Triggers::new("test", Duration::ZERO, Arc::default());
     let listeners = Listeners::default();
     for _ in 0..3 {
-        listeners.listen("engine", &key(), &triggers, &[reached(address)], 0);
+        listeners.listen("engine", &key(), &triggers, &[reached(address)], PAUSE);
     }
     assert_eq!(listeners.lock().len(), 1, "one stream for each process");
     called(&triggers).await;
     assert_eq!(triggers.start(), None, "nothing changed since");
     sender.send_modify(|count| *count += 1);
     called(&triggers).await;
-    listeners.listen("engine", &key(), &triggers, &[], 0);
+    listeners.listen("engine", &key(), &triggers, &[], PAUSE);
     assert!(listeners.lock().is_empty(), "the pod is gone");
     let gone = tokio::time::timeout(Duration::from_secs(20), sender.closed()).await;
     gone.expect("the stream ends with it");
@@ -94,11 +94,11 @@ async fn a_stream_that_breaks_is_opened_again_by_a_round_and_one_there_is_not_is
     let triggers = Triggers::new("test", Duration::ZERO, Arc::default());
     let listeners = Listeners::default();
     let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
-    listeners.listen("engine", &key(), &triggers, &[reached(nobody)], 0);
+    listeners.listen("engine", &key(), &triggers, &[reached(nobody)], PAUSE);
     called(&triggers).await;
 
     let address = serve(Telling(None)).await;
-    listeners.listen("engine", &key(), &triggers, &[reached(address)], 0);
+    listeners.listen("engine", &key(), &triggers, &[reached(address)], PAUSE);
     let due = tokio::time::timeout(Duration::from_secs(3), triggers.due()).await;
     due.expect_err("a process that tells nothing calls nobody");
     listeners.forget("engine");
@@ -107,7 +107,8 @@ async fn a_stream_that_breaks_is_opened_again_by_a_round_and_one_there_is_not_is
 
 #[test]
 fn many_objects_are_asked_about_less_often() {
-    assert_eq!(pause(0), PAUSE);
-    assert_eq!(pause(1000), 2 * PAUSE);
-    assert_eq!(pause(usize::MAX), PAUSE_MAX);
+    assert_eq!(pause(0, 0), PAUSE);
+    assert_eq!(pause(1000, 0), 2 * PAUSE);
+    assert_eq!(pause(0, 50), 2 * PAUSE);
+    assert_eq!(pause(usize::MAX, usize::MAX), PAUSE_MAX);
 }
