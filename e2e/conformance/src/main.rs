@@ -2,6 +2,7 @@
 //! package client when they run; nothing of them is kept in the repository.
 
 mod kv;
+mod scheduler;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let result = match args.split_first() {
         Some((system, rest)) if system == "kv" => kv::suite(rest),
         Some((system, rest)) if system == "differential" => kv::differential::run(rest),
+        Some((system, _)) if system == "rule-lines" => scheduler::lines::serve(),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

@@ -9,7 +9,7 @@ mod nickname;
 use std::sync::Arc;
 
 use crate::civil::LOCAL_END;
-use crate::days::{DATES_ALL, Days, Join, WEEKDAYS_ALL};
+use crate::days::{DATES_ALL, Days, Join, WEEKDAYS_ALL, bits};
 use crate::error::check_text;
 use crate::fields::{Fields, Times};
 use crate::hash::Hashing;
@@ -226,14 +226,18 @@ fn days_of(
             Item::Last { back } => days.last |= 1 << back,
             Item::NearestLast { back } => days.last_nearest |= 1 << back,
             Item::Nearest { date } => days.nearest |= 1 << date,
-            Item::LastWeekday { .. } | Item::NthWeekday { .. } => {}
+            Item::LastWeekday { .. } | Item::NthWeekdays { .. } => {}
         }
     }
     for item in Scan::new(Field::Weekday, weekday, dialect, hash) {
         match item? {
             Item::Values(values) => days.weekdays |= values.low() as u8,
             Item::LastWeekday { weekday } => days.last_weekdays |= 1 << weekday,
-            Item::NthWeekday { weekday, nth } => days.nth |= 1 << (weekday * 5 + nth - 1),
+            Item::NthWeekdays { weekdays, nth } => {
+                for weekday in bits(weekdays.low()) {
+                    days.nth |= 1 << (weekday * 5 + nth - 1);
+                }
+            }
             _ => {}
         }
     }

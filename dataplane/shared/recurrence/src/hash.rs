@@ -11,13 +11,19 @@ pub enum Hashing {
     /// independent of each other, so that `H H * * *` uses every minute of the day alike.
     #[default]
     Spread,
-    /// CRC-32 of the seed, shifted right by the place of the field (minute 0, hour 1, day of month
-    /// 2, month 3, day of week 4, second 5, year 6), modulo the number of choices: what croniter
-    /// does, for those who come from there. Its fields depend on each other.
-    Croniter,
+    /// The CRC-32 of an identifier, shifted right by the place of the field (minute 0, hour 1, day
+    /// of month 2, month 3, day of week 4, second 5, year 6), modulo the number of choices: what
+    /// croniter does, for those who come from there. Its fields depend on each other. See
+    /// [`Hashing::croniter`].
+    Croniter { crc32: u32 },
 }
 
 impl Hashing {
+    /// As croniter does for this `hash_id`; the seed is not used.
+    pub fn croniter(hash_id: &[u8]) -> Self {
+        Self::Croniter { crc32: crc32(hash_id) }
+    }
+
     /// A number below `choices`. `place` is the field's in the order of croniter.
     pub(crate) fn pick(self, seed: &str, field: &str, place: u32, choices: u32) -> u32 {
         match self {
@@ -28,7 +34,7 @@ impl Hashing {
                 }));
                 ((u128::from(word) * u128::from(choices)) >> 64) as u32
             }
-            Self::Croniter => (crc32(seed.as_bytes()) >> place) % choices,
+            Self::Croniter { crc32 } => (crc32 >> place) % choices,
         }
     }
 }

@@ -30,6 +30,7 @@ mod span;
 mod steps;
 mod systemd;
 mod union;
+mod values;
 mod wall;
 mod zone;
 mod zones;
@@ -43,6 +44,7 @@ pub use hash::Hashing;
 pub use notes::{ZoneChange, ZoneNote};
 pub use occurrences::Occurrences;
 pub use rule::Rule;
+pub use values::FieldValues;
 pub use zone::Zone;
 pub use zones::Zones;
 

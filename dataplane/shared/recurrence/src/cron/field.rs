@@ -3,7 +3,7 @@
 use crate::civil::{YEAR_MAX, YEAR_MIN};
 use crate::cron::{Hash, Word};
 use crate::fields::Years;
-use crate::{Dialect, RuleError};
+use crate::{Dialect, Hashing, RuleError};
 
 const MONTHS: [&str; 12] =
     ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
@@ -120,9 +120,9 @@ pub(crate) enum Item {
     LastWeekday {
         weekday: u32,
     },
-    /// `2#5`.
-    NthWeekday {
-        weekday: u32,
+    /// `2#5`, `MON-FRI#1`.
+    NthWeekdays {
+        weekdays: Set,
         nth: u32,
     },
 }
@@ -181,21 +181,33 @@ impl<'a> Scan<'a> {
         let start = self.at;
         let (least, most) = self.field.bounds(self.dialect);
         if self.peek().is_ascii_alphabetic() {
-            let letters = self.word.text.get(start..start + 3).map(str::to_ascii_lowercase);
-            let names = self.field.names();
-            let known = names.iter().position(|name| Some(*name) == letters.as_deref());
-            let Some(known) = known else {
-                let what = if names.is_empty() { "a number belongs here" } else { "unknown name" };
-                return self.wrong(start, what);
-            };
-            self.at += 3;
-            return Ok(known as u32 + least);
+            return self.named(start, least);
         }
         let number = self.number()?;
         if number < least || number > most {
             return self.wrong(start, format!("{number} is outside of {least} to {most}"));
         }
         Ok(number)
+    }
+
+    /// Three letters that are a month or a weekday; of a weekday an `L` may follow.
+    fn named(&mut self, start: usize, least: u32) -> Result<u32, RuleError> {
+        let rest = &self.word.text[start..];
+        let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let word = rest[..letters].to_ascii_lowercase();
+        let names = self.field.names();
+        let name = match word.strip_suffix('l') {
+            Some(name) if self.field == Field::Weekday && name.len() == 3 => name,
+            _ => &word,
+        };
+        match names.iter().position(|known| *known == name) {
+            Some(known) => {
+                self.at += 3;
+                Ok(known as u32 + least)
+            }
+            None if names.is_empty() => self.wrong(start, "a number belongs here"),
+            None => self.wrong(start, format!("unknown name `{word}`")),
+        }
     }
 
     /// `/n`, if it is there.
@@ -221,7 +233,7 @@ impl<'a> Scan<'a> {
     }
 
     /// `from..=to` by `step`, over the end of the field when `from` is the greater.
-    fn range(&self, from: u32, to: u32, step: u32) -> Item {
+    fn range(&self, from: u32, to: u32, step: u32) -> Set {
         let (least, most) = self.field.bounds(self.dialect);
         // 0 and 7 are one day.
         let size = if self.field == Field::Weekday { 7 } else { most - least + 1 };
@@ -231,7 +243,7 @@ impl<'a> Scan<'a> {
             let value = if value > most { value - size } else { value };
             set.insert(self.bit(value));
         }
-        Item::Values(set)
+        set
     }
 
     fn item(&mut self) -> Result<Item, RuleError> {
@@ -250,21 +262,21 @@ impl<'a> Scan<'a> {
                     return self.wrong(start, "`?` is for day of month and day of week alone");
                 }
                 let step = self.step()?.unwrap_or(1);
-                Ok(self.range(least, top, step))
+                Ok(Item::Values(self.range(least, top, step)))
             }
             b'/' if self.dialect == Dialect::Quartz => {
                 let step = self.step()?.unwrap_or(1);
-                Ok(self.range(least, top, step))
+                Ok(Item::Values(self.range(least, top, step)))
             }
             b'h' => self.hashed(),
             b'l' if self.field == Field::Date => self.last_date(),
             b'l' if self.field == Field::Weekday => self.last_weekday(),
-            _ => self.valued(top),
+            _ => self.valued(least, top),
         }
     }
 
     /// What begins with a value.
-    fn valued(&mut self, top: u32) -> Result<Item, RuleError> {
+    fn valued(&mut self, least: u32, top: u32) -> Result<Item, RuleError> {
         let start = self.at;
         let from = self.value()?;
         match (self.peek(), self.field) {
@@ -278,11 +290,8 @@ impl<'a> Scan<'a> {
             }
             (b'#', Field::Weekday) => {
                 self.at += 1;
-                let place = self.at;
-                match self.number()? {
-                    nth @ 1..=5 => Ok(Item::NthWeekday { weekday: self.bit(from), nth }),
-                    nth => self.wrong(place, format!("a month has no weekday number {nth}")),
-                }
+                let weekdays = self.range(from, from, 1);
+                self.nth(weekdays)
             }
             (b'-', _) => {
                 self.at += 1;
@@ -290,13 +299,28 @@ impl<'a> Scan<'a> {
                 if from > to && self.field == Field::Year {
                     return self.wrong(start, "years do not wrap around");
                 }
+                if self.field == Field::Weekday && self.eat(b'#') {
+                    let weekdays = self.range(from, to, 1);
+                    return self.nth(weekdays);
+                }
                 let step = self.step()?.unwrap_or(1);
-                Ok(self.range(from, to, step))
+                Ok(Item::Values(self.range(from, to, step)))
             }
             _ => match self.step()? {
-                Some(step) => Ok(self.range(from, top.max(from), step)),
-                None => Ok(self.range(from, from, 1)),
+                // From the second name of Sunday a week is as long as from the first.
+                Some(step) if from > top => Ok(Item::Values(self.range(least, top, step))),
+                Some(step) => Ok(Item::Values(self.range(from, top, step))),
+                None => Ok(Item::Values(self.range(from, from, 1))),
             },
+        }
+    }
+
+    /// The number after `#`.
+    fn nth(&mut self, weekdays: Set) -> Result<Item, RuleError> {
+        let place = self.at;
+        match self.number()? {
+            nth @ 1..=5 => Ok(Item::NthWeekdays { weekdays, nth }),
+            nth => self.wrong(place, format!("a month has no weekday number {nth}")),
         }
     }
 
@@ -323,7 +347,7 @@ impl<'a> Scan<'a> {
             return Ok(Item::LastWeekday { weekday: self.bit(weekday) });
         }
         if self.dialect == Dialect::Quartz {
-            return Ok(self.range(7, 7, 1));
+            return Ok(Item::Values(self.range(7, 7, 1)));
         }
         self.wrong(start, "`L` needs a weekday, as in `5L`")
     }
@@ -333,7 +357,9 @@ impl<'a> Scan<'a> {
         self.at += 1;
         let (mut least, mut most) = match (self.field, self.field.bounds(self.dialect)) {
             // Every month has a 28th, and a week has one Sunday.
-            (Field::Date, _) => (1, 28),
+            (Field::Date, _) if self.hash.hashing == Hashing::Spread => (1, 28),
+            // The years that croniter knows.
+            (Field::Year, _) if self.hash.hashing != Hashing::Spread => (YEAR_MIN, 2099),
             (Field::Weekday, (least, _)) => (least, least + 6),
             (_, bounds) => bounds,
         };
@@ -352,7 +378,9 @@ impl<'a> Scan<'a> {
         let Hash { seed, hashing } = self.hash;
         let pick = |choices| hashing.pick(seed, self.field.name(), self.field.place(), choices);
         let from = least + pick(step.map_or(choices, |step| choices.min(step)));
-        Ok(step.map_or_else(|| self.range(from, from, 1), |step| self.range(from, most, step)))
+        let set =
+            step.map_or_else(|| self.range(from, from, 1), |step| self.range(from, most, step));
+        Ok(Item::Values(set))
     }
 }
 

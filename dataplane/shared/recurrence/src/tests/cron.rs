@@ -42,6 +42,8 @@ fn equal_meanings_are_equal_rules() {
         ("0 0 1-31 * 1", "0 0 * * *"),
         ("0 0 0 * * * 1970-2199", "0 0 * * *"),
         ("0 0 * nov-feb *", "0 0 * 1,2,11,12 *"),
+        ("0 0 * * 7/2", "0 0 * * 0,2,4,6"),
+        ("0 0 * * MON-FRI#1", "0 0 * * 1#1,2#1,3#1,4#1,5#1"),
     ];
     for (a, b) in same {
         assert_eq!(cron(a), cron(b), "{a} and {b}");
@@ -110,7 +112,7 @@ fn wrong_texts_say_where() {
     assert_eq!(refused("0 0 * FOO *"), ("month", 6));
     assert_eq!(refused("0 0 * * MON#6"), ("day of week", 12));
     assert_eq!(refused("0 0 * * 8"), ("day of week", 8));
-    assert_eq!(refused("0 0 * * MONX"), ("day of week", 11));
+    assert_eq!(refused("0 0 * * MONX"), ("day of week", 8));
     assert_eq!(refused("1,,2 * * * *"), ("minute", 2));
     assert_eq!(refused("1, * * * *"), ("minute", 2));
     assert_eq!(refused("99999999999 * * * *"), ("minute", 0));

@@ -1,0 +1,3 @@
+//! Rules of time beside other implementations of them.
+
+pub mod lines;
