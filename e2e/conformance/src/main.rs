@@ -27,6 +27,7 @@ fn main() -> ExitCode {
     let result = match args.split_first() {
         Some((system, rest)) if system == "kv" => kv::suite(rest),
         Some((system, rest)) if system == "differential" => kv::differential::run(rest),
+        Some((system, rest)) if system == "scheduler" => scheduler::run(rest),
         Some((system, _)) if system == "rule-lines" => scheduler::lines::serve(),
         _ => {
             eprint!("{USAGE}");

@@ -1,0 +1,183 @@
+//! Random cron expressions that several implementations read, and moments to ask about.
+
+use orrery_e2e_tests::random::Random;
+use orrery_recurrence::{Seconds, Zone};
+
+/// Zones with every kind of change: half hours, negative summer time, a skipped day, Ramadan.
+pub const ZONES: &[&str] = &[
+    "UTC",
+    "Europe/Paris",
+    "America/New_York",
+    "Australia/Lord_Howe",
+    "Europe/Dublin",
+    "Africa/Casablanca",
+    "Pacific/Apia",
+    "Pacific/Kiritimati",
+    "America/St_Johns",
+    "Asia/Kolkata",
+    "America/Santiago",
+    "Asia/Tehran",
+    "Antarctica/Troll",
+    "Pacific/Chatham",
+];
+
+const MONTHS: [&str; 12] =
+    ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
+const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
+
+/// What a peer can read.
+#[derive(Debug, Clone, Copy)]
+pub struct Features {
+    pub seconds: bool,
+    /// `15W`, `LW`.
+    pub nearest: bool,
+    /// `2#5`.
+    pub nth: bool,
+    /// `5L` is written `L5`? No: whether `5L` is read.
+    pub last_weekday: bool,
+    /// `FRI-MON`.
+    pub wraps: bool,
+}
+
+/// The words of an expression.
+#[derive(Debug, Clone)]
+pub struct Expression {
+    pub second: Option<String>,
+    pub minute: String,
+    pub hour: String,
+    pub date: String,
+    pub month: String,
+    pub weekday: String,
+}
+
+impl Expression {
+    pub fn random(random: &mut Random, features: Features) -> Self {
+        let second = (features.seconds && random.chance(150))
+            .then(|| field(random, 0, 59, &[], features.wraps));
+        Self {
+            second,
+            minute: field(random, 0, 59, &[], features.wraps),
+            // Night hours meet the changes of the clock.
+            hour: if random.chance(500) {
+                field(random, 0, 4, &[], false)
+            } else {
+                field(random, 0, 23, &[], features.wraps)
+            },
+            date: date(random, features),
+            month: field(random, 1, 12, &MONTHS, features.wraps),
+            weekday: weekday(random, features),
+        }
+    }
+
+    pub fn text(&self) -> String {
+        let Self { second, minute, hour, date, month, weekday } = self;
+        let seconds = second.as_ref().map_or_else(String::new, |second| format!("{second} "));
+        format!("{seconds}{minute} {hour} {date} {month} {weekday}")
+    }
+
+    /// Whether each of second, minute and hour is one number.
+    pub fn is_fixed(&self) -> bool {
+        let one = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
+        one(&self.minute) && one(&self.hour) && self.second.as_deref().is_none_or(one)
+    }
+
+    /// The same without stars that begin a longer field of days: `*/2` as `1-31/2`.
+    pub fn without_day_stars(&self) -> Self {
+        let replaced = |word: &str, whole: &str| match word.strip_prefix('*') {
+            Some(rest) if !rest.is_empty() => format!("{whole}{rest}"),
+            _ => word.to_owned(),
+        };
+        Self {
+            date: replaced(&self.date, "1-31"),
+            weekday: replaced(&self.weekday, "0-6"),
+            ..self.clone()
+        }
+    }
+}
+
+/// A value, by its name now and then.
+fn named(random: &mut Random, value: u32, least: u32, names: &[&str]) -> String {
+    match names.get((value - least) as usize) {
+        Some(name) if random.chance(300) => (*name).to_owned(),
+        _ => value.to_string(),
+    }
+}
+
+fn field(random: &mut Random, least: u32, most: u32, names: &[&str], wraps: bool) -> String {
+    let size = (most - least + 1) as usize;
+    let value = |random: &mut Random| least + random.below(size) as u32;
+    match random.below(10) {
+        0..=2 => "*".to_owned(),
+        3 => format!("*/{}", 1 + random.below(size.min(30))),
+        4 | 5 => {
+            let count = 1 + random.below(4);
+            let items: Vec<String> = (0..count)
+                .map(|_| {
+                    let value = value(random);
+                    named(random, value, least, names)
+                })
+                .collect();
+            items.join(",")
+        }
+        6 | 7 => {
+            let (mut from, mut to) = (value(random), value(random));
+            if from > to && !(wraps && random.chance(300)) {
+                (from, to) = (to, from);
+            }
+            let (from, to) = (named(random, from, least, names), named(random, to, least, names));
+            let step = 1 + random.below(size / 2);
+            if random.chance(300) { format!("{from}-{to}/{step}") } else { format!("{from}-{to}") }
+        }
+        _ => {
+            let value = value(random);
+            named(random, value, least, names)
+        }
+    }
+}
+
+fn date(random: &mut Random, features: Features) -> String {
+    let day = 1 + random.below(31);
+    match random.below(20) {
+        0 => "L".to_owned(),
+        1 if features.nearest => format!("{day}W"),
+        2 if features.nearest => "LW".to_owned(),
+        3..=10 => "*".to_owned(),
+        _ => field(random, 1, 31, &[], features.wraps),
+    }
+}
+
+fn weekday(random: &mut Random, features: Features) -> String {
+    let day = random.below(7);
+    match random.below(20) {
+        0 if features.nth => format!("{}#{}", day, 1 + random.below(5)),
+        1 if features.last_weekday => format!("{day}L"),
+        2 if features.nth => format!("{}#{}", WEEKDAYS[day], 1 + random.below(4)),
+        3 => "7".to_owned(),
+        4..=11 => "*".to_owned(),
+        _ => field(random, 0, 6, &WEEKDAYS, features.wraps),
+    }
+}
+
+/// A moment of 2020 to 2037, often within a day of a change of the clock.
+pub fn moment(random: &mut Random, zone: &Zone) -> Seconds {
+    const FROM: Seconds = 1_577_836_800;
+    const TO: Seconds = 2_145_916_800;
+    let any = FROM + random.below((TO - FROM) as usize) as Seconds;
+    if random.chance(400) {
+        return any;
+    }
+    // Bisect for a change within the year that follows.
+    let before = zone.offset_at(any);
+    let (mut lo, mut hi) = (any, any + 366 * 86_400);
+    let Some(other) =
+        (0..366).map(|day| any + day * 86_400).find(|at| zone.offset_at(*at) != before)
+    else {
+        return any;
+    };
+    hi = hi.min(other);
+    while hi - lo > 1 {
+        let middle = lo + (hi - lo) / 2;
+        if zone.offset_at(middle) == before { lo = middle } else { hi = middle }
+    }
+    hi - 86_400 + random.below(2 * 86_400) as Seconds
+}
