@@ -75,9 +75,13 @@ impl Expression {
         format!("{seconds}{minute} {hour} {date} {month} {weekday}")
     }
 
-    /// Whether each of second, minute and hour is one number.
+    /// Whether second, minute and hour have one value each, by no step and no star.
     pub fn is_fixed(&self) -> bool {
-        let one = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
+        let one = |word: &str| {
+            let mut values = word.split([',', '-']);
+            let first = values.next();
+            !word.contains(['*', '/']) && values.all(|value| Some(value) == first)
+        };
         one(&self.minute) && one(&self.hour) && self.second.as_deref().is_none_or(one)
     }
 

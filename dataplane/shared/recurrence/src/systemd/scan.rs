@@ -66,17 +66,19 @@ impl Chain {
     }
 
     /// Days counted from the end: bit n is n days before the last. A repetition walks towards the
-    /// end of the month, and a range reads the same from both sides.
+    /// end of the month. As in systemd, the 28th last is the furthest.
     pub fn counted_back(&self, scan: &Scan<'_>) -> Result<u32, RuleError> {
         let mut set = 0;
         for link in &self.0 {
-            let (a, b) = (link.start, link.stop.unwrap_or(link.start));
-            let (far, near) = match (link.stop, link.repeat) {
-                (None, Some(_)) => (a, 1),
-                _ => (a.max(b), a.min(b)),
-            };
-            if near < 1 || far > 31 {
-                return Err(scan.wrong_at(link.at, "day of month", "outside of 1 to 31"));
+            let far = link.stop.unwrap_or(link.start);
+            let near = if link.stop.is_none() && link.repeat.is_some() { 1 } else { link.start };
+            let wrong = |message| Err(scan.wrong_at(link.at, "day of month", message));
+            if link.start < 1 || far < link.start || far > 28 {
+                return wrong("outside of 1 to 28 days from the end, or backwards");
+            }
+            let open = link.stop.is_none();
+            if open && link.repeat.is_some_and(|repeat| repeat > far - near) {
+                return wrong("the repetition does not fit");
             }
             for back in (0..=far - near).step_by(link.repeat.unwrap_or(1) as usize) {
                 set |= 1 << (far - 1 - back);
@@ -103,8 +105,9 @@ impl Link {
         if self.start > stop {
             return Err(scan.wrong_at(self.at, field, "the range runs backwards"));
         }
-        if self.repeat.is_some_and(|repeat| repeat > most) {
-            return Err(scan.wrong_at(self.at, field, "the repetition is longer than the field"));
+        let open = self.stop.is_none();
+        if open && self.repeat.is_some_and(|repeat| repeat > stop - self.start) {
+            return Err(scan.wrong_at(self.at, field, "the repetition does not fit"));
         }
         Ok((self.start..=stop).step_by(self.repeat.unwrap_or(1) as usize))
     }

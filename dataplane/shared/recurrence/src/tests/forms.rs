@@ -28,7 +28,7 @@ fn calendar_events_of_systemd_are_the_rules_they_name() {
         ("*:0/15", "0/15 * * * *"),
         ("*-*-1..7 12:30:00", "30 12 1-7 * *"),
         ("*-02~01", "0 0 L 2 *"),
-        ("*-*~3..1 04:00", "0 4 L,L-1,L-2 * *"),
+        ("*-*~1..3 04:00", "0 4 L,L-1,L-2 * *"),
         ("2027..2030-01-01", "0 0 0 1 1 * 2027-2030"),
         ("27-01-01", "0 0 0 1 1 * 2027"),
         ("05-01 08:00 UTC", "0 8 1 5 *"),
@@ -45,9 +45,17 @@ fn calendar_events_of_systemd_are_the_rules_they_name() {
     }
     let last_monday = systemd("Mon *-05~07/1");
     assert_eq!(nexts(&last_monday, "2027-01-01T00:00:00", 1), ["2027-05-31T00:00:00"]);
-    for wrong in
-        ["Fri..Mon", "25:00", "*-*-* 12", "*-13-01", "12:00:00.5", "*/2-01-01", "Foo", "~1"]
-    {
+    for wrong in [
+        "Fri..Mon",
+        "25:00",
+        "*-*-* 12",
+        "*-13-01",
+        "12:00:00.5",
+        "*/2-01-01",
+        "Foo",
+        "~1",
+        "*:50/20",
+    ] {
         let rule = compile(wrong, Dialect::Systemd, Zone::utc(), Dst::default());
         assert!(rule.is_err(), "{wrong}: {rule:?}");
     }
