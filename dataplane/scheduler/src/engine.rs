@@ -1,14 +1,22 @@
 //! All partitions of a process together: which one has a job, what may become a job, and what is asked
 //! of all of them at once.
 
+mod batch;
+mod calendar;
 mod check;
 mod details;
 mod edits;
 mod explain;
 mod forecast;
+mod list;
+mod once;
+mod page;
+mod recent;
 mod resolve;
+mod rules;
 mod shared;
 mod sync;
+mod what_if;
 
 use std::sync::Arc;
 
@@ -16,12 +24,16 @@ use orrery_api::scheduler::SchedulerConfig;
 use orrery_recurrence::Zones;
 
 pub use check::{Prepared, Refusal, RefusalReason};
-pub use details::{JobDetails, ListQuery, RunRecord};
-pub use edits::JobSpec;
+pub use details::{JobDetails, RunRecord, shown, shown_ms};
+pub use edits::{JOBS_PER_REQUEST_MAX, JobSpec};
 pub use explain::{Explained, Moment};
 pub use forecast::{Forecast, ForecastQuery};
+pub use list::{JobFilter, JobsPage, ListQuery, Upcoming};
+pub use page::Line;
+pub use recent::{RecentQuery, RunFilter};
 pub use resolve::{Resolver, TargetError, targets};
 pub use shared::{Figures, LATENESS_BOUNDS_MS, Shared};
+pub use what_if::WhatIf;
 
 use crate::ledger::verify::{Verdict, VerifyError, View, verify};
 use crate::partition::{Handle, Unavailable};

@@ -12,7 +12,7 @@
 //!
 //! [`run`] is the whole process.
 
-mod api;
+pub mod api;
 pub mod codec;
 pub mod dispatch;
 pub mod engine;

@@ -119,6 +119,10 @@ impl Engine {
     ) -> Result<Prepared, Refusal> {
         check_name(name)?;
         let spec = &declared.spec;
+        // What objects may say, the API server has checked.
+        if generation == 0 {
+            super::rules::check(spec)?;
+        }
         self.check_action(spec)?;
         let zone = self.zones.get(zone_name(spec))?;
         let at = spec.when.at.as_deref().and_then(|at| jiff::Timestamp::from_str(at).ok());
@@ -179,7 +183,7 @@ impl Engine {
     }
 }
 
-fn check_name(name: &str) -> Result<(), Refusal> {
+pub(super) fn check_name(name: &str) -> Result<(), Refusal> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:@".contains(c);
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(allowed) {
         let message = format!(

@@ -14,8 +14,6 @@ use crate::run::RunId;
 pub const NEXT_TIMES: usize = 3;
 /// Runs that one answer holds.
 const RUNS_MAX: usize = 1000;
-/// Jobs that one answer holds.
-const JOBS_MAX: usize = 10_000;
 
 /// A job as it is shown.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -76,19 +74,6 @@ pub struct RunRecord {
     pub late_ms: i64,
 }
 
-/// Which jobs.
-#[derive(Debug, Clone, Default)]
-pub struct ListQuery {
-    /// Names that begin so.
-    pub prefix: String,
-    /// Behind this name.
-    pub after: String,
-    /// At most so many.
-    pub limit: usize,
-    /// Of this tenant alone.
-    pub tenant: Option<String>,
-}
-
 /// A second as RFC 3339.
 pub fn shown(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |at| at.to_string())
@@ -111,35 +96,6 @@ impl Engine {
         found.await?.ok_or_else(|| EngineError::NoJob(name.to_owned()))
     }
 
-    /// Jobs by name.
-    pub async fn jobs(&self, query: &ListQuery) -> Result<Vec<JobDetails>, EngineError> {
-        let limit = query.limit.clamp(1, JOBS_MAX);
-        let mut all = vec![];
-        for handle in self.handles() {
-            let (query, resolver) = (query.clone(), Arc::clone(&self.resolver));
-            let partition = handle.partition;
-            let found = handle.look(move |state, _| {
-                let fits = |job: &&Job| {
-                    job.name.starts_with(&query.prefix)
-                        && *job.name > *query.after
-                        && query
-                            .tenant
-                            .as_ref()
-                            .is_none_or(|tenant| **tenant == *job.definition.policies.tenant)
-                };
-                let mut jobs: Vec<&Job> = state.jobs().filter(fits).collect();
-                jobs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-                jobs.truncate(limit);
-                let key = |number| resolver.key(RunId { partition, number });
-                jobs.into_iter().map(|job| details(state, job, &key)).collect::<Vec<_>>()
-            });
-            all.extend(found.await?);
-        }
-        all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        all.truncate(limit);
-        Ok(all)
-    }
-
     /// Runs of a job, the newest first.
     pub async fn runs(&self, name: &str, limit: usize) -> Result<Vec<RunRecord>, EngineError> {
         let owned = name.to_owned();
@@ -158,7 +114,7 @@ impl Engine {
     }
 }
 
-fn details(state: &State, job: &Job, key: &dyn Fn(u64) -> String) -> JobDetails {
+pub(super) fn details(state: &State, job: &Job, key: &dyn Fn(u64) -> String) -> JobDetails {
     let declared = job.definition.declared();
     let (mut spec, exclusions) = match declared {
         Ok(declared) => {

@@ -1,7 +1,5 @@
 //! Changes of jobs by the API: each is durable when it is answered.
 
-use orrery_api::scheduler::DeclaredSchedule;
-
 use super::check::{Prepared, Refusal, RefusalReason};
 use super::{Engine, EngineError};
 use crate::machine::{Cause, Edit, Edited, Pause};
@@ -34,11 +32,7 @@ impl Engine {
             let message = format!("at most {JOBS_PER_REQUEST_MAX} jobs in one request");
             return Err(EngineError::Invalid(message));
         }
-        let prepared = jobs.into_iter().map(|job| {
-            let declared = DeclaredSchedule { spec: job.spec, exclusions: job.exclusions };
-            self.check(&job.name, declared, 0, now)
-        });
-        let prepared: Vec<_> = prepared.collect();
+        let prepared = self.check_batch(jobs, now);
         self.put_prepared(prepared).await
     }
 
@@ -95,7 +89,7 @@ impl Engine {
         Ok(results.into_iter().map(|result| result.unwrap_or_else(lost)).collect())
     }
 
-    fn check_quota(&self, new: usize) -> Result<(), EngineError> {
+    pub(super) fn check_quota(&self, new: usize) -> Result<(), EngineError> {
         let most = self.config.quota.as_ref().and_then(|quota| quota.max_jobs);
         let jobs = self.shared.figures().jobs + new as u64;
         match most.and_then(|most| u64::try_from(most).ok()).filter(|most| jobs > *most) {

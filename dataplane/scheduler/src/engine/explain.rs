@@ -95,7 +95,7 @@ impl Engine {
     }
 }
 
-fn local(zone: &Zone, at: i64) -> String {
+pub(super) fn local(zone: &Zone, at: i64) -> String {
     let offset = zone.offset_at(at);
     let shifted = jiff::Timestamp::from_second(at)
         .ok()
@@ -104,7 +104,7 @@ fn local(zone: &Zone, at: i64) -> String {
     shifted.unwrap_or_else(|| shown(at))
 }
 
-fn in_words(note: &ZoneNote, zone: &Zone) -> String {
+pub(super) fn in_words(note: &ZoneNote, zone: &Zone) -> String {
     use orrery_recurrence::ZoneChange;
     let when = &note.local;
     match &note.kind {

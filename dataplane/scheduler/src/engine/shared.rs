@@ -133,6 +133,22 @@ impl Shared {
         sum
     }
 
+    /// The figures of each partition, and whether it works and has room.
+    pub fn each(&self) -> Vec<(Figures, bool)> {
+        let each = self.cells.iter().map(|cell| {
+            let figures = Figures {
+                jobs: cell.jobs.load(Ordering::Relaxed),
+                declared: cell.declared.load(Ordering::Relaxed),
+                running: cell.running.load(Ordering::Relaxed),
+                parked: cell.parked.load(Ordering::Relaxed),
+                durable: cell.durable.load(Ordering::Relaxed),
+            };
+            let is_full = cell.is_full.load(Ordering::Acquire);
+            (figures, cell.serves.load(Ordering::Acquire) && !is_full)
+        });
+        each.collect()
+    }
+
     /// Launches by how late they were: one count per bucket of [`LATENESS_BOUNDS_MS`], and behind.
     pub fn lateness(&self) -> Vec<u64> {
         self.lateness.iter().map(|count| count.load(Ordering::Relaxed)).collect()

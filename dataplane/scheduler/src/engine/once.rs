@@ -1,0 +1,45 @@
+//! Jobs that are made once: a second request of the same name changes nothing.
+
+use orrery_api::scheduler::DeclaredSchedule;
+
+use super::{Engine, EngineError, JobSpec};
+use crate::machine::{Edit, Edited};
+
+impl Engine {
+    /// Makes a job unless there is one of its name, which is left as it is and given instead.
+    pub async fn put_absent(&self, job: JobSpec, now: i64) -> Result<Edited, EngineError> {
+        let name = job.name.clone();
+        let declared = DeclaredSchedule { spec: job.spec, exclusions: job.exclusions };
+        // What is there already is given whatever is asked for: its moment may be over by now.
+        if let Some(known) = self.edited(&name).await? {
+            return Ok(known);
+        }
+        let job = self.check(&name, declared, 0, now).map_err(EngineError::Refused)?;
+        self.check_quota(1)?;
+        let put = self.handle(&name).act(move |turn| {
+            if let Some(known) = turn.state().named(&job.name) {
+                let (id, revision) = (known.id, known.revision);
+                return Ok(Edited { id, revision, is_new: false, is_same: true });
+            }
+            let zone = turn.zone(&job.zone)?;
+            let edit = Edit {
+                name: &job.name,
+                definition: &job.text,
+                payload: job.payload.as_deref(),
+                generation: 0,
+                at: job.at,
+            };
+            turn.put(&edit, zone)
+        });
+        Ok(put.await?)
+    }
+
+    async fn edited(&self, name: &str) -> Result<Option<Edited>, EngineError> {
+        let owned = name.to_owned();
+        let found = self.handle(name).look(move |state, _| {
+            let job = state.named(&owned)?;
+            Some(Edited { id: job.id, revision: job.revision, is_new: false, is_same: true })
+        });
+        Ok(found.await?)
+    }
+}

@@ -1,0 +1,108 @@
+//! What a change of a job would change: the runs it adds and those it leaves out.
+
+use orrery_api::scheduler::DeclaredSchedule;
+use orrery_recurrence::Occurrences;
+use serde::Serialize;
+
+use super::details::shown;
+use super::explain::{in_words, local};
+use super::{Engine, EngineError, Moment};
+
+/// How far it is looked ahead: a year and a day.
+const AHEAD_SECONDS: i64 = 366 * 86_400;
+/// Runs of each side that are compared.
+const RUNS_MAX: usize = 100;
+/// Runs to come that are named whatever changes.
+const NEXT: usize = 3;
+/// Notes that are named at most.
+const NOTES_MAX: usize = 20;
+
+/// What a change would change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WhatIf {
+    pub job: String,
+    /// The revision it is compared with.
+    pub revision: u32,
+    /// Up to here both were compared.
+    pub until: String,
+    /// Runs that come in.
+    pub added: Vec<Moment>,
+    /// Runs that go out.
+    pub skipped: Vec<Moment>,
+    /// Runs that both have.
+    pub kept: usize,
+    /// The next runs after the change.
+    pub next: Vec<Moment>,
+    /// What changes of the clock do to the new rule within a year.
+    pub notes: Vec<String>,
+}
+
+impl Engine {
+    /// Compares a job with what it would be.
+    pub async fn what_if(
+        &self,
+        name: &str,
+        declared: DeclaredSchedule,
+        now: i64,
+    ) -> Result<WhatIf, EngineError> {
+        let owned = name.to_owned();
+        let look = move |state: &crate::machine::State, _: &crate::ledger::LedgerView| {
+            let job = state.named(&owned)?;
+            Some((job.revision, job.times.clone().filter(|_| job.fires())))
+        };
+        let found = self.handle(name).look(look).await?;
+        let (revision, old) = found.ok_or_else(|| EngineError::NoJob(name.to_owned()))?;
+        let is_suspended = declared.spec.suspend;
+        let refused = EngineError::Refused;
+        self.check(name, declared.clone(), 0, now).map_err(refused)?;
+        let (zone, new) = self.times(name, declared).map_err(refused)?;
+        let name = name.to_owned();
+        let compared = tokio::task::spawn_blocking(move || {
+            let moment = |at: &i64| Moment { at: shown(*at), local: local(&zone, *at) };
+            let new = new.filter(|_| !is_suspended);
+            let (until, before, after) = within(old.as_deref(), new.as_deref(), now);
+            let added: Vec<&i64> = only(&after, &before);
+            let skipped: Vec<&i64> = only(&before, &after);
+            let notes = new.iter().flat_map(|new| new.rule.zone_notes(now, now + AHEAD_SECONDS));
+            WhatIf {
+                job: name,
+                revision,
+                until: shown(until),
+                kept: after.len() - added.len(),
+                added: added.into_iter().map(moment).collect(),
+                skipped: skipped.into_iter().map(moment).collect(),
+                next: after.iter().take(NEXT).map(moment).collect(),
+                notes: notes.take(NOTES_MAX).map(|note| in_words(&note, &zone)).collect(),
+            }
+        });
+        Ok(compared.await?)
+    }
+}
+
+/// The runs of both within the time that both are known for, and its end.
+fn within(
+    old: Option<&Occurrences>,
+    new: Option<&Occurrences>,
+    now: i64,
+) -> (i64, Vec<i64>, Vec<i64>) {
+    let mut until = now + AHEAD_SECONDS;
+    let mut runs = |times: Option<&Occurrences>| {
+        let Some(times) = times else { return vec![] };
+        let runs: Vec<i64> =
+            times.iter_after(now).take_while(|at| *at <= until).take(RUNS_MAX).collect();
+        if let Some(last) = runs.last().filter(|_| runs.len() == RUNS_MAX) {
+            until = *last;
+        }
+        runs
+    };
+    let (mut before, mut after) = (runs(old), runs(new));
+    before.retain(|at| *at <= until);
+    after.retain(|at| *at <= until);
+    (until, before, after)
+}
+
+/// Those of `all` that `others` lacks; both are sorted.
+fn only<'a>(all: &'a [i64], others: &[i64]) -> Vec<&'a i64> {
+    all.iter().filter(|at| others.binary_search(at).is_err()).collect()
+}
