@@ -1,7 +1,37 @@
-//! What clients speak: REST below `/v1`.
+//! What clients speak: REST below `/v1`, and a page for people at `/`.
+//!
+//! | part | modules |
+//! |---|---|
+//! | who is let in, and how much of it | `listen`, `stall`, `access`, `timed` |
+//! | which route is whose | `routes` |
+//! | what comes in and what goes out | `input`, `problem` |
+//! | jobs and runs | `jobs`, `bulk`, `once`, `runs`, `ledger` |
+//! | rules and what lies ahead | `rules`, `ahead` |
+//! | the engine as a whole | `status` |
+//! | Dkron's routes | `dkron` |
+//! | what this is | `openapi`, `page` |
+//!
+//! Must not: decide anything about jobs. It reads requests, asks the engine, and writes answers.
+
+mod access;
+mod ahead;
+mod bulk;
+mod input;
+mod jobs;
+mod ledger;
+mod listen;
+mod once;
+mod problem;
+mod routes;
+mod rules;
+mod runs;
+mod stall;
+mod status;
+mod timed;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use orrery_kit::env::Env;
 use orrery_kit::secrets::Secret;
@@ -9,14 +39,53 @@ use orrery_kit::secrets::Secret;
 use crate::dispatch::Dispatcher;
 use crate::engine::Engine;
 
+/// How long work that was begun may take to end once the API stops.
+const END_PATIENCE: Duration = Duration::from_secs(2);
+
 /// The running API; dropping it stops it.
 #[derive(Debug)]
-pub(crate) struct Api {
-    _runtime: tokio::runtime::Runtime,
+pub struct Api {
+    /// Where it listens.
+    pub address: SocketAddr,
+    runtime: Option<tokio::runtime::Runtime>,
 }
 
-/// Serves the API. With a token, whoever does not show it is refused.
-pub(crate) fn start(
+impl Drop for Api {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(END_PATIENCE);
+        }
+    }
+}
+
+/// What handlers work with.
+pub(crate) struct App {
+    engine: Arc<Engine>,
+    dispatcher: Arc<Dispatcher>,
+    token: Option<Secret>,
+    env: Arc<dyn Env>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// The present second.
+    fn now(&self) -> i64 {
+        self.now_ms().div_euclid(1000)
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.env.wall_us().div_euclid(1000)
+    }
+}
+
+/// Serves the API. With a token, whoever does not show it is refused; without one, whoever is not on
+/// this machine.
+pub fn start(
     address: SocketAddr,
     token: Option<Secret>,
     engine: Arc<Engine>,
@@ -25,9 +94,18 @@ pub(crate) fn start(
 ) -> std::io::Result<Api> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
+        .max_blocking_threads(listen::BLOCKING_MAX)
         .thread_name("api")
         .enable_all()
         .build()?;
-    let _ = (address, token, engine, dispatcher, env);
-    Ok(Api { _runtime: runtime })
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let router = routes::router(Arc::new(App { engine, dispatcher, token, env }));
+    let listener = {
+        let _entered = runtime.enter();
+        tokio::net::TcpListener::from_std(listener)?
+    };
+    runtime.spawn(listen::accept(listener, router));
+    Ok(Api { address, runtime: Some(runtime) })
 }

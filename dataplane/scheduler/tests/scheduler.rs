@@ -1,6 +1,10 @@
 //! The scheduler as those around it meet it: real sockets, real threads.
 
+#[path = "api/api.rs"]
+mod api;
 #[path = "dispatch/dispatch.rs"]
 mod dispatch;
+#[path = "harness/harness.rs"]
+mod harness;
 #[path = "process/process.rs"]
 mod process;

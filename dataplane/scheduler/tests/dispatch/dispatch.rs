@@ -9,6 +9,6 @@ mod pace;
 mod resumed;
 mod rig;
 mod secrets;
-mod server;
+pub(crate) mod server;
 mod storm;
 mod tls;

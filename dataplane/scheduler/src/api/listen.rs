@@ -1,0 +1,101 @@
+//! Connections: how many there may be, and how long they may take over a request.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use http::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tower_service::Service;
+
+use super::stall::Stalling;
+
+/// Connections at the same time; those behind wait to be accepted.
+const CONNECTIONS_MAX: usize = 512;
+/// Threads for work that blocks: reading ledgers, checking many jobs.
+pub(super) const BLOCKING_MAX: usize = 16;
+/// How long the head of a request may take, the wait for it included.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// How long a peer may take nothing of what is written to it.
+const STALL_MAX: Duration = Duration::from_secs(30);
+/// Bytes of the head of a request, and of what is read ahead of a body.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
+/// Pause before the next connection is accepted when there was no descriptor for one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Whoever is at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) SocketAddr);
+
+/// Accepts connections for ever.
+pub(super) async fn accept(listener: TcpListener, router: Router) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .max_buf_size(BUFFER_BYTES_MAX);
+    let builder = Arc::new(builder);
+    loop {
+        // The semaphore is never closed.
+        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "failed to accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Answers are small and wanted at once.
+        _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(OfPeer { router: router.clone(), peer });
+        let builder = Arc::clone(&builder);
+        tokio::spawn(async move {
+            let io = TokioIo::new(Stalling::new(stream, STALL_MAX));
+            if let Err(error) = builder.serve_connection(io, service).await {
+                tracing::debug!(%peer, %error, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+}
+
+/// The router, for one peer.
+#[derive(Debug, Clone)]
+struct OfPeer {
+    router: Router,
+    peer: SocketAddr,
+}
+
+impl<B> Service<Request<B>> for OfPeer
+where
+    Router: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = <Router as Service<Request<Body>>>::Future;
+
+    fn poll_ready(
+        &mut self,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Infallible>> {
+        Service::<Request<Body>>::poll_ready(&mut self.router, context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(self.peer));
+        Service::call(&mut self.router, request)
+    }
+}

@@ -1,0 +1,121 @@
+//! Runs: begun by hand, for the past, cancelled, and found again.
+
+use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::yearly_with;
+use crate::dispatch::server::{Server, Then};
+use crate::harness::Stage;
+
+/// A target that answers with this status.
+fn target(status: u16) -> (Server, String) {
+    let server = Server::start(move |_, stream| {
+        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+        stream.write_all(answer.as_bytes()).map_or(Then::Close, |()| Then::Keep)
+    });
+    let url = format!("http://{}/run", server.address());
+    (server, url)
+}
+
+fn job(url: &str, when: &str) -> String {
+    format!(r#"{{"spec": {{"when": {when}, "action": {{"http": {{"url": "{url}"}}}}}}}}"#)
+}
+
+#[test]
+fn a_run_begun_by_hand_is_told_of_when_it_is_over() {
+    let stage = Stage::new();
+    let (_server, url) = target(200);
+    stage.put("/v1/jobs/a", &job(&url, r#"{"cron": "0 7 1 1 *"}"#)).is(201);
+    let run = stage.post("/v1/jobs/a/run", "").is(202)["run"].as_str().unwrap().to_owned();
+    let runs = || stage.get("/v1/jobs/a/runs").is(200)["runs"].clone();
+    stage.until("it succeeded", || runs()[0]["result"] == "Succeeded");
+    let runs = runs();
+    assert_eq!((&runs[0]["key"], &runs[0]["cause"]), (&run.clone().into(), &"Manual".into()));
+    assert_eq!(stage.get("/v1/jobs/a").is(200)["lastRun"]["result"], "Succeeded");
+    let lines = stage.get("/v1/ledger?job=a").lines();
+    assert_eq!((&lines[0]["entry"], &lines[1]["entry"]), (&"Ended".into(), &"Launched".into()));
+    assert_eq!(lines[0]["run"], run);
+    stage.post(&format!("/v1/runs/{run}/cancel"), "").refused(404, "NoSuchRun");
+    stage.get("/v1/jobs/b/runs").refused(404, "NoSuchJob");
+}
+
+#[test]
+fn runs_that_failed_are_listed() {
+    let stage = Stage::new();
+    let (_server, url) = target(500);
+    stage.put("/v1/jobs/a", &job(&url, r#"{"cron": "0 7 1 1 *"}"#)).is(201);
+    stage.post("/v1/jobs/a/run", "").is(202);
+    let failed = || stage.get("/v1/runs?state=failed").is(200)["runs"].clone();
+    stage.until("it failed", || failed()[0]["result"] == "Failed");
+    assert_eq!(failed()[0]["job"], "a");
+    assert_eq!(stage.get("/v1/jobs?state=failing").is(200)["total"], 1);
+    assert_eq!(stage.get("/v1/runs?state=late").is(200)["runs"].as_array().unwrap().len(), 0);
+    stage.get("/v1/runs").refused(400, "MalformedRequest");
+}
+
+#[test]
+fn the_past_is_made_up_for_when_asked() {
+    let stage = Stage::new();
+    let (server, url) = target(200);
+    stage.put("/v1/jobs/a", &job(&url, r#"{"cron": "0 7 * * *"}"#)).is(201);
+    let range = r#"{"from": "2026-01-01T00:00:00Z", "to": "2026-01-03T23:59:59Z"}"#;
+    assert_eq!(stage.post("/v1/jobs/a/backfill", range).is(202)["runs"], 3);
+    stage.until("all were called", || server.requests().len() == 3);
+    let runs = stage.get("/v1/jobs/a/runs?limit=2").is(200)["runs"].clone();
+    assert_eq!(runs.as_array().unwrap().len(), 2);
+    assert_eq!(
+        (&runs[0]["nominal"], &runs[0]["cause"]),
+        (&"2026-01-03T07:00:00Z".into(), &"Backfill".into())
+    );
+    let backwards = r#"{"from": "2026-01-03T00:00:00Z", "to": "2026-01-01T00:00:00Z"}"#;
+    stage.post("/v1/jobs/a/backfill", backwards).refused(422, "InvalidSpec");
+    let much = r#"{"from": "2000-01-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}"#;
+    stage.post("/v1/jobs/a/backfill", much).refused(422, "InvalidSpec");
+    stage.post("/v1/jobs/a/backfill", r#"{"from": "2026-01-01"}"#).refused(422, "InvalidSpec");
+    stage.post("/v1/jobs/b/backfill", range).refused(404, "NoSuchJob");
+}
+
+#[test]
+fn a_run_is_cancelled_by_its_key_and_by_no_other() {
+    let stage = Stage::new();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let held = Arc::new(Mutex::new(()));
+    let server = Server::start({
+        let is_over = Arc::clone(&is_over);
+        move |_, _| {
+            _ = held.lock();
+            while !is_over.load(Ordering::Acquire) {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            Then::Close
+        }
+    });
+    let url = format!("http://{}/run", server.address());
+    stage.put("/v1/jobs/a", &job(&url, r#"{"cron": "0 7 1 1 *"}"#)).is(201);
+    let run = stage.post("/v1/jobs/a/run", "").is(202)["run"].as_str().unwrap().to_owned();
+    assert_eq!(stage.get("/v1/jobs/a").is(200)["running"][0], run);
+    assert_eq!(stage.get("/v1/jobs?state=running").is(200)["total"], 1);
+    let other = run.replacen("test", "other", 1);
+    stage.post(&format!("/v1/runs/{other}/cancel"), "").refused(404, "NoSuchRun");
+    stage.post("/v1/runs/nonsense/cancel", "").refused(404, "NoSuchRun");
+    stage.post("/v1/runs/test.default.9999.1/cancel", "").refused(404, "NoSuchRun");
+    assert_eq!(stage.post(&format!("/v1/runs/{run}/cancel"), "").status, 202);
+    let result = || stage.get("/v1/jobs/a/runs").is(200)["runs"][0]["result"].clone();
+    stage.until("it is cancelled", || result() == "Cancelled");
+    is_over.store(true, Ordering::Release);
+}
+
+#[test]
+fn a_run_that_may_not_overlap_says_that_it_did_not_begin() {
+    let stage = Stage::new();
+    let server = Server::start(|_, _| {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        Then::Close
+    });
+    let url = format!("http://{}/run", server.address());
+    let body = yearly_with(r#""concurrency": "Forbid""#).replace("http://127.0.0.1:9/run", &url);
+    stage.put("/v1/jobs/a", &body).is(201);
+    assert!(stage.post("/v1/jobs/a/run", "").is(202)["run"].is_string());
+    assert!(stage.post("/v1/jobs/a/run", "").is(202)["run"].is_null());
+}
