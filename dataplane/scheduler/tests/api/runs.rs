@@ -1,8 +1,7 @@
 //! Runs: begun by hand, for the past, cancelled, and found again.
 
-use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::yearly_with;
 use crate::dispatch::server::{Server, Then};
@@ -10,11 +9,8 @@ use crate::harness::Stage;
 
 /// A target that answers with this status.
 fn target(status: u16) -> (Server, String) {
-    let server = Server::start(move |_, stream| {
-        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
-        stream.write_all(answer.as_bytes()).map_or(Then::Close, |()| Then::Keep)
-    });
-    let url = format!("http://{}/run", server.address());
+    let server = Server::saying(status, "");
+    let url = server.uri("/run");
     (server, url)
 }
 
@@ -80,18 +76,16 @@ fn the_past_is_made_up_for_when_asked() {
 fn a_run_is_cancelled_by_its_key_and_by_no_other() {
     let stage = Stage::new();
     let is_over = Arc::new(AtomicBool::new(false));
-    let held = Arc::new(Mutex::new(()));
     let server = Server::start({
         let is_over = Arc::clone(&is_over);
         move |_, _| {
-            _ = held.lock();
             while !is_over.load(Ordering::Acquire) {
                 std::thread::sleep(std::time::Duration::from_millis(5));
             }
             Then::Close
         }
     });
-    let url = format!("http://{}/run", server.address());
+    let url = server.uri("/run");
     stage.put("/v1/jobs/a", &job(&url, r#"{"cron": "0 7 1 1 *"}"#)).is(201);
     let run = stage.post("/v1/jobs/a/run", "").is(202)["run"].as_str().unwrap().to_owned();
     assert_eq!(stage.get("/v1/jobs/a").is(200)["running"][0], run);
@@ -113,7 +107,7 @@ fn a_run_that_may_not_overlap_says_that_it_did_not_begin() {
         std::thread::sleep(std::time::Duration::from_millis(300));
         Then::Close
     });
-    let url = format!("http://{}/run", server.address());
+    let url = server.uri("/run");
     let body = yearly_with(r#""concurrency": "Forbid""#).replace("http://127.0.0.1:9/run", &url);
     stage.put("/v1/jobs/a", &body).is(201);
     assert!(stage.post("/v1/jobs/a/run", "").is(202)["run"].is_string());
