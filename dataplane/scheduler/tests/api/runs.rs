@@ -1,7 +1,7 @@
 //! Runs: begun by hand, for the past, cancelled, and found again.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::yearly_with;
 use crate::dispatch::server::{Server, Then};
