@@ -3,6 +3,7 @@
 pub(crate) mod backup;
 pub(crate) mod bench;
 mod operator;
+pub(crate) mod verify;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -81,7 +82,7 @@ pub(crate) enum Command {
     Bench(bench::Bench),
     Report(Report),
     Check(Check),
-    Verify(Verify),
+    Verify(verify::Verify),
     Crds(Crds),
     Operator(Operator),
     #[command(subcommand)]
@@ -292,26 +293,6 @@ pub(crate) struct Check {
     pub(crate) paths: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) data: DataFolder,
-}
-
-/// Read all stored data and say what is damaged.
-///
-/// Every checksum is checked, nothing is changed. The data may be in use: what is written, trimmed or
-/// begun meanwhile is no damage. To salvage, stop what uses it. Exit code 1 when something is damaged,
-/// unless all of it was salvaged.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  orrery verify
-  orrery verify --data /var/lib/orrery
-  orrery verify --salvage rescued   write what is provably good of damaged journals into rescued/")]
-pub(crate) struct Verify {
-    #[command(flatten)]
-    pub(crate) data: DataFolder,
-    /// Write what is provably good of each damaged journal into this new folder: the newest intact
-    /// snapshot and all records behind it up to the first damage.
-    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
-    pub(crate) salvage: Option<PathBuf>,
 }
 
 /// Print the custom resource definitions as YAML.

@@ -1,6 +1,8 @@
 //! `orrery verify`: reads every journal below a data folder, also while `orrery up` runs on it, and
 //! salvages damaged ones if asked to. Must not: change the data, or be in the way of who runs on it.
 
+mod scheduler;
+
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,7 +28,10 @@ const COPY_SUFFIX: &str = ".copy";
 /// What takes longer says how far it is.
 const LONG: Duration = Duration::from_secs(1);
 
-pub(crate) fn run(arguments: &cli::Verify) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &cli::verify::Verify) -> anyhow::Result<ExitCode> {
+    if let Some(cli::verify::Of::Scheduler(proof)) = &arguments.of {
+        return scheduler::run(proof);
+    }
     let folder = super::open(&arguments.data.data)?;
     let _lock = match Lock::take(&folder) {
         Ok(lock) => Some(lock),
