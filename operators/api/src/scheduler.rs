@@ -31,4 +31,4 @@ pub use schedule::{Calendars, ScheduleSpec, Template};
 pub use state::{LastRun, RunResult, ScheduleStatus};
 pub use status::{Endpoint, Lateness, Partition, SchedulerStatus, Verification};
 pub use target::{Target, TargetTls, TargetType};
-pub use when::{After, AfterOn, CalendarSpec, Dialect, Range, When};
+pub use when::{After, AfterResult, CalendarSpec, Dialect, Range, When};

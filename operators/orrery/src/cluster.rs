@@ -55,6 +55,23 @@ impl Cluster {
         self.ask(Request::get(path).body(Vec::new())?, path)
     }
 
+    /// What is at a path; none when nothing is there.
+    pub(crate) fn find(&self, path: &str) -> anyhow::Result<Option<Json>> {
+        let request = Request::get(path).body(Vec::new())?;
+        let answer = async {
+            match self.client.request::<Json>(request).await {
+                Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+                other => other.map(Some),
+            }
+        };
+        self.wait(answer, path)
+    }
+
+    /// Whether something is at a path.
+    pub(crate) fn has(&self, path: &str) -> anyhow::Result<bool> {
+        Ok(self.find(path)?.is_some())
+    }
+
     /// The metadata of what is at a path, and nothing else of it.
     pub(crate) fn get_metadata(&self, path: &str) -> anyhow::Result<Json> {
         let accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";

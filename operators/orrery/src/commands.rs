@@ -11,6 +11,7 @@ use orrery_local::snapshot::Snapshot;
 use serde_json::Value as Json;
 
 use crate::cli::Command;
+use crate::cluster::Cluster;
 
 mod backup;
 mod bench;
@@ -94,29 +95,77 @@ fn open(data: &Path) -> anyhow::Result<Folder> {
 struct Target {
     singular: String,
     name: String,
+    /// Short name of its system.
+    system: &'static str,
     /// Path of the API.
     path: String,
 }
 
 impl Target {
-    /// `NAME` (of the only kind of engine there is), `KIND NAME` or `KIND/NAME`.
-    fn of(words: &[String], namespace: &str) -> anyhow::Result<Self> {
+    /// `NAME` (where one kind of engine has an object of that name), `KIND NAME` or `KIND/NAME`.
+    fn of(words: &[String], cluster: &Cluster) -> anyhow::Result<Self> {
+        Self::one(Self::meant(words, &cluster.namespace)?, words, cluster)
+    }
+
+    /// As [`Target::of`], of one system alone.
+    fn of_system(words: &[String], cluster: &Cluster, system: &str) -> anyhow::Result<Self> {
+        let mut meant = Self::meant(words, &cluster.namespace)?;
+        meant.retain(|target| target.system == system);
+        if meant.is_empty() {
+            bail!("this is for the engines of {system} alone");
+        }
+        Self::one(meant, words, cluster)
+    }
+
+    /// The one that there is.
+    fn one(mut meant: Vec<Self>, words: &[String], cluster: &Cluster) -> anyhow::Result<Self> {
+        if meant.len() == 1 {
+            return Ok(meant.swap_remove(0));
+        }
+        let (all, mut found) = (meant.len(), Vec::new());
+        for target in meant {
+            if cluster.has(&target.path)? {
+                found.push(target);
+            }
+        }
+        match found.len() {
+            1 => Ok(found.swap_remove(0)),
+            0 => {
+                let name = words.first().map_or("", String::as_str);
+                bail!("none of the {all} kinds of engines has an object {name} here")
+            }
+            _ => {
+                let words: Vec<String> =
+                    found.iter().map(|one| format!("{}/{}", one.singular, one.name)).collect();
+                bail!("say which one is meant: {}", words.join(" or "))
+            }
+        }
+    }
+
+    /// Every engine that the words may mean.
+    fn meant(words: &[String], namespace: &str) -> anyhow::Result<Vec<Self>> {
         let kinds = crate::systems::kinds();
         let words: Vec<&str> = words.iter().flat_map(|word| word.split('/')).collect();
-        let (info, name) = match words.as_slice() {
-            [kind, name] => (known(&kinds, kind)?, *name),
-            [name] => match kinds.engines.as_slice() {
-                [only] => (only.info(), *name),
-                _ => bail!("say of which kind {name} is: KIND/NAME"),
-            },
+        let (kind, name) = match words.as_slice() {
+            [kind, name] => (Some(known(&kinds, kind)?), *name),
+            [name] => (None, *name),
             _ => bail!("name one object: NAME, KIND NAME or KIND/NAME"),
         };
-        if kinds.engines.iter().all(|engine| engine.info().kind != info.kind) {
+        let engines = kinds.engines.iter();
+        let engines = engines.filter(|engine| kind.is_none_or(|k| k.kind == engine.info().kind));
+        let targets: Vec<Self> = engines
+            .map(|engine| {
+                let info = engine.info();
+                let (version, plural) = (&info.api_version, &info.plural);
+                let path = format!("/apis/{version}/namespaces/{namespace}/{plural}/{name}");
+                let (singular, system) = (info.singular.clone(), engine.system());
+                Self { singular, name: name.to_owned(), system, path }
+            })
+            .collect();
+        if let (true, Some(info)) = (targets.is_empty(), kind) {
             bail!("a {} has no pods of its own; name the engine it is bound to", info.kind);
         }
-        let (version, plural) = (&info.api_version, &info.plural);
-        let path = format!("/apis/{version}/namespaces/{namespace}/{plural}/{name}");
-        Ok(Self { singular: info.singular.clone(), name: name.to_owned(), path })
+        Ok(targets)
     }
 }
 

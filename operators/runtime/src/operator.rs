@@ -126,8 +126,9 @@ pub struct Operator {
     ctx: Arc<Context>,
     connection: Connection,
     routes: Routes,
-    checks: Vec<Check>,
-    starts: Vec<Start>,
+    /// By the system they belong to.
+    checks: Vec<(&'static str, Check)>,
+    starts: Vec<(&'static str, Start)>,
     /// By kind, those whose spec names a catalog.
     releases: Vec<Callers>,
 }
@@ -215,7 +216,7 @@ impl Operator {
             let followers = told.lock().unwrap_or_else(PoisonError::into_inner);
             followers.iter().for_each(|follower| follower(namespace, name));
         };
-        self.add(name, cache, triggers, Arc::clone(&engine), changed);
+        self.add(S::NAME, name, cache, triggers, Arc::clone(&engine), changed);
         EngineHandle { engine, followers }
     }
 
@@ -241,7 +242,7 @@ impl Operator {
         let follow: Follower = Arc::new(move |ns, name| follower.engine_changed(ns, name));
         engine.followers.lock().unwrap_or_else(PoisonError::into_inner).push(follow);
         let told = Arc::clone(&kind);
-        self.add(name, cache, triggers, kind, move |change| {
+        self.add(D::Engine::NAME, name, cache, triggers, kind, move |change| {
             told.changed(change);
         });
     }
@@ -271,13 +272,13 @@ impl Operator {
         engine.followers.lock().unwrap_or_else(PoisonError::into_inner).push(follow);
         let (told, also) = (Arc::clone(&backups), Arc::clone(&schedules));
         let triggers = Arc::clone(&backups.triggers);
-        self.add(name, cache, triggers, backups, move |change| {
+        self.add(S::NAME, name, cache, triggers, backups, move |change| {
             told.changed(change);
             also.backup_changed(change);
         });
         let cache = Cache::default();
         let (told, triggers) = (Arc::clone(&schedules), Arc::clone(&schedules.triggers));
-        self.add(schedules_name, cache, triggers, schedules, move |change| {
+        self.add(S::NAME, schedules_name, cache, triggers, schedules, move |change| {
             told.changed(change);
         });
     }
@@ -293,34 +294,40 @@ impl Operator {
 
     fn add<K: Object, R: controller::Reconcile<K>>(
         &mut self,
+        system: &'static str,
         name: &'static str,
         cache: Cache<Guarded<K>>,
         triggers: Arc<Triggers>,
         reconcile: Arc<R>,
         changed: impl Fn(&Change<Guarded<K>>) + Send + 'static,
     ) {
-        self.checks.push(Box::new(|client, scopes| {
+        let check: Check = Box::new(|client, scopes| {
             async move { startup::check_definition::<K>(&client, &scopes).await }.boxed()
-        }));
+        });
+        self.checks.push((system, check));
         let ctx = Arc::clone(&self.ctx);
-        self.starts.push(Box::new(move |stop| {
+        let start: Start = Box::new(move |stop| {
             let watching = follow::<K>(&ctx, cache.clone(), changed);
             let running = controller::run(name, ctx, cache, triggers, reconcile, stop).boxed();
             vec![watching, running]
-        }));
+        });
+        self.starts.push((system, start));
     }
 
     /// Runs until `shutdown` resolves, the lease is lost, or something that must not end ends.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), OperatorError> {
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), OperatorError> {
         let mut shutdown = std::pin::pin!(shutdown);
         let scopes = self.ctx.options.scopes();
-        for check in &self.checks {
-            let checked = check(self.connection.lease_client.clone(), scopes.clone());
+        let mut checked = Vec::new();
+        for (system, check) in &self.checks {
+            let check = check(self.connection.lease_client.clone(), scopes.clone());
             tokio::select! {
-                result = checked => result?,
+                result = check => checked.push((*system, result)),
                 () = &mut shutdown => return Ok(()),
             }
         }
+        let left_out = startup::left_out(checked)?;
+        self.starts.retain(|(system, _)| !left_out.contains(system));
         let metrics = Arc::clone(&self.connection.metrics);
         let Some(lease) = self.ctx.options.lease.clone() else {
             metrics.set_leader("orrery", true);
@@ -387,7 +394,7 @@ impl Operator {
         let pulses = Arc::clone(&self.ctx.pulses);
         let gate = Arc::clone(&self.connection.gate);
         watches.spawn(pulses.run(Arc::clone(&self.ctx.children), gate));
-        for start in self.starts {
+        for (_, start) in self.starts {
             let mut futures = start(stopped.clone()).into_iter();
             futures.next().map(|watching| watches.spawn(watching));
             futures.for_each(|running| {

@@ -2,6 +2,7 @@
 //!
 //! Must not: install anything. The operator has no right to write definitions.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use kube::api::{Api, ListParams};
@@ -49,6 +50,30 @@ pub async fn check_definition<K: Object>(
         }
     }
     Ok(())
+}
+
+/// Systems that are not installed here: none of their definitions is. An error where a definition of
+/// an installed system is missing, where nothing is installed, and where one could not be looked at.
+pub(crate) fn left_out(
+    checked: Vec<(&'static str, Result<(), StartupError>)>,
+) -> Result<BTreeSet<&'static str>, StartupError> {
+    let installed: BTreeSet<&str> = checked
+        .iter()
+        .filter(|(_, result)| !matches!(result, Err(StartupError::Missing { .. })))
+        .map(|(system, _)| *system)
+        .collect();
+    let mut left_out = BTreeSet::new();
+    for (system, result) in checked {
+        let Err(error) = result else { continue };
+        let is_absent = !installed.is_empty() && !installed.contains(system);
+        if !is_absent {
+            return Err(error);
+        }
+        if left_out.insert(system) {
+            warn!(system, %error, "a system is left out until its kinds are installed and the operator starts anew");
+        }
+    }
+    Ok(left_out)
 }
 
 async fn check_scope<K: Object>(client: &Client, scope: Option<&str>) -> Result<(), StartupError> {
@@ -118,6 +143,25 @@ mod tests {
             "{error:?}"
         );
         assert_eq!(asked, 1);
+    }
+
+    #[test]
+    fn a_system_is_left_out_when_none_of_its_kinds_is_there_and_another_is() {
+        let missing = |system| {
+            let (kind, plural, group) = ("K".into(), "ks".into(), "g".into());
+            (system, Err(StartupError::Missing { kind, plural, group }))
+        };
+        let denied = |system| {
+            let (plural, group, message) = ("ks".into(), "g".into(), "m".into());
+            (system, Err(StartupError::Forbidden { plural, group, message }))
+        };
+        let there = |system| (system, Ok(()));
+        let of = |checked| left_out(checked).map(|out| out.into_iter().collect::<Vec<_>>()).ok();
+        assert_eq!(of(vec![there("a"), there("a"), there("b")]), Some(vec![]));
+        assert_eq!(of(vec![there("a"), missing("b"), missing("b")]), Some(vec!["b"]));
+        assert_eq!(of(vec![there("a"), missing("a"), there("b")]), None, "half of a system");
+        assert_eq!(of(vec![missing("a"), missing("b")]), None, "nothing at all");
+        assert_eq!(of(vec![there("a"), denied("b")]), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -194,7 +194,7 @@ async fn monitors_are_made_where_their_kinds_are_and_an_api_server_takes_them() 
     let (absent, present) =
         (render(&[]), render(&["--api-versions", "monitoring.coreos.com/v1/PodMonitor"]));
     assert!(!absent.contains("monitoring.coreos.com") && !absent.contains("grafana_dashboard"));
-    assert_eq!(present.matches("kind: PodMonitor").count(), 2);
+    assert_eq!(present.matches("kind: PodMonitor").count(), 3);
     assert_eq!(present.matches("grafana_dashboard: \"1\"").count(), 2);
     assert!(present.contains("docs/runbooks/OrreryKvDown.md"), "the page of an alert is named");
     let narrow = render(&[

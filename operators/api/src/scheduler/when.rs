@@ -183,13 +183,13 @@ pub struct After {
     pub schedule: String,
     /// Succeeded, Failed or Finished (either).
     #[serde(default)]
-    pub on: AfterOn,
+    pub result: AfterResult,
 }
 
 /// After which runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
-pub enum AfterOn {
+pub enum AfterResult {
     /// Those that succeeded.
     #[default]
     Succeeded,

@@ -97,6 +97,16 @@ fn every_field_is_described() {
 }
 
 #[test]
+fn no_field_has_a_name_that_yaml_reads_as_a_boolean() {
+    let words = ["on", "off", "yes", "no", "y", "n", "true", "false"];
+    let wrong = collect(|_, schema| {
+        let names = schema["properties"].as_object().into_iter().flatten();
+        names.into_iter().any(|(name, _)| words.contains(&name.to_lowercase().as_str()))
+    });
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
 fn every_list_of_objects_is_keyed_or_says_that_it_is_one_value() {
     let plain = collect(|_, schema| {
         schema["items"]["type"] == "object"

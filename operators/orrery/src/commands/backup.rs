@@ -12,13 +12,15 @@ use crate::output::{self, Progress};
 use crate::{cli, systems};
 
 const KIND: &str = "Backup";
+/// The system whose engines have archives.
+const SYSTEM: &str = "kv";
 const POLL: Duration = Duration::from_millis(500);
 /// Answers that may be missed while waiting: a server restarts.
 const MISSED_MAX: u32 = 60;
 
 pub(crate) fn run(arguments: &cli::backup::Backup) -> anyhow::Result<ExitCode> {
     let cluster = Cluster::connect(&arguments.on.cluster)?;
-    let target = super::Target::of(&arguments.on.target, &cluster.namespace)?;
+    let target = super::Target::of_system(&arguments.on.target, &cluster, SYSTEM)?;
     let object = cluster.get(&target.path)?;
     let name = arguments.name.clone().unwrap_or_else(|| name_of(&target.name, Timestamp::now()));
     let backup = plan(&object, &target.name, &name, arguments.deadline)?;

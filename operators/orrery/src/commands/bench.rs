@@ -27,6 +27,8 @@ use crate::output::{self, Progress};
 
 /// Name of the port of clients.
 const PORT: &str = "resp";
+/// The system that speaks its protocol.
+const SYSTEM: &str = "kv";
 
 pub(crate) fn run(arguments: &Bench) -> anyhow::Result<ExitCode> {
     let place = place(arguments)?;
@@ -206,7 +208,7 @@ fn of_this_machine(arguments: &Bench) -> anyhow::Result<Place> {
 
 fn of_cluster(arguments: &Bench) -> anyhow::Result<Place> {
     let cluster = Cluster::connect(&arguments.choice)?;
-    let target = super::Target::of(&arguments.target, &cluster.namespace)?;
+    let target = super::Target::of_system(&arguments.target, &cluster, SYSTEM)?;
     let object = cluster.get(&target.path)?;
     has_one_shard(&object)?;
     let pod = primary(&object, &target.name);

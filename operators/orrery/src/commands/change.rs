@@ -23,7 +23,7 @@ pub(crate) enum Change<'a> {
 
 pub(crate) fn run(on: &cli::OnObject, change: &Change<'_>) -> anyhow::Result<ExitCode> {
     let cluster = Cluster::connect(&on.cluster)?;
-    let target = super::Target::of(&on.target, &cluster.namespace)?;
+    let target = super::Target::of(&on.target, &cluster)?;
     let object = cluster.get(&target.path)?;
     let (spec, said) = plan(change, &object, Timestamp::now())?;
     cluster.merge(&target.path, &json!({ "spec": spec }))?;

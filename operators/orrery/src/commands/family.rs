@@ -31,13 +31,14 @@ pub(super) struct Family {
 pub(super) fn engines(cluster: &Cluster, target: &[String]) -> anyhow::Result<Vec<Json>> {
     let namespace = &cluster.namespace;
     if !target.is_empty() {
-        return Ok(vec![cluster.get(&super::Target::of(target, namespace)?.path)?]);
+        return Ok(vec![cluster.get(&super::Target::of(target, cluster)?.path)?]);
     }
     let mut all = Vec::new();
     for engine in &systems::kinds().engines {
         let info = engine.info();
         let path = format!("/apis/{}/namespaces/{namespace}/{}", info.api_version, info.plural);
-        all.extend(items(&cluster.get(&path)?));
+        // The kinds of a system may not be installed.
+        all.extend(cluster.find(&path)?.iter().flat_map(items));
     }
     Ok(all)
 }
@@ -59,7 +60,10 @@ pub(super) fn items(list: &Json) -> Vec<Json> {
 pub(super) fn family(cluster: &Cluster, object: &Json) -> anyhow::Result<Family> {
     let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    let list = |group: &str, plural: &str| path(group, namespace, plural, name);
+    let kind = object["kind"].as_str().unwrap_or_default();
+    let kinds = systems::kinds();
+    let system = kinds.engine_of(kind).map(|engine| engine.system()).unwrap_or_default();
+    let list = |group: &str, plural: &str| path(group, namespace, plural, system, name);
     let mut family = Family::default();
     for (word, group, plural) in CHILDREN {
         let found = items(&cluster.get(&list(group, plural))?);
@@ -67,26 +71,31 @@ pub(super) fn family(cluster: &Cluster, object: &Json) -> anyhow::Result<Family>
     }
     let secrets = items(&cluster.get_metadata(&list("api/v1", "secrets"))?);
     family.children.extend(secrets.into_iter().map(|child| ("Secret", child)));
-    family.pods = pods(cluster, namespace, name)?;
-    for declared in &systems::kinds().declared {
+    family.pods = pods(cluster, namespace, system, name)?;
+    for declared in kinds.declared.iter().filter(|declared| declared.engine_kind() == kind) {
         let info = declared.info();
         let path = format!("/apis/{}/namespaces/{namespace}/{}", info.api_version, info.plural);
-        let bound =
-            |one: &Json| one["spec"]["clusterRef"]["name"].as_str().unwrap_or("default") == name;
+        let bound = |one: &Json| declared.engine(one).is_ok_and(|(engine, _)| engine == name);
         family.declared.extend(items(&cluster.get(&path)?).into_iter().filter(bound));
     }
     Ok(family)
 }
 
 /// The pods of an object.
-pub(super) fn pods(cluster: &Cluster, namespace: &str, name: &str) -> anyhow::Result<Vec<Json>> {
-    Ok(items(&cluster.get(&path("api/v1", namespace, "pods", name))?))
+pub(super) fn pods(
+    cluster: &Cluster,
+    namespace: &str,
+    system: &str,
+    name: &str,
+) -> anyhow::Result<Vec<Json>> {
+    Ok(items(&cluster.get(&path("api/v1", namespace, "pods", system, name))?))
 }
 
 /// Path of the children of an object, of one kind.
-fn path(group: &str, namespace: &str, plural: &str, name: &str) -> String {
+fn path(group: &str, namespace: &str, plural: &str, system: &str, name: &str) -> String {
     format!(
         "/{group}/namespaces/{namespace}/{plural}?labelSelector=\
-         app.kubernetes.io%2Fmanaged-by%3Dorrery,app.kubernetes.io%2Finstance%3D{name}"
+         app.kubernetes.io%2Fmanaged-by%3Dorrery,app.kubernetes.io%2Fname%3D{system},\
+         app.kubernetes.io%2Finstance%3D{name}"
     )
 }

@@ -45,16 +45,19 @@ pub(super) fn run(arguments: &cli::Logs) -> anyhow::Result<ExitCode> {
 
 /// Names of the pods of an object; a pod may be named itself.
 fn names(cluster: &Cluster, target: &[String]) -> anyhow::Result<Vec<String>> {
-    let found = Target::of(target, &cluster.namespace)?;
-    let pods = pods(cluster, &cluster.namespace, &found.name)?;
+    // A pod may be named itself.
+    if let [name] = target {
+        let itself = format!("/api/v1/namespaces/{}/pods/{name}", cluster.namespace);
+        if !name.contains('/') && cluster.has(&itself)? {
+            return Ok(vec![name.clone()]);
+        }
+    }
+    let found = Target::of(target, cluster)?;
+    let pods = pods(cluster, &cluster.namespace, found.system, &found.name)?;
     let named = |pod: &serde_json::Value| pod["metadata"]["name"].as_str().map(str::to_owned);
     let names: Vec<String> = pods.iter().filter_map(named).collect();
     if !names.is_empty() {
         return Ok(names);
-    }
-    let itself = format!("/api/v1/namespaces/{}/pods/{}", cluster.namespace, found.name);
-    if target.len() == 1 && cluster.get(&itself).is_ok() {
-        return Ok(vec![found.name]);
     }
     bail!(
         "{} {} has no pods in namespace {}; see: orrery status {} -n {}",
