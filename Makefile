@@ -34,6 +34,11 @@ conformance-kv: ## The Redis 7.0.15 TCL suite; writes docs/conformance/kv-redis-
 	@$(CARGO) build --release -p orrery
 	@ORRERY_BIN=$(RELEASE)/orrery $(CARGO) run --release -q -p orrery-conformance -- kv --write docs/conformance/kv-redis-tcl.md
 
+.PHONY: conformance-scheduler
+conformance-scheduler: ## Rules of time beside croniter's tests and five peers; writes docs/conformance/scheduler-croniter.md
+	@scripts/need python3 node npm systemd-analyze
+	@$(CARGO) run --release -q -p orrery-conformance -- scheduler --write docs/conformance/scheduler-croniter.md
+
 .PHONY: bench-kv
 bench-kv: ## Key-value rows beside redis-server, as ratios
 	@scripts/need redis-server redis-benchmark

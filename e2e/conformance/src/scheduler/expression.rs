@@ -25,20 +25,6 @@ const MONTHS: [&str; 12] =
     ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
 const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
-/// What a peer can read.
-#[derive(Debug, Clone, Copy)]
-pub struct Features {
-    pub seconds: bool,
-    /// `15W`, `LW`.
-    pub nearest: bool,
-    /// `2#5`.
-    pub nth: bool,
-    /// `5L` is written `L5`? No: whether `5L` is read.
-    pub last_weekday: bool,
-    /// `FRI-MON`.
-    pub wraps: bool,
-}
-
 /// The words of an expression.
 #[derive(Debug, Clone)]
 pub struct Expression {
@@ -51,21 +37,22 @@ pub struct Expression {
 }
 
 impl Expression {
-    pub fn random(random: &mut Random, features: Features) -> Self {
-        let second = (features.seconds && random.chance(150))
-            .then(|| field(random, 0, 59, &[], features.wraps));
+    /// One that peers read; `nearest` is whether they know `15W` and `LW`. Ranges do not wrap
+    /// around, because peers refuse that.
+    pub fn random(random: &mut Random, nearest: bool) -> Self {
+        let second = random.chance(150).then(|| field(random, 0, 59, &[]));
         Self {
             second,
-            minute: field(random, 0, 59, &[], features.wraps),
+            minute: field(random, 0, 59, &[]),
             // Night hours meet the changes of the clock.
             hour: if random.chance(500) {
-                field(random, 0, 4, &[], false)
+                field(random, 0, 4, &[])
             } else {
-                field(random, 0, 23, &[], features.wraps)
+                field(random, 0, 23, &[])
             },
-            date: date(random, features),
-            month: field(random, 1, 12, &MONTHS, features.wraps),
-            weekday: weekday(random, features),
+            date: date(random, nearest),
+            month: field(random, 1, 12, &MONTHS),
+            weekday: weekday(random),
         }
     }
 
@@ -107,7 +94,7 @@ fn named(random: &mut Random, value: u32, least: u32, names: &[&str]) -> String 
     }
 }
 
-fn field(random: &mut Random, least: u32, most: u32, names: &[&str], wraps: bool) -> String {
+fn field(random: &mut Random, least: u32, most: u32, names: &[&str]) -> String {
     let size = (most - least + 1) as usize;
     let value = |random: &mut Random| least + random.below(size) as u32;
     match random.below(10) {
@@ -125,7 +112,7 @@ fn field(random: &mut Random, least: u32, most: u32, names: &[&str], wraps: bool
         }
         6 | 7 => {
             let (mut from, mut to) = (value(random), value(random));
-            if from > to && !(wraps && random.chance(300)) {
+            if from > to {
                 (from, to) = (to, from);
             }
             let (from, to) = (named(random, from, least, names), named(random, to, least, names));
@@ -139,26 +126,26 @@ fn field(random: &mut Random, least: u32, most: u32, names: &[&str], wraps: bool
     }
 }
 
-fn date(random: &mut Random, features: Features) -> String {
+fn date(random: &mut Random, nearest: bool) -> String {
     let day = 1 + random.below(31);
     match random.below(20) {
         0 => "L".to_owned(),
-        1 if features.nearest => format!("{day}W"),
-        2 if features.nearest => "LW".to_owned(),
+        1 if nearest => format!("{day}W"),
+        2 if nearest => "LW".to_owned(),
         3..=10 => "*".to_owned(),
-        _ => field(random, 1, 31, &[], features.wraps),
+        _ => field(random, 1, 31, &[]),
     }
 }
 
-fn weekday(random: &mut Random, features: Features) -> String {
+fn weekday(random: &mut Random) -> String {
     let day = random.below(7);
     match random.below(20) {
-        0 if features.nth => format!("{}#{}", day, 1 + random.below(5)),
-        1 if features.last_weekday => format!("{day}L"),
-        2 if features.nth => format!("{}#{}", WEEKDAYS[day], 1 + random.below(4)),
+        0 => format!("{}#{}", day, 1 + random.below(5)),
+        1 => format!("{day}L"),
+        2 => format!("{}#{}", WEEKDAYS[day], 1 + random.below(4)),
         3 => "7".to_owned(),
         4..=11 => "*".to_owned(),
-        _ => field(random, 0, 6, &WEEKDAYS, features.wraps),
+        _ => field(random, 0, 6, &WEEKDAYS),
     }
 }
 

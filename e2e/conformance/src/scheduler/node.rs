@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::compared::Compared;
 use super::croner::{DAY_STARS, SUNDAY_LAST};
-use super::expression::{Expression, Features, ZONES, moment};
+use super::expression::{Expression, ZONES, moment};
 use super::piped::Piped;
 
 const PACKAGES: [&str; 2] = ["croner@11.0.1", "cron-parser@5.10.6"];
@@ -35,11 +35,6 @@ impl Peer {
             Self::Croner => "croner-js",
             Self::CronParser => "cron-parser",
         }
-    }
-
-    fn features(self) -> Features {
-        let croner = self == Self::Croner;
-        Features { seconds: true, nearest: croner, nth: true, last_weekday: true, wraps: false }
     }
 
     /// Its choice for changes of the clock.
@@ -78,7 +73,7 @@ pub fn run(peer: Peer, comparisons: u64, seed: u64) -> Result<Compared, String> 
     let mut script = start()?;
     let names = same_zones(&mut script, &zones)?;
     while compared.total() < comparisons {
-        let expression = Expression::random(&mut random, peer.features());
+        let expression = Expression::random(&mut random, peer == Peer::Croner);
         let name = names[random.below(names.len())];
         let zone = zones.get(name).map_err(|error| error.to_string())?;
         one(&mut compared, &mut random, &mut script, peer, &expression, &zone)?;
