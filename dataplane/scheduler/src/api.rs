@@ -16,11 +16,14 @@
 mod access;
 mod ahead;
 mod bulk;
+mod dkron;
 mod input;
 mod jobs;
 mod ledger;
 mod listen;
 mod once;
+mod openapi;
+mod page;
 mod problem;
 mod routes;
 mod rules;
@@ -31,6 +34,7 @@ mod timed;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use orrery_kit::env::Env;
@@ -64,6 +68,10 @@ pub(crate) struct App {
     dispatcher: Arc<Dispatcher>,
     token: Option<Secret>,
     env: Arc<dyn Env>,
+    /// Where it listens.
+    address: SocketAddr,
+    /// New jobs are refused by Dkron's routes.
+    is_paused: AtomicBool,
 }
 
 impl std::fmt::Debug for App {
@@ -80,6 +88,12 @@ impl App {
 
     fn now_ms(&self) -> i64 {
         self.env.wall_us().div_euclid(1000)
+    }
+
+    /// The name of this process, where one is asked for.
+    fn node(&self) -> String {
+        let object = &self.engine.config.object;
+        if object.name.is_empty() { "orrery".to_owned() } else { object.name.clone() }
     }
 }
 
@@ -101,7 +115,9 @@ pub fn start(
     let listener = std::net::TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
-    let router = routes::router(Arc::new(App { engine, dispatcher, token, env }));
+    let is_paused = AtomicBool::new(false);
+    let app = App { engine, dispatcher, token, env, address, is_paused };
+    let router = routes::router(Arc::new(app));
     let listener = {
         let _entered = runtime.enter();
         tokio::net::TcpListener::from_std(listener)?

@@ -11,9 +11,10 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use http::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, StatusCode};
 
+use super::dkron::{self, either};
 use super::problem::Problem;
 use super::timed::{LONG, SHORT, within};
-use super::{App, access, ahead, bulk, jobs, ledger, once, rules, runs, status};
+use super::{App, access, ahead, bulk, jobs, ledger, once, openapi, page, rules, runs, status};
 
 /// One way in.
 pub(super) struct Route {
@@ -22,6 +23,8 @@ pub(super) struct Route {
     pub(super) path: &'static str,
     handler: MethodRouter<Arc<App>>,
     most: Duration,
+    /// It is there only with Dkron's routes.
+    pub(super) is_dkron: bool,
 }
 
 impl Route {
@@ -30,12 +33,18 @@ impl Route {
         H: Handler<T, Arc<App>>,
         T: 'static,
     {
-        Self { method, path, handler: on(filter, handler), most: SHORT }
+        Self { method, path, handler: on(filter, handler), most: SHORT, is_dkron: false }
     }
 
     /// It may take minutes.
     fn long(mut self) -> Self {
         self.most = LONG;
+        self
+    }
+
+    /// Only Dkron has it.
+    fn of_dkron(mut self) -> Self {
+        self.is_dkron = true;
         self
     }
 }
@@ -53,19 +62,30 @@ macro_rules! methods {
     };
 }
 
-methods!(get GET, post POST, put PUT, delete DELETE);
+methods!(get GET, post POST, put PUT, patch PATCH, delete DELETE);
 
-/// All routes of this API.
+/// All routes.
 pub(super) fn routes() -> Vec<Route> {
+    let mut routes = own();
+    routes.extend(of_dkron().into_iter().map(Route::of_dkron));
+    routes
+}
+
+/// Routes of this API, some of which are Dkron's as well.
+fn own() -> Vec<Route> {
     vec![
+        get("/", page::html),
+        get("/page.css", page::css),
+        get("/page.js", page::js),
         get("/healthz", status::healthz),
+        get("/v1/openapi.json", openapi::get),
         get("/v1/status", status::get),
-        get("/v1/jobs", jobs::list),
-        post("/v1/jobs", bulk::put).long(),
-        get("/v1/jobs/{name}", jobs::get),
-        put("/v1/jobs/{name}", jobs::put),
-        delete("/v1/jobs/{name}", jobs::delete),
-        post("/v1/jobs/{name}/run", jobs::run),
+        get("/v1/jobs", either(dkron::jobs::list, jobs::list)),
+        post("/v1/jobs", either(dkron::jobs::create, bulk::put)).long(),
+        get("/v1/jobs/{name}", either(dkron::jobs::get, jobs::get)),
+        put("/v1/jobs/{name}", either(dkron::jobs::create, jobs::put)),
+        delete("/v1/jobs/{name}", either(dkron::jobs::delete, jobs::delete)),
+        post("/v1/jobs/{name}/run", either(dkron::jobs::run, jobs::run)),
         post("/v1/jobs/{name}/pause", jobs::pause),
         post("/v1/jobs/{name}/resume", jobs::resume),
         post("/v1/jobs/{name}/backfill", jobs::backfill),
@@ -84,11 +104,38 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
+/// Routes of Dkron alone.
+fn of_dkron() -> Vec<Route> {
+    use dkron::{cluster, executions, jobs};
+    vec![
+        get("/v1", cluster::index),
+        get("/v1/", cluster::index),
+        patch("/v1/jobs", jobs::create),
+        post("/v1/jobs/{name}", jobs::run),
+        post("/v1/jobs/{name}/toggle", jobs::toggle),
+        get("/v1/jobs/{name}/executions", executions::list),
+        delete("/v1/jobs/{name}/executions", executions::delete),
+        get("/v1/jobs/{name}/executions/{execution}", executions::get),
+        post("/v1/restore", dkron::restore).long(),
+        get("/v1/members", cluster::members),
+        get("/v1/leader", cluster::leader),
+        get("/v1/isleader", cluster::is_leader),
+        get("/v1/busy", executions::busy),
+        post("/v1/leave", cluster::leave),
+        get("/v1/pause", cluster::paused),
+        post("/v1/pause", cluster::pause),
+        post("/v1/unpause", cluster::unpause),
+    ]
+}
+
 /// The router of everything.
 pub(super) fn router(app: Arc<App>) -> Router {
     let mut router = Router::new();
     for route in routes() {
-        let handler = route.handler.layer(from_fn_with_state(route.most, within));
+        let mut handler = route.handler.layer(from_fn_with_state(route.most, within));
+        if route.is_dkron {
+            handler = handler.layer(from_fn_with_state(Arc::clone(&app), dkron::admit));
+        }
         router = router.route(route.path, handler);
     }
     router

@@ -15,6 +15,9 @@ use crate::run::RunId;
 /// Jobs that one answer holds.
 const JOBS_MAX: usize = 10_000;
 
+/// Jobs that a partition shows at once.
+const PORTION: usize = 100;
+
 /// Which jobs.
 #[derive(Debug, Clone, Default)]
 pub struct ListQuery {
@@ -124,7 +127,10 @@ impl Engine {
         for name in names {
             by_partition[usize::from(self.partition_of(&name))].push(name);
         }
-        let asked = self.handles().iter().zip(by_partition).filter(|(_, names)| !names.is_empty());
+        // In small portions, so that no partition is held up for long.
+        let asked = self.handles().iter().zip(&by_partition).flat_map(|(handle, names)| {
+            names.chunks(PORTION).map(move |names| (handle, names.to_vec()))
+        });
         let asked = asked.map(|(handle, names)| {
             let (resolver, partition) = (Arc::clone(&self.resolver), handle.partition);
             handle.look(move |state, _| {

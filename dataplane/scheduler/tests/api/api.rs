@@ -3,9 +3,11 @@
 mod access;
 mod ahead;
 mod bulk;
+mod dkron;
 mod jobs;
 mod ledger;
 mod once;
+mod page;
 mod rules;
 mod runs;
 
