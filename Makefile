@@ -55,6 +55,12 @@ bench-store: ## The store beside plain fjall and PostgreSQL on the same disk, as
 	@scripts/need /usr/lib/postgresql/15/bin/postgres
 	@$(CARGO) run --release -q -p orrery-bench -- store
 
+.PHONY: bench-scheduler
+bench-scheduler: ## The scheduler beside a lock row in PostgreSQL, croner and croniter, as ratios
+	@scripts/need /usr/lib/postgresql/15/bin/postgres
+	@$(CARGO) build --release -p orrery
+	@ORRERY_BIN=$(RELEASE)/orrery $(CARGO) run --release -q -p orrery-bench -- scheduler
+
 .PHONY: nightly
 nightly: ## Long runs: crash rounds, seeded disk faults, a million compared commands
 	@scripts/nightly

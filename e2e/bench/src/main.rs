@@ -1,5 +1,5 @@
 //! Benchmarks beside the peers: `bench kv`, `bench journal`,
-//! `bench store`. They measure and print; they never fail on a figure.
+//! `bench store`, `bench scheduler`. They measure and print; they never fail on a figure.
 //!
 //! Rules: server on one core, client on another, ours and theirs in turn (A B A B …), the median
 //! of the pairs' ratios; CPU of the server process per operation, because on a small machine that
@@ -10,13 +10,14 @@ mod kv;
 mod measured;
 mod postgres;
 mod row;
+mod scheduler;
 mod store;
 mod tasks;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: bench kv|journal|store [--rounds N] [--scale PERCENT] [--only TEXT]
+usage: bench kv|journal|store|scheduler [--rounds N] [--scale PERCENT] [--only TEXT]
 
   --rounds N       pairs of runs per row; the median is printed (default 5)
   --scale PERCENT  share of the full number of operations (default 100)
@@ -26,6 +27,7 @@ One line per row: row | ours | peer | ratio | bar | ok or MISS
 kv needs redis-server and redis-benchmark (apt-get install redis) and two cores.
 journal writes below the folder for temporary files (TMPDIR): its disk is what is measured.
 store does the same, and needs PostgreSQL 15 (apt-get install postgresql-15).
+scheduler needs PostgreSQL 15 as well, python3 for croniter, and two cores.
 ";
 
 fn main() -> ExitCode {
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Some("kv") => kv::run,
         Some("journal") => journal::run,
         Some("store") => store::run,
+        Some("scheduler") => scheduler::run,
         _ => return usage(),
     };
     let Some(options) = Options::parse(&args[1..]) else { return usage() };

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use orrery_e2e_tests::postgres::Postgres;
+use orrery_e2e_tests::postgres::{Postgres, USER};
 use tokio::runtime::Runtime;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls, Statement};
@@ -24,6 +24,14 @@ pub fn start(
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(above, open).map_err(|error| error.to_string())?;
     start(folder)
+}
+
+/// How a client reaches a server: by its socket.
+pub fn config(server: &Postgres) -> Config {
+    let (socket, port) = server.socket();
+    let mut config = Config::new();
+    config.host_path(socket).port(port).user(USER).dbname("postgres");
+    config
 }
 
 /// Connections, each with the statement that all of them carry out.

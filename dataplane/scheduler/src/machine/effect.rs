@@ -4,7 +4,6 @@
 //! again, so neither a clock nor a newer time zone database changes the past.
 
 use crate::codec::{Malformed, Reader, put_bytes, put_i64, put_u64};
-use crate::run::RunId;
 
 /// Why a second that a rule named passed without a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use orrery_e2e_tests::postgres::{Postgres, USER};
-use tokio_postgres::Config;
+use orrery_e2e_tests::postgres::Postgres;
 
 use super::clients::{VALUE, fresh_key};
 use crate::measured::Measured;
@@ -23,9 +22,7 @@ impl Peer {
         let server = postgres::start(folder, |folder| {
             Postgres::start_with(folder, &["synchronous_commit=on"])
         })?;
-        let (socket, port) = server.socket();
-        let mut config = Config::new();
-        config.host_path(socket).port(port).user(USER).dbname("postgres");
+        let config = postgres::config(&server);
         let clients = postgres::Peer::connect(&config, clients, TABLE, INSERT)?;
         Ok(Self { server, clients })
     }
