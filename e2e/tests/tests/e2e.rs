@@ -48,6 +48,8 @@ mod refused;
 mod rights;
 #[path = "e2e/scale.rs"]
 mod scale;
+#[path = "e2e/schedules.rs"]
+mod schedules;
 #[path = "e2e/shards.rs"]
 mod shards;
 #[path = "e2e/traces.rs"]
