@@ -122,8 +122,9 @@ impl Target {
         if meant.len() == 1 {
             return Ok(meant.swap_remove(0));
         }
-        let (all, mut found) = (meant.len(), Vec::new());
+        let (mut found, mut kinds) = (Vec::new(), Vec::new());
         for target in meant {
+            kinds.push(target.singular.clone());
             if cluster.has(&target.path)? {
                 found.push(target);
             }
@@ -132,7 +133,8 @@ impl Target {
             1 => Ok(found.swap_remove(0)),
             0 => {
                 let name = words.first().map_or("", String::as_str);
-                bail!("none of the {all} kinds of engines has an object {name} here")
+                let (kinds, namespace) = (kinds.join(" or "), &cluster.namespace);
+                bail!("{name} was not found: no {kinds} of namespace {namespace} has that name")
             }
             _ => {
                 let words: Vec<String> =
