@@ -5,6 +5,7 @@
 //! rule was compiled. DTSTART itself is an instance only if the rule says so.
 
 mod days;
+mod ranks;
 mod search;
 mod ticks;
 mod times;

@@ -81,6 +81,11 @@ impl Page {
         Self { year: date.year, month: date.month, first: day + 1 - date.day }
     }
 
+    /// January of a year.
+    pub fn of_year(year: u32) -> Self {
+        Self { year, month: 1, first: Date { year, month: 1, day: 1 }.days() }
+    }
+
     pub fn length(self) -> u32 {
         month_days(self.year, self.month)
     }

@@ -1,17 +1,16 @@
 //! The search in a recurrence: month by month, day by day where a day may be empty.
 
-use std::collections::HashMap;
-
 use crate::civil::{DAY, DAYS_END, LOCAL_END};
 use crate::days::bits;
+use crate::recur::Recur;
 use crate::recur::days::Page;
+use crate::recur::ranks::Ranks;
 use crate::recur::times::DayTimes;
-use crate::recur::{Freq, Recur, chosen_of};
 use crate::wall::LocalTimes;
 
 /// Steps of one search. Only rules whose ticks and BY parts hardly ever meet come near; those end
 /// here, after some milliseconds.
-const STEPS_MAX: u32 = 1 << 21;
+const STEPS_MAX: u32 = 1 << 18;
 
 /// Bounds the work of one search.
 #[derive(Debug)]
@@ -31,127 +30,84 @@ impl Budget {
 
 impl Recur {
     /// The days of a month that have instances, as far as days tell.
-    fn days_of(&self, page: Page) -> u32 {
+    fn days_of(&self, page: Page, ranks: &mut Ranks) -> u32 {
         let days = self.days.of_page(page);
-        let Some((times, places)) = self.times.ranked().filter(|_| days != 0) else { return days };
-        let size = times.size();
-        let outside = self.outside(page);
-        let ranked = bits(days.into()).filter(|date| {
-            let (before, all) = self.place(page, days, *date, outside);
-            let ranks = before * size..(before + 1) * size;
-            chosen_of(places, all * size).iter().any(|rank| ranks.contains(rank))
-        });
-        ranked.fold(0, |days, date| days | 1 << date)
+        match self.times.ranked().filter(|_| days != 0) {
+            None => days,
+            Some((times, places)) => ranks.days_of(&self.days, page, times.size(), places),
+        }
     }
 
     /// Times of a day that BYSETPOS chooses, sorted.
-    fn ranks(&self, day: u32) -> Vec<u32> {
-        let Some((times, places)) = self.times.ranked() else { return Vec::new() };
-        let page = Page::of_day(day);
-        let (days, date) = (self.days.of_page(page), day - page.first + 1);
-        if days >> date & 1 == 0 {
-            return Vec::new();
-        }
-        let (before, all) = self.place(page, days, date, self.outside(page));
-        let size = times.size();
-        let base = before * size;
-        let chosen = chosen_of(places, all * size);
-        let inside = chosen.iter().filter(|rank| (base..base + size).contains(rank));
-        inside.map(|rank| times.at_rank(rank - base)).collect()
+    fn ranked_times(&self, day: u32, ranks: &mut Ranks) -> Option<Vec<u32>> {
+        let (times, places) = self.times.ranked()?;
+        let ranks = ranks.of_day(&self.days, day, times.size(), places);
+        Some(ranks.into_iter().map(|rank| times.at_rank(rank)).collect())
     }
 
-    /// Matching days of the year before a month and after it, when the period is a year.
-    fn outside(&self, page: Page) -> (u64, u64) {
-        let (mut before, mut after) = (0, 0);
-        if self.days.freq == Freq::Yearly {
-            let mut other = page;
-            while let Some(earlier) = other.previous().filter(|_| other.month > 1) {
-                other = earlier;
-                before += u64::from(self.days.of_page(other).count_ones());
-            }
-            other = page;
-            while other.month < 12 {
-                other = other.next();
-                after += u64::from(self.days.of_page(other).count_ones());
-            }
+    fn first_time(&self, day: u32, second: u32, state: &mut State) -> Option<u32> {
+        match self.ranked_times(day, &mut state.ranks) {
+            Some(times) => times.into_iter().find(|at| *at >= second),
+            None => self.times.first_from(day, second, &mut state.budget),
         }
-        (before, after)
     }
 
-    /// How many matching days of its period are before a matching day, and how many there are.
-    fn place(&self, page: Page, days: u32, date: u32, outside: (u64, u64)) -> (u64, u64) {
-        if self.days.freq == Freq::Weekly {
-            let day = i64::from(page.first + date - 1);
-            let first = self.days.week_first(day as u32);
-            let matches = |day: &i64| {
-                let Ok(day) = u32::try_from(*day) else { return false };
-                let page = Page::of_day(day);
-                self.days.of_page(page) >> (day - page.first + 1) & 1 != 0
-            };
-            let before = (first..day).filter(matches).count() as u64;
-            return (before, before + (day..first + 7).filter(matches).count() as u64);
+    fn last_time(&self, day: u32, second: u32, state: &mut State) -> Option<u32> {
+        match self.ranked_times(day, &mut state.ranks) {
+            Some(times) => times.into_iter().rev().find(|at| *at <= second),
+            None => self.times.last_to(day, second, &mut state.budget),
         }
-        let before = u64::from((days & ((1 << date) - 1)).count_ones());
-        (outside.0 + before, outside.0 + u64::from(days.count_ones()) + outside.1)
     }
 
-    fn first_time(&self, day: u32, second: u32, budget: &mut Budget) -> Option<u32> {
-        if self.times.ranked().is_some() {
-            return self.ranks(day).into_iter().find(|at| *at >= second);
+    fn count_time(&self, day: u32, second: u32, ranks: &mut Ranks) -> u64 {
+        match self.ranked_times(day, ranks) {
+            Some(times) => times.into_iter().filter(|at| *at < second).count() as u64,
+            None => self.times.count_below(day, second),
         }
-        self.times.first_from(day, second, budget)
-    }
-
-    fn last_time(&self, day: u32, second: u32, budget: &mut Budget) -> Option<u32> {
-        if self.times.ranked().is_some() {
-            return self.ranks(day).into_iter().rev().find(|at| *at <= second);
-        }
-        self.times.last_to(day, second, budget)
-    }
-
-    fn count_time(&self, day: u32, second: u32) -> u64 {
-        if self.times.ranked().is_some() {
-            return self.ranks(day).into_iter().filter(|at| *at < second).count() as u64;
-        }
-        self.times.count_below(day, second)
     }
 
     /// Instances of matching days `from..to`, whole ones.
-    fn count_days(&self, from: u32, to: u32) -> u64 {
+    fn count_days(&self, from: u32, to: u32, ranks: &mut Ranks) -> u64 {
         let mut count = 0;
-        // Days with the same residue have the same ticks.
-        let mut known: HashMap<i64, u64> = HashMap::new();
         let mut page = Page::of_day(from);
         while page.first < to && page.first < DAYS_END {
-            let mut days = self.days_of(page);
+            let mut days = self.days_of(page, ranks);
             if from > page.first {
                 days &= !0 << (from - page.first + 1);
             }
             if to - page.first < 31 {
                 days &= (2 << (to - page.first)) - 1;
             }
+            let each = bits(days.into()).map(|date| page.first + date - 1);
             count += match &self.times {
                 DayTimes::Product(times) => u64::from(days.count_ones()) * times.size(),
                 DayTimes::List(list) => u64::from(days.count_ones()) * list.len() as u64,
-                DayTimes::Ticks(ticks) => bits(days.into())
-                    .map(|date| {
-                        let day = page.first + date - 1;
-                        let count = || ticks.count_below(day, DAY as u32);
-                        *known.entry(ticks.residue(day)).or_insert_with(count)
-                    })
-                    .sum(),
-                DayTimes::Ranked { .. } => bits(days.into())
-                    .map(|date| self.ranks(page.first + date - 1).len() as u64)
-                    .sum(),
+                DayTimes::Ticks(ticks) => each.map(|day| ticks.count_day(day)).sum(),
+                DayTimes::Ranked { times, places } => {
+                    let size = times.size();
+                    each.map(|day| ranks.of_day(&self.days, day, size, places).len() as u64).sum()
+                }
             };
             page = page.next();
         }
         count
     }
 
-    fn is_day(&self, day: u32) -> bool {
+    fn is_day(&self, day: u32, ranks: &mut Ranks) -> bool {
         let page = Page::of_day(day);
-        self.days_of(page) >> (day - page.first + 1) & 1 != 0
+        self.days_of(page, ranks) >> (day - page.first + 1) & 1 != 0
+    }
+}
+
+/// What a search carries along.
+struct State {
+    budget: Budget,
+    ranks: Ranks,
+}
+
+impl State {
+    fn new() -> Self {
+        Self { budget: Budget::new(), ranks: Ranks::default() }
     }
 }
 
@@ -161,24 +117,24 @@ impl LocalTimes for Recur {
         if lo >= hi {
             return None;
         }
-        let mut budget = Budget::new();
+        let mut state = State::new();
         let (today, second) = ((lo / DAY) as u32, (lo % DAY) as u32);
         let mut page = Page::of_day(today);
-        let mut days = self.days_of(page) & (!0 << (today - page.first + 1));
+        let mut days = self.days_of(page, &mut state.ranks) & (!0 << (today - page.first + 1));
         while i64::from(page.first) * DAY < hi {
             for date in bits(days.into()) {
                 let day = page.first + date - 1;
                 let from = if day == today { second } else { 0 };
-                if let Some(time) = self.first_time(day, from, &mut budget) {
+                if let Some(time) = self.first_time(day, from, &mut state) {
                     let found = i64::from(day) * DAY + i64::from(time);
                     return (found < hi).then_some(found);
                 }
-                if !budget.spend() {
+                if !state.budget.spend() {
                     return None;
                 }
             }
             page = page.next();
-            days = self.days_of(page);
+            days = self.days_of(page, &mut state.ranks);
         }
         None
     }
@@ -188,21 +144,22 @@ impl LocalTimes for Recur {
         if lo >= hi {
             return None;
         }
-        let mut budget = Budget::new();
+        let mut state = State::new();
         let (today, second) = (((hi - 1) / DAY) as u32, ((hi - 1) % DAY) as u32);
         let mut page = Page::of_day(today);
-        let mut days = self.days_of(page) & ((2u64 << (today - page.first + 1)) - 1) as u32;
+        let mut days =
+            self.days_of(page, &mut state.ranks) & ((2u64 << (today - page.first + 1)) - 1) as u32;
         loop {
             while days != 0 {
                 let date = days.ilog2();
                 days &= !(1 << date);
                 let day = page.first + date - 1;
                 let to = if day == today { second } else { DAY as u32 - 1 };
-                if let Some(time) = self.last_time(day, to, &mut budget) {
+                if let Some(time) = self.last_time(day, to, &mut state) {
                     let found = i64::from(day) * DAY + i64::from(time);
                     return (found >= lo).then_some(found);
                 }
-                if !budget.spend() {
+                if !state.budget.spend() {
                     return None;
                 }
             }
@@ -210,7 +167,7 @@ impl LocalTimes for Recur {
                 return None;
             }
             page = page.previous()?;
-            days = self.days_of(page);
+            days = self.days_of(page, &mut state.ranks);
         }
     }
 
@@ -221,12 +178,13 @@ impl LocalTimes for Recur {
         }
         let split = |at: i64| ((at / DAY) as u32, (at % DAY) as u32);
         let ((from, above), (to, below)) = (split(lo), split(hi));
-        let mut count = self.count_days(from, to);
-        if below > 0 && self.is_day(to) {
-            count += self.count_time(to, below);
+        let ranks = &mut Ranks::default();
+        let mut count = self.count_days(from, to, ranks);
+        if below > 0 && self.is_day(to, ranks) {
+            count += self.count_time(to, below, ranks);
         }
-        if above > 0 && self.is_day(from) {
-            count -= self.count_time(from, above);
+        if above > 0 && self.is_day(from, ranks) {
+            count -= self.count_time(from, above, ranks);
         }
         count
     }

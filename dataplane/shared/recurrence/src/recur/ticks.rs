@@ -20,9 +20,36 @@ pub(crate) struct Ticks {
     pub allowed: Times,
     /// Seconds of each period that are instances, sorted, not empty.
     pub offsets: Vec<u32>,
+    /// Instances of a whole day by its residue, when the interval is short enough to have them all.
+    pub day_counts: Vec<u32>,
 }
 
+/// Longer intervals have so few ticks a day that they are counted when asked.
+const TABLE_MAX: i64 = 1440;
+
 impl Ticks {
+    /// Counts the days of short intervals, all residues together in one walk over a day's periods.
+    pub fn counted(mut self) -> Self {
+        if self.interval <= TABLE_MAX {
+            let residues = 0..self.interval;
+            self.day_counts =
+                residues.map(|residue| self.walk(residue, DAY as u32) as u32).collect();
+        }
+        self
+    }
+
+    /// Whether a day is known to have none.
+    fn is_empty(&self, residue: i64) -> bool {
+        self.day_counts.get(residue as usize) == Some(&0)
+    }
+
+    /// Instances of a whole day.
+    pub fn count_day(&self, day: u32) -> u64 {
+        let residue = self.residue(day);
+        let known = self.day_counts.get(residue as usize);
+        known.map_or_else(|| self.walk(residue, DAY as u32), |count| u64::from(*count))
+    }
+
     /// What tells the ticks of one day from those of another.
     pub fn residue(&self, day: u32) -> i64 {
         let periods = DAY / i64::from(self.unit);
@@ -67,6 +94,9 @@ impl Ticks {
 
     pub fn first_from(&self, day: u32, second: u32, budget: &mut Budget) -> Option<u32> {
         let residue = self.residue(day);
+        if self.is_empty(residue) {
+            return None;
+        }
         let mut period = second - second % self.unit;
         loop {
             period = self.period_from(residue, period, budget)?;
@@ -80,6 +110,9 @@ impl Ticks {
 
     pub fn last_to(&self, day: u32, second: u32, budget: &mut Budget) -> Option<u32> {
         let residue = self.residue(day);
+        if self.is_empty(residue) {
+            return None;
+        }
         let mut limit = second;
         loop {
             let period = self.period_to(residue, limit, budget)?;
@@ -94,7 +127,10 @@ impl Ticks {
 
     /// Instances of the day before this second.
     pub fn count_below(&self, day: u32, second: u32) -> u64 {
-        let residue = self.residue(day);
+        self.walk(self.residue(day), second)
+    }
+
+    fn walk(&self, residue: i64, second: u32) -> u64 {
         let mut budget = Budget::new();
         let mut count = 0;
         let mut from = 0;

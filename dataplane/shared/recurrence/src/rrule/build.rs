@@ -168,7 +168,9 @@ fn sub_daily(
         return listed(offsets);
     }
     let (interval, start) = (i64::from(interval), start / i64::from(unit));
-    Ok(DayTimes::Ticks(Ticks { unit, interval, start, allowed, offsets }))
+    let day_counts = Vec::new();
+    let ticks = Ticks { unit, interval, start, allowed, offsets, day_counts };
+    Ok(DayTimes::Ticks(ticks.counted()))
 }
 
 /// An interval that divides the next larger unit leaves a product of sets.
@@ -187,18 +189,32 @@ fn divided(times: Times, freq: Freq, interval: u32, start: i64) -> Option<Times>
     })
 }
 
-/// The local second after the instance with this number.
+/// The local second after the instance with this number, or the end when there are fewer.
 fn end_of_count(recur: &Recur, count: u64) -> i64 {
-    let reaches = |to: i64| recur.count(recur.start, to) >= count;
-    let mut step = DAY;
-    while recur.start + step < recur.end && !reaches(recur.start + step) {
-        step *= 2;
+    let mut left = count;
+    let (mut lo, mut step) = (recur.start, DAY);
+    // Whole stretches, each twice as long as the one before, that do not have enough.
+    loop {
+        let hi = (lo + step).min(recur.end);
+        let here = recur.count(lo, hi);
+        if here >= left {
+            step = hi - lo;
+            break;
+        }
+        if hi == recur.end {
+            return recur.end;
+        }
+        (lo, left, step) = (hi, left - here, step * 2);
     }
-    let (mut lo, mut hi) = (recur.start, (recur.start + step).min(recur.end));
-    // The least end that counts enough; all of it when there are fewer.
-    while lo < hi {
-        let middle = lo + (hi - lo) / 2;
-        if reaches(middle) { hi = middle } else { lo = middle + 1 }
+    // The last instance is in `lo..lo + step`: halve.
+    while step > 1 {
+        let half = step / 2;
+        let here = recur.count(lo, lo + half);
+        if here >= left {
+            step = half;
+        } else {
+            (lo, left, step) = (lo + half, left - here, step - half);
+        }
     }
-    hi
+    lo + 1
 }
