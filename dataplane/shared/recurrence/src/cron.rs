@@ -21,11 +21,14 @@ use field::{Field, Item, Scan};
 
 pub(crate) use field::Set;
 
+/// What crontabs write before a zone.
+const PREFIXES: [&str; 2] = ["CRON_TZ=", "TZ="];
+
 /// Takes the zone off a text: a `CRON_TZ=` or `TZ=` prefix, or a zone's name as the last word, as
 /// systemd writes it. Of a recurrence, the TZID of its DTSTART, and the whole text.
 pub fn split_zone(text: &str) -> (Option<&str>, &str) {
     let trimmed = text.trim_start();
-    let named = trimmed.strip_prefix("CRON_TZ=").or_else(|| trimmed.strip_prefix("TZ="));
+    let named = PREFIXES.iter().find_map(|prefix| trimmed.strip_prefix(prefix));
     if let Some(named) = named {
         let end = named.find(char::is_whitespace).unwrap_or(named.len());
         return (Some(&named[..end]), named[end..].trim_start());
@@ -93,7 +96,7 @@ fn own_zone<'a>(
     options: &Options<'_>,
 ) -> Result<(Option<Arc<Zone>>, &'a str), RuleError> {
     let (Some(name), rest) = split_zone(text) else { return Ok((None, text)) };
-    let is_prefix = !text.trim_start().starts_with(rest.trim_start()) || rest.is_empty();
+    let is_prefix = PREFIXES.iter().any(|prefix| text.trim_start().starts_with(prefix));
     if !is_prefix && name.eq_ignore_ascii_case("UTC") {
         return Ok((Some(Zone::utc()), rest));
     }

@@ -196,7 +196,10 @@ fn of_hours(hours: u32) -> String {
 /// `on the 1st and the last day`; empty when it is every day.
 fn days_words(days: &Days) -> String {
     let dates = if days.dates == DATES_ALL { String::new() } else { dates_words(days) };
-    let weekdays = if days.weekdays == WEEKDAYS_ALL { String::new() } else { weekday_words(days) };
+    // “The 13th if that is Friday or Saturday.”
+    let and = if days.join == Join::Both && !dates.is_empty() { "or" } else { "and" };
+    let weekdays =
+        if days.weekdays == WEEKDAYS_ALL { String::new() } else { weekday_words(days, and) };
     match (dates.is_empty(), weekdays.is_empty(), days.join) {
         (true, true, _) => String::new(),
         (false, true, _) => format!("on {dates}"),
@@ -233,7 +236,7 @@ fn dates_words(days: &Days) -> String {
     joined(&parts, "and")
 }
 
-fn weekday_words(days: &Days) -> String {
+fn weekday_words(days: &Days, and: &str) -> String {
     const NTH: [&str; 5] = ["first", "second", "third", "fourth", "fifth"];
     let mut parts = weekdays(days.weekdays);
     for bit in bits(days.nth) {
@@ -243,5 +246,5 @@ fn weekday_words(days: &Days) -> String {
     for bit in bits(days.last_weekdays.into()) {
         parts.push(format!("the last {}", WEEKDAYS[bit as usize]));
     }
-    joined(&parts, if days.join == Join::Both { "or" } else { "and" })
+    joined(&parts, and)
 }

@@ -254,3 +254,30 @@ fn recurring_holidays_are_excluded() {
         Err(RuleError::Syntax { field: "FREQ", at: 17, .. })
     ));
 }
+
+#[test]
+fn recurrences_and_steps_are_told_in_words() {
+    let told = |text: &str| rrule(text, "2027-01-04T09:00:00").explain();
+    let from = "from 2027-01-04T09:00:00";
+    assert_eq!(
+        told("FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,WE"),
+        format!("every 2 weeks at 09:00 on Monday and Wednesday {from}, UTC")
+    );
+    assert_eq!(
+        told("FREQ=MONTHLY;BYDAY=-2FR;BYSETPOS=1;UNTIL=20280101T000000Z"),
+        format!(
+            "every month at 09:00 on the 2nd last Friday of the month (of these number 1) {from} \
+             until 2028-01-01T00:00:00, UTC"
+        )
+    );
+    assert_eq!(told("FREQ=HOURLY;INTERVAL=5"), format!("every 5 hours {from}, UTC"));
+    assert_eq!(
+        told("FREQ=YEARLY;BYWEEKNO=20\nEXDATE:20270517T090000"),
+        format!("every year at 09:00 in week 20 {from}, except at 2027-05-17T09:00:00, UTC")
+    );
+    assert_eq!(
+        cron("R4/2027-01-31T08:00:00/P1M").explain(),
+        "every month from 2027-01-31T08:00:00, 4 times, UTC"
+    );
+    assert_eq!(cron("rate(36 hours)").explain(), "every 1 day 12 hours");
+}
