@@ -39,12 +39,19 @@ use std::time::Duration;
 
 use orrery_kit::env::Env;
 use orrery_kit::secrets::Secret;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use self::problem::Problem;
 use crate::dispatch::Dispatcher;
 use crate::engine::Engine;
 
 /// How long work that was begun may take to end once the API stops.
 const END_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Requests with many jobs at the same time: each holds its body, and jobs made of it.
+const BULK_MAX: usize = 4;
+/// Requests at the same time that read ledgers: each holds a file of one, and a thread.
+const READING_MAX: usize = 4;
 
 /// The running API; dropping it stops it.
 #[derive(Debug)]
@@ -72,6 +79,10 @@ pub(crate) struct App {
     address: SocketAddr,
     /// New jobs are refused by Dkron's routes.
     is_paused: AtomicBool,
+    /// Room for requests with many jobs; those behind wait.
+    bulk: Semaphore,
+    /// Room for requests that read ledgers; those behind are refused.
+    reading: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for App {
@@ -88,6 +99,15 @@ impl App {
 
     fn now_ms(&self) -> i64 {
         self.env.wall_us().div_euclid(1000)
+    }
+
+    /// Room to read ledgers, until it is dropped.
+    fn reader(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let room = Arc::clone(&self.reading).try_acquire_owned();
+        room.map_err(|_| {
+            let detail = format!("{READING_MAX} requests read ledgers already: try again");
+            Problem::new(http::StatusCode::TOO_MANY_REQUESTS, "Busy", detail)
+        })
     }
 
     /// The name of this process, where one is asked for.
@@ -116,7 +136,8 @@ pub fn start(
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let is_paused = AtomicBool::new(false);
-    let app = App { engine, dispatcher, token, env, address, is_paused };
+    let (bulk, reading) = (Semaphore::new(BULK_MAX), Arc::new(Semaphore::new(READING_MAX)));
+    let app = App { engine, dispatcher, token, env, address, is_paused, bulk, reading };
     let router = routes::router(Arc::new(app));
     let listener = {
         let _entered = runtime.enter();

@@ -1,5 +1,7 @@
 //! The scheduler as those around it meet it: real sockets, real threads.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "api/api.rs"]
 mod api;
 #[path = "dispatch/dispatch.rs"]

@@ -99,6 +99,7 @@ pub(super) async fn verify(
         differences: Vec<String>,
     }
     let (from, to) = range.seconds()?;
+    let _room = app.reader()?;
     let found = app.engine.verify(from, to, app.now()).await?;
     let shown = Shown {
         from: shown(found.from),

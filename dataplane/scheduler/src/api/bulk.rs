@@ -46,6 +46,8 @@ pub(super) async fn put(
         let detail = format!("the body is {NDJSON}: one job a line; PUT /v1/jobs/NAME takes one");
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedType", detail));
     }
+    // The semaphore is never closed.
+    let _room = app.bulk.acquire().await.ok();
     let bytes = read(request, BULK_BYTES_MAX).await?;
     let (lines, jobs) = worker(move || lines_of(&bytes)).await??;
     let results = app.engine.put(jobs, app.now()).await?;

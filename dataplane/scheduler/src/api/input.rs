@@ -3,6 +3,7 @@
 
 use std::str::FromStr as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
@@ -21,6 +22,9 @@ use super::problem::Problem;
 pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a body that holds many.
 pub(super) const BULK_BYTES_MAX: usize = 16 << 20;
+
+/// How long a body may take to come.
+const BODY_WITHIN: Duration = Duration::from_mins(1);
 
 /// The name in a path.
 #[derive(Debug)]
@@ -71,9 +75,14 @@ pub(super) async fn read(request: Request, bytes_max: usize) -> Result<Bytes, Pr
         return Err(Problem::too_large(bytes_max));
     }
     let body: Body = request.into_body();
-    axum::body::to_bytes(body, bytes_max).await.map_err(|error| {
+    let read = tokio::time::timeout(BODY_WITHIN, axum::body::to_bytes(body, bytes_max)).await;
+    let read = read.map_err(|_| {
+        let detail = format!("the body did not come within {} s", BODY_WITHIN.as_secs());
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "TimedOut", detail)
+    })?;
+    read.map_err(|error| {
         let is_too_large = std::error::Error::source(&error)
-            .is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>());
+            .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
         if is_too_large {
             Problem::too_large(bytes_max)
         } else {

@@ -12,7 +12,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -57,7 +57,8 @@ pub(super) async fn get(
             if from > to {
                 return Err(Problem::invalid("from is behind to"));
             }
-            Ok(range(app, from.saturating_mul(1000), to.saturating_mul(1000) + 999))
+            let room = app.reader()?;
+            Ok(range(app, room, from.saturating_mul(1000), to.saturating_mul(1000) + 999))
         }
         _ => Err(Problem::malformed("ask for job (and limit), or for from and to")),
     }
@@ -65,7 +66,7 @@ pub(super) async fn get(
 
 /// Entries made from the one millisecond to the other. What fails after the beginning ends the answer
 /// before its end, so that nobody takes a part for the whole.
-fn range(app: Arc<App>, from_ms: i64, to_ms: i64) -> Response {
+fn range(app: Arc<App>, room: OwnedSemaphorePermit, from_ms: i64, to_ms: i64) -> Response {
     let (to, chunks) = mpsc::channel::<Result<Bytes, std::io::Error>>(CHUNKS);
     let until = Instant::now() + timed::LONG;
     let handle = Handle::current();
@@ -82,6 +83,7 @@ fn range(app: Arc<App>, from_ms: i64, to_ms: i64) -> Response {
     };
     tokio::spawn(async move {
         let read = app.engine.ledger(from_ms, to_ms, give).await;
+        drop(room);
         if let Err(error) = read {
             tracing::warn!(%error, "failed to hand out the ledger");
             // The reader may be gone.

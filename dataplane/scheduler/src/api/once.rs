@@ -118,7 +118,7 @@ impl Once {
 }
 
 fn key_of(headers: &HeaderMap) -> Result<Option<Vec<u8>>, Problem> {
-    let Some(key) = headers.get(IDEMPOTENCY_KEY).map(|value| value.as_bytes()) else {
+    let Some(key) = headers.get(IDEMPOTENCY_KEY).map(http::HeaderValue::as_bytes) else {
         return Ok(None);
     };
     if key.is_empty() || key.len() > KEY_BYTES_MAX {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::App;
 use super::input::{Json, Named, Query, json, moment};
@@ -51,10 +51,7 @@ pub(super) async fn recent(
     State(app): State<Arc<App>>,
     Query(asked): Query<RecentAsked>,
 ) -> Result<Response, Problem> {
-    #[derive(Serialize)]
-    struct Runs<T> {
-        runs: T,
-    }
+    let _room = app.reader()?;
     let since_ms = match &asked.since {
         Some(since) => moment("since", since)?.saturating_mul(1000),
         None => app.now_ms() - SINCE_MS,
@@ -65,5 +62,5 @@ pub(super) async fn recent(
         late_ms: asked.late_ms.unwrap_or(LATE_MS),
         limit: asked.limit.unwrap_or(RUNS),
     };
-    Ok(json(StatusCode::OK, &Runs { runs: app.engine.recent(query).await? }))
+    Ok(json(StatusCode::OK, &app.engine.recent(query).await?))
 }

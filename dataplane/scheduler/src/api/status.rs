@@ -130,14 +130,14 @@ pub(super) async fn get(State(app): State<Arc<App>>) -> Response {
                 .map(|(up_to_milliseconds, launches)| Bucket { up_to_milliseconds, launches })
                 .collect(),
         },
-        targets: app.dispatcher.figures().into_iter().map(target).collect(),
+        targets: app.dispatcher.figures().iter().map(target).collect(),
         partitions: partitions.collect(),
         dkron_compat: engine.config.dkron_compat,
     };
     json(StatusCode::OK, &status)
 }
 
-fn target(figures: TargetFigures) -> Target {
+fn target(figures: &TargetFigures) -> Target {
     let quantile = |part| figures.latency.quantile(part).map(|bound| bound.as_millis());
     Target {
         latency_p50_milliseconds: quantile(0.5),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use foldhash::{HashMap, HashMapExt as _};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -183,7 +184,7 @@ fn runs(
 ) -> Result<Vec<RunRecord>, EngineError> {
     let mut done = vec![];
     // Ends are met before the beginnings they belong to.
-    let mut ended: foldhash::HashMap<u64, (i64, u32, &'static str, String)> = Default::default();
+    let mut ended: HashMap<u64, (i64, u32, &'static str, String)> = HashMap::new();
     ledger.follow(chain, |_, entry| {
         match entry.fact {
             Fact::Ended { run, attempt, ended: how, note, .. } => {

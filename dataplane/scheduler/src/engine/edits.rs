@@ -101,6 +101,10 @@ impl Engine {
     }
 
     /// Removes a job of the API.
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method alone is not general"
+    )]
     pub async fn remove(&self, name: &str) -> Result<(), EngineError> {
         self.with_job(name, true, |turn, id| turn.remove(id)).await
     }

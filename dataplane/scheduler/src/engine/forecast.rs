@@ -40,8 +40,8 @@ impl Engine {
     /// Launches from `from` to before `to`.
     pub async fn forecast(&self, query: &ForecastQuery) -> Result<Forecast, EngineError> {
         let ForecastQuery { from, to, step, target } = query.clone();
-        let steps = ((to - from).max(0) + step.max(1) - 1) / step.max(1);
-        if step < 1 || steps < 1 || steps > STEPS_MAX {
+        let steps = to.saturating_sub(from).max(0).saturating_add(step.max(1) - 1) / step.max(1);
+        if step < 1 || !(1..=STEPS_MAX).contains(&steps) {
             let message = format!("a forecast has 1 to {STEPS_MAX} steps of at least a second");
             return Err(EngineError::Invalid(message));
         }

@@ -15,6 +15,17 @@ use crate::run::RunId;
 /// Runs that one answer holds.
 const RUNS_MAX: usize = 1000;
 
+/// Files of each ledger that are looked through, the newest ones.
+const FILES_MAX: usize = 1;
+
+/// The runs, and since when there are no others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Recent {
+    /// What was asked for, or later where there was more than is looked through.
+    pub since: String,
+    pub runs: Vec<RecentRun>,
+}
+
 /// Which runs.
 #[derive(Debug, Clone, Copy)]
 pub struct RecentQuery {
@@ -68,27 +79,33 @@ struct Met {
 
 impl Engine {
     /// The newest runs of which something is true, the newest first.
-    pub async fn recent(&self, query: RecentQuery) -> Result<Vec<RecentRun>, EngineError> {
+    pub async fn recent(&self, query: RecentQuery) -> Result<Recent, EngineError> {
         let limit = query.limit.clamp(1, RUNS_MAX);
+        let mut since_ms = query.since_ms;
         let mut all: Vec<RecentRun> = vec![];
         for handle in self.handles() {
-            let ledger = handle.look(|_, ledger| ledger.clone()).await?;
+            let whole = handle.look(|_, ledger| ledger.clone()).await?;
             let met = tokio::task::spawn_blocking(move || {
+                let ledger = whole.clone().newest(FILES_MAX);
+                let is_whole = ledger.oldest() == whole.oldest();
+                let known_ms = ledger.oldest_ms()?.filter(|_| !is_whole);
                 let mut newest: VecDeque<Met> = VecDeque::new();
                 ledger.scan(query.since_ms, |_, entry| {
                     if entry.at_ms >= query.since_ms
                         && let Some(met) = met(&query, entry.at_ms, entry.job, &entry.fact)
                     {
-                        if newest.len() == limit {
+                        // One more than is shown tells that there are more.
+                        if newest.len() > limit {
                             newest.pop_front();
                         }
                         newest.push_back(met);
                     }
                     true
                 })?;
-                Ok::<_, EngineError>(newest)
+                Ok::<_, EngineError>((newest, known_ms))
             });
-            let met = met.await??;
+            let (met, known_ms) = met.await??;
+            since_ms = since_ms.max(known_ms.unwrap_or(since_ms));
             let (resolver, partition) = (Arc::clone(&self.resolver), handle.partition);
             let ids: Vec<u64> = met.iter().map(|met| met.job).collect();
             let names = handle.look(move |state, _| {
@@ -114,8 +131,13 @@ impl Engine {
             }));
         }
         all.sort_by_key(|run| std::cmp::Reverse(run.at_ms));
-        all.truncate(limit);
-        Ok(all)
+        // Of one ledger there may be more than of another.
+        all.retain(|run| run.at_ms >= since_ms);
+        if let Some(last) = all.get(limit) {
+            since_ms = since_ms.max(last.at_ms + 1);
+            all.truncate(limit);
+        }
+        Ok(Recent { since: shown_ms(since_ms), runs: all })
     }
 }
 

@@ -191,6 +191,19 @@ impl LedgerView {
         self.pieces.first().map_or(self.end, |piece| piece.start)
     }
 
+    /// The newest files alone: what was made lately costs no more than they hold.
+    #[must_use]
+    pub fn newest(mut self, files: usize) -> Self {
+        let cut = self.pieces.len().saturating_sub(files);
+        self.pieces.drain(..cut);
+        self
+    }
+
+    /// When the oldest entry that is kept was made; none without entries.
+    pub fn oldest_ms(&self) -> Result<Option<i64>, LedgerError> {
+        self.at_ms(self.oldest())
+    }
+
     fn piece(&self, offset: u64) -> Option<&Piece> {
         let behind = self.pieces.partition_point(|piece| piece.start <= offset);
         self.pieces.get(behind.checked_sub(1)?)
@@ -355,7 +368,13 @@ mod tests {
         skipped(99, Some(offsets[3])).encode(ledger.end(), &mut bytes);
         ledger.append(&bytes).unwrap();
         let mut seen = vec![];
-        ledger.view().scan(0, |_, entry| seen.push(entry.at_ms) == ()).unwrap();
+        ledger
+            .view()
+            .scan(0, |_, entry| {
+                seen.push(entry.at_ms);
+                true
+            })
+            .unwrap();
         assert_eq!(seen, [0, 1, 2, 3, 99]);
     }
 
@@ -370,7 +389,13 @@ mod tests {
         skipped(5, None).encode(ledger.end(), &mut bytes);
         ledger.append(&bytes).unwrap();
         let mut seen = vec![];
-        ledger.view().scan(0, |_, entry| seen.push(entry.at_ms) == ()).unwrap();
+        ledger
+            .view()
+            .scan(0, |_, entry| {
+                seen.push(entry.at_ms);
+                true
+            })
+            .unwrap();
         assert_eq!(seen, [0, 1, 2, 5]);
         let path = path_of(folder.path(), FIRST);
         let mut bytes = fs::read(&path).unwrap();

@@ -271,9 +271,12 @@ impl<'a> Turn<'a> {
             return self.launch(id, nominal, planned_ms, cause);
         }
         let waiting = activity.map_or(0, |activity| activity.waiting.len());
-        let skip = |reason| match cause.is_scheduled() {
-            true => Effect::Skip { id, nominal, reason },
-            false => Effect::GiveUp { id, nominal, cause, reason },
+        let skip = |reason| {
+            if cause.is_scheduled() {
+                Effect::Skip { id, nominal, reason }
+            } else {
+                Effect::GiveUp { id, nominal, cause, reason }
+            }
         };
         match job.definition.policies.concurrency {
             Concurrency::Allow => self.launch(id, nominal, planned_ms, cause),
@@ -466,9 +469,10 @@ impl<'a> Turn<'a> {
             }
         }
         // Its own jobs first; and if everything was full, those of any other.
-        let key = match self.plans.parked.contains_key(target) {
-            true => Some(Arc::clone(target)),
-            false => self.plans.parked.keys().next().cloned(),
+        let key = if self.plans.parked.contains_key(target) {
+            Some(Arc::clone(target))
+        } else {
+            self.plans.parked.keys().next().cloned()
         };
         let Some(key) = key else { return };
         let Some(queue) = self.plans.parked.get_mut(&key) else { return };

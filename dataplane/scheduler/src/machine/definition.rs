@@ -309,6 +309,7 @@ impl Definitions {
     }
 
     /// A job no longer uses it.
+    #[expect(clippy::needless_pass_by_value, reason = "the job gives up what it had of it")]
     pub fn release(&mut self, definition: Arc<Definition>) {
         // This one, and the one in the map.
         if Arc::strong_count(&definition) <= 2 {

@@ -418,7 +418,9 @@ mod tests {
             Effect::Overdue { run: 8 },
         ];
         let mut record = Vec::new();
-        all.iter().for_each(|effect| effect.encode(&mut record));
+        for effect in &all {
+            effect.encode(&mut record);
+        }
         let mut reader = Reader::new(&record);
         for effect in &all {
             assert_eq!(Effect::read(&mut reader).as_ref(), Ok(effect));

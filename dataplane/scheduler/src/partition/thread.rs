@@ -222,7 +222,7 @@ impl Partition {
         for request in requests {
             match request {
                 Request::Outcome { run, attempt, outcome } => {
-                    turn.outcome(run, attempt, &outcome)?
+                    turn.outcome(run, attempt, &outcome)?;
                 }
                 Request::Act { act, .. } => {
                     counted += 1;

@@ -8,7 +8,7 @@ use crate::harness::{Call, PATIENCE, Stage, config};
 
 #[test]
 fn with_a_token_nothing_is_told_to_those_who_do_not_show_it() {
-    let stage = Stage::with(config(), Some("a-long-token"));
+    let stage = Stage::with(&config(), Some("a-long-token"));
     for path in ["/v1/jobs", "/v1/status", "/v1/openapi.json", "/v1/nothing", "/nothing"] {
         let bare = Call::new(stage.address, "GET", path);
         let refused = bare.send();

@@ -10,7 +10,7 @@ use crate::harness::{Answer, Call, Stage, config};
 const OWN: &str = "application/vnd.orrery+json";
 
 fn stage() -> Stage {
-    Stage::with(SchedulerConfig { dkron_compat: true, ..config() }, None)
+    Stage::with(&SchedulerConfig { dkron_compat: true, ..config() }, None)
 }
 
 /// A job as Dkron's documentation has it, with an executor that is carried out.
@@ -292,7 +292,7 @@ fn this_api_is_there_beside_dkrons() {
     put.is(201);
     let own = |method: &str, path: &str| stage.call(method, path).header("Accept", OWN).send();
     assert_eq!(own("GET", "/v1/jobs").is(200)["total"], 2);
-    assert_eq!(own("POST", "/v1/jobs/b/run").is(202)["run"].is_string(), true);
+    assert!(own("POST", "/v1/jobs/b/run").is(202)["run"].is_string());
     assert_eq!(own("DELETE", "/v1/jobs/b").status, 204);
     // What only this API has needs no word.
     assert_eq!(stage.get("/v1/jobs/a/runs").is(200)["runs"], json!([]));
@@ -312,7 +312,7 @@ fn without_compatibility_dkrons_routes_are_not_there() {
 
 #[test]
 fn dkrons_header_shows_the_token() {
-    let stage = Stage::with(SchedulerConfig { dkron_compat: true, ..config() }, Some("secret"));
+    let stage = Stage::with(&SchedulerConfig { dkron_compat: true, ..config() }, Some("secret"));
     let call = || Call::new(stage.address, "GET", "/v1/members");
     call().send().refused(401, "Unauthorized");
     call().header("X-Dkron-Token", "other").send().refused(401, "Unauthorized");

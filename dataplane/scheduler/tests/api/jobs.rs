@@ -148,7 +148,7 @@ fn a_declared_job_is_changed_by_its_object_alone() {
 fn more_jobs_than_the_quota_are_too_many() {
     let quota = orrery_api::scheduler::Quota { max_jobs: Some(1), ..Default::default() };
     let config = orrery_api::scheduler::SchedulerConfig { quota: Some(quota), ..config() };
-    let stage = Stage::with(config, None);
+    let stage = Stage::with(&config, None);
     stage.put("/v1/jobs/a", YEARLY).is(201);
     stage.until("it is counted", || stage.get("/v1/status").json()["jobs"] == 1);
     let refused = stage.put("/v1/jobs/b", YEARLY);

@@ -7,7 +7,7 @@ use crate::harness::{Call, Stage, config};
 
 #[test]
 fn the_page_is_open_to_all_and_runs_nothing_of_others() {
-    let stage = Stage::with(config(), Some("secret"));
+    let stage = Stage::with(&config(), Some("secret"));
     let files = [("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "text/javascript")];
     for (path, kind) in files {
         let answer = Call::new(stage.address, "GET", path).send();

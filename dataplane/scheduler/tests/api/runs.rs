@@ -93,7 +93,7 @@ fn a_run_is_cancelled_by_its_key_and_by_no_other() {
     let other = run.replacen("test", "other", 1);
     stage.post(&format!("/v1/runs/{other}/cancel"), "").refused(404, "NoSuchRun");
     stage.post("/v1/runs/nonsense/cancel", "").refused(404, "NoSuchRun");
-    stage.post("/v1/runs/test.default.9999.1/cancel", "").refused(404, "NoSuchRun");
+    stage.post("/v1/runs/test.default_9999_1/cancel", "").refused(404, "NoSuchRun");
     assert_eq!(stage.post(&format!("/v1/runs/{run}/cancel"), "").status, 202);
     let result = || stage.get("/v1/jobs/a/runs").is(200)["runs"][0]["result"].clone();
     stage.until("it is cancelled", || result() == "Cancelled");

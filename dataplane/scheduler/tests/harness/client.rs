@@ -1,5 +1,6 @@
 //! A client of HTTP/1.1 that sends what it is told, one request a connection.
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
@@ -25,7 +26,7 @@ impl Call {
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.has_host |= name.eq_ignore_ascii_case("host");
-        self.head.push_str(&format!("{name}: {value}\r\n"));
+        write!(self.head, "{name}: {value}\r\n").unwrap();
         self
     }
 
@@ -52,10 +53,10 @@ impl Call {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         if !self.has_host {
-            self.head.push_str(&format!("Host: {}\r\n", self.address));
+            write!(self.head, "Host: {}\r\n", self.address).unwrap();
         }
         let length = self.length.unwrap_or(self.body.len());
-        self.head.push_str(&format!("Content-Length: {length}\r\n\r\n"));
+        write!(self.head, "Content-Length: {length}\r\n\r\n").unwrap();
         stream.write_all(self.head.as_bytes()).unwrap();
         // Whoever refuses the head may not read the body.
         _ = stream.write_all(&self.body);

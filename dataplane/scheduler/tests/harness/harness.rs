@@ -38,10 +38,10 @@ pub(crate) struct Stage {
 impl Stage {
     /// With four partitions and no token.
     pub(crate) fn new() -> Self {
-        Self::with(config(), None)
+        Self::with(&config(), None)
     }
 
-    pub(crate) fn with(config: SchedulerConfig, token: Option<&str>) -> Self {
+    pub(crate) fn with(config: &SchedulerConfig, token: Option<&str>) -> Self {
         _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let count = u16::try_from(config.partitions).unwrap();
@@ -132,6 +132,7 @@ impl Stage {
     }
 
     /// Waits until something is true.
+    #[expect(clippy::unused_self, reason = "it reads better")]
     pub(crate) fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
         let until = Instant::now() + PATIENCE;
         while !is_so() {

@@ -14,7 +14,7 @@ use orrery_scheduler::machine::State;
 use orrery_scheduler::partition::recover;
 
 const FOLDER: &str = "ORRERY_TEST_FOLDER";
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Not a test of its own: what [`Engine::start`] runs.
 #[test]

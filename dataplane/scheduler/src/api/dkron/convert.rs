@@ -56,7 +56,7 @@ pub(super) fn spec_of(sent: JobSent) -> Result<JobSpec, Problem> {
         parsed.transpose()
     };
     let mut spec = Engine::of_cron("", None, api::Dialect::Vixie).spec;
-    let (timeout_seconds, http) = action(sent.executor_config)?;
+    let (timeout_seconds, http) = action(&sent.executor_config)?;
     spec.when = when;
     spec.action.http = Some(http);
     spec.timeout_seconds = timeout_seconds;
@@ -76,7 +76,7 @@ pub(super) fn spec_of(sent: JobSent) -> Result<JobSpec, Problem> {
 }
 
 /// The call that a configuration asks for, and how long it may take.
-fn action(config: Texts) -> Result<(Option<i64>, HttpAction), Problem> {
+fn action(config: &Texts) -> Result<(Option<i64>, HttpAction), Problem> {
     let text = |name: &str| config.get(name).map(String::as_str).unwrap_or_default();
     let other =
         config.iter().find(|(name, value)| !value.is_empty() && !KNOWN.contains(&name.as_str()));

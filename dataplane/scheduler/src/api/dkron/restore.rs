@@ -29,6 +29,8 @@ pub(in super::super) async fn restore(
         .and_then(boundary)
         .map(str::to_owned)
         .ok_or_else(|| Problem::malformed("the body is multipart/form-data with the part file"))?;
+    // The semaphore is never closed.
+    let _room = app.bulk.acquire().await.ok();
     let bytes = read(request, BULK_BYTES_MAX).await?;
     let file = part(&bytes, &boundary, FILE)
         .ok_or_else(|| Problem::malformed("the form has no part file"))?;

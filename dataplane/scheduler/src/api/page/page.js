@@ -151,9 +151,9 @@ function soon(action) {
 // ---- pages
 
 async function overview() {
-  const [status, upcoming, failed, late, forecast] = await Promise.all([
-    api("/status"), api("/upcoming?limit=10"), api("/runs?state=failed&limit=10"),
-    api("/runs?state=late&limit=10"), api("/forecast?step=60"),
+  const [status, upcoming, failing, overdue, forecast] = await Promise.all([
+    api("/status"), api("/upcoming?limit=10"), api("/jobs?state=failing&limit=10"),
+    api("/jobs?state=overdue&limit=10"), api("/forecast?step=60"),
   ]);
   showState(status);
   const p99 = status.lateness.p99Milliseconds;
@@ -172,13 +172,19 @@ async function overview() {
     el("h2", {}, "Next runs"),
     table("Next runs", ["At", "Job", "Target"],
       upcoming.runs.map((run) => [time(run.at), jobLink(run.job), run.target]), "None."),
-    el("h2", {}, "Failed runs of the last day"),
-    table("Failed runs", ["Ended", "Job", "Result", "Why"],
-      failed.runs.map((run) => [time(run.at), jobLink(run.job), result(run.result), run.note ?? ""]),
-      "None."),
-    el("h2", {}, "Late runs of the last day"),
-    table("Late runs", ["Started", "Job", "Late"],
-      late.runs.map((run) => [time(run.at), jobLink(run.job), `${run.lateMs} ms`]), "None."),
+    el("h2", {}, "Jobs that fail"),
+    table(`${failing.total.toLocaleString()} jobs whose last run failed`,
+      ["Job", "Last run", "Of", "Failures in a row"],
+      failing.jobs.map((job) => [
+        jobLink(job.name), result(job.lastRun?.result), time(job.lastRun?.nominal),
+        job.consecutiveFailures,
+      ]), "None."),
+    el("h2", {}, "Jobs that are overdue"),
+    table(`${overdue.total.toLocaleString()} jobs with a run that should be over`,
+      ["Job", "Last run", "Of"],
+      overdue.jobs.map((job) => [
+        jobLink(job.name), result(job.lastRun?.result), time(job.lastRun?.nominal),
+      ]), "None."),
     el("h2", {}, "Targets"),
     table("Targets", ["Target", "Queued", "In flight", "Succeeded", "Failed", "99 of 100 within"],
       status.targets.map((target) => [
@@ -224,6 +230,29 @@ async function jobs() {
     el("form", { role: "search", onsubmit: (event) => event.preventDefault() },
       field("Names with", search, "wide"), field("Which", state)),
     list,
+  ];
+}
+
+async function runs() {
+  const [failed, late] = await Promise.all([
+    api("/runs?state=failed&limit=100"), api("/runs?state=late&limit=100"),
+  ]);
+  return [
+    el("h1", {}, "Runs"),
+    el("div", { class: "actions" },
+      el("button", { type: "button", onclick: () => render() }, "Look again")),
+    el("h2", {}, "Failed"),
+    el("p", { class: "soft" }, "Since ", time(failed.since)),
+    table("Failed runs", ["Ended", "Job", "Of", "Result", "Why"],
+      failed.runs.map((run) => [
+        time(run.at), jobLink(run.job), time(run.nominal), result(run.result), run.note ?? "",
+      ]), "None."),
+    el("h2", {}, "Late by more than a second"),
+    el("p", { class: "soft" }, "Since ", time(late.since)),
+    table("Late runs", ["Started", "Job", "Of", "Late"],
+      late.runs.map((run) => [
+        time(run.at), jobLink(run.job), time(run.nominal), `${run.lateMs} ms`,
+      ]), "None."),
   ];
 }
 
@@ -360,7 +389,7 @@ let turns = 0;
 async function render({ moves = false } = {}) {
   const turn = ++turns;
   const [, page = "", ...rest] = location.hash.split("/");
-  const pages = { "": overview, jobs, forecast, explain };
+  const pages = { "": overview, jobs, runs, forecast, explain };
   const name = rest.length > 0 ? decodeURIComponent(rest.join("/")) : "";
   for (const link of document.querySelectorAll("nav a")) {
     const isHere = link.getAttribute("href") === `#/${page}`;

@@ -8,8 +8,10 @@ use crate::run::Outcome;
 
 fn every_minute(more: Value) -> Value {
     let mut spec = json!({"when": {"cron": "* * * * *"}});
-    for (key, value) in more.as_object().unwrap() {
-        spec[key] = value.clone();
+    if let Value::Object(more) = more {
+        for (key, value) in more {
+            spec[key] = value;
+        }
     }
     spec
 }
