@@ -1,6 +1,7 @@
 //! Launches: as many as go on one core into a sink, beside the design with a lock row in PostgreSQL;
 //! over HTTP; and how late they are at a steady pace.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -131,7 +132,7 @@ fn launched(folder: &Path, options: &Options) -> Result<f64, String> {
     let (cpu, before) = (process_cpu()?, dispatcher.sunk());
     std::thread::sleep(Duration::from_secs(SECONDS));
     let launches = dispatcher.sunk() - before;
-    let used = process_cpu()? - cpu;
+    let used = process_cpu()?.saturating_sub(cpu);
     handle.end();
     thread.join().map_err(|_| "the partition panicked")??;
     let wall = launches as f64 / SECONDS as f64;
@@ -167,10 +168,11 @@ pub(super) fn http(options: &Options) -> Result<Vec<Row>, String> {
         let engine = Engine::start(&own)?;
         let mut body = String::new();
         for number in 0..jobs {
-            body.push_str(&format!(
+            let _ = writeln!(
+                body,
                 "{{\"name\":\"job-{number}\",\"spec\":{{\"when\":{{\"cron\":\"* * * * * *\"}},\
-                 \"action\":{{\"http\":{{\"url\":\"{target}\"}}}}}}}}\n"
-            ));
+                 \"action\":{{\"http\":{{\"url\":\"{target}\"}}}}}}}}"
+            );
         }
         let put = engine.ask("POST", "/v1/jobs", "application/x-ndjson", body.as_bytes())?;
         if put.0 != 200 {
@@ -179,7 +181,7 @@ pub(super) fn http(options: &Options) -> Result<Vec<Row>, String> {
         std::thread::sleep(Duration::from_secs(2));
         let (before, cpu, begun) = (status(&engine)?, engine.cpu()?, Instant::now());
         std::thread::sleep(Duration::from_secs(10));
-        let (after, used) = (status(&engine)?, engine.cpu()? - cpu);
+        let (after, used) = (status(&engine)?, engine.cpu()?.saturating_sub(cpu));
         let ended = after.ended - before.ended;
         let rate = ended as f64 / begun.elapsed().as_secs_f64();
         println!(

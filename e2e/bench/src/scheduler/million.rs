@@ -20,7 +20,7 @@ pub(super) fn rows(options: &Options) -> Result<Vec<Row>, String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let mut engine = Engine::start(folder.path())?;
     let empty = engine.resident_bytes()?;
-    let bodies: Vec<String> = (0..jobs / PER_REQUEST).map(|request| body(request)).collect();
+    let bodies: Vec<String> = (0..jobs / PER_REQUEST).map(body).collect();
     let begun = Instant::now();
     for body in &bodies {
         let (status, answer) =

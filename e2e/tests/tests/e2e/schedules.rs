@@ -132,7 +132,7 @@ async fn a_schedule_alone_makes_its_engine_and_runs_and_tells() {
 
     // What cannot be says why, and where.
     let wrong = [
-        ("never", "{cron: \"0 0 31 2 *\"}", "NeverFires", "31"),
+        ("never", "{cron: \"0 0 31 2 *\"}", "NeverFires", "no day"),
         ("typo", "{cron: \"0 25 * * *\"}", "InvalidExpression", "25"),
         (
             "zone",
