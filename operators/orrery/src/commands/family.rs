@@ -2,6 +2,7 @@
 //!
 //! Must not: ask for what is in Secrets. Their metadata is all that is listed.
 
+use orrery_local::kinds::EngineKind;
 use serde_json::{Value as Json, json};
 
 use crate::cluster::Cluster;
@@ -62,7 +63,7 @@ pub(super) fn family(cluster: &Cluster, object: &Json) -> anyhow::Result<Family>
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let kind = object["kind"].as_str().unwrap_or_default();
     let kinds = systems::kinds();
-    let system = kinds.engine_of(kind).map(|engine| engine.system()).unwrap_or_default();
+    let system = kinds.engine_of(kind).map(EngineKind::system).unwrap_or_default();
     let list = |group: &str, plural: &str| path(group, namespace, plural, system, name);
     let mut family = Family::default();
     for (word, group, plural) in CHILDREN {
