@@ -36,17 +36,17 @@ pub fn rows(options: &Options) -> Result<Vec<Row>, String> {
     let zone = Zones::bundled().get(ZONE).map_err(|error| error.to_string())?;
     let ours = compiled(&zone)?;
     let count = options.scaled(MOMENTS);
-    let mut croner = Row::new("next-croner", "ns", Bar::AtMost(1.0 / 20.0));
+    let mut croner = Row::new("next-croner", "/s", Bar::AtLeast(20.0));
     for round in 0..options.rounds {
         let moments = moments(count, round as u64);
-        croner.pairs.push((ours_ns(&ours, &moments), croner_ns(&zone, &moments)?));
+        croner.pairs.push((ours_rate(&ours, &moments), croner_rate(&zone, &moments)?));
     }
     let mut rows = vec![croner];
-    let mut croniter = Row::new("next-croniter", "ns", Bar::AtMost(1.0 / 500.0));
+    let mut croniter = Row::new("next-croniter", "/s", Bar::AtLeast(500.0));
     for round in 0..options.rounds {
         let moments = moments(options.scaled(MOMENTS_PYTHON), round as u64);
-        match croniter_ns(&moments) {
-            Ok(theirs) => croniter.pairs.push((ours_ns(&ours, &moments), theirs)),
+        match croniter_rate(&moments) {
+            Ok(theirs) => croniter.pairs.push((ours_rate(&ours, &moments), theirs)),
             Err(why) => {
                 println!("next-croniter | not run: {why}");
                 return Ok(rows);
@@ -72,7 +72,7 @@ fn moments(count: u64, seed: u64) -> Vec<Seconds> {
     (0..count).map(|_| 1_798_761_600 + random.below(2 * 365 * 86_400) as Seconds).collect()
 }
 
-fn ours_ns(rules: &[Rule], moments: &[Seconds]) -> f64 {
+fn ours_rate(rules: &[Rule], moments: &[Seconds]) -> f64 {
     let begun = Instant::now();
     for _ in 0..TIMES_OURS {
         for rule in rules {
@@ -81,10 +81,10 @@ fn ours_ns(rules: &[Rule], moments: &[Seconds]) -> f64 {
             }
         }
     }
-    per_call(begun, TIMES_OURS as usize * rules.len() * moments.len())
+    per_second(begun, TIMES_OURS as usize * rules.len() * moments.len())
 }
 
-fn croner_ns(zone: &Zone, moments: &[Seconds]) -> Result<f64, String> {
+fn croner_rate(zone: &Zone, moments: &[Seconds]) -> Result<f64, String> {
     let clock = TimeZone::tzif(zone.name(), zone.tzif()).map_err(|error| error.to_string())?;
     let rules: Result<Vec<Cron>, String> = TEXTS
         .iter()
@@ -103,14 +103,14 @@ fn croner_ns(zone: &Zone, moments: &[Seconds]) -> Result<f64, String> {
             black_box(next.map_err(|error| error.to_string())?);
         }
     }
-    Ok(per_call(begun, rules.len() * moments.len()))
+    Ok(per_second(begun, rules.len() * moments.len()))
 }
 
-fn per_call(begun: Instant, calls: usize) -> f64 {
-    begun.elapsed().as_secs_f64() * 1e9 / calls as f64
+fn per_second(begun: Instant, calls: usize) -> f64 {
+    calls as f64 / begun.elapsed().as_secs_f64()
 }
 
-fn croniter_ns(moments: &[Seconds]) -> Result<f64, String> {
+fn croniter_rate(moments: &[Seconds]) -> Result<f64, String> {
     let folder = cache::folder(&format!("bench-{CRONITER}"))?;
     let python = folder.join("bin/python");
     if !folder.join("whole").exists() {
@@ -133,7 +133,8 @@ fn croniter_ns(moments: &[Seconds]) -> Result<f64, String> {
     }
     let output = child.wait_with_output().map_err(|error| format!("python: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.trim().parse().map_err(|error| format!("croniter printed `{text}`: {error}"))
+    let ns: f64 = text.trim().parse().map_err(|e| format!("croniter printed `{text}`: {e}"))?;
+    Ok(1e9 / ns)
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
