@@ -47,3 +47,12 @@ pub(crate) fn cron(text: &str) -> Rule {
 pub(crate) fn nexts(rule: &Rule, after: &str, n: usize) -> Vec<String> {
     rule.iter_after(utc(after)).take(n).map(show).collect()
 }
+
+#[test]
+fn rules_are_small_and_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Rule>();
+    shared::<crate::Occurrences>();
+    shared::<Zones>();
+    assert!(size_of::<Rule>() <= 96, "a million jobs hold them: {}", size_of::<Rule>());
+}
