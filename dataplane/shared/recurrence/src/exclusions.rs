@@ -116,11 +116,30 @@ impl Exclusions {
     }
 
     /// Whether this day is excluded.
-    pub(crate) fn has(&self, day: u32) -> bool {
+    fn has(&self, day: u32) -> bool {
+        self.run_of(day).is_some() || self.has_single(day)
+    }
+
+    /// A later day until which, it not included, every day from this one on is excluded.
+    pub(crate) fn excluded_until(&self, day: u32) -> Option<u32> {
+        let run = self.run_of(day).map(|run| run.1);
+        run.or_else(|| (day < DAYS_END && self.has_single(day)).then_some(day + 1))
+    }
+
+    /// A day from which on, it included, every day up to this one is excluded.
+    pub(crate) fn excluded_from(&self, day: u32) -> Option<u32> {
+        let run = self.run_of(day).map(|run| run.0);
+        run.or_else(|| self.has_single(day).then_some(day))
+    }
+
+    fn run_of(&self, day: u32) -> Option<(u32, u32)> {
         let after = self.runs.partition_point(|run| run.0 <= day);
-        if after > 0 && day < self.runs[after - 1].1 {
-            return true;
-        }
+        let run = *self.runs.get(after.checked_sub(1)?)?;
+        (day < run.1).then_some(run)
+    }
+
+    /// Whether it is one of every year or of a recurrence.
+    fn has_single(&self, day: u32) -> bool {
         let Date { month, day: date, .. } = Date::of_days(day);
         self.yearly[month as usize] >> date & 1 != 0 || {
             let (from, to) = (i64::from(day) * DAY, i64::from(day + 1) * DAY);

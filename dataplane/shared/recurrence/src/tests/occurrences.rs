@@ -69,3 +69,12 @@ fn merged_lists_exclude_what_any_of_them_does() {
     assert!(!excluded("2027-01-10T00:00:00") && excluded("2030-05-01T12:00:00"));
     assert!(Exclusions::none().is_empty() && !both.is_empty());
 }
+
+#[test]
+fn a_range_of_many_years_is_one_step() {
+    let all = occurrences(cron("0 12 * * *"), "2000-01-01..2150-12-31\n01-01");
+    let after = utc("2027-01-01T00:00:00");
+    assert_eq!(all.next_after(after).map(show).unwrap(), "2151-01-02T12:00:00");
+    assert_eq!(all.previous_before(after).map(show).unwrap(), "1999-12-31T12:00:00");
+    assert_eq!(all.count_between(after, utc("2151-01-03T00:00:00")), 1);
+}
