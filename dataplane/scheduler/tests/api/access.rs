@@ -79,3 +79,22 @@ fn a_body_that_is_too_large_is_refused_before_it_is_read() {
     assert_eq!(&head, b"HTTP/1.1 413");
     assert_eq!(stage.put("/v1/jobs/a", YEARLY).status, 201);
 }
+
+#[test]
+#[ignore = "it takes half a minute"]
+fn a_peer_that_says_nothing_or_little_is_let_go() {
+    let stage = Stage::new();
+    let patience = Some(2 * PATIENCE);
+    let mut silent = TcpStream::connect(stage.address).unwrap();
+    let mut slow = TcpStream::connect(stage.address).unwrap();
+    slow.write_all(b"GET /v1/jobs HTTP/1.1\r\nHost: loc").unwrap();
+    // One that was answered may ask again, but not for ever.
+    let mut idle = TcpStream::connect(stage.address).unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    for stream in [&mut silent, &mut slow, &mut idle] {
+        stream.set_read_timeout(patience).unwrap();
+        let mut bytes = vec![];
+        stream.read_to_end(&mut bytes).unwrap();
+    }
+    stage.get("/v1/jobs").is(200);
+}

@@ -100,12 +100,16 @@ function result(word) {
 }
 
 function table(caption, columns, rows, none) {
-  const head = el("tr", {}, columns.map((name) => el("th", { scope: "col" }, name)));
+  // The roles stay where the style makes cards of rows.
+  const row = (...cells) => el("tr", { role: "row" }, ...cells);
+  const head = row(columns.map((name) => el("th", { scope: "col", role: "columnheader" }, name)));
+  const named = (cell, index) => el("td", { role: "cell", "data-name": columns[index] || undefined }, cell);
   const body = rows.length > 0
-    ? rows.map((cells) => el("tr", {}, cells.map((cell) => el("td", {}, cell))))
-    : el("tr", {}, el("td", { colspan: columns.length, class: "soft" }, none));
+    ? rows.map((cells) => row(cells.map(named)))
+    : row(el("td", { role: "cell", colspan: columns.length, class: "soft" }, none));
   return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
-    el("table", {}, el("caption", {}, caption), el("thead", {}, head), el("tbody", {}, body)));
+    el("table", { role: "table" }, el("caption", {}, caption),
+      el("thead", { role: "rowgroup" }, head), el("tbody", { role: "rowgroup" }, body)));
 }
 
 function figures(named) {
@@ -215,7 +219,7 @@ async function jobs() {
       result(job.lastRun?.result), job.paused ? `paused (${job.paused})` : job.declared ? "declared" : "",
     ]);
     list.replaceChildren(
-      table(`${page.total.toLocaleString()} jobs`, ["Job", "When", "Next", "Last run", ""], rows, "None."),
+      table(`${page.total.toLocaleString()} jobs`, ["Job", "When", "Next", "Last run", "State"], rows, "None."),
       el("div", { class: "actions" },
         from.length > 0 && el("button", {
           type: "button", onclick: () => show(from.at(-1), from.slice(0, -1)) }, "Back"),
@@ -412,7 +416,9 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 setInterval(() => {
   const isOverview = location.hash === "" || location.hash === "#/";
-  if (isOverview && !document.hidden && asking === null) render();
+  // Whoever is at something in the page is not disturbed.
+  const isUsed = main.contains(document.activeElement) && document.activeElement !== main;
+  if (isOverview && !isUsed && !document.hidden && asking === null) render();
 }, REFRESH_MS);
 attempt(async () => showState(await api("/status")));
 render();
