@@ -49,8 +49,13 @@ pub(super) async fn put(
     // The semaphore is never closed.
     let _room = app.bulk.acquire().await.ok();
     let bytes = read(request, BULK_BYTES_MAX).await?;
-    let (lines, jobs) = worker(move || lines_of(&bytes)).await??;
-    let results = app.engine.put(jobs, app.now()).await?;
+    let (engine, now) = (Arc::clone(&app.engine), app.now());
+    let read = move || {
+        let (lines, jobs) = lines_of(&bytes)?;
+        Ok::<_, Problem>((lines, engine.check_batch(jobs, now)))
+    };
+    let (lines, prepared) = worker(read).await??;
+    let results = app.engine.put_prepared(prepared).await?;
     let answer = worker(move || {
         let mut results = results.into_iter();
         let mut out = Vec::with_capacity(lines.len() * 64);

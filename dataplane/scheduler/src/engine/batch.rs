@@ -19,8 +19,8 @@ struct Checked {
 }
 
 impl Engine {
-    /// Checks jobs of the API, in their order.
-    pub(super) fn check_batch(
+    /// Checks jobs of the API, in their order. Of many it takes a while.
+    pub(crate) fn check_batch(
         &self,
         jobs: Vec<JobSpec>,
         now: i64,

@@ -37,7 +37,7 @@ impl Engine {
     }
 
     /// As [`Self::put`], of what was checked; what was refused is passed through.
-    pub(super) async fn put_prepared(
+    pub(crate) async fn put_prepared(
         &self,
         prepared: Vec<Result<Prepared, Refusal>>,
     ) -> Result<Vec<Result<Edited, EngineError>>, EngineError> {

@@ -63,3 +63,37 @@ fn a_body_of_another_type_is_not_taken_for_jobs() {
     answer.refused(415, "UnsupportedType");
     assert_eq!(stage.call("POST", "/v1/jobs").ndjson("").send().lines().len(), 0);
 }
+
+/// Jobs in a second, the way from a client to disk and back. Run it optimised.
+#[test]
+#[ignore = "a measurement"]
+fn jobs_in_a_second() {
+    const REQUESTS: usize = 20;
+    let stage = Stage::new();
+    let same = |n: usize| line(&format!("same-{n:06}"));
+    let own_body = |n: usize| {
+        let body = format!(r#""http": {{"body": "order {n}", "#);
+        line(&format!("body-{n:06}")).replace(r#""http": {"#, &body)
+    };
+    let own_url = |n: usize| line(&format!("url-{n:06}")).replace("/run", &format!("/run/{n}"));
+    let kinds: [(&str, &dyn Fn(usize) -> String); 3] = [
+        ("alike", &same),
+        ("with bodies of their own", &own_body),
+        ("with URLs of their own", &own_url),
+    ];
+    for (what, job) in kinds {
+        let bodies: Vec<String> = (0..REQUESTS)
+            .map(|request| {
+                let jobs = (0..10_000).map(|n| job(request * 10_000 + n));
+                jobs.collect::<Vec<_>>().join("\n")
+            })
+            .collect();
+        let begun = Instant::now();
+        for body in bodies {
+            let answer = stage.call("POST", "/v1/jobs").ndjson(body).send();
+            assert_eq!(answer.text().matches("\"created\"").count(), 10_000);
+        }
+        let rate = (REQUESTS * 10_000) as f64 / begun.elapsed().as_secs_f64();
+        println!("{rate:.0} jobs/s, {what}");
+    }
+}
