@@ -13,7 +13,7 @@ use crate::cli::verify::SchedulerProof;
 use crate::output;
 
 /// A year of a million jobs takes minutes.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 /// A day, in seconds: what is looked at unless asked otherwise.
 const DAY: i64 = 86_400;
 
@@ -110,9 +110,10 @@ fn told(verdict: &Verdict) -> String {
         text.push_str(difference);
         text.push('\n');
     }
-    text.push_str(match verdict.is_clean {
-        true => "every run is in the ledger exactly once\n",
-        false => "the ledger and the rules differ\n",
+    text.push_str(if verdict.is_clean {
+        "every run is in the ledger exactly once\n"
+    } else {
+        "the ledger and the rules differ\n"
     });
     text
 }
