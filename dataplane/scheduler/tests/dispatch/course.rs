@@ -244,11 +244,11 @@ fn busy_addresses_do_not_make_room() {
 
 #[test]
 fn more_threads_do_the_same() {
-    let server = Server::saying(200, "");
+    let server = Server::working(Duration::ZERO);
     let options = Options { allow_loopback: true, threads: 3, ..Options::default() };
     let rig = Rig::with(options, vec![]);
     rig.dispatcher.hand_over((0..500).map(|n| http(n, ad_hoc(&server.uri("/")))).collect());
     let outcomes = rig.wait_for_count(500);
     assert!(outcomes.iter().all(|(_, _, outcome)| *outcome == succeeded("")));
-    assert!(server.at_work_max() <= 64);
+    assert!(server.working_max() <= 64);
 }

@@ -12,23 +12,17 @@ use super::server::{Server, answer};
 
 #[test]
 fn a_target_has_no_more_in_flight_than_it_allows() {
-    let server = Server::start(|_, stream| {
-        std::thread::sleep(Duration::from_millis(2));
-        answer(stream, 200, &[], "")
-    });
+    let server = Server::working(Duration::from_millis(2));
     let rig = Rig::new(vec![Target { max_in_flight: 7, ..Target::new("t") }]);
     rig.dispatcher.hand_over((0..300).map(|n| http(n, named("t", &server.uri("/")))).collect());
     rig.wait_for_count(300);
-    assert!((2..=7).contains(&server.at_work_max()), "{} at work", server.at_work_max());
+    assert!((2..=7).contains(&server.working_max()), "{} at work", server.working_max());
     assert!(server.connections() <= 7 + 1, "{} connections", server.connections());
 }
 
 #[test]
 fn all_targets_together_have_no_more_in_flight_than_there_may_be() {
-    let server = Server::start(|_, stream| {
-        std::thread::sleep(Duration::from_millis(2));
-        answer(stream, 200, &[], "")
-    });
+    let server = Server::working(Duration::from_millis(2));
     let options = Options { allow_loopback: true, in_flight_max: 5, ..Options::default() };
     let names = ["a", "b", "c"];
     let targets = names.map(|name| Target { max_in_flight: 4, ..Target::new(name) });
@@ -37,7 +31,7 @@ fn all_targets_together_have_no_more_in_flight_than_there_may_be() {
     let call = |n: u64| http(n, named(names[(n / 100) as usize], &server.uri("/")));
     rig.dispatcher.hand_over((0..300).map(call).collect());
     let outcomes = rig.wait_for_count(300);
-    assert!((2..=5).contains(&server.at_work_max()), "{} at work", server.at_work_max());
+    assert!((2..=5).contains(&server.working_max()), "{} at work", server.working_max());
     let half = &outcomes[..150];
     for first in [0, 100, 200] {
         let count = half.iter().filter(|(run, ..)| (first..first + 100).contains(&run.number));

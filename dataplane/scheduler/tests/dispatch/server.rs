@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
@@ -39,7 +40,8 @@ struct Seen {
     requests: Mutex<Vec<Request>>,
     connections: AtomicUsize,
     at_work: AtomicUsize,
-    at_work_max: AtomicUsize,
+    working: AtomicUsize,
+    working_max: AtomicUsize,
 }
 
 pub(crate) struct Server {
@@ -51,10 +53,27 @@ impl Server {
     pub(crate) fn start(
         handler: impl Fn(&Request, &mut TcpStream) -> Then + Send + Sync + 'static,
     ) -> Self {
+        Self::start_with(Arc::default(), Arc::new(handler))
+    }
+
+    /// A server that takes so long for everything, and counts how much it does at the same time. What it
+    /// has answered is not counted: the peer may go on before this end of the connection knows.
+    pub(crate) fn working(pause: Duration) -> Self {
+        let seen = Arc::<Seen>::default();
+        let counted = Arc::clone(&seen);
+        let handler = move |_: &Request, stream: &mut TcpStream| {
+            let working = counted.working.fetch_add(1, Ordering::SeqCst) + 1;
+            counted.working_max.fetch_max(working, Ordering::SeqCst);
+            thread::sleep(pause);
+            counted.working.fetch_sub(1, Ordering::SeqCst);
+            answer(stream, 200, &[], "")
+        };
+        Self::start_with(seen, Arc::new(handler))
+    }
+
+    fn start_with(seen: Arc<Seen>, handler: Arc<Handler>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
-        let seen = Arc::<Seen>::default();
-        let handler: Arc<Handler> = Arc::new(handler);
         let shared = Arc::clone(&seen);
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -88,9 +107,9 @@ impl Server {
         self.seen.at_work.load(Ordering::SeqCst)
     }
 
-    /// Most requests that were handled at the same time.
-    pub(crate) fn at_work_max(&self) -> usize {
-        self.seen.at_work_max.load(Ordering::SeqCst)
+    /// Most requests that a server of [`Self::working`] worked on at the same time.
+    pub(crate) fn working_max(&self) -> usize {
+        self.seen.working_max.load(Ordering::SeqCst)
     }
 }
 
@@ -100,8 +119,7 @@ fn serve(mut stream: TcpStream, handler: &Handler, seen: &Seen) {
     let mut reader = BufReader::new(stream.try_clone().expect("a descriptor"));
     while let Some(request) = read(&mut reader, connection) {
         seen.requests.lock().expect("whole").push(request.clone());
-        let at_work = seen.at_work.fetch_add(1, Ordering::SeqCst) + 1;
-        seen.at_work_max.fetch_max(at_work, Ordering::SeqCst);
+        seen.at_work.fetch_add(1, Ordering::SeqCst);
         let then = handler(&request, &mut stream);
         seen.at_work.fetch_sub(1, Ordering::SeqCst);
         match then {
@@ -110,7 +128,7 @@ fn serve(mut stream: TcpStream, handler: &Handler, seen: &Seen) {
             Then::Reset => {
                 // Closing with something unread, or with no time to linger, resets.
                 let socket = socket2_of(&stream);
-                socket.set_linger(Some(std::time::Duration::ZERO)).expect("settable");
+                socket.set_linger(Some(Duration::ZERO)).expect("settable");
                 drop((socket, reader, stream));
                 return;
             }
