@@ -11,6 +11,7 @@ mod forecast;
 mod list;
 mod once;
 mod page;
+mod quota;
 mod recent;
 mod resolve;
 mod rules;
@@ -51,8 +52,6 @@ pub enum EngineError {
     Declared(String),
     #[error("{0}")]
     Refused(Refusal),
-    #[error("{0}")]
-    Quota(String),
     #[error("{0}")]
     Invalid(String),
     #[error(transparent)]

@@ -103,7 +103,7 @@ impl Operand for SchedulerOperand {
         let now = self.env.wall_us().div_euclid(1_000_000);
         self.engine.sync(request, now).await.map_err(|error| match error {
             EngineError::Unavailable(error) => OperandError::Unavailable(error.to_string()),
-            EngineError::Quota(text) | EngineError::Invalid(text) => OperandError::Invalid(text),
+            EngineError::Invalid(text) => OperandError::Invalid(text),
             other => OperandError::Unavailable(other.to_string()),
         })
     }

@@ -114,9 +114,6 @@ impl From<EngineError> for Problem {
                 Self::new(StatusCode::CONFLICT, "Declared", detail).about(&job)
             }
             EngineError::Refused(refusal) => refusal.into(),
-            EngineError::Quota(_) => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, "QuotaExceeded", detail)
-            }
             EngineError::Invalid(_) => Self::invalid(detail),
             EngineError::Unavailable(why) => Self::unavailable(&why, detail),
             EngineError::Verify(_) | EngineError::Ledger(_) | EngineError::Worker(_) => {

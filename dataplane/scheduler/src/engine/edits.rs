@@ -39,9 +39,9 @@ impl Engine {
     /// As [`Self::put`], of what was checked; what was refused is passed through.
     pub(crate) async fn put_prepared(
         &self,
-        prepared: Vec<Result<Prepared, Refusal>>,
+        mut prepared: Vec<Result<Prepared, Refusal>>,
     ) -> Result<Vec<Result<Edited, EngineError>>, EngineError> {
-        self.check_quota(prepared.len())?;
+        self.within_quota(&mut prepared).await?;
         let mut results: Vec<Option<Result<Edited, EngineError>>> = vec![];
         let mut by_partition: Vec<Vec<(usize, Prepared)>> = vec![];
         by_partition.resize_with(self.handles().len(), Vec::new);
@@ -87,17 +87,6 @@ impl Engine {
         }
         let lost = || Err(EngineError::Unavailable(crate::partition::Unavailable::Ended));
         Ok(results.into_iter().map(|result| result.unwrap_or_else(lost)).collect())
-    }
-
-    pub(super) fn check_quota(&self, new: usize) -> Result<(), EngineError> {
-        let most = self.config.quota.as_ref().and_then(|quota| quota.max_jobs);
-        let jobs = self.shared.figures().jobs + new as u64;
-        match most.and_then(|most| u64::try_from(most).ok()).filter(|most| jobs > *most) {
-            Some(most) => Err(EngineError::Quota(format!(
-                "there would be {jobs} jobs, above the {most} of spec.quota.maxJobs"
-            ))),
-            None => Ok(()),
-        }
     }
 
     /// Removes a job of the API.

@@ -14,8 +14,10 @@ impl Engine {
         if let Some(known) = self.edited(&name).await? {
             return Ok(known);
         }
-        let job = self.check(&name, declared, 0, now).map_err(EngineError::Refused)?;
-        self.check_quota(1)?;
+        let mut one = [self.check(&name, declared, 0, now)];
+        self.within_quota(&mut one).await?;
+        let [job] = one;
+        let job = job.map_err(EngineError::Refused)?;
         let put = self.handle(&name).act(move |turn| {
             if let Some(known) = turn.state().named(&job.name) {
                 let (id, revision) = (known.id, known.revision);

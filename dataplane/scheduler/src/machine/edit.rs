@@ -104,6 +104,26 @@ impl Turn<'_> {
         self.due(id)
     }
 
+    /// Removes jobs of the API that are done: their rule names nothing more, and their last run was over
+    /// before `before_ms`. Gives how many of at most `most`.
+    pub fn sweep(&mut self, before_ms: i64, most: usize) -> Result<usize, StateError> {
+        let is_done = |job: &&super::Job| {
+            let is_over = match job.last {
+                Some(last) => last.ended.is_some_and(|(at_ms, _)| at_ms < before_ms),
+                // Every second of it was passed over.
+                None => job.after.saturating_mul(1000) < before_ms,
+            };
+            let names_more =
+                || job.times.as_ref().is_none_or(|t| t.next_after(job.after).is_some());
+            is_over && !job.is_declared() && job.next == NEVER && job.fires() && !names_more()
+        };
+        let state = self.state();
+        let done = state.jobs().filter(is_done).filter(|job| state.activity(job).is_none());
+        let done: Vec<u64> = done.map(|job| job.id).take(most).collect();
+        done.iter().try_for_each(|id| self.remove(*id))?;
+        Ok(done.len())
+    }
+
     /// Decides every second up to now, whether its planned moment has come or not. Gives the second
     /// behind which the job may be something else.
     pub(super) fn settle(&mut self, id: u64, launches: bool) -> Result<Seconds, StateError> {

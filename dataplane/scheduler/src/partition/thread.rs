@@ -432,8 +432,23 @@ impl Partition {
             self.plans.forget_before(now_ms / 1000 - 1);
             let oldest_ms = now_ms - self.options.history_seconds.saturating_mul(1000);
             self.recovered.ledger.forget_before(oldest_ms)?;
+            self.sweep(now_ms, oldest_ms)?;
         }
         Ok(())
+    }
+}
+
+/// Jobs that are done and that one look removes.
+const SWEPT_MAX: usize = 10_000;
+
+impl Partition {
+    /// Removes jobs that are done and as old as what the ledger forgets.
+    fn sweep(&mut self, now_ms: i64, oldest_ms: i64) -> Result<(), Poisoned> {
+        let mut turn =
+            Turn::new(&mut self.recovered.state, &mut self.plans, self.options.bounds, now_ms);
+        turn.sweep(oldest_ms, SWEPT_MAX)?;
+        let output = std::mem::take(&mut turn.output);
+        self.follow(output, vec![])
     }
 }
 

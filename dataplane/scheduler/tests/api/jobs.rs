@@ -154,4 +154,27 @@ fn more_jobs_than_the_quota_are_too_many() {
     let refused = stage.put("/v1/jobs/b", YEARLY);
     refused.refused(429, "QuotaExceeded");
     assert_eq!(refused.header("retry-after"), Some("1"));
+    // One that is there takes no more room.
+    stage.put("/v1/jobs/a", YEARLY).is(200);
+    let two = format!("{}\n{}\n", super::line("a"), super::line("c"));
+    let lines = stage.call("POST", "/v1/jobs").ndjson(two).send().lines();
+    assert_eq!(lines[1]["problem"]["title"], "QuotaExceeded", "{lines:?}");
+    assert!(lines[0]["problem"].is_null(), "{lines:?}");
+}
+
+#[test]
+fn a_tenant_has_as_many_jobs_as_it_may_and_others_have_theirs() {
+    let quota = orrery_api::scheduler::Quota { max_jobs_per_tenant: Some(1), ..Default::default() };
+    let config = orrery_api::scheduler::SchedulerConfig { quota: Some(quota), ..config() };
+    let stage = Stage::with(&config, None);
+    let of = |tenant: &str| {
+        let tenant = format!("\"spec\": {{\"tenant\": \"{tenant}\", ");
+        YEARLY.replacen("\"spec\": {", &tenant, 1)
+    };
+    assert_ne!(of("red"), YEARLY);
+    stage.put("/v1/jobs/a", &of("red")).is(201);
+    stage.put("/v1/jobs/b", &of("red")).refused(429, "QuotaExceeded");
+    stage.put("/v1/jobs/b", &of("blue")).is(201);
+    assert_eq!(stage.delete("/v1/jobs/a").status, 204);
+    stage.put("/v1/jobs/c", &of("red")).is(201);
 }

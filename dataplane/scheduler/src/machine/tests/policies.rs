@@ -172,6 +172,33 @@ fn a_run_that_is_not_over_in_time_is_overdue_until_one_succeeds() {
 }
 
 #[test]
+fn jobs_that_are_done_go_after_a_while_and_others_stay() {
+    let mut life = Life::new();
+    let at = jiff::Timestamp::from_second(START + 60).unwrap().to_string();
+    life.put("once", json!({"when": {"at": at}}));
+    life.put("runs", json!({"when": {"at": at}}));
+    life.put("often", every_minute(json!({"concurrency": "Forbid"})));
+    life.put("limited", every_minute(json!({"limitRuns": 1})));
+    life.pass(60);
+    let runs = life.state.named("runs").unwrap().id;
+    let (going, over): (Vec<_>, Vec<_>) = std::mem::take(&mut life.sent)
+        .into_iter()
+        .partition(|(run, _)| life.state.run(*run).is_some_and(|run| run.job == runs));
+    life.sent.extend(over);
+    life.end_all(&done());
+    life.sent.extend(going);
+    life.pass(600);
+    let before_ms = life.now_ms;
+    assert_eq!(life.turn(|turn| turn.sweep((START + 60) * 1000, 10).unwrap()), 0);
+    assert_eq!(life.turn(|turn| turn.sweep(before_ms, 10).unwrap()), 1);
+    assert!(life.state.named("once").is_none());
+    for kept in ["runs", "often", "limited"] {
+        assert!(life.state.named(kept).is_some(), "{kept}");
+    }
+    assert!(life.verify(START).is_clean());
+}
+
+#[test]
 fn a_herd_is_spread_over_its_window_and_nobody_leaves_it() {
     let mut life = Life::new();
     for index in 0..500 {
