@@ -7,6 +7,8 @@ pub enum Bar {
     AtLeast(f64),
     /// Ours itself, whatever the peer has.
     OursAtMost(f64),
+    /// As above, the other way round.
+    OursAtLeast(f64),
     /// Ours itself, or if it is less, so many times the peer's.
     OursAtLeastOr(f64, f64),
     /// Measured for the record; no bar.
@@ -37,6 +39,7 @@ impl Row {
             Bar::AtMost(most) => (format!("<= {most:.2}"), verdict(ratio <= most)),
             Bar::AtLeast(least) => (format!(">= {least:.2}"), verdict(ratio >= least)),
             Bar::OursAtMost(most) => (format!("ours <= {most:.2}"), verdict(ours <= most)),
+            Bar::OursAtLeast(least) => (format!("ours >= {least:.2}"), verdict(ours >= least)),
             Bar::OursAtLeastOr(least, times) => {
                 let bar = format!("ours >= {least:.0} or >= {times:.0}");
                 (bar, verdict(ours >= least || ratio >= times))

@@ -73,7 +73,7 @@ impl Engine {
         let length = body.len();
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nHost: engine\r\nContent-Type: {kind}\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\n\
              Content-Length: {length}\r\nConnection: close\r\n\r\n"
         )?;
         stream.write_all(body)?;

@@ -161,7 +161,7 @@ pub(super) fn http(options: &Options) -> Result<Vec<Row>, String> {
     let mut rows = vec![];
     for (name, jobs, unit, bar) in [
         (LATE, 1000, "ms", Bar::OursAtMost(50.0)),
-        (HTTP, options.scaled(8000), "/s", Bar::OursAtLeastOr(8000.0, f64::MAX)),
+        (HTTP, options.scaled(10_000), "/s", Bar::OursAtLeast(8000.0)),
     ] {
         let own = folder.path().join(jobs.to_string());
         std::fs::create_dir_all(&own).map_err(|error| error.to_string())?;
