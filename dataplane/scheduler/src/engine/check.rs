@@ -8,8 +8,8 @@ use orrery_api::scheduler::{DeclaredSchedule, ScheduleSpec};
 use orrery_recurrence::{RuleError, Zone, ZoneError};
 
 use super::Engine;
-use crate::machine::Definition;
 use crate::machine::definition::{DefinitionError, canonical, zone_name};
+use crate::machine::{Definition, Edit};
 
 /// Longest name of a job, in bytes.
 const NAME_BYTES_MAX: usize = 253;
@@ -105,6 +105,19 @@ pub struct Prepared {
     pub tenant: Arc<str>,
     /// The moment of a job with a single one.
     pub at: Option<i64>,
+}
+
+impl Prepared {
+    /// What is asked of the machine for it.
+    pub(super) fn edit(&self) -> Edit<'_> {
+        Edit {
+            name: &self.name,
+            definition: &self.text,
+            payload: self.payload.as_deref(),
+            generation: self.generation,
+            at: self.at,
+        }
+    }
 }
 
 impl Engine {

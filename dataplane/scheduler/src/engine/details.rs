@@ -99,11 +99,7 @@ impl Engine {
 
     /// Runs of a job, the newest first.
     pub async fn runs(&self, name: &str, limit: usize) -> Result<Vec<RunRecord>, EngineError> {
-        let owned = name.to_owned();
-        let seen = self
-            .handle(name)
-            .look(move |state, ledger| state.named(&owned).map(|job| (job.chain, ledger.clone())));
-        let (chain, ledger) = seen.await?.ok_or_else(|| EngineError::NoJob(name.to_owned()))?;
+        let (chain, ledger) = self.chain(name).await?;
         let (resolver, job, partition) =
             (Arc::clone(&self.resolver), name.to_owned(), self.partition_of(name));
         let limit = limit.clamp(1, RUNS_MAX);
@@ -112,6 +108,15 @@ impl Engine {
             runs(&ledger, chain, &job, limit, &key)
         });
         read.await?
+    }
+
+    /// Where the newest entry of a job is, and the ledger that has it.
+    pub(super) async fn chain(&self, name: &str) -> Result<(u64, LedgerView), EngineError> {
+        let owned = name.to_owned();
+        let seen = self
+            .handle(name)
+            .look(move |state, ledger| state.named(&owned).map(|job| (job.chain, ledger.clone())));
+        seen.await?.ok_or_else(|| EngineError::NoJob(name.to_owned()))
     }
 }
 

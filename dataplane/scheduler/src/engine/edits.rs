@@ -2,7 +2,7 @@
 
 use super::check::{Prepared, Refusal, RefusalReason};
 use super::{Engine, EngineError};
-use crate::machine::{Cause, Edit, Edited, Pause};
+use crate::machine::{Cause, Edited, Pause};
 
 /// Jobs of one request.
 pub const JOBS_PER_REQUEST_MAX: usize = 10_000;
@@ -68,14 +68,7 @@ impl Engine {
                         continue;
                     }
                     let zone = turn.zone(&job.zone)?;
-                    let edit = Edit {
-                        name: &job.name,
-                        definition: &job.text,
-                        payload: job.payload.as_deref(),
-                        generation: job.generation,
-                        at: job.at,
-                    };
-                    done.push((index, Ok(turn.put(&edit, zone)?)));
+                    done.push((index, Ok(turn.put(&job.edit(), zone)?)));
                 }
                 Ok(done)
             })

@@ -3,7 +3,7 @@
 use orrery_api::scheduler::DeclaredSchedule;
 
 use super::{Engine, EngineError, JobSpec};
-use crate::machine::{Edit, Edited};
+use crate::machine::Edited;
 
 impl Engine {
     /// Makes a job unless there is one of its name, which is left as it is and given instead.
@@ -24,14 +24,7 @@ impl Engine {
                 return Ok(Edited { id, revision, is_new: false, is_same: true });
             }
             let zone = turn.zone(&job.zone)?;
-            let edit = Edit {
-                name: &job.name,
-                definition: &job.text,
-                payload: job.payload.as_deref(),
-                generation: 0,
-                at: job.at,
-            };
-            turn.put(&edit, zone)
+            turn.put(&job.edit(), zone)
         });
         Ok(put.await?)
     }

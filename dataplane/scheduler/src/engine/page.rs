@@ -180,11 +180,7 @@ impl Engine {
 
     /// The entries of a job, the newest first, as lines.
     pub async fn ledger_of(&self, name: &str, limit: usize) -> Result<Vec<u8>, EngineError> {
-        let owned = name.to_owned();
-        let seen = self
-            .handle(name)
-            .look(move |state, ledger| state.named(&owned).map(|job| (job.chain, ledger.clone())));
-        let (chain, ledger) = seen.await?.ok_or_else(|| EngineError::NoJob(name.to_owned()))?;
+        let (chain, ledger) = self.chain(name).await?;
         let (resolver, name, partition) =
             (std::sync::Arc::clone(&self.resolver), name.to_owned(), self.partition_of(name));
         let read = tokio::task::spawn_blocking(move || {

@@ -34,6 +34,8 @@ const END_PATIENCE: Duration = Duration::from_secs(10);
 /// Longest wait for answers of targets, at the end of a process. What is not answered then is asked
 /// about, or sent again with the same key, by the next one.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+/// Jobs that are done and that one look removes.
+const SWEPT_MAX: usize = 10_000;
 /// How often it is looked whether the last answer is there.
 const END_POLL: Duration = Duration::from_millis(20);
 
@@ -175,17 +177,10 @@ impl Partition {
         self.hand_over(&calls, true);
         let ids: Vec<u64> = state_ids(&self.recovered.state);
         for ids in ids.chunks(TIMERS_PER_TURN) {
-            let mut turn = Turn::new(
-                &mut self.recovered.state,
-                &mut self.plans,
-                self.options.bounds,
-                self.env.wall_us() / 1000,
-            );
-            for id in ids {
-                turn.due(*id)?;
-            }
-            let output = std::mem::take(&mut turn.output);
-            self.follow(output, vec![])?;
+            self.decide(self.now_ms(), |turn| {
+                ids.iter().try_for_each(|id| turn.due(*id))?;
+                Ok(vec![])
+            })?;
         }
         self.tell();
         Ok(())
@@ -211,37 +206,32 @@ impl Partition {
         if self.ends_at.is_none() {
             self.wheel.advance(now_ms, TIMERS_PER_TURN, &mut |_, timer| due.push(timer));
         }
-        let mut turn =
-            Turn::new(&mut self.recovered.state, &mut self.plans, self.options.bounds, now_ms);
-        for timer in due {
-            turn.timer(timer)?;
-        }
-        let mut releases = vec![];
-        let mut looks = vec![];
-        let (mut counted, mut ends) = (0, false);
-        for request in requests {
-            match request {
-                Request::Outcome { run, attempt, outcome } => {
-                    turn.outcome(run, attempt, &outcome)?;
-                }
-                Request::Act { act, .. } => {
-                    counted += 1;
-                    releases.push(act(&mut turn)?);
-                }
-                Request::Look(look) => {
-                    counted += 1;
-                    looks.push(look);
-                }
-                Request::Wake => self.mailbox.awake.store(false, Ordering::Release),
-                Request::End => ends = true,
-            }
-        }
+        let is_counted = |r: &&Request| matches!(r, Request::Act { .. } | Request::Look(_));
+        let counted = requests.iter().filter(is_counted).count();
         self.mailbox.waiting.fetch_sub(counted, Ordering::AcqRel);
+        let awake = Arc::clone(&self.mailbox.awake);
+        let (mut looks, mut ends) = (vec![], false);
+        self.decide(now_ms, |turn| {
+            for timer in due {
+                turn.timer(timer)?;
+            }
+            let mut releases = vec![];
+            for request in requests {
+                match request {
+                    Request::Outcome { run, attempt, outcome } => {
+                        turn.outcome(run, attempt, &outcome)?;
+                    }
+                    Request::Act { act, .. } => releases.push(act(turn)?),
+                    Request::Look(look) => looks.push(look),
+                    Request::Wake => awake.store(false, Ordering::Release),
+                    Request::End => ends = true,
+                }
+            }
+            Ok(releases)
+        })?;
         if ends {
             self.ends_at.get_or_insert_with(|| Instant::now() + ANSWER_PATIENCE);
         }
-        let output = std::mem::take(&mut turn.output);
-        self.follow(output, releases)?;
         if !looks.is_empty() {
             let view = self.recovered.ledger.view();
             for look in looks {
@@ -251,6 +241,20 @@ impl Partition {
         self.release();
         self.keep_house()?;
         Ok(())
+    }
+
+    /// A turn at `now_ms`: what `work` decides is written down under that very time, so that a replay
+    /// sees the same, and what it gives is called when that is durable.
+    fn decide(
+        &mut self,
+        now_ms: i64,
+        work: impl FnOnce(&mut Turn<'_>) -> Result<Vec<Release>, StateError>,
+    ) -> Result<(), Poisoned> {
+        let mut turn =
+            Turn::new(&mut self.recovered.state, &mut self.plans, self.options.bounds, now_ms);
+        let releases = work(&mut turn)?;
+        let output = std::mem::take(&mut turn.output);
+        self.follow(now_ms, output, releases)
     }
 
     /// Whether there is anything to do but to end.
@@ -271,7 +275,12 @@ impl Partition {
     }
 
     /// Writes down what a turn decided, and keeps what has to wait for the disk.
-    fn follow(&mut self, output: Output, releases: Vec<Release>) -> Result<(), Poisoned> {
+    fn follow(
+        &mut self,
+        now_ms: i64,
+        output: Output,
+        releases: Vec<Release>,
+    ) -> Result<(), Poisoned> {
         for (at_ms, timer) in output.timers {
             self.wheel.insert(at_ms, timer);
         }
@@ -282,7 +291,7 @@ impl Partition {
         self.shared.count(partition, &output.lateness_ms, &output.ended, output.overdue.len());
         self.recovered.ledger.append(&output.ledger)?;
         if !output.record.is_empty() {
-            self.append(&output.record)?;
+            self.append(now_ms, &output.record)?;
             self.tell();
         }
         let position = self.recovered.journal.last();
@@ -295,8 +304,8 @@ impl Partition {
 
     /// Gives the record to the journal, and waits where that has no room: nothing more may be decided
     /// before it is taken.
-    fn append(&mut self, record: &[u8]) -> Result<(), Poisoned> {
-        let time_us = self.env.wall_us();
+    fn append(&mut self, now_ms: i64, record: &[u8]) -> Result<(), Poisoned> {
+        let time_us = now_ms.saturating_mul(1000);
         loop {
             let record = Record { stream: 0, kind: TURN, time_us, body: record };
             match self.recovered.journal.append(record) {
@@ -432,23 +441,9 @@ impl Partition {
             self.plans.forget_before(now_ms / 1000 - 1);
             let oldest_ms = now_ms - self.options.history_seconds.saturating_mul(1000);
             self.recovered.ledger.forget_before(oldest_ms)?;
-            self.sweep(now_ms, oldest_ms)?;
+            self.decide(now_ms, |turn| turn.sweep(oldest_ms, SWEPT_MAX).map(|_| vec![]))?;
         }
         Ok(())
-    }
-}
-
-/// Jobs that are done and that one look removes.
-const SWEPT_MAX: usize = 10_000;
-
-impl Partition {
-    /// Removes jobs that are done and as old as what the ledger forgets.
-    fn sweep(&mut self, now_ms: i64, oldest_ms: i64) -> Result<(), Poisoned> {
-        let mut turn =
-            Turn::new(&mut self.recovered.state, &mut self.plans, self.options.bounds, now_ms);
-        turn.sweep(oldest_ms, SWEPT_MAX)?;
-        let output = std::mem::take(&mut turn.output);
-        self.follow(output, vec![])
     }
 }
 
