@@ -25,12 +25,10 @@ mod metrics;
 pub mod namespaces;
 mod operand;
 mod persistence;
-mod process;
 pub mod rdb;
 mod replication;
 mod serve;
 mod server;
-mod volume;
 mod watch;
 
 pub use config::Unusable;

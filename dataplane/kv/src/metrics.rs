@@ -5,10 +5,10 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use orrery_kit::health::Health;
 pub(crate) use orrery_kit::health::Readiness;
+use orrery_kit::vitals::Vitals;
 use orrery_operand::v1::{Follower, Link};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -16,7 +16,6 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::process;
 use crate::replication::copy::Discarded;
 use crate::server::stream::tls::Tally;
 
@@ -254,37 +253,15 @@ impl Tally {
     }
 }
 
-/// What is asked for when the figures are: whether clients are served, since when the process
-/// runs, how full its volume is.
+/// The figures of the shards, and those of the process.
 #[derive(Debug)]
 struct Exporter {
     /// The shards by id; the figures of several are told apart by a label.
     shards: Vec<(u32, Arc<Shared>)>,
-    health: Health,
-    data: PathBuf,
-    started_seconds: i64,
+    vitals: Vitals,
 }
 
 impl Exporter {
-    fn asked(&self) -> Vec<(&'static str, &'static str, i64)> {
-        let ready = i64::from(self.health.readiness().ready);
-        let mut figures = vec![
-            ("ready", "1 while clients are served", ready),
-            ("start_time_seconds", "Start of the process in Unix time", self.started_seconds),
-            (
-                "resident_memory_bytes",
-                "Memory of the process in RAM",
-                process::resident_bytes() as i64,
-            ),
-        ];
-        if let Some((size, available)) = process::volume_bytes(&self.data) {
-            figures.push(("volume_size_bytes", "Size of the data volume", size as i64));
-            let help = "Free space of the data volume";
-            figures.push(("volume_available_bytes", help, available as i64));
-        }
-        figures
-    }
-
     /// One metric of every shard.
     fn of_shards<M: EncodeMetric>(
         &self,
@@ -325,11 +302,7 @@ impl Collector for Exporter {
             let metric = |shared: &Shared| ConstGauge::new(shared.gauges()[index].2.get() as i64);
             self.of_shards(&mut encoder, (name, help), metric)?;
         }
-        for (name, help, figure) in self.asked() {
-            let metric = ConstGauge::new(figure);
-            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
-        }
-        Ok(())
+        self.vitals.encode(&mut encoder)
     }
 }
 
@@ -339,10 +312,9 @@ pub(crate) fn registry(
     health: Health,
     data: PathBuf,
 ) -> Arc<Mutex<Registry>> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let started_seconds = now.map_or(0, |now| now.as_secs() as i64);
+    let vitals = Vitals::begin(health, data, "1 while clients are served");
     let mut registry = Registry::with_prefix("orrery_kv");
-    registry.register_collector(Box::new(Exporter { shards, health, data, started_seconds }));
+    registry.register_collector(Box::new(Exporter { shards, vitals }));
     Arc::new(Mutex::new(registry))
 }
 

@@ -34,7 +34,7 @@ use crate::replication::link::Primary;
 use crate::serve::Member;
 use crate::server::group::roles::Renewal;
 use crate::server::requests::{Hearer, Request};
-use crate::volume::Volume;
+use orrery_kit::volume::Volume;
 
 pub(crate) use self::called::Loop;
 use self::together::{merge, sum};

@@ -38,9 +38,9 @@ use crate::server::group::Membership;
 use crate::server::listener::ListenError;
 use crate::server::users::file::UsersFile;
 use crate::server::users::{Users, UsersError};
-use crate::volume::Volume;
 use crate::watch;
 use crate::watch::http::WatchError;
+use orrery_kit::volume::Volume;
 
 /// Name of the port for clients that speak HTTP.
 const API: &str = "api";

@@ -25,4 +25,5 @@ pub mod partition;
 pub mod run;
 mod serve;
 
+pub use metrics::metrics_text;
 pub use serve::{ServeArgs, ServeError, run};

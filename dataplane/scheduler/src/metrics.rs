@@ -1,23 +1,28 @@
 //! What the process shows at `/metrics`: `docs/metrics.md` lists it.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use orrery_kit::health::Health;
+use orrery_kit::vitals::Vitals;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::dispatch::{Dispatcher, TargetName};
+use crate::dispatch::{Dispatcher, Options, Target};
 use crate::engine::{LATENESS_BOUNDS_MS, Shared};
+
+mod targets;
 
 /// Reads the figures when somebody asks.
 struct Figures {
     shared: Arc<Shared>,
     dispatcher: Arc<Dispatcher>,
-    health: Health,
+    vitals: Vitals,
 }
 
 impl std::fmt::Debug for Figures {
@@ -26,14 +31,16 @@ impl std::fmt::Debug for Figures {
     }
 }
 
-/// The metrics of a process.
+/// The metrics of a process; `data` is its data folder.
 pub(crate) fn registry(
     shared: Arc<Shared>,
     dispatcher: Arc<Dispatcher>,
     health: Health,
+    data: PathBuf,
 ) -> Arc<Mutex<Registry>> {
     let mut registry = Registry::with_prefix("orrery_scheduler");
-    registry.register_collector(Box::new(Figures { shared, dispatcher, health }));
+    let vitals = Vitals::begin(health, data, "1 while jobs are launched");
+    registry.register_collector(Box::new(Figures { shared, dispatcher, vitals }));
     Arc::new(Mutex::new(registry))
 }
 
@@ -41,9 +48,8 @@ impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let figures = self.shared.figures();
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let ready = i64::from(self.health.readiness().ready);
+        self.vitals.encode(&mut encoder)?;
         let gauges = [
-            ("ready", "1 while jobs are launched", ready),
             ("jobs", "Jobs, recurring and single", count(figures.jobs)),
             ("jobs_declared", "Jobs declared by Schedules", count(figures.declared)),
             ("runs_in_flight", "Runs launched and not over", count(figures.running)),
@@ -62,14 +68,9 @@ impl Collector for Figures {
             "launch_lateness_seconds",
             "Launches by how late they were behind their planned moment",
             None,
-            prometheus_client::metrics::MetricType::Histogram,
+            MetricType::Histogram,
         )?;
-        metric.encode_histogram::<prometheus_client::encoding::NoLabelSet>(
-            sum,
-            lateness.iter().sum(),
-            &buckets,
-            None,
-        )?;
+        metric.encode_histogram::<NoLabelSet>(sum, lateness.iter().sum(), &buckets, None)?;
         let help = "Runs that are over, by how they ended";
         let mut ended =
             encoder.encode_descriptor("runs_ended", help, None, counter().metric_type())?;
@@ -82,7 +83,7 @@ impl Collector for Figures {
         let metric =
             encoder.encode_descriptor("runs_overdue", help, None, overdue.metric_type())?;
         overdue.encode(metric)?;
-        self.targets(&mut encoder)
+        targets::encode(&self.dispatcher.figures(), &mut encoder)
     }
 }
 
@@ -90,32 +91,22 @@ fn counter() -> ConstCounter<u64> {
     ConstCounter::new(0)
 }
 
-impl Figures {
-    fn targets(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        // Those that are known by their address alone are one series: there may be thousands.
-        let mut targets: BTreeMap<String, [u64; 2]> = BTreeMap::new();
-        for figures in self.dispatcher.figures() {
-            let name = match &figures.target {
-                TargetName::Named(name) => name.to_string(),
-                TargetName::AdHoc(_) => String::new(),
-            };
-            let sum = targets.entry(name).or_default();
-            sum[0] += figures.queued;
-            sum[1] += figures.in_flight;
-        }
-        let all = [
-            ("target_queued", "Calls that wait for their target", 0),
-            ("target_in_flight", "Calls sent and not answered", 1),
-        ];
-        for (name, help, index) in all {
-            let kind = ConstGauge::new(0_i64).metric_type();
-            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
-            for (target, numbers) in &targets {
-                let labels = [("target", target.as_str())];
-                let number = i64::try_from(numbers[index]).unwrap_or(i64::MAX);
-                ConstGauge::new(number).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
-    }
+/// Every metric of this data plane in the text format, with the values of an idle process that has one
+/// target: what `docs/metrics.md` is made from.
+///
+/// # Errors
+/// When no thread can be started for the dispatcher.
+pub fn metrics_text() -> std::io::Result<String> {
+    let target = Target::new("billing");
+    let dispatcher = Dispatcher::start(Options::default(), vec![target], |_, _, _| {})?;
+    let dispatcher = Arc::new(dispatcher);
+    let health = Health::default();
+    let shared = Arc::new(Shared::new(1, health.clone()));
+    let registry = registry(shared, Arc::clone(&dispatcher), health, PathBuf::from("."));
+    let registry = registry.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry)
+        .expect("writing to a String does not fail");
+    dispatcher.stop(Duration::ZERO);
+    Ok(text)
 }

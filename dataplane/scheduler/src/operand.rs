@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use orrery_api::Reason;
 use orrery_kit::env::Env;
-use orrery_kit::health::Health;
+use orrery_kit::health::{Health, Readiness};
 use orrery_kit::identity::Identity;
+use orrery_kit::volume::Volume;
 use orrery_operand::OperandError;
 use orrery_operand::progress::{Finished, ProgressSender};
 use orrery_operand::server::Operand;
@@ -25,6 +27,7 @@ pub struct SchedulerOperand {
     config_hash: String,
     identity: Option<Arc<Identity>>,
     env: Arc<dyn Env>,
+    volume: Volume,
 }
 
 impl std::fmt::Debug for SchedulerOperand {
@@ -40,15 +43,28 @@ impl SchedulerOperand {
         config_hash: String,
         identity: Option<Arc<Identity>>,
         env: Arc<dyn Env>,
+        volume: Volume,
     ) -> Self {
-        Self { engine, health, config_hash, identity, env }
+        Self { engine, health, config_hash, identity, env, volume }
+    }
+
+    /// How it is, and whether the volume fills up where nothing else is to be said.
+    fn readiness(&self) -> Readiness {
+        let readiness = self.health.readiness();
+        if !readiness.ready || !readiness.reason.is_empty() {
+            return readiness;
+        }
+        match self.volume.lack_of_room() {
+            Some(message) => Readiness::new(true, Reason::VolumeFilling.as_str(), message),
+            None => readiness,
+        }
     }
 }
 
 #[tonic::async_trait]
 impl Operand for SchedulerOperand {
     async fn report(&self) -> ReportResponse {
-        let readiness = self.health.readiness();
+        let readiness = self.readiness();
         let figures = self.engine.shared.figures();
         let late = self.engine.shared.p99_bound_ms();
         let set_hash = self.engine.declared_hash_now();

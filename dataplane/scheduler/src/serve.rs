@@ -17,6 +17,7 @@ use orrery_kit::health::Health;
 use orrery_kit::identity::Identity;
 use orrery_kit::secrets::Secrets;
 use orrery_kit::shutdown::Shutdown;
+use orrery_kit::volume::Volume;
 use orrery_kit::{EXIT_POISONED, listen, management};
 use orrery_recurrence::Zones;
 
@@ -145,6 +146,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         loaded.hash,
         identity.clone(),
         Arc::clone(&env),
+        Volume::of(args.data.clone()),
     );
     let _management = management::start(
         management::Options {
@@ -154,7 +156,12 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
             identity,
         },
         Arc::new(operand),
-        metrics::registry(Arc::clone(&shared), Arc::clone(&dispatcher), health.clone()),
+        metrics::registry(
+            Arc::clone(&shared),
+            Arc::clone(&dispatcher),
+            health.clone(),
+            args.data.clone(),
+        ),
         health.clone(),
     )?;
     let mut opened = vec![];

@@ -150,7 +150,67 @@ const KV: &[Alert] = &[
     },
 ];
 
-const GROUPS: [(&str, &[Alert]); 2] = [("orrery-operator", OPERATOR), ("orrery-kv", KV)];
+const SCHEDULER: &[Alert] = &[
+    Alert {
+        name: "OrrerySchedulerDown",
+        severity: "critical",
+        lasting: "2m",
+        summary: "No pod of {{ $labels.namespace }}/{{ $labels.scheduler }} launches jobs",
+        expr: r#"max by (namespace, scheduler) (orrery_scheduler_ready{job="orrery-scheduler"}) == 0 or max by (namespace, scheduler) (up{job="orrery-scheduler"}) == 0"#,
+    },
+    Alert {
+        name: "OrrerySchedulerLate",
+        severity: "warning",
+        lasting: "5m",
+        summary: "More than one in a hundred launches of {{ $labels.namespace }}/{{ $labels.scheduler }} is more than a second late",
+        expr: r#"sum by (namespace, scheduler) (rate(orrery_scheduler_launch_lateness_seconds_bucket{job="orrery-scheduler", le="1.0"}[5m])) < 0.99 * sum by (namespace, scheduler) (rate(orrery_scheduler_launch_lateness_seconds_count{job="orrery-scheduler"}[5m]))"#,
+    },
+    Alert {
+        name: "OrrerySchedulerJobsWaiting",
+        severity: "warning",
+        lasting: "5m",
+        summary: "{{ $value }} jobs of {{ $labels.namespace }}/{{ $labels.pod }} are due and wait for room at their targets",
+        expr: r#"orrery_scheduler_jobs_waiting{job="orrery-scheduler"} > 0"#,
+    },
+    Alert {
+        name: "OrrerySchedulerRunsOverdue",
+        severity: "warning",
+        lasting: "0m",
+        summary: "{{ $value }} runs of {{ $labels.namespace }}/{{ $labels.scheduler }} were not over within finishWithinSeconds in the last ten minutes",
+        expr: r#"sum by (namespace, scheduler) (increase(orrery_scheduler_runs_overdue_total{job="orrery-scheduler"}[10m])) > 0"#,
+    },
+    Alert {
+        name: "OrrerySchedulerRunsFailing",
+        severity: "warning",
+        lasting: "10m",
+        summary: "More than a tenth of the runs of {{ $labels.namespace }}/{{ $labels.scheduler }} fail",
+        expr: r#"sum by (namespace, scheduler) (rate(orrery_scheduler_runs_ended_total{job="orrery-scheduler", result=~"Failed|Refused|TimedOut"}[10m])) > 0.1 * sum by (namespace, scheduler) (rate(orrery_scheduler_runs_ended_total{job="orrery-scheduler"}[10m]))"#,
+    },
+    Alert {
+        name: "OrrerySchedulerTargetThrottled",
+        severity: "info",
+        lasting: "15m",
+        summary: "Calls of {{ $labels.namespace }}/{{ $labels.pod }} to {{ $labels.target }} wait for its rate",
+        expr: r#"min_over_time(orrery_scheduler_target_throttled{job="orrery-scheduler"}[10m]) > 0"#,
+    },
+    Alert {
+        name: "OrrerySchedulerVolumeFull",
+        severity: "critical",
+        lasting: "5m",
+        summary: "The volume of {{ $labels.namespace }}/{{ $labels.pod }} has less than 5 % left: nothing is launched once it is full",
+        expr: r#"orrery_scheduler_volume_available_bytes{job="orrery-scheduler"} < 0.05 * orrery_scheduler_volume_size_bytes{job="orrery-scheduler"}"#,
+    },
+    Alert {
+        name: "OrrerySchedulerRestarting",
+        severity: "warning",
+        lasting: "0m",
+        summary: "{{ $labels.namespace }}/{{ $labels.pod }} started {{ $value }} times within half an hour",
+        expr: r#"max by (namespace, pod) (changes(orrery_scheduler_start_time_seconds{job="orrery-scheduler"}[30m])) >= 3"#,
+    },
+];
+
+const GROUPS: [(&str, &[Alert]); 3] =
+    [("orrery-operator", OPERATOR), ("orrery-kv", KV), ("orrery-scheduler", SCHEDULER)];
 
 /// The `spec` of the PrometheusRule, which is also a rule file of Prometheus. Strings are written
 /// as JSON, which is YAML too.

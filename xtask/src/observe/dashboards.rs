@@ -2,23 +2,56 @@
 
 use super::panel::{Panel, dashboard};
 
+/// A metric of what the variables choose: job, label with the name of the object, name of the metric.
+macro_rules! selected {
+    ($job:literal, $object:literal, $metric:literal) => {
+        concat!(
+            $metric,
+            r#"{job=""#,
+            $job,
+            r#"", namespace=~"$namespace", "#,
+            $object,
+            r#"=~"$"#,
+            $object,
+            r#""}"#
+        )
+    };
+}
+
+/// One of the key-value system.
+macro_rules! kv {
+    ($metric:literal) => {
+        selected!("orrery-kv", "kvcluster", $metric)
+    };
+    (rate $metric:literal) => {
+        concat!("rate(", selected!("orrery-kv", "kvcluster", $metric), "[5m])")
+    };
+}
+
+mod scheduler;
+
 /// Relative path and content.
 pub(crate) fn files() -> Vec<(String, String)> {
     let operator = dashboard("orrery-operator", "Orrery / Operator", &[], OPERATOR);
-    let picks = [
-        ("namespace", r#"label_values(orrery_kv_ready{job="orrery-kv"}, namespace)"#),
-        (
-            "kvcluster",
-            r#"label_values(orrery_kv_ready{job="orrery-kv", namespace=~"$namespace"}, kvcluster)"#,
-        ),
-    ];
-    let kv = dashboard("orrery-kv", "Orrery / Key-value", &picks, KV);
-    [("operator", operator), ("kv", kv)]
+    let kv = of_system("kv", "kvcluster", "Key-value", KV);
+    let scheduler = of_system("scheduler", "scheduler", "Scheduler", scheduler::PANELS);
+    [("operator", operator), ("kv", kv), ("scheduler", scheduler)]
         .into_iter()
         .map(|(name, dashboard)| {
             (format!("charts/orrery/files/dashboards/{name}.json"), format!("{dashboard:#}\n"))
         })
         .collect()
+}
+
+/// The dashboard of a system, where people pick namespaces and objects. `label` has the object's name.
+fn of_system(system: &str, label: &str, title: &str, panels: &[Panel]) -> serde_json::Value {
+    let job = format!("orrery-{system}");
+    let ready = format!("orrery_{system}_ready");
+    let namespaces = format!(r#"label_values({ready}{{job="{job}"}}, namespace)"#);
+    let objects =
+        format!(r#"label_values({ready}{{job="{job}", namespace=~"$namespace"}}, {label})"#);
+    let picks = [("namespace", &*namespaces), (label, &*objects)];
+    dashboard(&job, &format!("Orrery / {title}"), &picks, panels)
 }
 
 const OPERATOR: &[Panel] = &[
@@ -130,20 +163,6 @@ const OPERATOR: &[Panel] = &[
     },
 ];
 
-/// Labels that the two variables choose.
-macro_rules! kv {
-    ($metric:literal) => {
-        concat!($metric, r#"{job="orrery-kv", namespace=~"$namespace", kvcluster=~"$kvcluster"}"#)
-    };
-    (rate $metric:literal) => {
-        concat!(
-            "rate(",
-            $metric,
-            r#"{job="orrery-kv", namespace=~"$namespace", kvcluster=~"$kvcluster"}[5m])"#
-        )
-    };
-}
-
 const POD: &str = "{{namespace}}/{{pod}}";
 
 const KV: &[Panel] = &[
@@ -233,10 +252,7 @@ const KV: &[Panel] = &[
         what: "Records appended per second, and replies per second that waited for the disk.",
         queries: &[
             (
-                concat!(
-                    "deriv(",
-                    r#"orrery_kv_journal_position{job="orrery-kv", namespace=~"$namespace", kvcluster=~"$kvcluster"}[5m])"#
-                ),
+                concat!("deriv(", kv!("orrery_kv_journal_position"), "[5m])"),
                 "{{namespace}}/{{pod}} records",
             ),
             (kv!(rate "orrery_kv_gated_replies_total"), "{{namespace}}/{{pod}} held replies"),

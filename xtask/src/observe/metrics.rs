@@ -10,14 +10,17 @@ use orrery_runtime::metrics::Metrics;
 
 const KV: &str = "One set per pod. Of several shards each has its own, with the label `shard`: all but what is about the process\n(`ready`, `start_time_seconds`, `resident_memory_bytes`, `volume_…`, `tls_…`).";
 
+const SCHEDULER: &str = "One set per pod. Targets that jobs name by an address of their own are together the target with the empty name.";
+
 const HEAD: &str = "\
 <!-- Made from the code by `make generate`; edit the help texts there. -->
 
 # Metrics
 
-Both programs serve `/metrics` in the OpenMetrics text format: the operator on port 8080, a data plane on port 9401
+Operator and data planes serve `/metrics` in the OpenMetrics text format: the operator on port 8080, a data plane on port 9401
 (both named `http`). The chart makes a PodMonitor for each when `monitoring.podMonitors` is on and the cluster knows the
-kind; it sets `job` to `orrery-operator` or `orrery-kv`, and `kvcluster` to the name of the object a pod belongs to.
+kind; it sets `job` to `orrery-operator`, `orrery-kv` or `orrery-scheduler`, and `kvcluster` or `scheduler` to the name of the
+object a pod belongs to.
 
 Names and labels are stable within a minor version. A test compares this page with what running programs serve, in both
 directions.
@@ -39,6 +42,11 @@ pub(crate) fn page() -> String {
             operator(),
         ),
         ("Key-value data plane", KV, orrery_kv::metrics_text()),
+        (
+            "Scheduler data plane",
+            SCHEDULER,
+            orrery_scheduler::metrics_text().expect("a thread can be started"),
+        ),
     ];
     for (title, about, text) in parts {
         let _ = write!(

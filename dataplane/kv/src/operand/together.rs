@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use orrery_operand::v1::{ObjectResult, ReportResponse, Role, Shard};
 
-use crate::process;
+use orrery_kit::process;
 
 /// Client operations per second that are called full load of one shard.
 const FULL_LOAD_OPERATIONS: u64 = 400_000;

@@ -11,11 +11,11 @@ use orrery_kit::listen;
 
 use super::{Member, ServeArgs, ServeError};
 use crate::config::Config;
-use crate::process;
 use crate::server::certificates::Certificates;
 use crate::server::listener::Listener;
 use crate::server::settings::Settings;
 use crate::server::users::Users;
+use orrery_kit::process;
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 

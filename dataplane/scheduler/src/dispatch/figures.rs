@@ -1,5 +1,6 @@
 //! Figures of targets: written by the event loop, read by whoever serves metrics, without waiting.
 
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -34,12 +35,46 @@ pub struct Counts {
     pub expired: u64,
 }
 
+impl Counts {
+    /// Each with the word that metrics have for it.
+    pub fn named(&self) -> [(&'static str, u64); 6] {
+        [
+            ("Succeeded", self.succeeded),
+            ("Failed", self.failed),
+            ("Refused", self.refused),
+            ("TimedOut", self.timed_out),
+            ("Cancelled", self.cancelled),
+            ("Expired", self.expired),
+        ]
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.succeeded += other.succeeded;
+        self.failed += other.failed;
+        self.refused += other.refused;
+        self.timed_out += other.timed_out;
+        self.cancelled += other.cancelled;
+        self.expired += other.expired;
+    }
+}
+
 /// From sending to the outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Latency {
     /// How many attempts took up to `2^i` milliseconds and more than the bucket before.
     pub buckets: [u64; BUCKETS],
     pub sum: Duration,
+}
+
+impl AddAssign<&Self> for Latency {
+    fn add_assign(&mut self, other: &Self) {
+        for (count, more) in self.buckets.iter_mut().zip(other.buckets) {
+            *count += more;
+        }
+        self.sum += other.sum;
+    }
 }
 
 impl Latency {

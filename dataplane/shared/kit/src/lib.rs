@@ -11,6 +11,9 @@
 //! | [`logs`] | text or JSON lines on standard error |
 //! | [`health`] | alive and ready, as the probes and the operator ask |
 //! | [`management`] | the thread that serves the management protocol, metrics and probes |
+//! | [`process`] | what the system knows about this process: memory, room on a volume, limits |
+//! | [`volume`] | says early that a volume fills up |
+//! | [`vitals`] | the figures that the metrics of every data plane have |
 //! | [`shutdown`] | SIGTERM and SIGINT as a flag with a callback |
 //!
 //! It must not know any system, nor Kubernetes.
@@ -23,8 +26,11 @@ pub mod identity;
 pub mod listen;
 pub mod logs;
 pub mod management;
+pub mod process;
 pub mod secrets;
 pub mod shutdown;
+pub mod vitals;
+pub mod volume;
 
 /// Exit code of a process whose journal failed: restart and recover, do not repair.
 pub const EXIT_POISONED: u8 = 70;

@@ -15,6 +15,9 @@ use crate::judges;
 use crate::kubernetes::{LIMIT, Stage};
 use crate::not_run::or_not_run;
 
+/// The dashboards of the chart.
+const DASHBOARDS: [&str; 3] = ["operator", "kv", "scheduler"];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -60,7 +63,9 @@ async fn the_page_of_metrics_is_what_running_programs_serve() {
         .apply(
             "apiVersion: orrery.dev/v1alpha1\nkind: KVCluster\nmetadata: {name: a}\nspec: {}\n\
              ---\napiVersion: orrery.dev/v1alpha1\nkind: KVCluster\nmetadata: {name: b}\n\
-             spec: {resp: {auth: {secretRef: {name: nowhere}}}}\n",
+             spec: {resp: {auth: {secretRef: {name: nowhere}}}}\n\
+             ---\napiVersion: orrery.dev/v1alpha1\nkind: Scheduler\nmetadata: {name: c}\n\
+             spec: {targets: [{name: billing, host: billing.internal}]}\n",
         )
         .await;
     stage.ready("kvcluster/a").await;
@@ -79,6 +84,16 @@ async fn the_page_of_metrics_is_what_running_programs_serve() {
     for line in ["orrery_kv_ready 1", "orrery_kv_writable 1"] {
         assert!(kv.lines().any(|seen| seen == line), "{line} is missing in\n{kv}");
     }
+
+    stage.ready("scheduler/c").await;
+    let ip = ["get", "pod/c-scheduler-0", "-o=jsonpath={.status.podIP}"];
+    let ip = stage.until(&ip, |ip| !ip.is_empty()).await;
+    let scheduler = http(&format!("{ip}:9401"));
+    assert_eq!(served(&scheduler), documented("Scheduler"), "{scheduler}");
+    let idle = r#"orrery_scheduler_target_queued{target="billing"} 0"#;
+    for line in ["orrery_scheduler_ready 1", idle] {
+        assert!(scheduler.lines().any(|seen| seen == line), "{line} is missing in\n{scheduler}");
+    }
 }
 
 /// Every word of a text that could be one of our metrics.
@@ -87,14 +102,20 @@ fn named(text: &str) -> BTreeSet<String> {
         ["orrery_", "controller_runtime_", "workqueue_", "leader_election_", "rest_client_"];
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let ours = words.filter(|word| FAMILIES.iter().any(|family| word.starts_with(family)));
-    ours.map(|word| word.trim_end_matches("_bucket").to_owned()).collect()
+    let family = |word: &str| {
+        let of_histogram = word.strip_suffix("_bucket").or_else(|| word.strip_suffix("_count"));
+        of_histogram.unwrap_or(word).to_owned()
+    };
+    ours.map(family).collect()
 }
 
 #[test]
 fn every_metric_of_alerts_and_dashboards_exists() {
     let mut known = documented("Operator");
     known.extend(documented("Key-value"));
-    for file in ["alerts.yaml", "dashboards/operator.json", "dashboards/kv.json"] {
+    known.extend(documented("Scheduler"));
+    let dashboards = DASHBOARDS.map(|name| format!("dashboards/{name}.json"));
+    for file in dashboards.iter().map(String::as_str).chain(["alerts.yaml"]) {
         let used = named(&read(&format!("charts/orrery/files/{file}")));
         assert!(used.len() > 5, "{file} uses metrics");
         let unknown: Vec<_> = used.difference(&known).collect();
@@ -150,7 +171,7 @@ fn alerts_fire_when_they_should_and_only_then() {
 
 #[test]
 fn dashboards_are_what_grafana_reads() {
-    for name in ["operator", "kv"] {
+    for name in DASHBOARDS {
         let dashboard = read(&format!("charts/orrery/files/dashboards/{name}.json"));
         let judged = or_not_run!(judges::ask("dashboard", &dashboard));
         judged.unwrap_or_else(|complaint| panic!("{name}: {complaint}"));
@@ -195,7 +216,7 @@ async fn monitors_are_made_where_their_kinds_are_and_an_api_server_takes_them() 
         (render(&[]), render(&["--api-versions", "monitoring.coreos.com/v1/PodMonitor"]));
     assert!(!absent.contains("monitoring.coreos.com") && !absent.contains("grafana_dashboard"));
     assert_eq!(present.matches("kind: PodMonitor").count(), 3);
-    assert_eq!(present.matches("grafana_dashboard: \"1\"").count(), 2);
+    assert_eq!(present.matches("grafana_dashboard: \"1\"").count(), DASHBOARDS.len());
     assert!(present.contains("docs/runbooks/OrreryKvDown.md"), "the page of an alert is named");
     let narrow = render(&[
         "--set=monitoring.force=true,namespaces={default},monitoring.dashboards.enabled=false",

@@ -8,8 +8,8 @@ use super::auth::REDIS_VERSION;
 use super::extra;
 use super::info::Text;
 use crate::namespaces::Class;
-use crate::process;
 use crate::server::Shard;
+use orrery_kit::process;
 
 /// How Redis calls what this is part of.
 pub(super) fn mode(shard: &Shard) -> &'static str {

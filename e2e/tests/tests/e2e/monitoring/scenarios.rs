@@ -73,6 +73,51 @@ const HEALTHY: &[(&str, &str)] = &[
         r#"orrery_kv_start_time_seconds{job="orrery-kv", namespace="shop", pod="a-kv-0", kvcluster="a"}"#,
         "100x40 200x50",
     ),
+    (r#"up{job="orrery-scheduler", namespace="shop", pod="d-scheduler-0", scheduler="d"}"#, "1x90"),
+    (
+        r#"orrery_scheduler_ready{job="orrery-scheduler", namespace="shop", pod="d-scheduler-0", scheduler="d"}"#,
+        "1x90",
+    ),
+    (
+        r#"orrery_scheduler_launch_lateness_seconds_bucket{job="orrery-scheduler", namespace="shop", pod="d-scheduler-0", scheduler="d", le="1.0"}"#,
+        "0+600x90",
+    ),
+    (
+        r#"orrery_scheduler_launch_lateness_seconds_count{job="orrery-scheduler", namespace="shop", pod="d-scheduler-0", scheduler="d"}"#,
+        "0+600x90",
+    ),
+    (
+        r#"orrery_scheduler_jobs_waiting{job="orrery-scheduler", namespace="shop", pod="d-scheduler-0", scheduler="d"}"#,
+        "0x90",
+    ),
+    (
+        r#"orrery_scheduler_runs_overdue_total{job="orrery-scheduler", namespace="shop", pod="d-scheduler-0", scheduler="d"}"#,
+        "3x90",
+    ),
+    (
+        r#"orrery_scheduler_runs_ended_total{job="orrery-scheduler", namespace="shop", pod="d-scheduler-0", scheduler="d", result="Succeeded"}"#,
+        "0+600x90",
+    ),
+    (
+        r#"orrery_scheduler_runs_ended_total{job="orrery-scheduler", namespace="shop", pod="d-scheduler-0", scheduler="d", result="Failed"}"#,
+        "0+6x90",
+    ),
+    (
+        r#"orrery_scheduler_target_throttled{job="orrery-scheduler", namespace="shop", pod="d-scheduler-0", scheduler="d", target="billing"}"#,
+        "0x90",
+    ),
+    (
+        r#"orrery_scheduler_volume_size_bytes{job="orrery-scheduler", namespace="shop", pod="d-scheduler-0", scheduler="d"}"#,
+        "1000000x90",
+    ),
+    (
+        r#"orrery_scheduler_volume_available_bytes{job="orrery-scheduler", namespace="shop", pod="d-scheduler-0", scheduler="d"}"#,
+        "500000x90",
+    ),
+    (
+        r#"orrery_scheduler_start_time_seconds{job="orrery-scheduler", namespace="shop", pod="d-scheduler-0", scheduler="d"}"#,
+        "100x40 200x50",
+    ),
 ];
 
 const SCENARIOS: &[Scenario] = &[
@@ -194,6 +239,54 @@ const SCENARIOS: &[Scenario] = &[
         series: &[(HEALTHY[20].0, "100x30 200x4 300x4 400x4 500x40")],
         minutes: 45,
         firing: &["OrreryKvRestarting"],
+    },
+    Scenario {
+        name: "no pod launches jobs",
+        series: &[(HEALTHY[22].0, "0x90")],
+        minutes: 5,
+        firing: &["OrrerySchedulerDown"],
+    },
+    Scenario {
+        name: "a pod of a scheduler does not answer",
+        series: &[(HEALTHY[21].0, "0x90"), (HEALTHY[22].0, "_x90")],
+        minutes: 5,
+        firing: &["OrrerySchedulerDown"],
+    },
+    Scenario {
+        name: "one in fifty launches is more than a second late",
+        series: &[(HEALTHY[23].0, "0+588x90")],
+        minutes: 20,
+        firing: &["OrrerySchedulerLate"],
+    },
+    Scenario {
+        name: "jobs wait for a target that is slow and held back",
+        series: &[(HEALTHY[25].0, "5x90"), (HEALTHY[29].0, "1x90")],
+        minutes: 40,
+        firing: &["OrrerySchedulerJobsWaiting", "OrrerySchedulerTargetThrottled"],
+    },
+    Scenario {
+        name: "a run does not end in time, and many fail",
+        series: &[(HEALTHY[26].0, "3x20 4x70"), (HEALTHY[28].0, "0+100x90")],
+        minutes: 25,
+        firing: &["OrrerySchedulerRunsFailing", "OrrerySchedulerRunsOverdue"],
+    },
+    Scenario {
+        name: "what was overdue an hour ago is over",
+        series: &[(HEALTHY[26].0, "3x20 4x70")],
+        minutes: 80,
+        firing: &[],
+    },
+    Scenario {
+        name: "the volume of a scheduler is full",
+        series: &[(HEALTHY[31].0, "10000x90")],
+        minutes: 10,
+        firing: &["OrrerySchedulerVolumeFull"],
+    },
+    Scenario {
+        name: "a scheduler starts again and again",
+        series: &[(HEALTHY[32].0, "100x30 200x4 300x4 400x4 500x40")],
+        minutes: 45,
+        firing: &["OrrerySchedulerRestarting"],
     },
 ];
 

@@ -7,7 +7,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 
 /// Kernel name, release and machine.
-pub(crate) fn system() -> &'static str {
+pub fn system() -> &'static str {
     static SYSTEM: OnceLock<String> = OnceLock::new();
     SYSTEM.get_or_init(|| match nix::sys::utsname::uname() {
         Ok(name) => format!(
@@ -21,12 +21,12 @@ pub(crate) fn system() -> &'static str {
 }
 
 /// Path of the running program.
-pub(crate) fn executable() -> String {
+pub fn executable() -> String {
     std::env::current_exe().map_or_else(|_| String::new(), |path| path.display().to_string())
 }
 
 /// Memory of this process in RAM, in bytes; 0 when the system does not say.
-pub(crate) fn resident_bytes() -> u64 {
+pub fn resident_bytes() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm")
         .ok()
         .and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok())
@@ -36,14 +36,14 @@ pub(crate) fn resident_bytes() -> u64 {
 
 /// Size and free space, in bytes, of the volume that a folder is on; none when the system does not
 /// say.
-pub(crate) fn volume_bytes(folder: &Path) -> Option<(u64, u64)> {
+pub fn volume_bytes(folder: &Path) -> Option<(u64, u64)> {
     let volume = nix::sys::statvfs::statvfs(folder).ok()?;
     let block = volume.fragment_size();
     Some((volume.blocks() * block, volume.blocks_available() * block))
 }
 
 /// Memory of the machine in bytes; 0 when the system does not say.
-pub(crate) fn total_memory_bytes() -> u64 {
+pub fn total_memory_bytes() -> u64 {
     static TOTAL: OnceLock<u64> = OnceLock::new();
     *TOTAL.get_or_init(|| {
         std::fs::read_to_string("/proc/meminfo")
@@ -54,7 +54,7 @@ pub(crate) fn total_memory_bytes() -> u64 {
 }
 
 /// Processor time spent in user and system mode, in seconds.
-pub(crate) fn cpu_seconds() -> (f64, f64) {
+pub fn cpu_seconds() -> (f64, f64) {
     let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
     match getrusage(UsageWho::RUSAGE_SELF) {
         Ok(usage) => (seconds(usage.user_time()), seconds(usage.system_time())),
@@ -69,7 +69,7 @@ fn page_bytes() -> u64 {
 
 /// Lifts the limit of open files to what `clients` need, as far as the system allows; returns how
 /// many clients fit.
-pub(crate) fn raise_file_limit(clients: usize) -> usize {
+pub fn raise_file_limit(clients: usize) -> usize {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     /// Files besides clients: journal, listeners, logs.
     const RESERVED: u64 = 64;

@@ -15,20 +15,20 @@ const LOW_BYTES: u64 = 2 << 30;
 
 /// The volume that a folder is on.
 #[derive(Debug)]
-pub(crate) struct Volume {
+pub struct Volume {
     folder: PathBuf,
     /// Little room was left when it was looked at last.
     was_low: AtomicBool,
 }
 
 impl Volume {
-    pub(crate) fn of(folder: PathBuf) -> Self {
+    pub fn of(folder: PathBuf) -> Self {
         Self { folder, was_low: AtomicBool::new(false) }
     }
 
     /// Says how little room is left, if it is little. Once it was, a quarter more than that limit must be
     /// free before it is enough again, so that figures that go up and down do not change what is said.
-    pub(crate) fn lack_of_room(&self) -> Option<String> {
+    pub fn lack_of_room(&self) -> Option<String> {
         let (size, available) = process::volume_bytes(&self.folder)?;
         let is_low = is_low(size, available, self.was_low.load(Ordering::Relaxed));
         self.was_low.store(is_low, Ordering::Relaxed);
