@@ -10,6 +10,7 @@ mod explain;
 mod forecast;
 mod list;
 mod once;
+mod outlook;
 mod page;
 mod quota;
 mod recent;
@@ -19,7 +20,7 @@ mod shared;
 mod sync;
 mod what_if;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use orrery_api::scheduler::SchedulerConfig;
 use orrery_recurrence::Zones;
@@ -30,6 +31,7 @@ pub use edits::{JOBS_PER_REQUEST_MAX, JobSpec};
 pub use explain::{Explained, Moment};
 pub use forecast::{Forecast, ForecastQuery};
 pub use list::{JobFilter, JobsPage, ListQuery, Upcoming};
+pub use outlook::outlook;
 pub use page::Line;
 pub use recent::{RecentQuery, RunFilter};
 pub use resolve::{Resolver, TargetError, targets};
@@ -71,7 +73,9 @@ pub struct Engine {
     pub shared: Arc<Shared>,
     pub(crate) resolver: Arc<Resolver>,
     handles: Vec<Handle>,
-    zones: Zones,
+    zones: Arc<Zones>,
+    /// What the newest verification found.
+    verified: Mutex<Option<Verdict>>,
     declared: tokio::sync::Mutex<sync::Held>,
 }
 
@@ -83,8 +87,9 @@ impl Engine {
         resolver: Arc<Resolver>,
         shared: Arc<Shared>,
     ) -> Self {
-        let declared = tokio::sync::Mutex::default();
-        Self { config, shared, resolver, handles, zones, declared }
+        let (declared, verified) = (tokio::sync::Mutex::default(), Mutex::default());
+        let zones = Arc::new(zones);
+        Self { config, shared, resolver, handles, zones, verified, declared }
     }
 
     /// The partition of a job, by its name: the low bits of CRC-32C. Their number is a power of two.
@@ -113,7 +118,13 @@ impl Engine {
             let verdict = tokio::task::spawn_blocking(move || verify(&view, from, to)).await??;
             sum.add(verdict);
         }
+        *self.verified.lock().unwrap_or_else(PoisonError::into_inner) = Some(sum.clone());
         Ok(sum)
+    }
+
+    /// What the newest verification found since the process began.
+    pub fn verified(&self) -> Option<Verdict> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

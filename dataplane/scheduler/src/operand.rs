@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use orrery_api::Reason;
+use orrery_api::scheduler::figures;
 use orrery_kit::env::Env;
 use orrery_kit::health::{Health, Readiness};
 use orrery_kit::identity::Identity;
@@ -48,6 +49,18 @@ impl SchedulerOperand {
         Self { engine, health, config_hash, identity, env, volume }
     }
 
+    /// The figures of the newest verification.
+    fn verified(&self) -> Vec<(&'static str, i64)> {
+        let Some(found) = self.engine.verified() else { return vec![] };
+        let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        vec![
+            (figures::VERIFY_FROM, found.from),
+            (figures::VERIFY_TO, found.to),
+            (figures::VERIFY_MISSED, count(found.missed)),
+            (figures::VERIFY_DUPLICATED, count(found.duplicated)),
+        ]
+    }
+
     /// How it is, and whether the volume fills up where nothing else is to be said.
     fn readiness(&self) -> Readiness {
         let readiness = self.health.readiness();
@@ -65,19 +78,19 @@ impl SchedulerOperand {
 impl Operand for SchedulerOperand {
     async fn report(&self) -> ReportResponse {
         let readiness = self.readiness();
-        let figures = self.engine.shared.figures();
+        let told = self.engine.shared.figures();
         let late = self.engine.shared.p99_bound_ms();
         let set_hash = self.engine.declared_hash_now();
         let declared = set_hash.map(|set_hash| DeclaredSet { kind: KIND.into(), set_hash });
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let named = [
-            ("schedules", count(figures.jobs)),
-            ("declared", count(figures.declared)),
-            ("running", count(figures.running)),
-            ("parked", count(figures.parked)),
+            (figures::SCHEDULES, count(told.jobs)),
+            ("declared", count(told.declared)),
+            ("running", count(told.running)),
+            ("parked", count(told.parked)),
         ];
-        let late = late.map(|bound| ("lateness_p99_milliseconds", bound));
-        let named = named.into_iter().chain(late);
+        let late = late.map(|bound| (figures::LATENESS_P99_MS, bound));
+        let named = named.into_iter().chain(late).chain(self.verified());
         let shards = self.engine.handles().iter().map(|handle| Shard {
             id: u32::from(handle.partition),
             role: Role::Primary.into(),
@@ -89,7 +102,7 @@ impl Operand for SchedulerOperand {
             system: "scheduler".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             role: Role::Primary.into(),
-            durable_position: figures.durable,
+            durable_position: told.durable,
             ready: readiness.ready,
             writable: readiness.ready,
             degraded: readiness.ready && !readiness.reason.is_empty(),

@@ -160,6 +160,8 @@ reasons! {
     TargetMissing,
     /// A run is not over within `spec.finishWithinSeconds`.
     Overdue,
+    /// A change of a schedule adds runs, leaves some out, or moves the next ones; the message says which.
+    RunsChanged,
     /// A run failed for good and `spec.pauseOnFailure` is true: it fires no more until it is edited or
     /// resumed.
     PausedByFailure,

@@ -18,6 +18,8 @@ pub enum Checked {
     Right {
         objects: usize,
         changes: Vec<Change>,
+        /// What changes of declared objects bring, in words.
+        outlooks: Vec<(Key, Vec<String>)>,
         /// Objects that one machine does not carry out, and why.
         elsewhere: Vec<(Key, &'static str)>,
     },
@@ -61,7 +63,24 @@ pub fn check(
     let why = |key: &Key| kinds.elsewhere_of(&key.kind).map(|kind| kind.why);
     let keys = manifest.objects.iter().map(|object| &object.key);
     let elsewhere = keys.filter_map(|key| Some((key.clone(), why(key)?))).collect();
+    let given = manifest.given;
     let all: Vec<Declaration> = manifest.objects.into_iter().chain(others).collect();
-    let (_, changes) = old.accept(&all, Timestamp::now());
-    Ok(Checked::Right { objects, changes, elsewhere })
+    let now = Timestamp::now();
+    let (_, changes) = old.accept(&all, now);
+    let outlooks = changes.iter().filter_map(|change| {
+        let (Change::Created(key) | Change::Changed(key, _)) = change else { return None };
+        let outlook = kinds.outlooks.get(&key.kind)?;
+        let before = old.get(key).and_then(|stored| {
+            let inputs = manifest.references.of_declared(
+                kinds.declared_of(&key.kind)?,
+                &key.namespace,
+                &[&stored.object],
+            );
+            kinds.declared_of(&key.kind)?.validate(&[&stored.object], &inputs).pop()?.ok()
+        });
+        let words = outlook(&key.name, before.as_ref(), given.get(key)?, now).ok()?;
+        Some((key.clone(), words))
+    });
+    let outlooks = outlooks.collect();
+    Ok(Checked::Right { objects, changes, outlooks, elsewhere })
 }

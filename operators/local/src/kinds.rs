@@ -4,9 +4,11 @@
 //! Must not: add rules of its own. Everything said about a kind comes from its definition
 //! (schema, columns, names) and from the pure functions of its system.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
+use jiff::Timestamp;
 use kube::{CustomResourceExt, Resource};
 use orrery_api::{CommonStatus, Reason};
 use orrery_runtime::{
@@ -131,11 +133,17 @@ pub struct Release {
     pub version: String,
 }
 
+/// Says what a change of a declared object of this name brings, or why its engine would refuse it: from
+/// what the engine has of the object, if it has it, to what it would get.
+pub type Outlook = fn(&str, Option<&Json>, &Json, Timestamp) -> Result<Vec<String>, Refusal>;
+
 /// All kinds of this program.
 #[derive(Debug, Default)]
 pub struct Kinds {
     pub engines: Vec<Box<dyn EngineKind>>,
     pub declared: Vec<Box<dyn DeclaredKind>>,
+    /// Of declared kinds whose changes can be told beforehand, by kind.
+    pub outlooks: BTreeMap<String, Outlook>,
     /// Kinds that are read and checked, and carried out by a cluster alone.
     pub elsewhere: Vec<Elsewhere>,
 }
@@ -168,6 +176,13 @@ impl Kinds {
     {
         let info = KindInfo::of::<D::Kind>();
         self.declared.push(Box::new(DeclaredOf::<D> { info, marker: PhantomData }));
+        self
+    }
+
+    /// Lets changes of a declared kind be told beforehand.
+    #[must_use]
+    pub fn outlook<D: Declared>(mut self, outlook: Outlook) -> Self {
+        self.outlooks.insert(<D::Kind as Resource>::kind(&()).into_owned(), outlook);
         self
     }
 

@@ -58,6 +58,14 @@ pub enum Change {
     Removed(Key, Fate),
 }
 
+impl Change {
+    /// Of which object.
+    pub fn key(&self) -> &Key {
+        let (Self::Created(key) | Self::Changed(key, _) | Self::Removed(key, _)) = self;
+        key
+    }
+}
+
 /// What becomes of the data of an object that is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {

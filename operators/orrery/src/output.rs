@@ -70,6 +70,11 @@ pub(crate) fn change(change: &Change) -> String {
     }
 }
 
+/// What a change brings, one line per sentence, below the change.
+pub(crate) fn outlook(words: &[String]) -> String {
+    words.iter().map(|sentence| ["      ", sentence, "\n"].concat()).collect()
+}
+
 /// Objects of a snapshot of one kind.
 pub(crate) fn of_kind<'a>(objects: &'a [Json], info: &KindInfo) -> Vec<&'a Json> {
     let mut own: Vec<&Json> = objects.iter().filter(|object| object["kind"] == info.kind).collect();

@@ -1,5 +1,8 @@
 //! The systems of this program: the one place that names them.
 
+#[cfg(feature = "scheduler")]
+mod outlook;
+
 use orrery_api::backup::{Backup, BackupSchedule};
 use orrery_api::catalog::ReleaseCatalog;
 use orrery_local::{Kinds, Release};
@@ -25,7 +28,8 @@ pub(crate) fn kinds() -> Kinds {
     #[cfg(feature = "scheduler")]
     let kinds = kinds
         .engine::<orrery_systems::scheduler::Jobs>()
-        .declared::<orrery_systems::scheduler::Schedules>();
+        .declared::<orrery_systems::scheduler::Schedules>()
+        .outlook::<orrery_systems::scheduler::Schedules>(outlook::of_schedule);
     kinds
         .elsewhere::<Backup>(BACKUP)
         .elsewhere::<BackupSchedule>(BACKUP)

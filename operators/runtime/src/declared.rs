@@ -20,13 +20,13 @@ use crate::board::Key;
 use crate::cache::Cache;
 use crate::context::Context;
 use crate::controller::{Guarded, Next, Reconcile};
-use crate::engine::{Engine, count, ready_change, tell_malformed};
+use crate::engine::{Engine, count, degraded_change, ready_change, tell_malformed};
 use crate::events::{Events, Notice};
 use crate::observation::Acceptance;
 use crate::status::declared::{DeclaredProgress, summarise};
 use crate::step::report::{DeclaredSource, StatusMemory, write_status};
 use crate::step::{Class, ReportError, StepError};
-use crate::system::{Declared, Mode, Referenced, System};
+use crate::system::{Declared, Mode, Referenced, Standing, System};
 use crate::triggers::Triggers;
 use crate::watch::{Change, key_of};
 
@@ -75,6 +75,13 @@ impl<D: Declared> DeclaredKind<D> {
         let now = Time::new(jiff::Timestamp::now());
         let common = summarise(generation, before, &progress, now);
         notices.extend(ready_change(before, &common));
+        notices.extend(degraded_change(before, &common));
+        if before.observed_generation != common.observed_generation
+            && let DeclaredProgress::Answered(_, Standing { change: Some((reason, note)), .. }) =
+                &progress
+        {
+            notices.push(Notice::change(*reason, generation, note));
+        }
         count(&self.ctx, object, &common);
         let new = D::summary(object, common, answer.as_ref());
         write_status(&self.ctx, &self.statuses, object, stored.as_ref(), new).await?;

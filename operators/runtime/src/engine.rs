@@ -382,6 +382,19 @@ pub(crate) fn ready_change(before: &CommonStatus, after: &CommonStatus) -> Optio
     })
 }
 
+/// An event when an object begins to do less than was asked.
+pub(crate) fn degraded_change(before: &CommonStatus, after: &CommonStatus) -> Option<Notice> {
+    let now = condition::find(&after.conditions, ConditionType::Degraded)
+        .filter(|_| condition::is_true(&after.conditions, ConditionType::Degraded))?;
+    let was = condition::find(&before.conditions, ConditionType::Degraded)
+        .filter(|_| condition::is_true(&before.conditions, ConditionType::Degraded));
+    if was.is_some_and(|was| was.reason == now.reason) {
+        return None;
+    }
+    let reason = now.reason.parse().unwrap_or(Reason::Progressing);
+    Some(Notice::warning(reason, "Watch", now.message.clone()))
+}
+
 /// The schema lets no malformed object in; one that was stored under an older schema is told of
 /// and left alone until it is changed.
 pub(crate) async fn tell_malformed<K: Object>(events: &Events, object: &Guarded<K>, why: &str) {

@@ -3,6 +3,7 @@
 //! Must not: make an outage worse. While the API server answers 5xx or 429, or not at all, no event
 //! is sent. A lost event is no error: status and metrics say the same.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,11 +18,11 @@ use tracing::debug;
 use crate::children::ChildKind;
 use crate::liveness::Liveness;
 
-/// The same reason on the same object is told at most once in this time.
+/// The same reason and action on the same object is told at most once in this time.
 const QUIET: Duration = Duration::from_mins(1);
 /// Longest note Kubernetes takes, in bytes.
 const NOTE_BYTES_MAX: usize = 1024;
-/// When this many object-reason pairs are remembered, those past their quiet time are dropped.
+/// When this many of them are remembered, those past their quiet time are dropped.
 const REMEMBERED_MAX: usize = 10_000;
 
 /// Something worth an event.
@@ -30,17 +31,24 @@ pub struct Notice {
     pub warning: bool,
     pub reason: Reason,
     pub note: String,
-    /// What was being done, in one CamelCase word.
-    pub action: &'static str,
+    /// What was being done, in one CamelCase word. Events of the same reason and action are one event
+    /// with a count, whose note is the first one's.
+    pub action: Cow<'static, str>,
 }
 
 impl Notice {
     pub fn normal(reason: Reason, action: &'static str, note: impl Into<String>) -> Self {
-        Self { warning: false, reason, note: note.into(), action }
+        Self { warning: false, reason, note: note.into(), action: action.into() }
     }
 
     pub fn warning(reason: Reason, action: &'static str, note: impl Into<String>) -> Self {
-        Self { warning: true, reason, note: note.into(), action }
+        Self { warning: true, reason, note: note.into(), action: action.into() }
+    }
+
+    /// What the change that made this generation brings. Each change is an event of its own.
+    pub fn change(reason: Reason, generation: i64, note: impl Into<String>) -> Self {
+        let action = format!("Generation{generation}").into();
+        Self { warning: false, reason, note: note.into(), action }
     }
 
     /// A child was changed or deleted by someone else and put back.
@@ -55,12 +63,15 @@ impl Notice {
     }
 }
 
+/// Object, reason and action.
+type Told = (String, Reason, Cow<'static, str>);
+
 /// One per controller.
 pub struct Events {
     recorder: Recorder,
     liveness: Arc<Liveness>,
     deadline: Duration,
-    told: Mutex<HashMap<(String, Reason), Instant>>,
+    told: Mutex<HashMap<Told, Instant>>,
 }
 
 impl std::fmt::Debug for Events {
@@ -82,7 +93,7 @@ impl Events {
 
     /// Tells the notice unless it was told a moment ago or the server has other troubles.
     pub async fn tell(&self, about: &ObjectReference, notice: Notice) {
-        if self.liveness.troubled() || !self.may_tell(about, notice.reason) {
+        if self.liveness.troubled() || !self.may_tell(about, &notice) {
             debug!(reason = %notice.reason, note = notice.note, "event held back");
             return;
         }
@@ -91,7 +102,7 @@ impl Events {
             type_,
             reason: notice.reason.as_str().to_owned(),
             note: Some(cut(notice.note)),
-            action: notice.action.to_owned(),
+            action: notice.action.into_owned(),
             secondary: None,
         };
         let sent = tokio::time::timeout(self.deadline, self.recorder.publish(&event, about)).await;
@@ -100,8 +111,9 @@ impl Events {
         }
     }
 
-    fn may_tell(&self, about: &ObjectReference, reason: Reason) -> bool {
-        let key = (about.uid.clone().unwrap_or_default(), reason);
+    fn may_tell(&self, about: &ObjectReference, notice: &Notice) -> bool {
+        let uid = about.uid.clone().unwrap_or_default();
+        let key = (uid, notice.reason, notice.action.clone());
         let now = Instant::now();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() >= REMEMBERED_MAX {
@@ -171,6 +183,11 @@ mod tests {
         tokio::time::advance(QUIET).await;
         events.tell(&about("u"), drift()).await;
         assert_eq!(sent.load(Ordering::SeqCst), 4);
+        for generation in [2, 3, 3] {
+            let change = Notice::change(Reason::RunsChanged, generation, "adds 1 run");
+            events.tell(&about("u"), change).await;
+        }
+        assert_eq!(sent.load(Ordering::SeqCst), 6, "each change is told once");
     }
 
     #[tokio::test(start_paused = true)]

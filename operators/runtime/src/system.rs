@@ -225,6 +225,8 @@ pub struct Standing {
     pub resting: Option<(Reason, String)>,
     /// Why it does less than asked.
     pub degraded: Option<(Reason, String)>,
+    /// What the change that made this generation brings: told once, as an event.
+    pub change: Option<(Reason, String)>,
 }
 
 /// An engine kind: an object that becomes running processes.

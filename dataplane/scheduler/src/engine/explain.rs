@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use orrery_api::scheduler::{self as api, DeclaredSchedule};
-use orrery_recurrence::{Occurrences, Zone, ZoneNote};
+use orrery_recurrence::{Occurrences, Zone, ZoneNote, Zones};
 use serde::Serialize;
 
 use super::check::Refusal;
@@ -49,7 +49,7 @@ impl Engine {
         after: i64,
         count: usize,
     ) -> Result<Explained, Refusal> {
-        let (zone, times) = self.times(name, declared)?;
+        let (zone, times) = times_of(&self.zones, name, declared)?;
         let Some(times) = times else {
             let message = "runs of another job bring its runs about: it has no times";
             return Err(Refusal::new(RefusalReason::NotYetSupported, message));
@@ -70,19 +70,6 @@ impl Engine {
         })
     }
 
-    /// The zone and the times of a spec.
-    pub(crate) fn times(
-        &self,
-        name: &str,
-        declared: DeclaredSchedule,
-    ) -> Result<(Arc<Zone>, Option<Arc<Occurrences>>), Refusal> {
-        let zone = self.zones.get(zone_name(&declared.spec))?;
-        let (text, _) = canonical(declared);
-        let definition = Definition::compile(&text, 0, &zone)?;
-        let times = definition.times_of(name, &zone)?;
-        Ok((zone, times))
-    }
-
     /// A spec with a cron text alone, for those who only ask what it means.
     pub fn of_cron(cron: &str, time_zone: Option<&str>, dialect: api::Dialect) -> DeclaredSchedule {
         let mut when = api::When { cron: Some(cron.to_owned()), dialect, ..api::When::default() };
@@ -93,6 +80,20 @@ impl Engine {
         let spec = serde_json::from_value(spec).expect("a schedule of its required fields");
         DeclaredSchedule { spec, exclusions: vec![] }
     }
+}
+
+/// The zone and the times of a spec, as a job of this name has them; no times where runs of another job
+/// bring its runs about.
+pub(super) fn times_of(
+    zones: &Zones,
+    name: &str,
+    declared: DeclaredSchedule,
+) -> Result<(Arc<Zone>, Option<Arc<Occurrences>>), Refusal> {
+    let zone = zones.get(zone_name(&declared.spec))?;
+    let (text, _) = canonical(declared);
+    let definition = Definition::compile(&text, 0, &zone)?;
+    let times = definition.times_of(name, &zone)?;
+    Ok((zone, times))
 }
 
 pub(super) fn local(zone: &Zone, at: i64) -> String {

@@ -15,6 +15,22 @@ pub(super) struct Held {
     set_hash: String,
     /// What was refused of it, by name: reason and sentence.
     refused: HashMap<String, (String, String)>,
+    /// What the newest change of each brought, by name: generation and words.
+    changes: HashMap<String, (i64, String)>,
+}
+
+impl Held {
+    /// Keeps the words for objects that are still of that generation.
+    fn remember(&mut self, objects: &[DeclaredObject], mut said: HashMap<String, String>) {
+        let mut known = std::mem::take(&mut self.changes);
+        let kept = objects.iter().filter_map(|object| {
+            let generation = object.generation;
+            let new = said.remove(&object.name).map(|words| (generation, words));
+            let old = || known.remove(&object.name).filter(|(of, _)| *of == generation);
+            Some((object.name.clone(), new.or_else(old)?))
+        });
+        self.changes = kept.collect();
+    }
 }
 
 impl Engine {
@@ -29,10 +45,17 @@ impl Engine {
         let mut held = self.declared.lock().await;
         if held.set_hash.is_empty() || held.set_hash != request.set_hash {
             held.set_hash.clear();
+            let said = self.changes_in_words(&request.objects, now).await?;
             held.refused = self.declare(&request.objects, now).await?;
+            held.remember(&request.objects, said);
             held.set_hash.clone_from(&request.set_hash);
         }
-        let states = self.states().await?;
+        let mut states = self.states().await?;
+        for (name, (_, words)) in &held.changes {
+            if let Some(state) = states.get_mut(name) {
+                state.note = Some(words.clone());
+            }
+        }
         let results = request.objects.iter().map(|object| {
             let refused = held.refused.get(&object.name);
             let (reason, message) = refused.cloned().unwrap_or_default();

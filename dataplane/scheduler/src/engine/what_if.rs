@@ -1,11 +1,13 @@
 //! What a change of a job would change: the runs it adds and those it leaves out.
 
+use std::sync::Arc;
+
 use orrery_api::scheduler::DeclaredSchedule;
-use orrery_recurrence::Occurrences;
+use orrery_recurrence::{Occurrences, Zone};
 use serde::Serialize;
 
 use super::details::shown;
-use super::explain::{in_words, local};
+use super::explain::{in_words, local, times_of};
 use super::{Engine, EngineError, Moment};
 
 /// How far it is looked ahead: a year and a day.
@@ -16,6 +18,8 @@ const RUNS_MAX: usize = 100;
 const NEXT: usize = 3;
 /// Notes that are named at most.
 const NOTES_MAX: usize = 20;
+/// Runs, and notes, that a sentence names.
+const NAMED: usize = 3;
 
 /// What a change would change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -56,27 +60,78 @@ impl Engine {
         let is_suspended = declared.spec.suspend;
         let refused = EngineError::Refused;
         self.check(name, declared.clone(), 0, now).map_err(refused)?;
-        let (zone, new) = self.times(name, declared).map_err(refused)?;
+        let (zone, new) = times_of(&self.zones, name, declared).map_err(refused)?;
         let name = name.to_owned();
         let compared = tokio::task::spawn_blocking(move || {
-            let moment = |at: &i64| Moment { at: shown(*at), local: local(&zone, *at) };
             let new = new.filter(|_| !is_suspended);
-            let (until, before, after) = within(old.as_deref(), new.as_deref(), now);
-            let added: Vec<&i64> = only(&after, &before);
-            let skipped: Vec<&i64> = only(&before, &after);
-            let notes = new.iter().flat_map(|new| new.rule.zone_notes(now, now + AHEAD_SECONDS));
-            WhatIf {
-                job: name,
-                revision,
-                until: shown(until),
-                kept: after.len() - added.len(),
-                added: added.into_iter().map(moment).collect(),
-                skipped: skipped.into_iter().map(moment).collect(),
-                next: after.iter().take(NEXT).map(moment).collect(),
-                notes: notes.take(NOTES_MAX).map(|note| in_words(&note, &zone)).collect(),
-            }
+            compare(name, revision, old.as_deref(), new.as_deref(), &zone, now)
         });
         Ok(compared.await?)
+    }
+}
+
+/// Compares the times a job has with those it would have; none where it does not fire by itself. `zone`
+/// is the one that local times are shown in.
+pub(super) fn compare(
+    job: String,
+    revision: u32,
+    old: Option<&Occurrences>,
+    new: Option<&Occurrences>,
+    zone: &Arc<Zone>,
+    now: i64,
+) -> WhatIf {
+    let moment = |at: &i64| Moment { at: shown(*at), local: local(zone, *at) };
+    let (until, before, after) = within(old, new, now);
+    let added: Vec<&i64> = only(&after, &before);
+    let skipped: Vec<&i64> = only(&before, &after);
+    let notes = new.iter().flat_map(|new| new.rule.zone_notes(now, now + AHEAD_SECONDS));
+    WhatIf {
+        job,
+        revision,
+        until: shown(until),
+        kept: after.len() - added.len(),
+        added: added.into_iter().map(moment).collect(),
+        skipped: skipped.into_iter().map(moment).collect(),
+        next: after.iter().take(NEXT).map(moment).collect(),
+        notes: notes.take(NOTES_MAX).map(|note| in_words(&note, zone)).collect(),
+    }
+}
+
+impl WhatIf {
+    /// What changes, in sentences without a full stop: of a job that `is_new` only what is to come.
+    pub fn in_words(&self, is_new: bool) -> Vec<String> {
+        let local = |moments: &[Moment]| {
+            let shown: Vec<&str> =
+                moments.iter().take(NAMED).map(|moment| &*moment.local).collect();
+            let more = moments.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            shown.join(", ") + &more
+        };
+        let runs = |count: usize| if count == 1 { "run" } else { "runs" };
+        let mut lines = vec![];
+        if !is_new {
+            for (verb, moments) in [("adds", &self.added), ("leaves out", &self.skipped)] {
+                if !moments.is_empty() {
+                    let count = moments.len();
+                    lines.push(format!("{verb} {count} {}: {}", runs(count), local(moments)));
+                }
+            }
+            lines.push(if lines.is_empty() {
+                "changes no run".to_owned()
+            } else {
+                format!("compared until {}", self.until)
+            });
+        }
+        lines.push(match &*self.next {
+            [] => "it does not fire by itself".to_owned(),
+            next => format!("next at {}", local(next)),
+        });
+        let more = self.notes.len().saturating_sub(NAMED);
+        lines.extend(self.notes.iter().take(NAMED).cloned());
+        if more > 0 {
+            lines.push(format!("and {more} more changes of the clock within a year"));
+        }
+        lines
     }
 }
 

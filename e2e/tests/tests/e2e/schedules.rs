@@ -150,6 +150,16 @@ async fn a_schedule_alone_makes_its_engine_and_runs_and_tells() {
         stage.until(&["get", &object, path], told).await;
     }
 
+    // A run that does not end in time is told of.
+    let silent = TcpListener::bind((address, 0)).expect("a port");
+    let url = format!("http://{}/", silent.local_addr().expect("bound"));
+    let more = "  finishWithinSeconds: 1\n  timeoutSeconds: 60\n";
+    stage.apply(&schedule("hangs", "{every: 5s}", &url, more)).await;
+    let of = "--field-selector=involvedObject.name=hangs,reason=Overdue,type=Warning";
+    let events = ["get", "events", of, "-o=jsonpath={range .items[*]}{.message}{end}"];
+    stage.until(&events, |text| text.contains("spec.finishWithinSeconds")).await;
+    stage.kubectl(&["delete", "schedule/hangs"]).await.expect("it is deleted");
+
     // Suspended it does not run; the edit takes effect without another pod.
     stage.apply(&schedule("often", when, &target.url, "  suspend: true\n")).await;
     let path = "-o=jsonpath={.status.observedGeneration} {.status.nextTimes}";
@@ -158,6 +168,11 @@ async fn a_schedule_alone_makes_its_engine_and_runs_and_tells() {
             text.starts_with('2') && !text.contains("20")
         })
         .await;
+    // What the edit does to the runs is an event.
+    let of = "--field-selector=involvedObject.name=often,reason=RunsChanged";
+    let events = ["get", "events", of, "-o=jsonpath={range .items[*]}{.message}{end}"];
+    let told = |text: &str| text.contains("next at ") && text.contains("leaves out 100 runs: ");
+    stage.until(&events, told).await;
     let before = target.of("often");
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(target.of("often") <= before + 1, "it goes on");
@@ -175,6 +190,8 @@ async fn a_schedule_alone_makes_its_engine_and_runs_and_tells() {
     let range = r#"{"from": "2026-01-01T00:00:00Z", "to": "2099-01-01T00:00:00Z"}"#;
     let verdict = ask(&stage, "POST", "/v1/verify", range).await;
     assert!(verdict.contains("\"isClean\":true") && verdict.contains("\"missed\":0"), "{verdict}");
+    let seen = "-o=jsonpath={.status.verify.missed} {.status.verify.duplicated}";
+    stage.until(&["get", "scheduler/default", seen], |text| text == "0 0").await;
     let calls = target.calls.lock().unwrap_or_else(PoisonError::into_inner).clone();
     for ((job, nominal), keys) in calls {
         assert_eq!(keys.len(), 1, "{job} was launched twice for {nominal}: {keys:?}");

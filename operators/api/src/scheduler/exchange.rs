@@ -35,7 +35,7 @@ pub struct ScheduleState {
     pub suspended_by_failure: bool,
     /// A run is not over within `spec.finishWithinSeconds`.
     pub overdue: bool,
-    /// A sentence for people, such as what a change of the clocks does to the next runs.
+    /// What the change that made this generation does to the runs, in words for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use kube_cel::Validator;
 use orrery_runtime::{Redacted, Reference, Referenced, Refusal};
 use serde_json::Value as Json;
@@ -25,6 +26,8 @@ pub struct Manifest {
     pub objects: Vec<Declaration>,
     /// What objects may point to.
     pub references: References,
+    /// What engines get of declared objects.
+    pub given: BTreeMap<Key, Json>,
 }
 
 /// One object, and where it comes from.
@@ -201,7 +204,7 @@ impl Loader<'_> {
             documents.iter().map(|document| (&document.key, document)).collect();
         self.add_default_engines(&mut manifest, &by_key);
         self.check_engines(&manifest, &by_key);
-        self.check_declared(&manifest, &by_key);
+        manifest.given = self.check_declared(&manifest, &by_key);
         manifest
     }
 
@@ -268,7 +271,13 @@ impl Loader<'_> {
         }
     }
 
-    fn check_declared(&mut self, manifest: &Manifest, by_key: &HashMap<&Key, &Document>) {
+    /// What engines would get of declared objects, or why not.
+    fn check_declared(
+        &mut self,
+        manifest: &Manifest,
+        by_key: &HashMap<&Key, &Document>,
+    ) -> BTreeMap<Key, Json> {
+        let mut given = BTreeMap::new();
         for declared in &self.kinds.declared {
             let mut engines: BTreeMap<(String, String), Vec<&Declaration>> = BTreeMap::new();
             let own = |d: &&Declaration| d.key.kind == declared.info().kind;
@@ -287,12 +296,22 @@ impl Loader<'_> {
                     manifest.references.of_declared(declared.as_ref(), namespace, &objects);
                 let answers = declared.validate(&objects, &inputs);
                 for (declaration, answer) in siblings.iter().zip(answers) {
-                    if let Err(refusal) = answer {
-                        self.refuse(by_key, &declaration.key, &refusal);
+                    let key = &declaration.key;
+                    let now = Timestamp::now();
+                    let checked = answer.and_then(|spec| {
+                        if let Some(outlook) = self.kinds.outlooks.get(&key.kind) {
+                            outlook(&key.name, None, &spec, now)?;
+                        }
+                        Ok(spec)
+                    });
+                    match checked {
+                        Ok(spec) => _ = given.insert(key.clone(), spec),
+                        Err(refusal) => self.refuse(by_key, key, &refusal),
                     }
                 }
             }
         }
+        given
     }
 
     fn refuse(&mut self, by_key: &HashMap<&Key, &Document>, key: &Key, refusal: &Refusal) {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use orrery_local::check::{Checked, check};
 use orrery_local::folder::Folder;
+use orrery_local::objects::Change;
 
 use crate::{cli, output, systems};
 
@@ -16,13 +17,17 @@ pub(crate) fn run(arguments: cli::Check) -> anyhow::Result<ExitCode> {
             output::problems(&problems);
             Ok(ExitCode::FAILURE)
         }
-        Checked::Right { objects, changes, elsewhere } => {
+        Checked::Right { objects, changes, outlooks, elsewhere } => {
             let what = if objects == 1 { "1 resource is right" } else { "resources are right" };
             let what = if objects == 1 { what.to_owned() } else { format!("{objects} {what}") };
             if changes.is_empty() {
                 output::print(&format!("{what}; nothing would change\n"));
             } else {
-                let changes: String = changes.iter().map(output::change).collect();
+                let said = |change: &Change| {
+                    let of = outlooks.iter().find(|(key, _)| key == change.key());
+                    output::change(change) + &output::outlook(of.map_or(&[], |(_, words)| words))
+                };
+                let changes: String = changes.iter().map(said).collect();
                 output::print(&format!("{what}; this would change:\n{changes}"));
             }
             for (key, why) in elsewhere {

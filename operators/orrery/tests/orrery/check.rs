@@ -128,3 +128,42 @@ fn an_object_that_one_machine_does_not_carry_out_is_named_with_what_to_do() {
     assert!(listed.contains("NotOnThisCarrier"), "{listed}");
     up.interrupt();
 }
+
+/// A Schedule of a stage, with this rule.
+fn schedule(when: &str) -> String {
+    format!(
+        "{HEAD}kind: Schedule\nmetadata: {{name: report}}\nspec:\n  when: {{{when}}}\n  \
+         action: {{http: {{url: \"http://127.0.0.1:1/\"}}}}\n"
+    )
+}
+
+#[test]
+fn a_change_of_a_schedule_says_which_runs_it_brings_and_which_it_leaves_out() {
+    let stage = Stage::new(&schedule(r#"cron: "30 2 * * *", timeZone: Europe/Paris"#));
+    let checked = || {
+        let output = stage.run(&["check", "specs"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let new = checked();
+    assert!(new.contains("  + Schedule default/report\n      next at "), "{new}");
+    assert!(new.contains("T02:30:00 does not exist there and is left out"), "{new}");
+    assert!(new.contains("T02:30:00 comes twice and is run the first time"), "{new}");
+    let up = stage.up();
+    stage.ready("Schedule", "report", 1);
+    up.interrupt();
+    assert!(checked().contains("nothing would change"));
+    stage.write("kv.yaml", &schedule(r#"cron: "30 2,5 * * *", timeZone: Europe/Paris"#));
+    let other = checked();
+    assert!(other.contains("      adds "), "{other}");
+    assert!(other.contains("T05:30:00") && !other.contains("leaves out"), "{other}");
+    stage.write("kv.yaml", &schedule(r#"cron: "30 25 * * *""#));
+    let refused = stage.run(&["check", "specs"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("kv.yaml:5:") && said.contains("(InvalidExpression)"), "{said}");
+    stage.write("kv.yaml", &schedule(r#"cron: "0 0 31 2 *""#));
+    let never = stage.run(&["check", "specs"]);
+    let said = String::from_utf8_lossy(&never.stderr);
+    assert!(said.contains("(NeverFires)"), "{said}");
+}

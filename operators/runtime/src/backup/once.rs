@@ -92,7 +92,7 @@ impl<S: System> Backups<S> {
         let status = summarise(generation, before, &step.stage, Time::new(now));
         let notice = ready_change(&before.common, &status.common).map(|notice| {
             let warning = notice.warning || matches!(step.stage, Stage::Failed { .. });
-            Notice { warning, action: "Backup", ..notice }
+            Notice { warning, action: "Backup".into(), ..notice }
         });
         count(&self.ctx, backup, &status.common);
         let over = is_over(&status);

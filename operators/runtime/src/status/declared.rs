@@ -122,6 +122,7 @@ mod tests {
         let standing = Standing {
             resting: Some((Reason::Suspended, "as told".into())),
             degraded: Some((Reason::Overdue, "late".into())),
+            change: None,
         };
         let progress = DeclaredProgress::Answered(accepted, standing);
         let now = Time::new(jiff::Timestamp::UNIX_EPOCH);

@@ -55,7 +55,8 @@ impl Declared for Schedules {
 
     fn standing(object: &Schedule, acceptance: &Acceptance) -> Standing {
         let state = state(acceptance).unwrap_or_default();
-        let mut standing = Standing::default();
+        let change = state.note.map(|note| (Reason::RunsChanged, note));
+        let mut standing = Standing { change, ..Standing::default() };
         if state.overdue {
             let message = "a run is not over within spec.finishWithinSeconds";
             standing.degraded = Some((Reason::Overdue, message.to_owned()));

@@ -1,0 +1,78 @@
+//! What a change of a Schedule does to its runs, said by whoever has only the objects.
+
+use foldhash::HashMap;
+use orrery_api::scheduler::DeclaredSchedule;
+use orrery_operand::v1::DeclaredObject;
+use orrery_recurrence::Zones;
+
+use super::check::Refusal;
+use super::explain::times_of;
+use super::what_if::{WhatIf, compare};
+use super::{Engine, EngineError};
+
+/// Objects of one set whose changes are put into words; of more, nobody reads them.
+const CHANGES_MAX: usize = 100;
+
+/// Compares what a job of this name was with what it is to be; what was refused counts as nothing.
+///
+/// # Errors
+/// When the new one cannot be a job for what its rule says.
+pub fn outlook(
+    name: &str,
+    old: Option<DeclaredSchedule>,
+    new: DeclaredSchedule,
+    zones: &Zones,
+    now: i64,
+) -> Result<WhatIf, Refusal> {
+    let fires = |declared: &DeclaredSchedule| !declared.spec.suspend;
+    let old = old.filter(fires).and_then(|old| times_of(zones, name, old).ok()?.1);
+    let is_suspended = new.spec.suspend;
+    let (zone, new) = times_of(zones, name, new)?;
+    let new = new.filter(|_| !is_suspended);
+    Ok(compare(name.to_owned(), 0, old.as_deref(), new.as_deref(), &zone, now))
+}
+
+impl Engine {
+    /// The changes that `objects` bring to the jobs that are there, in words, by name.
+    pub(super) async fn changes_in_words(
+        &self,
+        objects: &[DeclaredObject],
+        now: i64,
+    ) -> Result<HashMap<String, String>, EngineError> {
+        let mut known: HashMap<String, (i64, DeclaredSchedule)> = HashMap::default();
+        for handle in self.handles() {
+            let looked = handle.look(|state, _| {
+                let jobs = state.jobs().filter(|job| job.is_declared());
+                let read = jobs.filter_map(|job| {
+                    let declared = job.definition.declared().ok()?;
+                    Some((job.name.to_string(), (job.generation, declared)))
+                });
+                read.collect::<Vec<_>>()
+            });
+            known.extend(looked.await?);
+        }
+        let changed: Vec<(String, Option<DeclaredSchedule>, Vec<u8>)> = objects
+            .iter()
+            .filter_map(|object| {
+                let (name, spec) = (object.name.clone(), object.spec.clone());
+                match known.remove(&object.name) {
+                    Some((generation, _)) if generation == object.generation.max(1) => None,
+                    Some((_, old)) => Some((name, Some(old), spec)),
+                    None => Some((name, None, spec)),
+                }
+            })
+            .take(CHANGES_MAX)
+            .collect();
+        let zones = self.zones.clone();
+        let said = tokio::task::spawn_blocking(move || {
+            let words = |(name, old, spec): (String, Option<DeclaredSchedule>, Vec<u8>)| {
+                let new = serde_json::from_slice(&spec).ok()?;
+                let is_new = old.is_none();
+                let said = outlook(&name, old, new, &zones, now).ok()?.in_words(is_new);
+                Some((name, said.join("; ")))
+            };
+            changed.into_iter().filter_map(words).collect()
+        });
+        Ok(said.await?)
+    }
+}

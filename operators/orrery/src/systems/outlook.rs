@@ -1,0 +1,28 @@
+//! What changes of Schedules bring, as their engine would see it.
+
+use jiff::Timestamp;
+use orrery_api::Reason;
+use orrery_api::scheduler::DeclaredSchedule;
+use orrery_recurrence::Zones;
+use orrery_runtime::Refusal;
+use serde_json::Value as Json;
+
+/// Of a Schedule.
+pub(super) fn of_schedule(
+    name: &str,
+    old: Option<&Json>,
+    new: &Json,
+    now: Timestamp,
+) -> Result<Vec<String>, Refusal> {
+    let read = |json: &Json| serde_json::from_value::<DeclaredSchedule>(json.clone());
+    let new = read(new).map_err(|error| Refusal::object(Reason::InvalidSpec, error.to_string()))?;
+    let old = old.and_then(|old| read(old).ok());
+    let is_new = old.is_none();
+    let zones = Zones::bundled();
+    let said = orrery_scheduler::engine::outlook(name, old, new, &zones, now.as_second());
+    let said = said.map_err(|refusal| {
+        let reason = refusal.reason.as_str().parse().unwrap_or(Reason::InvalidSpec);
+        Refusal::field(reason, "spec.when", refusal.message)
+    })?;
+    Ok(said.in_words(is_new))
+}
