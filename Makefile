@@ -56,8 +56,8 @@ bench-store: ## The store beside plain fjall and PostgreSQL on the same disk, as
 	@$(CARGO) run --release -q -p orrery-bench -- store
 
 .PHONY: bench-scheduler
-bench-scheduler: ## The scheduler beside a lock row in PostgreSQL, croner and croniter, as ratios
-	@scripts/need /usr/lib/postgresql/15/bin/postgres
+bench-scheduler: ## The scheduler beside a lock row in PostgreSQL, APScheduler, celery beat, pg_cron, croner and croniter, as ratios
+	@scripts/need /usr/lib/postgresql/15/bin/postgres /usr/lib/postgresql/15/lib/pg_cron.so python3
 	@$(CARGO) build --release -p orrery
 	@ORRERY_BIN=$(RELEASE)/orrery $(CARGO) run --release -q -p orrery-bench -- scheduler
 

@@ -9,6 +9,7 @@ mod journal;
 mod kv;
 mod measured;
 mod postgres;
+mod python;
 mod row;
 mod scheduler;
 mod store;

@@ -7,6 +7,7 @@ mod engine;
 mod launches;
 mod million;
 mod next;
+mod peers;
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -21,8 +22,8 @@ pub fn run(options: &Options) -> Result<(), String> {
     if asked("next-croner") || asked("next-croniter") {
         next::rows(options)?.iter().for_each(|row| println!("{}", row.line()));
     }
-    if asked(launches::SINK) {
-        println!("{}", launches::sink(options)?.line());
+    if asked(launches::SINK) || asked(peers::NAME) {
+        launches::sink(options)?.iter().for_each(|row| println!("{}", row.line()));
     }
     if asked(launches::LATE) || asked(launches::HTTP) {
         launches::http(options)?.iter().for_each(|row| println!("{}", row.line()));

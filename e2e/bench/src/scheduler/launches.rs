@@ -20,7 +20,7 @@ use orrery_scheduler::partition::{Partition, PartitionOptions};
 use super::engine::Engine;
 use crate::Options;
 use crate::postgres::{Peer, config, start};
-use crate::row::{Bar, Row};
+use crate::row::{Bar, Row, median};
 
 pub(super) const SINK: &str = "launches into a sink, beside a lock row in PostgreSQL";
 pub(super) const HTTP: &str = "launches over HTTP";
@@ -51,8 +51,8 @@ BEGIN
 END $$;
 ";
 
-/// Launches a second on one core.
-pub(super) fn sink(options: &Options) -> Result<Row, String> {
+/// Launches a second on one core, and what peers make.
+pub(super) fn sink(options: &Options) -> Result<Vec<Row>, String> {
     let mut row = Row::new(SINK, "/s", Bar::AtLeast(50.0));
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     super::pin(&[0])?;
@@ -66,7 +66,10 @@ pub(super) fn sink(options: &Options) -> Result<Row, String> {
     for pair in &mut row.pairs {
         pair.1 = peer.run(options.scaled(LOCKED), || [vec![1_u8]])?.per_second;
     }
-    Ok(row)
+    let ours = median(row.pairs.iter().map(|pair| pair.0));
+    let mut rows = vec![row];
+    rows.extend(super::peers::rows(ours, folder.path()));
+    Ok(rows)
 }
 
 /// Jobs that are due every second, for some seconds; gives launches by second of CPU.

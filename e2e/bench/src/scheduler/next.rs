@@ -4,19 +4,17 @@
 //! years, and keep what they have parsed.
 
 use std::hint::black_box;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use croner::Cron;
 use croner::parser::CronParser;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use orrery_e2e_tests::cache;
 use orrery_e2e_tests::random::Random;
 use orrery_recurrence::{Dialect, Dst, Options as RuleOptions, Rule, Seconds, When, Zone, Zones};
 
 use crate::Options;
+use crate::python;
 use crate::row::{Bar, Row};
 
 const ZONE: &str = "Europe/Paris";
@@ -111,36 +109,9 @@ fn per_second(begun: Instant, calls: usize) -> f64 {
 }
 
 fn croniter_rate(moments: &[Seconds]) -> Result<f64, String> {
-    let folder = cache::folder(&format!("bench-{CRONITER}"))?;
-    let python = folder.join("bin/python");
-    if !folder.join("whole").exists() {
-        run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", CRONITER]))?;
-        std::fs::write(folder.join("whole"), "").map_err(|error| error.to_string())?;
-    }
     let texts: Vec<String> = TEXTS.iter().map(|text| format!("\"{text}\"")).collect();
     let texts = texts.join(",");
     // Lists of numbers print as JSON does.
     let request = format!("{{\"zone\":\"{ZONE}\",\"texts\":[{texts}],\"at\":{moments:?}}}\n");
-    let mut child = Command::new(&python)
-        .args(["-c", SCRIPT])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("python: {error}"))?;
-    if let Some(mut input) = child.stdin.take() {
-        input.write_all(request.as_bytes()).map_err(|error| format!("python: {error}"))?;
-    }
-    let output = child.wait_with_output().map_err(|error| format!("python: {error}"))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let ns: f64 = text.trim().parse().map_err(|e| format!("croniter printed `{text}`: {e}"))?;
-    Ok(1e9 / ns)
-}
-
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!("{command:?} failed:\n{}", String::from_utf8_lossy(&output.stderr)))
+    Ok(1e9 / python::number(&[CRONITER], SCRIPT, &[], &request)?)
 }
