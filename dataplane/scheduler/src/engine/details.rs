@@ -1,20 +1,17 @@
-//! What is said of jobs and runs.
+//! What is said of a job.
 
 use std::sync::Arc;
 
-use foldhash::{HashMap, HashMapExt as _};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{Engine, EngineError};
-use crate::ledger::{Fact, LedgerView};
+use crate::ledger::LedgerView;
 use crate::machine::{Job, Pause, State};
 use crate::run::RunId;
 
 /// Times to come that are shown of a job.
 pub const NEXT_TIMES: usize = 3;
-/// Runs that one answer holds.
-const RUNS_MAX: usize = 1000;
 
 /// A job as it is shown.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -55,26 +52,6 @@ pub struct LastRunShown {
     pub result: &'static str,
 }
 
-/// One run, put together from the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RunRecord {
-    pub key: String,
-    pub job: String,
-    pub nominal: String,
-    /// When it was launched.
-    pub started: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub finished: Option<String>,
-    pub cause: &'static str,
-    pub attempts: u32,
-    /// Running, Succeeded, Failed, Refused, TimedOut, Cancelled or Expired.
-    pub result: &'static str,
-    pub note: String,
-    /// How late it was launched, behind its planned moment, in milliseconds.
-    pub late_ms: i64,
-}
-
 /// A second as RFC 3339.
 pub fn shown(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |at| at.to_string())
@@ -95,19 +72,6 @@ impl Engine {
             .handle(name)
             .look(move |state, _| state.named(&owned).map(|job| details(state, job, &key)));
         found.await?.ok_or_else(|| EngineError::NoJob(name.to_owned()))
-    }
-
-    /// Runs of a job, the newest first.
-    pub async fn runs(&self, name: &str, limit: usize) -> Result<Vec<RunRecord>, EngineError> {
-        let (chain, ledger) = self.chain(name).await?;
-        let (resolver, job, partition) =
-            (Arc::clone(&self.resolver), name.to_owned(), self.partition_of(name));
-        let limit = limit.clamp(1, RUNS_MAX);
-        let read = tokio::task::spawn_blocking(move || {
-            let key = |number| resolver.key(RunId { partition, number });
-            runs(&ledger, chain, &job, limit, &key)
-        });
-        read.await?
     }
 
     /// Where the newest entry of a job is, and the ledger that has it.
@@ -178,49 +142,4 @@ pub(super) fn next_times(job: &Job) -> Vec<i64> {
         }
     }
     times
-}
-
-fn runs(
-    ledger: &LedgerView,
-    chain: u64,
-    job: &str,
-    limit: usize,
-    key: &dyn Fn(u64) -> String,
-) -> Result<Vec<RunRecord>, EngineError> {
-    let mut done = vec![];
-    // Ends are met before the beginnings they belong to.
-    let mut ended: HashMap<u64, (i64, u32, &'static str, String)> = HashMap::new();
-    ledger.follow(chain, |_, entry| {
-        match entry.fact {
-            Fact::Ended { run, attempt, ended: how, note, .. } => {
-                ended.insert(run, (entry.at_ms, attempt, how.as_str(), note.to_owned()));
-            }
-            Fact::AttemptFailed { run, attempt, note, .. } => {
-                ended.entry(run).or_insert_with(|| (0, attempt, "Running", note.to_owned()));
-            }
-            Fact::Retried { run, attempt } => {
-                ended.entry(run).or_insert_with(|| (0, attempt, "Running", String::new()));
-            }
-            Fact::Launched { run, nominal, planned_ms, cause, .. } => {
-                let end = ended.remove(&run);
-                let (at_ms, attempts, result, note) =
-                    end.unwrap_or_else(|| (0, 1, "Running", String::new()));
-                done.push(RunRecord {
-                    key: key(run),
-                    job: job.to_owned(),
-                    nominal: shown(nominal),
-                    started: shown_ms(entry.at_ms),
-                    finished: (at_ms > 0).then(|| shown_ms(at_ms)),
-                    cause: cause.as_str(),
-                    attempts,
-                    result,
-                    note,
-                    late_ms: entry.at_ms - planned_ms,
-                });
-            }
-            _ => {}
-        }
-        done.len() < limit
-    })?;
-    Ok(done)
 }

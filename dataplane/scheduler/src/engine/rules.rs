@@ -78,8 +78,10 @@ fn check_action(spec: &ScheduleSpec) -> Result<(), Refusal> {
 fn check_numbers(spec: &ScheduleSpec) -> Result<(), Refusal> {
     const DAY: i64 = 86_400;
     const YEAR: i64 = 365 * DAY;
+    const KEPT: i64 = 1_000_000;
     let retry = &spec.retry;
     let catch_up = spec.catch_up.as_ref();
+    let kept = spec.history.as_ref();
     let numbers = [
         ("jitterSeconds", Some(spec.jitter_seconds), 0, DAY),
         ("flexWindowSeconds", Some(spec.flex_window_seconds), 0, DAY),
@@ -92,6 +94,8 @@ fn check_numbers(spec: &ScheduleSpec) -> Result<(), Refusal> {
         ("retry.backoffSeconds", Some(retry.backoff_seconds), 0, DAY),
         ("retry.maxBackoffSeconds", Some(retry.max_backoff_seconds), 0, 7 * DAY),
         ("catchUp.maxRuns", catch_up.and_then(|c| c.max_runs.map(i64::from)), 1, 100_000),
+        ("history.keepRuns", kept.and_then(|kept| kept.keep_runs.map(i64::from)), 0, KEPT),
+        ("history.keepFailedRuns", kept.and_then(|k| k.keep_failed_runs.map(i64::from)), 0, KEPT),
         ("catchUp.maxSeconds", catch_up.and_then(|c| c.max_seconds), 0, YEAR),
     ];
     for (name, value, least, most) in numbers {

@@ -407,8 +407,10 @@ impl<'a> Turn<'a> {
         let Some(id) = self.state.run(run).map(|run| run.job) else { return Ok(()) };
         self.end(run, ended, note)?;
         let Some(job) = self.state.job(id) else { return Ok(()) };
-        let fails = !matches!(ended, Ended::Succeeded | Ended::Cancelled);
-        if fails && job.definition.policies.pause_on_failure && job.pause == Pause::None {
+        if ended.is_failure()
+            && job.definition.policies.pause_on_failure
+            && job.pause == Pause::None
+        {
             let after = self.settle(id, false)?;
             self.effect(&Effect::Paused { id, pause: Pause::Failure, after })?;
         }

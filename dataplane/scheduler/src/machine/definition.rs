@@ -59,6 +59,10 @@ pub struct Policies {
     pub priority: u8,
     pub pause_on_failure: bool,
     pub limit_runs: Option<u64>,
+    /// Runs that its history shows; none: as the engine says.
+    pub keep_runs: Option<usize>,
+    /// Failed runs that its history shows; none: they count as the others.
+    pub keep_failed_runs: Option<usize>,
     pub suspend: bool,
     pub tenant: Arc<str>,
     /// What its runs are counted under for the bound on runs in flight: the target.
@@ -257,6 +261,8 @@ fn policies(spec: &ScheduleSpec) -> Policies {
         (Some(target), _) => target.clone(),
         (None, url) => authority(url.as_deref().unwrap_or_default()).to_owned(),
     });
+    let kept = |most: Option<i32>| most.and_then(|most| usize::try_from(most).ok());
+    let history = spec.history.as_ref();
     Policies {
         concurrency: spec.concurrency,
         catch_up: spec.catch_up.as_ref().map(|catch_up| {
@@ -272,6 +278,8 @@ fn policies(spec: &ScheduleSpec) -> Policies {
         priority: spec.priority.clamp(0, 9) as u8,
         pause_on_failure: spec.pause_on_failure,
         limit_runs: spec.limit_runs.and_then(|limit| u64::try_from(limit).ok()),
+        keep_runs: history.and_then(|history| kept(history.keep_runs)),
+        keep_failed_runs: history.and_then(|history| kept(history.keep_failed_runs)),
         suspend: spec.suspend,
         tenant: spec.tenant.as_deref().unwrap_or(TENANT_DEFAULT).into(),
         target: target.unwrap_or_default().into(),

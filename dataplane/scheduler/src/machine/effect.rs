@@ -113,6 +113,11 @@ impl Ended {
         found.ok_or(Malformed { what: "end of a run" })
     }
 
+    /// Whether it ended as nobody wanted it to: neither well, nor because somebody cancelled it.
+    pub fn is_failure(self) -> bool {
+        !matches!(self, Self::Succeeded | Self::Cancelled)
+    }
+
     /// One CamelCase word.
     pub fn as_str(self) -> &'static str {
         match self {

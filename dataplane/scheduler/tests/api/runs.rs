@@ -3,9 +3,78 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use orrery_api::scheduler::{History, SchedulerConfig};
+
 use super::yearly_with;
-use crate::dispatch::server::{Server, Then};
+use crate::dispatch::server::{Server, Then, answer};
 use crate::harness::Stage;
+
+#[test]
+fn a_history_shows_as_many_runs_as_it_keeps_and_the_proof_has_them_all() {
+    let config = SchedulerConfig {
+        history: History { keep_runs: 3, ..History::default() },
+        ..crate::harness::config()
+    };
+    let stage = Stage::with(&config, None);
+    let (server, url) = target(200);
+    let kept = |more: &str| job(&url, r#"{"cron": "0 7 * * *"}"#).replace(r#""action""#, more);
+    stage.put("/v1/jobs/a", &kept(r#""action""#)).is(201);
+    stage.put("/v1/jobs/b", &kept(r#""history": {"keepRuns": 1}, "action""#)).is(201);
+    stage.put("/v1/jobs/c", &kept(r#""history": {"keepRuns": 0}, "action""#)).is(201);
+    let bad = kept(r#""history": {"keepRuns": -1}, "action""#);
+    stage.put("/v1/jobs/d", &bad).refused(422, "InvalidSpec");
+    let range = r#"{"from": "2026-01-01T00:00:00Z", "to": "2026-01-05T23:59:59Z"}"#;
+    for name in ["a", "b", "c"] {
+        assert_eq!(stage.post(&format!("/v1/jobs/{name}/backfill"), range).is(202)["runs"], 5);
+    }
+    stage.until("all were called", || server.requests().len() == 15);
+    let nominals = |name: &str| {
+        let runs = stage.get(&format!("/v1/jobs/{name}/runs")).is(200)["runs"].clone();
+        let runs = runs.as_array().unwrap().iter();
+        runs.map(|run| run["nominal"].as_str().unwrap()[..10].to_owned()).collect::<Vec<_>>()
+    };
+    stage.until("all are over", || nominals("c").is_empty());
+    stage.until("the newest are shown", || {
+        nominals("a") == ["2026-01-05", "2026-01-04", "2026-01-03"]
+    });
+    assert_eq!(nominals("b"), ["2026-01-05"]);
+    let launched = |name: &str| {
+        let lines = stage.get(&format!("/v1/ledger?job={name}")).lines();
+        lines.iter().filter(|line| line["entry"] == "Launched").count()
+    };
+    assert_eq!((launched("a"), launched("b"), launched("c")), (5, 5, 5));
+}
+
+#[test]
+fn failed_runs_are_shown_beside_those_that_succeeded_after_them() {
+    let stage = Stage::new();
+    let fails = Arc::new(AtomicBool::new(true));
+    let server = Server::start({
+        let fails = Arc::clone(&fails);
+        move |_, stream| {
+            answer(stream, if fails.load(Ordering::Acquire) { 500 } else { 200 }, &[], "")
+        }
+    });
+    let history = r#""history": {"keepRuns": 2, "keepFailedRuns": 1}, "action""#;
+    let body = job(&server.uri("/"), r#"{"cron": "0 7 1 1 *"}"#).replace(r#""action""#, history);
+    stage.put("/v1/jobs/a", &body).is(201);
+    let results = || {
+        let runs = stage.get("/v1/jobs/a/runs").is(200)["runs"].clone();
+        let runs = runs.as_array().unwrap().iter();
+        runs.map(|run| run["result"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let run = |wanted: &str| {
+        stage.post("/v1/jobs/a/run", "").is(202);
+        let is_over = || stage.get("/v1/jobs/a").is(200)["running"] == serde_json::json!([]);
+        stage.until("it is over", is_over);
+        assert_eq!(results()[0], wanted);
+    };
+    run("Failed");
+    run("Failed");
+    fails.store(false, Ordering::Release);
+    (0..3).for_each(|_| run("Succeeded"));
+    assert_eq!(results(), ["Succeeded", "Succeeded", "Failed"]);
+}
 
 /// A target that answers with this status.
 fn target(status: u16) -> (Server, String) {

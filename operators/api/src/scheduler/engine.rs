@@ -263,10 +263,11 @@ impl Default for Objective {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct History {
-    /// Runs of each schedule that are kept.
+    /// Runs that the history of each schedule shows, the newest ones; those that are not over are shown
+    /// beside them. The ledger, which proves that no run was missed, has all runs of keepSeconds.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub keep_runs: i32,
-    /// Runs older than this are dropped, in seconds.
+    /// What is older than this leaves the ledger, and with it every history, in seconds.
     #[schemars(range(min = 60, max = 315_360_000))]
     pub keep_seconds: i64,
 }

@@ -92,15 +92,15 @@ impl Default for Retry {
     }
 }
 
-/// How many runs of one schedule are remembered.
+/// How many runs of one schedule its history shows, of those that the ledger keeps.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct KeepRuns {
-    /// Runs that are kept. Left out: as the Scheduler says.
+    /// Runs that are shown, the newest ones. Left out: as the Scheduler says.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub keep_runs: Option<i32>,
-    /// Failed runs that are kept beside them. Left out: they count as the others.
+    /// Failed runs that are shown beside them, the newest ones. Left out: they count as the others.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub keep_failed_runs: Option<i32>,

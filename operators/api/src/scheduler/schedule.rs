@@ -152,7 +152,7 @@ pub struct ScheduleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub note: Option<String>,
-    /// How many of its runs are remembered. Left out: as the Scheduler says.
+    /// How many of its runs its history shows. Left out: as the Scheduler says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<KeepRuns>,
     /// Makes one job of each row of a file.
