@@ -65,6 +65,10 @@ impl<'a> Reader<'a> {
         u32::try_from(self.u64(what)?).map_err(|_| Malformed { what })
     }
 
+    pub fn u16(&mut self, what: &'static str) -> Result<u16, Malformed> {
+        u16::try_from(self.u64(what)?).map_err(|_| Malformed { what })
+    }
+
     pub fn i64(&mut self, what: &'static str) -> Result<i64, Malformed> {
         let value = self.u64(what)?;
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))

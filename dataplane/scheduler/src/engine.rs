@@ -9,6 +9,7 @@ mod edits;
 mod explain;
 mod forecast;
 mod history;
+mod leaders;
 mod list;
 mod once;
 mod outlook;
@@ -32,6 +33,7 @@ pub use edits::{JOBS_PER_REQUEST_MAX, JobSpec};
 pub use explain::{Explained, Moment};
 pub use forecast::{Forecast, ForecastQuery};
 pub use history::RunRecord;
+pub use leaders::FOLLOWERS_MAX;
 pub use list::{JobFilter, JobsPage, ListQuery, Upcoming};
 pub use outlook::outlook;
 pub use page::Line;
@@ -40,6 +42,7 @@ pub use resolve::{Resolver, TargetError, targets};
 pub use shared::{Figures, LATENESS_BOUNDS_MS, Shared};
 pub use what_if::WhatIf;
 
+use crate::ledger::dependents;
 use crate::ledger::verify::{Verdict, VerifyError, View, verify};
 use crate::partition::{Handle, Unavailable};
 
@@ -115,11 +118,19 @@ impl Engine {
             return Err(EngineError::Invalid(format!("from {from} is behind to {to}")));
         }
         let mut sum = Verdict { from, to, ..Verdict::default() };
+        let mut all_told = vec![];
         for handle in &self.handles {
             let view = handle.look(|state, ledger| View::of(state, ledger.clone())).await?;
-            let verdict = tokio::task::spawn_blocking(move || verify(&view, from, to)).await??;
+            let verified = tokio::task::spawn_blocking(move || {
+                let mut verdict = verify(&view, from, to)?;
+                let told = dependents::gather(&view, from, to, &mut verdict)?;
+                Ok::<_, VerifyError>((verdict, told))
+            });
+            let (verdict, told) = verified.await??;
             sum.add(verdict);
+            all_told.push(told);
         }
+        dependents::compare(&all_told, from, to, &mut sum);
         *self.verified.lock().unwrap_or_else(PoisonError::into_inner) = Some(sum.clone());
         Ok(sum)
     }

@@ -1,5 +1,6 @@
 //! The ledger of a partition: every launch that was decided, and what became of it.
 
+pub mod dependents;
 pub mod entry;
 pub mod file;
 pub mod verify;

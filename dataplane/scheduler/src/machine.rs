@@ -4,11 +4,15 @@
 //! Two halves. [`State`] changes by [`Effect`]s alone, so that a replay of the journal gives it again.
 //! [`Turn`] looks at the state and the time, decides, and puts effects.
 
+mod catch_up;
 pub mod decide;
 pub mod definition;
 pub mod edit;
 pub mod effect;
+mod follow;
 pub mod job;
+pub mod links;
+pub mod reason;
 mod smooth;
 pub mod snapshot;
 pub mod state;
@@ -17,9 +21,11 @@ pub use decide::{Bounds, Output, Plans, Timer, Turn};
 pub use definition::Definition;
 pub use edit::{Edit, Edited};
 pub use effect::{Cause, Effect, Ended, Pause, Put, SkipReason};
+pub use follow::Following;
 pub use job::{Job, Run};
+pub use links::{Links, Trigger};
 pub(crate) use smooth::mix;
 pub use state::State;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

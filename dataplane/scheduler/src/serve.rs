@@ -164,6 +164,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         ),
         health.clone(),
     )?;
+    let peers: Arc<[Handle]> = handles.clone().into();
     let mut opened = vec![];
     for (id, handle) in mailboxes.into_iter().enumerate() {
         let id = id as u16;
@@ -176,6 +177,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
                 .snapshot_after_bytes
                 .and_then(|bytes| u64::try_from(bytes).ok())
                 .unwrap_or(SNAPSHOT_AFTER_BYTES),
+            peers: Arc::clone(&peers),
         };
         opened.push(Partition::open(
             options,

@@ -156,7 +156,7 @@ reasons! {
     UnknownTimeZone,
     /// The rule of a Schedule names no moment, such as 31 February.
     NeverFires,
-    /// A Schedule names a target that its Scheduler does not have.
+    /// A Schedule names a target, or a schedule to run after, that its Scheduler does not have.
     TargetMissing,
     /// A run is not over within `spec.finishWithinSeconds`.
     Overdue,

@@ -44,6 +44,7 @@ pub(super) async fn forecast(
         launches: Vec<u64>,
         most: u64,
         most_at: String,
+        following: u64,
     }
     let from = asked.from.map_or_else(|| Ok(app.now()), |from| moment("from", &from))?;
     let to = asked.to.map_or(Ok(from + AHEAD_SECONDS), |to| moment("to", &to))?;
@@ -57,6 +58,7 @@ pub(super) async fn forecast(
         launches: found.launches,
         most: found.most,
         most_at: shown(found.most_at),
+        following: found.following,
     };
     Ok(json(StatusCode::OK, &shown))
 }

@@ -15,6 +15,7 @@ use crate::machine::definition::canonical;
 struct Checked {
     zone: Arc<Zone>,
     tenant: Arc<str>,
+    leader: Option<String>,
     at: Option<i64>,
 }
 
@@ -53,6 +54,7 @@ impl Engine {
                 zone: Arc::clone(&checked.zone),
                 generation: 0,
                 tenant: Arc::clone(&checked.tenant),
+                leader: checked.leader.clone(),
                 at: checked.at,
             });
         }
@@ -63,6 +65,7 @@ impl Engine {
         let of_text = Checked {
             zone: Arc::clone(&checked.zone),
             tenant: Arc::clone(&checked.tenant),
+            leader: checked.leader.clone(),
             at: checked.at,
         };
         known.insert(text, of_text);

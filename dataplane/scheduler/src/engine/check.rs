@@ -103,6 +103,8 @@ pub struct Prepared {
     pub zone: Arc<Zone>,
     pub generation: i64,
     pub tenant: Arc<str>,
+    /// Whom it follows.
+    pub leader: Option<String>,
     /// The moment of a job with a single one.
     pub at: Option<i64>,
 }
@@ -138,6 +140,7 @@ impl Engine {
         }
         self.check_action(spec)?;
         let zone = self.zones.get(zone_name(spec))?;
+        let leader = spec.when.after.as_ref().map(|after| after.schedule.clone());
         let at = spec.when.at.as_deref().and_then(|at| jiff::Timestamp::from_str(at).ok());
         let (text, payload) = canonical(declared);
         if text.len() > DEFINITION_BYTES_MAX {
@@ -161,6 +164,7 @@ impl Engine {
             payload,
             zone,
             generation,
+            leader,
             tenant: Arc::clone(&definition.policies.tenant),
             at: at.map(jiff::Timestamp::as_second),
         })
@@ -177,10 +181,6 @@ impl Engine {
         ];
         if let Some((other, _)) = others.iter().find(|(_, is_set)| *is_set) {
             let message = format!("action {other} is not carried out yet: use http");
-            return Err(Refusal::new(RefusalReason::NotYetSupported, message));
-        }
-        if spec.when.after.is_some() {
-            let message = "when.after is not carried out yet: give the job times of its own";
             return Err(Refusal::new(RefusalReason::NotYetSupported, message));
         }
         if spec.template.is_some() {

@@ -38,6 +38,12 @@ pub struct JobDetails {
     pub running: Vec<String>,
     /// Runs that wait for those.
     pub waiting: usize,
+    /// Jobs that run after runs of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub followers: Vec<String>,
+    /// Something that people should know of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// The newest run of a job.
@@ -71,7 +77,14 @@ impl Engine {
         let found = self
             .handle(name)
             .look(move |state, _| state.named(&owned).map(|job| details(state, job, &key)));
-        found.await?.ok_or_else(|| EngineError::NoJob(name.to_owned()))
+        let mut found = found.await?.ok_or_else(|| EngineError::NoJob(name.to_owned()))?;
+        let leader = found.spec.pointer("/when/after/schedule").and_then(Value::as_str);
+        if let Some(leader) = leader.map(str::to_owned) {
+            let missing = self.missing(std::iter::once(leader.clone()).collect()).await?;
+            let note = || format!("there is no job {leader}: nothing brings its runs about");
+            found.note = (!missing.is_empty()).then(note);
+        }
+        Ok(found)
     }
 
     /// Where the newest entry of a job is, and the ledger that has it.
@@ -124,6 +137,8 @@ pub(super) fn details(state: &State, job: &Job, key: &dyn Fn(u64) -> String) -> 
             .flat_map(|activity| activity.runs.iter().map(|number| key(*number)))
             .collect(),
         waiting: activity.map_or(0, |activity| activity.waiting.len()),
+        followers: state.links().of(&job.name).iter().map(|one| one.name.to_string()).collect(),
+        note: None,
     }
 }
 

@@ -41,6 +41,7 @@ impl Engine {
         &self,
         mut prepared: Vec<Result<Prepared, Refusal>>,
     ) -> Result<Vec<Result<Edited, EngineError>>, EngineError> {
+        self.check_leaders(&mut prepared).await?;
         self.within_quota(&mut prepared).await?;
         let mut results: Vec<Option<Result<Edited, EngineError>>> = vec![];
         let mut by_partition: Vec<Vec<(usize, Prepared)>> = vec![];

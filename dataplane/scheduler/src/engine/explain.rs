@@ -6,9 +6,9 @@ use orrery_api::scheduler::{self as api, DeclaredSchedule};
 use orrery_recurrence::{Occurrences, Zone, ZoneNote, Zones};
 use serde::Serialize;
 
+use super::Engine;
 use super::check::Refusal;
 use super::details::shown;
-use super::{Engine, RefusalReason};
 use crate::machine::Definition;
 use crate::machine::definition::{canonical, zone_name};
 
@@ -49,10 +49,15 @@ impl Engine {
         after: i64,
         count: usize,
     ) -> Result<Explained, Refusal> {
+        let follows = declared.spec.when.after.as_ref().map(follows_in_words);
         let (zone, times) = times_of(&self.zones, name, declared)?;
         let Some(times) = times else {
-            let message = "runs of another job bring its runs about: it has no times";
-            return Err(Refusal::new(RefusalReason::NotYetSupported, message));
+            return Ok(Explained {
+                text: follows.unwrap_or_default(),
+                time_zone: zone.name().to_owned(),
+                next_times: vec![],
+                notes: vec![],
+            });
         };
         let mut next_times = vec![];
         let mut at = after;
@@ -94,6 +99,16 @@ pub(super) fn times_of(
     let definition = Definition::compile(&text, 0, &zone)?;
     let times = definition.times_of(name, &zone)?;
     Ok((zone, times))
+}
+
+/// When a job runs that has no times of its own.
+pub(super) fn follows_in_words(after: &api::After) -> String {
+    let leader = &after.schedule;
+    match after.result {
+        api::AfterResult::Succeeded => format!("after each run of {leader} that succeeded"),
+        api::AfterResult::Failed => format!("after each run of {leader} that failed"),
+        api::AfterResult::Finished => format!("after each run of {leader}"),
+    }
 }
 
 pub(super) fn local(zone: &Zone, at: i64) -> String {

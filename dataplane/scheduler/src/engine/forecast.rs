@@ -34,6 +34,8 @@ pub struct Forecast {
     /// The most of any step, and where it begins.
     pub most: u64,
     pub most_at: i64,
+    /// Jobs that run after others, at moments that no rule names: none of their launches is counted.
+    pub following: u64,
 }
 
 impl Engine {
@@ -46,30 +48,34 @@ impl Engine {
             return Err(EngineError::Invalid(message));
         }
         let mut launches = vec![0; steps as usize];
+        let mut following = 0;
         for handle in self.handles() {
             let target = target.clone();
-            let rules =
-                handle.look(move |state, _| {
-                    let mut rules: Vec<(Arc<Occurrences>, i64, u64)> = vec![];
-                    let mut shared = Indexes::new();
-                    for job in state.jobs().filter(|job| job.fires()) {
-                        let of_target = &job.definition.policies.target;
-                        let Some(times) = job.times.as_ref().filter(|_| {
-                            target.as_deref().is_none_or(|target| target == &**of_target)
-                        }) else {
-                            continue;
-                        };
-                        let index = shared
-                            .entry((Arc::as_ptr(times) as usize, job.after))
-                            .or_insert_with(|| {
-                                rules.push((Arc::clone(times), job.after, 0));
-                                rules.len() - 1
-                            });
-                        rules[*index].2 += 1;
+            let looked = handle.look(move |state, _| {
+                let mut rules: Vec<(Arc<Occurrences>, i64, u64)> = vec![];
+                let mut shared = Indexes::new();
+                let mut followers = 0;
+                for job in state.jobs().filter(|job| job.fires()) {
+                    let of_target = &job.definition.policies.target;
+                    if target.as_deref().is_some_and(|target| target != &**of_target) {
+                        continue;
                     }
-                    rules
-                });
-            let rules = rules.await?;
+                    let Some(times) = job.times.as_ref() else {
+                        followers += 1;
+                        continue;
+                    };
+                    let index = shared
+                        .entry((Arc::as_ptr(times) as usize, job.after))
+                        .or_insert_with(|| {
+                            rules.push((Arc::clone(times), job.after, 0));
+                            rules.len() - 1
+                        });
+                    rules[*index].2 += 1;
+                }
+                (rules, followers)
+            });
+            let (rules, followers) = looked.await?;
+            following += followers;
             launches = tokio::task::spawn_blocking(move || {
                 add(&mut launches, &rules, from, to, step);
                 launches
@@ -78,7 +84,7 @@ impl Engine {
         }
         let most = launches.iter().copied().max().unwrap_or(0);
         let at = launches.iter().position(|count| *count == most).unwrap_or(0) as i64;
-        Ok(Forecast { from, to, step, launches, most, most_at: from + at * step })
+        Ok(Forecast { from, to, step, launches, most, most_at: from + at * step, following })
     }
 }
 

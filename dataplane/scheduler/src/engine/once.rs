@@ -15,6 +15,7 @@ impl Engine {
             return Ok(known);
         }
         let mut one = [self.check(&name, declared, 0, now)];
+        self.check_leaders(&mut one).await?;
         self.within_quota(&mut one).await?;
         let [job] = one;
         let job = job.map_err(EngineError::Refused)?;

@@ -6,7 +6,7 @@ use orrery_operand::v1::DeclaredObject;
 use orrery_recurrence::Zones;
 
 use super::check::Refusal;
-use super::explain::times_of;
+use super::explain::{follows_in_words, times_of};
 use super::what_if::{WhatIf, compare};
 use super::{Engine, EngineError};
 
@@ -27,9 +27,10 @@ pub fn outlook(
     let fires = |declared: &DeclaredSchedule| !declared.spec.suspend;
     let old = old.filter(fires).and_then(|old| times_of(zones, name, old).ok()?.1);
     let is_suspended = new.spec.suspend;
+    let follows = new.spec.when.after.as_ref().map(follows_in_words);
     let (zone, new) = times_of(zones, name, new)?;
     let new = new.filter(|_| !is_suspended);
-    Ok(compare(name.to_owned(), 0, old.as_deref(), new.as_deref(), &zone, now))
+    Ok(compare(name.to_owned(), 0, old.as_deref(), new.as_deref(), &zone, follows, now))
 }
 
 impl Engine {

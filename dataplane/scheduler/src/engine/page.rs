@@ -4,10 +4,11 @@
 use std::ops::ControlFlow;
 
 use foldhash::HashMap;
+use orrery_api::scheduler::AfterResult;
 use serde::Serialize;
 
 use super::details::{shown, shown_ms};
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, Resolver};
 use crate::ledger::{Entry, Fact, LedgerView};
 use crate::run::RunId;
 
@@ -25,6 +26,15 @@ pub struct Line<'a> {
     pub job: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
+    /// Run of another job whose end is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leader_run: Option<String>,
+    /// Job whose runs are followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leader: Option<&'a str>,
+    /// Job that follows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub follower: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,14 +60,30 @@ pub struct Line<'a> {
     pub note: Option<&'a str>,
 }
 
+/// Keys of the runs of a partition.
+struct Keys<'a> {
+    resolver: &'a Resolver,
+    partition: u16,
+}
+
+impl Keys<'_> {
+    fn of(&self, number: u64) -> String {
+        self.at(self.partition, number)
+    }
+
+    fn at(&self, partition: u16, number: u64) -> String {
+        self.resolver.key(RunId { partition, number })
+    }
+}
+
 impl<'a> Line<'a> {
-    fn of(entry: &Entry<'a>, job: Option<&'a str>, key: &dyn Fn(u64) -> String) -> Self {
+    fn of(entry: &Entry<'a>, job: Option<&'a str>, keys: &Keys<'_>) -> Self {
         let line = Self { at: shown_ms(entry.at_ms), job, ..Self::default() };
         let noted = |note: &'a str| Some(note).filter(|note| !note.is_empty());
         match &entry.fact {
             Fact::Launched { run, revision, nominal, planned_ms, cause } => Self {
                 entry: "Launched",
-                run: Some(key(*run)),
+                run: Some(keys.of(*run)),
                 revision: Some(*revision),
                 nominal: Some(shown(*nominal)),
                 planned: Some(shown_ms(*planned_ms)),
@@ -65,11 +91,11 @@ impl<'a> Line<'a> {
                 ..line
             },
             Fact::Retried { run, attempt } => {
-                Self { entry: "Retried", run: Some(key(*run)), attempt: Some(*attempt), ..line }
+                Self { entry: "Retried", run: Some(keys.of(*run)), attempt: Some(*attempt), ..line }
             }
             Fact::AttemptFailed { run, attempt, ended, note } => Self {
                 entry: "AttemptFailed",
-                run: Some(key(*run)),
+                run: Some(keys.of(*run)),
                 attempt: Some(*attempt),
                 result: Some(ended.as_str()),
                 note: noted(note),
@@ -77,7 +103,7 @@ impl<'a> Line<'a> {
             },
             Fact::Ended { run, attempt, nominal, ended, note } => Self {
                 entry: "Ended",
-                run: Some(key(*run)),
+                run: Some(keys.of(*run)),
                 attempt: Some(*attempt),
                 nominal: Some(shown(*nominal)),
                 result: Some(ended.as_str()),
@@ -109,7 +135,27 @@ impl<'a> Line<'a> {
             },
             Fact::Overdue { run, nominal } => Self {
                 entry: "Overdue",
-                run: Some(key(*run)),
+                run: Some(keys.of(*run)),
+                nominal: Some(shown(*nominal)),
+                ..line
+            },
+            Fact::Follow { leader, follower, result, .. } => Self {
+                entry: if result.is_some() { "Followed" } else { "Unfollowed" },
+                leader: Some(leader),
+                follower: Some(follower),
+                result: result.map(AfterResult::as_str),
+                ..line
+            },
+            Fact::Triggered { run, follower, nominal, .. } => Self {
+                entry: "Triggered",
+                run: Some(keys.of(*run)),
+                follower: Some(follower),
+                nominal: Some(shown(*nominal)),
+                ..line
+            },
+            Fact::Taken { source, run, nominal, .. } => Self {
+                entry: "Taken",
+                leader_run: Some(keys.at(*source, *run)),
                 nominal: Some(shown(*nominal)),
                 ..line
             },
@@ -155,7 +201,7 @@ impl Engine {
             let (names, ledger): (_, LedgerView) = seen.await?;
             let (resolver, partition) = (std::sync::Arc::clone(&self.resolver), handle.partition);
             let read = tokio::task::spawn_blocking(move || {
-                let key = |number| resolver.key(RunId { partition, number });
+                let keys = Keys { resolver: &resolver, partition };
                 let mut is_wanted = true;
                 ledger.scan(from_ms, |_, entry| {
                     if entry.at_ms > to_ms || entry.at_ms < from_ms {
@@ -163,7 +209,7 @@ impl Engine {
                         return true;
                     }
                     let job = names.get(&entry.job).map(|name| &**name);
-                    is_wanted = chunk.add(&Line::of(&entry, job, &key));
+                    is_wanted = chunk.add(&Line::of(&entry, job, &keys));
                     is_wanted
                 })?;
                 Ok::<_, EngineError>((chunk, is_wanted))
@@ -184,11 +230,11 @@ impl Engine {
         let (resolver, name, partition) =
             (std::sync::Arc::clone(&self.resolver), name.to_owned(), self.partition_of(name));
         let read = tokio::task::spawn_blocking(move || {
-            let key = |number| resolver.key(RunId { partition, number });
+            let keys = Keys { resolver: &resolver, partition };
             let mut bytes = vec![];
             let mut lines = 0;
             ledger.follow(chain, |_, entry| {
-                let line = Line::of(&entry, Some(&name), &key);
+                let line = Line::of(&entry, Some(&name), &keys);
                 if serde_json::to_writer(&mut bytes, &line).is_ok() {
                     bytes.push(b'\n');
                 }

@@ -87,7 +87,7 @@ impl Resolver {
         let policies = &job.definition.policies;
         let expires_ms = policies
             .deadline_seconds
-            .filter(|_| run.attempt == 1 && run.cause.is_scheduled())
+            .filter(|_| run.attempt == 1 && run.cause.is_of_job())
             .map(|seconds| run.planned_ms.saturating_add(seconds.saturating_mul(1000)));
         Ok(Call {
             run: id,

@@ -17,6 +17,10 @@ pub(super) fn check(spec: &ScheduleSpec) -> Result<(), Refusal> {
         let message = "calendars names ConfigMaps, which only objects can: give exclusions instead";
         return Err(refuse(message));
     }
+    if spec.when.after.is_some() && (spec.jitter_seconds != 0 || spec.flex_window_seconds != 0) {
+        let message = "jitterSeconds and flexWindowSeconds move times, and after has none";
+        return Err(refuse(message));
+    }
     if spec.start.zip(spec.end).is_some_and(|(start, end)| start >= end) {
         return Err(refuse("end must be after start"));
     }

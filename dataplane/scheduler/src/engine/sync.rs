@@ -6,6 +6,7 @@ use orrery_api::scheduler::{DeclaredSchedule, LastRun, RunResult, ScheduleState}
 use orrery_operand::v1::{DeclaredObject, ObjectResult, SyncRequest, SyncResponse};
 
 use super::details::next_times;
+use super::leaders::leader_of;
 use super::{Engine, EngineError};
 use crate::machine::{Ended, Job, Pause};
 
@@ -132,13 +133,27 @@ impl Engine {
 
     /// How all declared jobs are, by name.
     async fn states(&self) -> Result<HashMap<String, ScheduleState>, EngineError> {
-        let mut all = HashMap::new();
+        let (mut all, mut followed) = (HashMap::new(), vec![]);
         for handle in self.handles() {
             let states = handle.look(|state, _| {
                 let jobs = state.jobs().filter(|job| job.is_declared());
-                jobs.map(|job| (job.name.to_string(), state_of(job))).collect::<Vec<_>>()
+                let state_of = |job: &Job| {
+                    let leader = leader_of(job).map(str::to_owned);
+                    (job.name.to_string(), state_of(job), leader)
+                };
+                jobs.map(state_of).collect::<Vec<_>>()
             });
-            all.extend(states.await?);
+            for (name, state, leader) in states.await? {
+                followed.extend(leader.map(|leader| (name.clone(), leader)));
+                all.insert(name, state);
+            }
+        }
+        let leaders = followed.iter().map(|(_, leader)| leader.clone()).collect();
+        let missing = self.missing(leaders).await?;
+        for (name, leader) in followed {
+            if let Some(state) = all.get_mut(&name) {
+                state.leader_missing = missing.contains(&leader);
+            }
         }
         Ok(all)
     }
@@ -167,6 +182,7 @@ fn state_of(job: &Job) -> ScheduleState {
         consecutive_failures: i32::try_from(job.failures).unwrap_or(i32::MAX),
         suspended_by_failure: job.pause == Pause::Failure,
         overdue: job.overdue,
+        leader_missing: false,
         note: None,
     }
 }

@@ -7,7 +7,7 @@ use orrery_recurrence::{Occurrences, Zone};
 use serde::Serialize;
 
 use super::details::shown;
-use super::explain::{in_words, local, times_of};
+use super::explain::{follows_in_words, in_words, local, times_of};
 use super::{Engine, EngineError, Moment};
 
 /// How far it is looked ahead: a year and a day.
@@ -38,7 +38,7 @@ pub struct WhatIf {
     pub kept: usize,
     /// The next runs after the change.
     pub next: Vec<Moment>,
-    /// What changes of the clock do to the new rule within a year.
+    /// What changes of the clock do to the new rule within a year; or which runs it follows.
     pub notes: Vec<String>,
 }
 
@@ -58,26 +58,28 @@ impl Engine {
         let found = self.handle(name).look(look).await?;
         let (revision, old) = found.ok_or_else(|| EngineError::NoJob(name.to_owned()))?;
         let is_suspended = declared.spec.suspend;
+        let follows = declared.spec.when.after.as_ref().map(follows_in_words);
         let refused = EngineError::Refused;
         self.check(name, declared.clone(), 0, now).map_err(refused)?;
         let (zone, new) = times_of(&self.zones, name, declared).map_err(refused)?;
         let name = name.to_owned();
         let compared = tokio::task::spawn_blocking(move || {
             let new = new.filter(|_| !is_suspended);
-            compare(name, revision, old.as_deref(), new.as_deref(), &zone, now)
+            compare(name, revision, old.as_deref(), new.as_deref(), &zone, follows, now)
         });
         Ok(compared.await?)
     }
 }
 
 /// Compares the times a job has with those it would have; none where it does not fire by itself. `zone`
-/// is the one that local times are shown in.
+/// is the one that local times are shown in; `follows` says after which job it would run.
 pub(super) fn compare(
     job: String,
     revision: u32,
     old: Option<&Occurrences>,
     new: Option<&Occurrences>,
     zone: &Arc<Zone>,
+    follows: Option<String>,
     now: i64,
 ) -> WhatIf {
     let moment = |at: &i64| Moment { at: shown(*at), local: local(zone, *at) };
@@ -93,7 +95,11 @@ pub(super) fn compare(
         added: added.into_iter().map(moment).collect(),
         skipped: skipped.into_iter().map(moment).collect(),
         next: after.iter().take(NEXT).map(moment).collect(),
-        notes: notes.take(NOTES_MAX).map(|note| in_words(&note, zone)).collect(),
+        notes: notes
+            .map(|note| in_words(&note, zone))
+            .chain(follows.map(|follows| format!("it runs {follows}")))
+            .take(NOTES_MAX)
+            .collect(),
     }
 }
 

@@ -4,8 +4,10 @@
 //! with the kind, the time, the job, and how many bytes before this entry the one before of the same
 //! job begins (0: none), so that the runs of one job are found without an index.
 
+use orrery_api::scheduler::AfterResult;
+
 use crate::codec::{Malformed, Reader, put_bytes, put_i64, put_u64};
-use crate::machine::effect::{Cause, Ended, Pause, Put, SkipReason};
+use crate::machine::effect::{Cause, Ended, Pause, Put, SkipReason, put_result, read_result};
 
 /// Bytes before the body.
 pub const HEADER_BYTES: usize = 8;
@@ -57,6 +59,28 @@ pub enum Fact<'a> {
         pause: Pause,
     },
     Overdue {
+        run: u64,
+        nominal: i64,
+    },
+    /// Since then `follower` is told of runs of `leader` that end so, and was of others before; none:
+    /// of no runs.
+    Follow {
+        leader: &'a str,
+        follower: &'a str,
+        before: Option<AfterResult>,
+        result: Option<AfterResult>,
+    },
+    /// A run of the job ended, and `follower` is to be told.
+    Triggered {
+        run: u64,
+        sequence: u64,
+        follower: &'a str,
+        nominal: i64,
+    },
+    /// The job was told that a `run` of partition `source` ended; of no job: it was no longer there.
+    Taken {
+        source: u16,
+        sequence: u64,
         run: u64,
         nominal: i64,
     },
@@ -112,6 +136,9 @@ impl Fact<'_> {
             Self::SkippedRange { .. } => 6,
             Self::Period { .. } => 7,
             Self::Overdue { .. } => 8,
+            Self::Follow { .. } => 9,
+            Self::Triggered { .. } => 10,
+            Self::Taken { .. } => 11,
         }
     }
 
@@ -161,6 +188,24 @@ impl Fact<'_> {
                 put_u64(out, *run);
                 put_i64(out, *nominal);
             }
+            Self::Follow { leader, follower, before, result } => {
+                put_bytes(out, leader.as_bytes());
+                put_bytes(out, follower.as_bytes());
+                put_result(out, *before);
+                put_result(out, *result);
+            }
+            Self::Triggered { run, sequence, follower, nominal } => {
+                put_u64(out, *run);
+                put_u64(out, *sequence);
+                put_bytes(out, follower.as_bytes());
+                put_i64(out, *nominal);
+            }
+            Self::Taken { source, sequence, run, nominal } => {
+                put_u64(out, u64::from(*source));
+                put_u64(out, *sequence);
+                put_u64(out, *run);
+                put_i64(out, *nominal);
+            }
         }
     }
 
@@ -203,6 +248,24 @@ impl Fact<'_> {
                 pause: Pause::read(from.u8("period")?)?,
             },
             8 => Fact::Overdue { run: from.u64("overdue")?, nominal: from.i64("overdue")? },
+            9 => Fact::Follow {
+                leader: from.text("follow")?,
+                follower: from.text("follow")?,
+                before: read_result(from)?,
+                result: read_result(from)?,
+            },
+            10 => Fact::Triggered {
+                run: from.u64("trigger")?,
+                sequence: from.u64("trigger")?,
+                follower: from.text("trigger")?,
+                nominal: from.i64("trigger")?,
+            },
+            11 => Fact::Taken {
+                source: from.u16("taken")?,
+                sequence: from.u64("taken")?,
+                run: from.u64("taken")?,
+                nominal: from.i64("taken")?,
+            },
             _ => return Err(Malformed { what: "kind of an entry" }),
         })
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt as _};
 use orrery_recurrence::{Occurrences, Zone};
 
+use super::dependents::LinksView;
 use super::entry::{Entry, Fact};
 use super::file::{LedgerError, LedgerView};
 use crate::machine::definition::{Definition, DefinitionError};
@@ -18,13 +19,14 @@ use crate::machine::{Cause, Pause, State};
 /// Found differences that are named; more are only counted.
 const NAMED_MAX: usize = 100;
 /// An entry may be written this long before the second it is about ends to matter, when clocks step.
-const MARGIN_MS: i64 = 86_400_000;
+pub(super) const MARGIN_MS: i64 = 86_400_000;
 
 /// What a partition was at one moment, as a verification needs it.
 #[derive(Debug)]
 pub struct View {
     pub jobs: Vec<JobView>,
     pub zones: Vec<Arc<Zone>>,
+    pub links: LinksView,
     pub ledger: LedgerView,
 }
 
@@ -40,25 +42,31 @@ pub struct JobView {
     pub next: i64,
     /// Seconds of the rule that wait for other runs.
     pub waiting: Vec<i64>,
+    /// Seconds of runs it follows that wait for other runs of it.
+    pub waiting_after: Vec<i64>,
 }
 
 impl View {
     pub fn of(state: &State, ledger: LedgerView) -> Self {
+        let waiting = |job: &crate::machine::Job, is_wanted: fn(Cause) -> bool| {
+            let all = state.activity(job).into_iter().flat_map(|activity| &activity.waiting);
+            all.filter(|waits| is_wanted(waits.cause)).map(|waits| waits.nominal).collect()
+        };
         let view = |job: &crate::machine::Job| JobView {
             id: job.id,
             name: job.name.clone(),
             times: job.times.clone().filter(|_| job.fires()),
             since: job.since,
             next: job.next,
-            waiting: state
-                .activity(job)
-                .into_iter()
-                .flat_map(|activity| &activity.waiting)
-                .filter(|waiting| waiting.cause.is_scheduled())
-                .map(|waiting| waiting.nominal)
-                .collect(),
+            waiting: waiting(job, Cause::is_scheduled),
+            waiting_after: waiting(job, |cause| cause == Cause::Dependency),
         };
-        Self { jobs: state.jobs().map(view).collect(), zones: state.zones().to_vec(), ledger }
+        Self {
+            jobs: state.jobs().map(view).collect(),
+            zones: state.zones().to_vec(),
+            links: LinksView::of(state.links()),
+            ledger,
+        }
     }
 }
 
@@ -71,7 +79,7 @@ pub struct Verdict {
     pub to: i64,
     /// Jobs that are there now.
     pub jobs: u64,
-    /// Seconds that the rules named and that are decided.
+    /// Seconds that the rules named and that are decided, and ends of runs that others follow.
     pub expected: u64,
     /// Of those, launched.
     pub launched: u64,
@@ -128,13 +136,13 @@ pub enum VerifyError {
 
 /// Seconds of one job, as a count and a sum of mixed seconds.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Tally {
-    count: u64,
+pub(super) struct Tally {
+    pub(super) count: u64,
     sum: u64,
 }
 
 impl Tally {
-    fn add(&mut self, nominal: i64) {
+    pub(super) fn add(&mut self, nominal: i64) {
         self.count += 1;
         self.sum = self.sum.wrapping_add(crate::machine::mix(nominal as u64));
     }
@@ -190,7 +198,7 @@ pub fn verify(view: &View, from: i64, to: i64) -> Result<Verdict, VerifyError> {
     Ok(verdict)
 }
 
-fn name(verdict: &mut Verdict, differences: Vec<String>) {
+pub(super) fn name(verdict: &mut Verdict, differences: Vec<String>) {
     let room = NAMED_MAX.saturating_sub(verdict.differences.len());
     verdict.differences.extend(differences.into_iter().take(room));
 }

@@ -7,11 +7,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use foldhash::HashMap;
-use orrery_api::scheduler::{CatchUpPolicy, Concurrency};
+use orrery_api::scheduler::Concurrency;
 
 use super::definition::CatchUp;
 use super::effect::{Cause, Effect, Ended, Pause, SkipReason};
-use super::job::{Job, NEVER, Waiting};
+use super::follow::Following;
+use super::job::{NEVER, Run, Waiting};
 use super::smooth::Ring;
 use super::state::{State, StateError};
 use crate::run::Outcome;
@@ -66,6 +67,11 @@ pub struct Output {
     pub lateness_ms: Vec<i64>,
     /// Runs that ended in this turn, with the job and the second they were of.
     pub ended: Vec<(u64, i64, Ended)>,
+    /// Sequences in the outbox that are to be sent once the record is durable.
+    pub triggers: Vec<u64>,
+    /// Jobs that follow others since this turn, or no longer: to be sent to the leaders' partitions once
+    /// the record is durable.
+    pub followings: Vec<Following>,
 }
 
 /// What a partition knows beside its state and makes again after a restart.
@@ -116,6 +122,14 @@ impl<'a> Turn<'a> {
 
     pub fn state(&self) -> &State {
         self.state
+    }
+
+    pub(super) fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    pub(super) fn now_ms(&self) -> i64 {
+        self.now_ms
     }
 
     pub fn now_s(&self) -> i64 {
@@ -205,59 +219,8 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Decides in one go about the seconds that were missed and are not made up for.
-    fn pass_missed(&mut self, id: u64) -> Result<(), StateError> {
-        let Some(job) = self.state.job(id).filter(|job| job.next != NEVER) else { return Ok(()) };
-        let Some(times) = job.times.clone() else { return Ok(()) };
-        let policies = &job.definition.policies;
-        let behind = MISSED_AFTER_SECONDS + policies.jitter_seconds + policies.flex_seconds;
-        let (now_s, after) = (self.now_s(), job.after);
-        // Everything up to here was missed.
-        let cut = now_s.saturating_sub(behind);
-        if job.next > cut {
-            return Ok(());
-        }
-        let catch_up = self.catch_up(job);
-        let oldest = now_s.saturating_sub(catch_up.seconds_max.saturating_add(behind));
-        let (kept, newest) = match catch_up.policy {
-            CatchUpPolicy::Skip => (0, cut),
-            // One run for all that is due, be the newest of it missed or not.
-            CatchUpPolicy::FireOnce => (1, now_s),
-            CatchUpPolicy::FireAll => (catch_up.runs_max, cut),
-        };
-        if job.next > oldest && times.count_between(after, newest) <= kept {
-            return Ok(());
-        }
-        // The last second that is left out.
-        let mut until = newest;
-        for _ in 0..kept {
-            match times.previous_before(until + 1).filter(|second| *second > after.max(oldest)) {
-                Some(second) => until = second - 1,
-                None => break,
-            }
-        }
-        let count = times.count_between(after, until);
-        if count == 0 {
-            return Ok(());
-        }
-        let reason = SkipReason::CatchUp;
-        self.effect(&Effect::SkipRange { id, after, until, count, reason })
-    }
-
-    fn catch_up(&self, job: &Job) -> CatchUp {
-        let of_engine = self.bounds.catch_up;
-        match job.definition.policies.catch_up {
-            None => of_engine,
-            Some((policy, runs_max, seconds_max)) => CatchUp {
-                policy,
-                runs_max: runs_max.unwrap_or(of_engine.runs_max),
-                seconds_max: seconds_max.unwrap_or(of_engine.seconds_max),
-            },
-        }
-    }
-
     /// Launches, skips, or lets wait, as the job says of runs that overlap.
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         id: u64,
         nominal: i64,
@@ -275,7 +238,7 @@ impl<'a> Turn<'a> {
             if cause.is_scheduled() {
                 Effect::Skip { id, nominal, reason }
             } else {
-                Effect::GiveUp { id, nominal, cause, reason }
+                Effect::Decline { id, nominal, cause, reason }
             }
         };
         match job.definition.policies.concurrency {
@@ -335,7 +298,8 @@ impl<'a> Turn<'a> {
         let Some(job) = self.state.job(id) else { return Ok(()) };
         let policies = &job.definition.policies;
         if let Some(within) = policies.finish_within_seconds {
-            let at_ms = nominal.saturating_add(within).saturating_mul(1000);
+            let begun = self.state.run(run).map_or(planned_ms, Run::due_ms);
+            let at_ms = begun.saturating_add(within.saturating_mul(1000));
             self.output.timers.push((at_ms, Timer::Finish { run }));
         }
         let limit = policies.limit_runs;
@@ -433,6 +397,7 @@ impl<'a> Turn<'a> {
         let (id, nominal, target) = (known.job, known.nominal, Arc::clone(&known.target));
         self.effect(&Effect::End { run, ended, note })?;
         self.output.ended.push((id, nominal, ended));
+        self.tell_followers(id, run, nominal, ended)?;
         self.made_room(&target);
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use foldhash::HashMap;
 use orrery_api::scheduler::{
-    After, CatchUpPolicy, Concurrency, DeclaredSchedule, Dialect, Dst, ScheduleSpec,
+    After, AfterResult, CatchUpPolicy, Concurrency, DeclaredSchedule, Dialect, Dst, ScheduleSpec,
 };
 use orrery_api::spec::Moment;
 use orrery_recurrence::{
@@ -69,6 +69,42 @@ pub struct Policies {
     pub target: Arc<str>,
 }
 
+/// Whose runs bring about those of a job, and when they do.
+#[derive(Debug)]
+pub struct Leader {
+    pub leader: Box<str>,
+    pub result: AfterResult,
+    start: Option<Seconds>,
+    end: Option<Seconds>,
+    exclusions: Exclusions,
+    zone: Arc<Zone>,
+}
+
+impl Leader {
+    fn of(
+        after: &After,
+        declared: &DeclaredSchedule,
+        zone: &Arc<Zone>,
+    ) -> Result<Self, DefinitionError> {
+        let spec = &declared.spec;
+        Ok(Self {
+            leader: after.schedule.as_str().into(),
+            result: after.result,
+            start: spec.start.map(second),
+            end: spec.end.map(second),
+            exclusions: exclusions(declared)?,
+            zone: Arc::clone(zone),
+        })
+    }
+
+    /// Whether the job fires after a run of this second.
+    pub fn allows(&self, nominal: Seconds) -> bool {
+        self.start.is_none_or(|start| start <= nominal)
+            && self.end.is_none_or(|end| nominal <= end)
+            && !self.exclusions.excludes(&self.zone, nominal)
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Definition {
@@ -77,7 +113,7 @@ pub struct Definition {
     pub zone: u32,
     pub policies: Policies,
     /// Its runs follow those of another job.
-    pub after: Option<After>,
+    pub after: Option<Leader>,
     /// None: nothing names its times but runs of others; or they depend on the name of the job.
     times: Option<Arc<Occurrences>>,
     is_hashed: bool,
@@ -110,11 +146,13 @@ impl Definition {
             Some(_) => None,
             None => Some(Arc::new(occurrences(&declared, zone, "")?)),
         };
+        let after = spec.when.after.as_ref();
+        let after = after.map(|after| Leader::of(after, &declared, zone)).transpose()?;
         Ok(Self {
             text: text.into(),
             zone: zone_index,
             policies: policies(spec),
-            after: spec.when.after.clone(),
+            after,
             times: times.filter(|_| !is_hashed),
             is_hashed,
             action: OnceLock::new(),
@@ -179,10 +217,14 @@ fn occurrences(
     let options = Options { zone: Arc::clone(zone), dst: dst(spec.dst), hash_seed: name };
     let (start, end) = (spec.start.map(second), spec.end.map(second));
     let rule = rule(spec, start, &options)?;
-    let exclusions = declared.exclusions.iter().map(|text| Exclusions::parse(text));
-    let exclusions: Vec<Exclusions> = exclusions.collect::<Result<_, _>>()?;
-    let exclusions = Exclusions::merged(&exclusions.iter().collect::<Vec<_>>());
-    Ok(Occurrences { rule: Arc::new(rule), start, end, exclusions: Arc::new(exclusions) })
+    let exclusions = Arc::new(exclusions(declared)?);
+    Ok(Occurrences { rule: Arc::new(rule), start, end, exclusions })
+}
+
+fn exclusions(declared: &DeclaredSchedule) -> Result<Exclusions, DefinitionError> {
+    let all = declared.exclusions.iter().map(|text| Exclusions::parse(text));
+    let all: Vec<Exclusions> = all.collect::<Result<_, _>>()?;
+    Ok(Exclusions::merged(&all.iter().collect::<Vec<_>>()))
 }
 
 fn rule(

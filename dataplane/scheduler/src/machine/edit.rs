@@ -9,6 +9,7 @@ use orrery_recurrence::{Seconds, Zone};
 
 use super::decide::{MISSED_AFTER_SECONDS, Turn};
 use super::effect::{Cause, Effect, Pause, Put, SkipReason};
+use super::follow::Following;
 use super::job::NEVER;
 use super::state::StateError;
 
@@ -64,6 +65,7 @@ impl Turn<'_> {
         if let Some(job) = known.filter(|_| is_same) {
             return Ok(Edited { id: job.id, revision: job.revision, is_new: false, is_same });
         }
+        let followed = known.and_then(Following::of);
         let (id, revision, is_new, after) = match known.map(|job| job.id) {
             None => (self.state().next_id(), 1, true, self.begins(at)),
             Some(id) => {
@@ -74,6 +76,8 @@ impl Turn<'_> {
         };
         let put = Put { id, name, revision, after, generation, definition, payload, zone };
         self.effect(&Effect::Put(put))?;
+        let follows = self.state().job(id).and_then(Following::of);
+        self.follows_now(followed, follows);
         self.due(id)?;
         Ok(Edited { id, revision, is_new, is_same: false })
     }
@@ -91,7 +95,10 @@ impl Turn<'_> {
     /// Removes a job. Its runs go on.
     pub fn remove(&mut self, id: u64) -> Result<(), StateError> {
         let after = self.settle(id, false)?;
-        self.effect(&Effect::Remove { id, after })
+        let followed = self.state().job(id).and_then(Following::of);
+        self.effect(&Effect::Remove { id, after })?;
+        self.follows_now(followed, None);
+        Ok(())
     }
 
     /// Pauses a job, or lets it go on; seconds in between are not made up for.

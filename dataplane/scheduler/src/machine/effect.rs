@@ -3,155 +3,10 @@
 //! A record holds the effects of one turn, decided already: a replay applies them and decides nothing
 //! again, so neither a clock nor a newer time zone database changes the past.
 
+use orrery_api::scheduler::AfterResult;
+
+pub use super::reason::{Cause, Ended, Pause, SkipReason};
 use crate::codec::{Malformed, Reader, put_bytes, put_i64, put_u64};
-
-/// Why a second that a rule named passed without a launch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum SkipReason {
-    /// An earlier run was still going, under `Forbid`.
-    Overlap = 1,
-    /// It came up later than `startingDeadlineSeconds`.
-    Deadline = 2,
-    /// It was missed, and `catchUp` leaves it out.
-    CatchUp = 3,
-    /// As many runs wait already as may wait.
-    BufferFull = 4,
-    /// The job was changed or deleted while it waited.
-    Superseded = 5,
-}
-
-impl SkipReason {
-    pub const ALL: [Self; 5] =
-        [Self::Overlap, Self::Deadline, Self::CatchUp, Self::BufferFull, Self::Superseded];
-
-    pub(crate) fn read_in(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let byte = from.u8("reason of a skip")?;
-        let found = Self::ALL.into_iter().find(|reason| *reason as u8 == byte);
-        found.ok_or(Malformed { what: "reason of a skip" })
-    }
-
-    /// One CamelCase word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Overlap => "Overlap",
-            Self::Deadline => "Deadline",
-            Self::CatchUp => "CatchUp",
-            Self::BufferFull => "BufferFull",
-            Self::Superseded => "Superseded",
-        }
-    }
-}
-
-/// What brought a run about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Cause {
-    /// The rule named the second.
-    Schedule = 1,
-    /// The rule named it, and it was made up for later.
-    CatchUp = 2,
-    /// Somebody asked for it now.
-    Manual = 3,
-    /// Somebody asked for a range of the past.
-    Backfill = 4,
-    /// A run of another job ended.
-    Dependency = 5,
-}
-
-impl Cause {
-    pub const ALL: [Self; 5] =
-        [Self::Schedule, Self::CatchUp, Self::Manual, Self::Backfill, Self::Dependency];
-
-    pub(crate) fn read_in(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let byte = from.u8("cause of a run")?;
-        let found = Self::ALL.into_iter().find(|cause| *cause as u8 == byte);
-        found.ok_or(Malformed { what: "cause of a run" })
-    }
-
-    /// Whether the second is one that the rule named, so that it is decided once and for all.
-    pub fn is_scheduled(self) -> bool {
-        matches!(self, Self::Schedule | Self::CatchUp)
-    }
-
-    /// One CamelCase word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Schedule => "Schedule",
-            Self::CatchUp => "CatchUp",
-            Self::Manual => "Manual",
-            Self::Backfill => "Backfill",
-            Self::Dependency => "Dependency",
-        }
-    }
-}
-
-/// How a run, or an attempt of it, ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Ended {
-    Succeeded = 1,
-    Failed = 2,
-    Refused = 3,
-    TimedOut = 4,
-    Cancelled = 5,
-    Expired = 6,
-}
-
-impl Ended {
-    pub const ALL: [Self; 6] = [
-        Self::Succeeded,
-        Self::Failed,
-        Self::Refused,
-        Self::TimedOut,
-        Self::Cancelled,
-        Self::Expired,
-    ];
-
-    pub(crate) fn read(byte: u8) -> Result<Self, Malformed> {
-        let found = Self::ALL.into_iter().find(|ended| *ended as u8 == byte);
-        found.ok_or(Malformed { what: "end of a run" })
-    }
-
-    /// Whether it ended as nobody wanted it to: neither well, nor because somebody cancelled it.
-    pub fn is_failure(self) -> bool {
-        !matches!(self, Self::Succeeded | Self::Cancelled)
-    }
-
-    /// One CamelCase word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Succeeded => "Succeeded",
-            Self::Failed => "Failed",
-            Self::Refused => "Refused",
-            Self::TimedOut => "TimedOut",
-            Self::Cancelled => "Cancelled",
-            Self::Expired => "Expired",
-        }
-    }
-}
-
-/// Why a job does not fire although its rule says so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Pause {
-    /// It fires.
-    None = 0,
-    /// Somebody paused it by the API.
-    Asked = 1,
-    /// A run failed, and the job says that it is to pause then.
-    Failure = 2,
-    /// It ran as often as it was to run.
-    Limit = 3,
-}
-
-impl Pause {
-    pub(crate) fn read(byte: u8) -> Result<Self, Malformed> {
-        let all = [Self::None, Self::Asked, Self::Failure, Self::Limit];
-        let found = all.into_iter().find(|pause| *pause as u8 == byte);
-        found.ok_or(Malformed { what: "pause of a job" })
-    }
-}
 
 /// One change. Times are UTC seconds (`nominal`, `after`) or milliseconds (`_ms`) since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,6 +37,16 @@ pub enum Effect<'a> {
     GiveUp { id: u64, nominal: i64, cause: Cause, reason: SkipReason },
     /// A run is not over although it should be.
     Overdue { run: u64 },
+    /// A run that no second of the rule named does not begin, and never waited.
+    Decline { id: u64, nominal: i64, cause: Cause, reason: SkipReason },
+    /// From now on runs of `follower` begin after runs of `leader` that end so; none: no longer.
+    Follow { leader: &'a str, follower: &'a str, result: Option<AfterResult> },
+    /// A run of job `id` ended, and `follower` is to be told: an entry of the outbox.
+    Trigger { id: u64, run: u64, sequence: u64, follower: &'a str, nominal: i64 },
+    /// A job was told of the end of a `run` in partition `source`; 0 as `id`: it is no longer there.
+    Take { source: u16, sequence: u64, id: u64, run: u64, nominal: i64 },
+    /// The follower has it on disk: the entry of the outbox goes.
+    Delivered { sequence: u64 },
 }
 
 /// See [`Effect::Put`].
@@ -282,6 +147,39 @@ impl Effect<'_> {
                 out.push(13);
                 put_u64(out, *run);
             }
+            Self::Decline { id, nominal, cause, reason } => {
+                out.push(14);
+                put_u64(out, *id);
+                put_i64(out, *nominal);
+                out.push(*cause as u8);
+                out.push(*reason as u8);
+            }
+            Self::Follow { leader, follower, result } => {
+                out.push(15);
+                put_bytes(out, leader.as_bytes());
+                put_bytes(out, follower.as_bytes());
+                put_result(out, *result);
+            }
+            Self::Trigger { id, run, sequence, follower, nominal } => {
+                out.push(16);
+                put_u64(out, *id);
+                put_u64(out, *run);
+                put_u64(out, *sequence);
+                put_bytes(out, follower.as_bytes());
+                put_i64(out, *nominal);
+            }
+            Self::Take { source, sequence, id, run, nominal } => {
+                out.push(17);
+                put_u64(out, u64::from(*source));
+                put_u64(out, *sequence);
+                put_u64(out, *id);
+                put_u64(out, *run);
+                put_i64(out, *nominal);
+            }
+            Self::Delivered { sequence } => {
+                out.push(18);
+                put_u64(out, *sequence);
+            }
         }
     }
 
@@ -339,9 +237,55 @@ impl Effect<'_> {
                 reason: SkipReason::read_in(from)?,
             },
             13 => Effect::Overdue { run: from.u64("overdue")? },
+            14 => Effect::Decline {
+                id: from.u64("decline")?,
+                nominal: from.i64("decline")?,
+                cause: Cause::read_in(from)?,
+                reason: SkipReason::read_in(from)?,
+            },
+            15 => Effect::Follow {
+                leader: from.text("follow")?,
+                follower: from.text("follow")?,
+                result: read_result(from)?,
+            },
+            16 => Effect::Trigger {
+                id: from.u64("trigger")?,
+                run: from.u64("trigger")?,
+                sequence: from.u64("trigger")?,
+                follower: from.text("trigger")?,
+                nominal: from.i64("trigger")?,
+            },
+            17 => Effect::Take {
+                source: from.u16("take")?,
+                sequence: from.u64("take")?,
+                id: from.u64("take")?,
+                run: from.u64("take")?,
+                nominal: from.i64("take")?,
+            },
+            18 => Effect::Delivered { sequence: from.u64("delivered")? },
             _ => return Err(Malformed { what: "kind of an effect" }),
         })
     }
+}
+
+/// After which runs, as a byte; 0 for none.
+pub(crate) fn put_result(out: &mut Vec<u8>, result: Option<AfterResult>) {
+    out.push(match result {
+        None => 0,
+        Some(AfterResult::Succeeded) => 1,
+        Some(AfterResult::Failed) => 2,
+        Some(AfterResult::Finished) => 3,
+    });
+}
+
+pub(crate) fn read_result(from: &mut Reader<'_>) -> Result<Option<AfterResult>, Malformed> {
+    Ok(match from.u8("result that is followed")? {
+        0 => None,
+        1 => Some(AfterResult::Succeeded),
+        2 => Some(AfterResult::Failed),
+        3 => Some(AfterResult::Finished),
+        _ => return Err(Malformed { what: "result that is followed" }),
+    })
 }
 
 impl Put<'_> {
@@ -421,6 +365,17 @@ mod tests {
                 reason: SkipReason::Superseded,
             },
             Effect::Overdue { run: 8 },
+            Effect::Decline {
+                id: 7,
+                nominal: 11,
+                cause: Cause::Dependency,
+                reason: SkipReason::Paused,
+            },
+            Effect::Follow { leader: "a", follower: "b", result: Some(AfterResult::Finished) },
+            Effect::Follow { leader: "a", follower: "b", result: None },
+            Effect::Trigger { id: 7, run: 8, sequence: 9, follower: "b", nominal: -1 },
+            Effect::Take { source: 255, sequence: 9, id: 0, run: 8, nominal: -1 },
+            Effect::Delivered { sequence: 9 },
         ];
         let mut record = Vec::new();
         for effect in &all {

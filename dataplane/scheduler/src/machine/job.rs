@@ -91,6 +91,14 @@ pub struct Run {
     pub overdue: bool,
 }
 
+impl Run {
+    /// The moment that `finishWithinSeconds` counts from: the second of the rule; where no rule named
+    /// one, when it was to begin.
+    pub fn due_ms(&self) -> i64 {
+        if self.cause.is_scheduled() { self.nominal.saturating_mul(1000) } else { self.planned_ms }
+    }
+}
+
 /// A second that waits for the runs before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {

@@ -1,7 +1,7 @@
 //! The whole state as bytes. Definitions are written once however many jobs share them.
 //!
-//! Layout: version (1), next run, end of the ledger; zones; definitions; jobs; free slots; runs. Lists
-//! have their length before them.
+//! Layout: version, next run, end of the ledger; zones; definitions; jobs; free slots; runs; what goes on
+//! at jobs; since version 2 followers, outbox and what was taken. Lists have their length before them.
 
 use std::sync::Arc;
 
@@ -11,10 +11,13 @@ use orrery_recurrence::Zone;
 use super::definition::Definition;
 use super::effect::{Cause, Ended, Pause};
 use super::job::{Job, LastRun, NEVER, Run, Waiting};
+use super::links::Links;
 use super::state::{State, StateError};
 use crate::codec::{Malformed, Reader, put_bytes, put_i64, put_u64};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The oldest version that is read.
+const VERSION_MIN: u8 = 1;
 
 impl State {
     /// The state as bytes.
@@ -60,13 +63,15 @@ impl State {
                 out.push(waiting.cause as u8);
             }
         }
+        self.links.encode(&mut out);
         out
     }
 
     /// The state that [`Self::to_snapshot`] wrote.
     pub fn from_snapshot(bytes: &[u8]) -> Result<Self, StateError> {
         let mut from = Reader::new(bytes);
-        if from.u8("snapshot")? != VERSION {
+        let version = from.u8("snapshot")?;
+        if !(VERSION_MIN..=VERSION).contains(&version) {
             return Err(Malformed { what: "version of the snapshot" }.into());
         }
         let mut state = Self::default();
@@ -115,6 +120,9 @@ impl State {
                 let cause = Cause::read_in(&mut from)?;
                 activity.waiting.push_back(Waiting { nominal, cause });
             }
+        }
+        if version >= 2 {
+            state.links = Links::read(&mut from)?;
         }
         state.count_declared();
         Ok(state)

@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 
 use super::definition::{self, Definition, Definitions};
 use super::job::{Job, NEVER, Run, Waiting};
+use super::links::Links;
 
 /// Where a job lies, or lay.
 #[derive(Debug, Default)]
@@ -65,6 +66,7 @@ pub struct State {
     /// Every definition of a time zone ever used, by index.
     pub(super) zones: Vec<Arc<Zone>>,
     pub(super) definitions: Definitions,
+    pub(super) links: Links,
     /// Number of the next run.
     pub(super) next_run: u64,
     /// Where the next entry of the ledger begins.
@@ -84,6 +86,7 @@ impl Default for State {
             active: HashMap::new(),
             zones: vec![],
             definitions: Definitions::default(),
+            links: Links::default(),
             next_run: 1,
             // Offset 0 stands for "no entry" in chains.
             ledger_end: 1,
@@ -252,6 +255,7 @@ impl State {
         for (slot, activity) in &self.active {
             add(format!("{slot} {activity:?}").as_bytes());
         }
+        add(self.links.digested().as_bytes());
         sum
     }
 

@@ -1,4 +1,4 @@
 //! Lives of a partition under a virtual clock: random edits, times, outcomes and crashes.
 
-mod life;
+pub(crate) mod life;
 mod policies;

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::ledger::LedgerView;
 use crate::machine::state::StateError;
-use crate::machine::{State, Turn};
+use crate::machine::{Following, State, Trigger, Turn};
 use crate::run::Outcome;
 
 /// Requests that may wait for a partition.
@@ -52,9 +52,24 @@ pub enum Request {
         attempt: u32,
         outcome: Outcome,
     },
+    /// Something of another partition about jobs that follow others.
+    Link(Link),
     /// The journal got on.
     Wake,
     End,
+}
+
+/// What partitions tell each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Link {
+    /// These jobs follow others from now on, or no longer; the others belong to the partition asked.
+    Follow(Vec<Following>),
+    /// These are all jobs of partition `of` that follow others of the partition asked.
+    FollowOnly { of: u16, all: Vec<Following> },
+    /// Runs of partition `source` ended, which jobs of the partition asked follow, in their order.
+    Ended { source: u16, triggers: Vec<Trigger> },
+    /// What was told under these sequences is on disk there.
+    Delivered(Vec<u64>),
 }
 
 impl std::fmt::Debug for Request {
@@ -63,6 +78,7 @@ impl std::fmt::Debug for Request {
             Self::Act { .. } => "Act",
             Self::Look(_) => "Look",
             Self::Outcome { .. } => "Outcome",
+            Self::Link(_) => "Link",
             Self::Wake => "Wake",
             Self::End => "End",
         })
@@ -88,12 +104,10 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Puts requests back; they come behind those that wait.
-    pub(super) fn keep(&self, requests: Vec<Request>) {
-        for request in requests {
-            // This end of the channel lives as long as the other one.
-            _ = self.sender.send(request);
-        }
+    /// Adds outcomes of runs that nothing was sent for; they come behind what waits.
+    pub(super) fn add(&self, request: Request) {
+        // This end of the channel lives as long as the other one.
+        _ = self.sender.send(request);
     }
 }
 
@@ -158,6 +172,12 @@ impl Handle {
     pub fn outcome(&self, run: u64, attempt: u32, outcome: Outcome) {
         // A partition that has ended asks again when it is back.
         _ = self.send(Request::Outcome { run, attempt, outcome });
+    }
+
+    /// Tells it of jobs that follow others.
+    pub(super) fn link(&self, link: Link) {
+        // A partition that has ended is told again when it is back.
+        _ = self.send(Request::Link(link));
     }
 
     /// Asks it to end in order.

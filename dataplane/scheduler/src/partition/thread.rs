@@ -12,13 +12,14 @@ use orrery_journal::{JournalError, Position, Record};
 use orrery_kit::env::Env;
 use orrery_wheel::Wheel;
 
+use super::links;
 use super::recover::{RecoverError, Recovered, TURN, recover};
-use super::requests::{Handle, Mailbox, Release, Request, Unavailable};
+use super::requests::{Handle, Link, Mailbox, Release, Request, Unavailable};
 use super::snapshots::Running;
 use crate::dispatch::Dispatcher;
 use crate::engine::{Resolver, Shared};
 use crate::machine::state::StateError;
-use crate::machine::{Bounds, Output, Plans, State, Timer, Turn};
+use crate::machine::{Bounds, Following, Output, Plans, State, Timer, Turn};
 use crate::run::{Call, RunId};
 
 /// Timers that one turn looks at; those behind follow in the next.
@@ -48,6 +49,8 @@ pub struct PartitionOptions {
     /// How long the ledger is kept.
     pub history_seconds: i64,
     pub snapshot_after_bytes: u64,
+    /// All partitions, this one included, by their numbers.
+    pub peers: Arc<[Handle]>,
 }
 
 /// What waits for a record to be durable.
@@ -55,6 +58,8 @@ struct Held {
     position: Position,
     calls: Vec<u64>,
     releases: Vec<Release>,
+    followings: Vec<Following>,
+    triggers: Vec<u64>,
 }
 
 /// A partition in its thread.
@@ -65,6 +70,8 @@ pub struct Partition {
     plans: Plans,
     wheel: Wheel<Timer>,
     mailbox: Mailbox,
+    /// Requests that came while nothing could be written down, before those in the mailbox.
+    kept: VecDeque<Request>,
     held: VecDeque<Held>,
     dispatcher: Arc<Dispatcher>,
     resolver: Arc<Resolver>,
@@ -106,6 +113,8 @@ impl Partition {
         let recovered = recover(&options.folder, options.id)?;
         let (handle, mailbox) = handle;
         recovered.journal.on_progress(Box::new(move || handle.wake()));
+        // Before any partition works, so that none ends a run that it does not know the followers of.
+        links::tell_again(options.id, &options.peers, &recovered.state);
         let plans = Plans::of(&recovered.state);
         let wheel = Wheel::new(env.wall_us() / 1000);
         Ok(Self {
@@ -115,6 +124,7 @@ impl Partition {
             plans,
             wheel,
             mailbox,
+            kept: VecDeque::new(),
             held: VecDeque::new(),
             dispatcher,
             resolver,
@@ -188,9 +198,14 @@ impl Partition {
 
     /// Waits for something to do, and does it.
     fn turn(&mut self) -> Result<(), Poisoned> {
-        let first = self.mailbox.receiver.recv_timeout(self.sleep());
         let mut requests = vec![];
-        match first {
+        while requests.len() < REQUESTS_PER_TURN
+            && let Some(request) = self.kept.pop_front()
+        {
+            requests.push(request);
+        }
+        let patience = if requests.is_empty() { self.sleep() } else { Duration::ZERO };
+        match self.mailbox.receiver.recv_timeout(patience) {
             Ok(request) => requests.push(request),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => self.ends_at = Some(Instant::now()),
@@ -211,6 +226,7 @@ impl Partition {
         self.mailbox.waiting.fetch_sub(counted, Ordering::AcqRel);
         let awake = Arc::clone(&self.mailbox.awake);
         let (mut looks, mut ends) = (vec![], false);
+        let (peers, is_ending) = (Arc::clone(&self.options.peers), self.ends_at.is_some());
         self.decide(now_ms, |turn| {
             for timer in due {
                 turn.timer(timer)?;
@@ -223,6 +239,9 @@ impl Partition {
                     }
                     Request::Act { act, .. } => releases.push(act(turn)?),
                     Request::Look(look) => looks.push(look),
+                    // Whoever told it tells it again after the next start.
+                    Request::Link(Link::Ended { .. }) if is_ending => {}
+                    Request::Link(link) => releases.extend(links::carry_out(turn, link, &peers)?),
                     Request::Wake => awake.store(false, Ordering::Release),
                     Request::End => ends = true,
                 }
@@ -295,8 +314,10 @@ impl Partition {
             self.tell();
         }
         let position = self.recovered.journal.last();
-        if !output.calls.is_empty() || !releases.is_empty() {
-            self.held.push_back(Held { position, calls: output.calls, releases });
+        let Output { calls, triggers, followings, .. } = output;
+        let holds = !calls.is_empty() || !triggers.is_empty() || !followings.is_empty();
+        if holds || !releases.is_empty() {
+            self.held.push_back(Held { position, calls, releases, followings, triggers });
         }
         self.recovered.journal.flush();
         Ok(())
@@ -333,10 +354,9 @@ impl Partition {
         Ok(())
     }
 
-    /// While nothing can be written down: changes are refused, looks answered, outcomes kept by the
-    /// order of the channel.
+    /// While nothing can be written down: changes are refused, looks answered, and the rest
+    /// kept in its order.
     fn refuse_all(&mut self) {
-        let mut kept = vec![];
         while let Ok(request) = self.mailbox.receiver.try_recv() {
             match request {
                 Request::Act { refuse, .. } => {
@@ -348,10 +368,11 @@ impl Partition {
                     look(&self.recovered.state, &self.recovered.ledger.view());
                 }
                 Request::Wake => self.mailbox.awake.store(false, Ordering::Release),
-                other @ (Request::Outcome { .. } | Request::End) => kept.push(other),
+                other @ (Request::Outcome { .. } | Request::Link(_) | Request::End) => {
+                    self.kept.push_back(other);
+                }
             }
         }
-        self.mailbox.keep(kept);
     }
 
     /// Lets go what has become durable.
@@ -359,6 +380,14 @@ impl Partition {
         let durable = self.recovered.journal.durable();
         while self.held.front().is_some_and(|held| held.position <= durable) {
             let Some(held) = self.held.pop_front() else { return };
+            let state = &self.recovered.state;
+            links::tell(
+                self.options.id,
+                &self.options.peers,
+                state,
+                held.followings,
+                &held.triggers,
+            );
             self.hand_over(&held.calls, false);
             held.releases.into_iter().for_each(|release| release());
         }
@@ -372,11 +401,10 @@ impl Partition {
             let Some(run) = self.recovered.state.run(*number) else { continue };
             match self.resolver.call(id, run, self.recovered.state.job(run.job), is_resumed) {
                 Ok(call) => calls.push(call),
-                Err(outcome) => self.mailbox.keep(vec![Request::Outcome {
-                    run: *number,
-                    attempt: run.attempt,
-                    outcome,
-                }]),
+                Err(outcome) => {
+                    let (run, attempt) = (*number, run.attempt);
+                    self.mailbox.add(Request::Outcome { run, attempt, outcome });
+                }
             }
         }
         if !calls.is_empty() {

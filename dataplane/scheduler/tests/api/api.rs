@@ -4,6 +4,7 @@ mod access;
 mod ahead;
 mod bulk;
 mod dkron;
+mod following;
 mod jobs;
 mod ledger;
 mod once;

@@ -142,7 +142,7 @@ fn what_is_not_carried_out_is_refused_with_the_reason() {
         sent["executor_config"] = json!({"command": "echo 'Hello from Dkron'"});
     };
     refused(&shell, "NotYetSupported", "executor \"shell\"");
-    refused(&|sent| sent["parent_job"] = "job0".into(), "NotYetSupported", "parent_job");
+    refused(&|sent| sent["parent_job"] = "job1".into(), "InvalidSpec", "follow itself");
     refused(
         &|sent| sent["executor_config"]["expectBody"] = "/ok/".into(),
         "NotYetSupported",
@@ -317,4 +317,24 @@ fn dkrons_header_shows_the_token() {
     call().send().refused(401, "Unauthorized");
     call().header("X-Dkron-Token", "other").send().refused(401, "Unauthorized");
     call().header("X-Dkron-Token", "secret").send().is(200);
+}
+
+#[test]
+fn a_job_with_a_parent_runs_after_it() {
+    let stage = stage();
+    let server = Server::saying(200, "");
+    let mut parent = job(&server.uri("/parent"));
+    parent["schedule"] = "@manually".into();
+    made(&stage.post("/v1/jobs", &parent.to_string()));
+    let mut child = job(&server.uri("/child"));
+    (child["name"], child["schedule"]) = ("child".into(), "".into());
+    child["parent_job"] = "job1".into();
+    let shown = made(&stage.post("/v1/jobs", &child.to_string()));
+    assert_eq!((&shown["parent_job"], &shown["schedule"]), (&"job1".into(), &"".into()));
+    let shown = || stage.get("/v1/jobs/job1").is(200);
+    stage.until("the parent knows its child", || shown()["dependent_jobs"] == json!(["child"]));
+    stage.post("/v1/jobs/job1/run", "").is(202);
+    stage.until("both ran", || server.requests().len() == 2);
+    let paths: Vec<String> = server.requests().into_iter().map(|request| request.path).collect();
+    assert_eq!(paths, ["/parent", "/child"]);
 }

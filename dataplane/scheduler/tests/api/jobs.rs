@@ -38,7 +38,7 @@ fn what_cannot_be_a_job_is_refused_with_its_reason() {
     let problem = when(r#"{"cron": "0 7 * * *", "timeZone": "Europe/Pariss"}"#);
     let problem = problem.refused(422, "UnknownTimeZone");
     assert!(problem["detail"].as_str().unwrap().contains("Europe/Paris"), "{problem}");
-    when(r#"{"after": {"schedule": "b"}}"#).refused(422, "NotYetSupported");
+    when(r#"{"after": {"schedule": "a"}}"#).refused(422, "InvalidSpec");
     when(r#"{"cron": "0 7 * * *", "every": "5m"}"#).refused(422, "InvalidSpec");
     when(r#"{"every": "5m", "dialect": "Quartz"}"#).refused(422, "InvalidSpec");
     when("{}").refused(422, "InvalidSpec");

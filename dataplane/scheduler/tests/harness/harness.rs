@@ -66,6 +66,7 @@ impl Stage {
             Arc::new(started.unwrap())
         };
         let env: Arc<dyn Env> = Arc::new(SystemEnv::default());
+        let peers: Arc<[Handle]> = handles.clone().into();
         let mut threads = vec![];
         for (id, mailbox) in mailboxes.into_iter().enumerate() {
             let catch_up = &config.catch_up_default;
@@ -83,6 +84,7 @@ impl Stage {
                 },
                 history_seconds: config.history.keep_seconds,
                 snapshot_after_bytes: 16 << 20,
+                peers: Arc::clone(&peers),
             };
             let opened = Partition::open(
                 options,

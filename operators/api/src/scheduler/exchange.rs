@@ -35,6 +35,8 @@ pub struct ScheduleState {
     pub suspended_by_failure: bool,
     /// A run is not over within `spec.finishWithinSeconds`.
     pub overdue: bool,
+    /// There is no job that it is to run after.
+    pub leader_missing: bool,
     /// What the change that made this generation does to the runs, in words for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,

@@ -54,7 +54,8 @@ pub struct When {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub calendar: Vec<CalendarSpec>,
-    /// After each run of another schedule of the same Scheduler.
+    /// After each run of another schedule of the same Scheduler. The run has the same nominal time as
+    /// the one it follows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<After>,
     /// Zone the rule is read in, by its IANA name.
@@ -187,14 +188,38 @@ pub struct After {
 }
 
 /// After which runs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
 #[schemars(inline)]
 pub enum AfterResult {
     /// Those that succeeded.
     #[default]
     Succeeded,
-    /// Those that failed for good.
+    /// Those that failed for good, were refused, or did not answer in time.
     Failed,
-    /// All that are over.
+    /// All that are over, those that were cancelled included.
     Finished,
+}
+
+impl AfterResult {
+    /// The word as it stands in a spec.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Finished => "Finished",
+        }
+    }
 }

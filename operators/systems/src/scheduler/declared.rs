@@ -3,6 +3,8 @@
 //! Must not: read rules of time. The processes compile them, and refuse what they cannot with the
 //! reason that the object then shows.
 
+use std::collections::HashMap;
+
 use orrery_api::scheduler::{
     Action, DeclaredSchedule, Dialect, Schedule, ScheduleSpec, ScheduleState, ScheduleStatus,
     Scheduler, SchedulerSpec, When,
@@ -41,11 +43,12 @@ impl Declared for Schedules {
 
     fn validate(
         object: &Schedule,
-        _siblings: &[&Schedule],
+        siblings: &[&Schedule],
         inputs: &Referenced,
     ) -> Result<Value, Refusal> {
         let spec = &object.spec;
         check(object)?;
+        check_leaders(object, siblings)?;
         let exclusions = exclusions(spec, inputs)?;
         let declared = DeclaredSchedule { spec: spec.clone(), exclusions };
         serde_json::to_value(&declared).map_err(|error| {
@@ -57,6 +60,11 @@ impl Declared for Schedules {
         let state = state(acceptance).unwrap_or_default();
         let change = state.note.map(|note| (Reason::RunsChanged, note));
         let mut standing = Standing { change, ..Standing::default() };
+        if state.leader_missing {
+            let leader = object.spec.when.after.as_ref().map_or("", |after| &after.schedule);
+            let message = format!("there is no schedule {leader}: nothing brings its runs about");
+            standing.degraded = Some((Reason::TargetMissing, message));
+        }
         if state.overdue {
             let message = "a run is not over within spec.finishWithinSeconds";
             standing.degraded = Some((Reason::Overdue, message.to_owned()));
@@ -141,11 +149,37 @@ fn check(object: &Schedule) -> Result<(), Refusal> {
     {
         return Err(invalid("spec.end", "end must be after start"));
     }
-    let after = spec.when.after.as_ref().map(|after| after.schedule.as_str());
-    if after.is_some() && after == object.metadata.name.as_deref() {
-        return Err(invalid("spec.when.after", "a schedule cannot run after itself"));
+    if spec.when.after.is_some() && (spec.jitter_seconds != 0 || spec.flex_window_seconds != 0) {
+        let message = "jitterSeconds and flexWindowSeconds move times, and after has none";
+        return Err(invalid("spec.when.after", message));
     }
     Ok(())
+}
+
+/// A schedule that runs after itself, in however many steps, would never rest.
+fn check_leaders(object: &Schedule, siblings: &[&Schedule]) -> Result<(), Refusal> {
+    let Some(mut leader) = leader_of(object) else { return Ok(()) };
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let leaders: HashMap<&str, &str> = siblings
+        .iter()
+        .filter_map(|sibling| Some((sibling.metadata.name.as_deref()?, leader_of(sibling)?)))
+        .collect();
+    let mut chain = vec![name];
+    // Others may run in a circle that this one is not part of.
+    while chain.len() <= siblings.len() + 1 {
+        chain.push(leader);
+        if leader == name {
+            let message = format!("it would run after itself: {}", chain.join(" after "));
+            return Err(invalid("spec.when.after", &message));
+        }
+        let Some(next) = leaders.get(leader) else { break };
+        leader = next;
+    }
+    Ok(())
+}
+
+fn leader_of(object: &Schedule) -> Option<&str> {
+    object.spec.when.after.as_ref().map(|after| after.schedule.as_str())
 }
 
 /// Rules the API server holds as well; an object that was stored before a rule existed, or that

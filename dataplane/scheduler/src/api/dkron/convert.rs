@@ -17,8 +17,9 @@ const KNOWN: [&str; 8] =
 
 /// The job that is asked for.
 pub(super) fn spec_of(sent: JobSent) -> Result<JobSpec, Problem> {
-    if sent.name.is_empty() || sent.schedule.is_empty() {
-        let detail = "a job has a name and a schedule";
+    let follows = !sent.parent_job.is_empty();
+    if sent.name.is_empty() || (sent.schedule.is_empty() && !follows) {
+        let detail = "a job has a name, and a schedule or a parent_job";
         return Err(Problem::new(StatusCode::BAD_REQUEST, "InvalidSpec", detail));
     }
     if sent.executor != "http" {
@@ -27,10 +28,11 @@ pub(super) fn spec_of(sent: JobSent) -> Result<JobSpec, Problem> {
             sent.executor
         )));
     }
-    if !sent.parent_job.is_empty() {
-        return Err(unsupported("parent_job is not carried out yet: give the job a schedule"));
-    }
-    let (when, is_manual) = schedule::rule(&sent.schedule, &sent.timezone);
+    let (when, is_manual) = if follows {
+        (schedule::following(sent.parent_job, &sent.timezone), false)
+    } else {
+        schedule::rule(&sent.schedule, &sent.timezone)
+    };
     let extra = Extra {
         displayname: sent.displayname,
         owner: sent.owner,
@@ -165,8 +167,8 @@ pub(super) fn shown_of(job: JobDetails, runs: &[RunRecord]) -> Result<JobShown, 
         tags: extra.tags,
         metadata: extra.metadata,
         retries: u32::try_from(spec.retry.max_attempts - 1).unwrap_or(0),
-        dependent_jobs: vec![],
-        parent_job: String::new(),
+        dependent_jobs: job.followers,
+        parent_job: spec.when.after.map(|after| after.schedule).unwrap_or_default(),
         processors: extra.processors,
         concurrency: if spec.concurrency == Concurrency::Allow { "allow" } else { "forbid" },
         executor: "http",

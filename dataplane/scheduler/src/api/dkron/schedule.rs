@@ -1,6 +1,6 @@
 //! The texts of schedules: `@at`, `@every`, `@manually`, cron with seconds first.
 
-use orrery_api::scheduler::When;
+use orrery_api::scheduler::{After, AfterResult, When};
 
 /// A job that runs when it is asked to, and at no other time.
 pub(super) const MANUALLY: &str = "@manually";
@@ -27,8 +27,21 @@ pub(super) fn rule(schedule: &str, time_zone: &str) -> (When, bool) {
     (when, false)
 }
 
-/// The schedule of a rule, where Dkron has a text for it.
+/// The rule of a job that runs after each run of its parent that succeeded.
+pub(super) fn following(parent: String, time_zone: &str) -> When {
+    let mut when = When::default();
+    if !time_zone.is_empty() {
+        time_zone.clone_into(&mut when.time_zone);
+    }
+    when.after = Some(After { schedule: parent, result: AfterResult::Succeeded });
+    when
+}
+
+/// The schedule of a rule, where Dkron has a text for it; a job with a parent needs none.
 pub(super) fn text(when: &When) -> String {
+    if when.after.is_some() {
+        return String::new();
+    }
     if let Some(at) = &when.at {
         return format!("@at {at}");
     }

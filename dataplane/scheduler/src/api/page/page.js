@@ -263,7 +263,7 @@ async function runs() {
 function summary(when) {
   const zone = when.timeZone && when.timeZone !== "Etc/UTC" ? ` ${when.timeZone}` : "";
   const text = when.cron ?? when.rrule ?? (when.every && `every ${when.every}`) ??
-    (when.at && `at ${when.at}`) ?? "a calendar";
+    (when.at && `at ${when.at}`) ?? (when.after && `after ${when.after.schedule}`) ?? "a calendar";
   return text + zone;
 }
 
@@ -297,6 +297,9 @@ async function job(name) {
       button("Run now", act("run")),
       isPaused ? button("Resume", act("resume")) : button("Pause", act("pause")),
       button("Save as calendar", save)),
+    job.note && el("p", { class: "bad" }, job.note),
+    job.followers?.length > 0 &&
+      table("Followed by", ["Job"], job.followers.map((name) => [jobLink(name)]), "None."),
     table("Next times", ["At", "UTC"], job.nextTimes.map((at) => [time(at), at]), "None."),
     el("h2", {}, "Runs"),
     table("Newest runs", ["Of", "Started", "Late", "Why", "Result", "Attempts", "Note", ""],
@@ -306,7 +309,7 @@ async function job(name) {
       ]), "None yet."),
     el("h2", {}, "Spec"),
     el("pre", { tabindex: 0 }, JSON.stringify(job.spec, null, 2)),
-  ];
+  ].filter(Boolean);
 }
 
 async function forecast() {

@@ -42,8 +42,8 @@ impl State {
                 let target = Arc::clone(&job.definition.policies.target);
                 if cause.is_scheduled() {
                     job.decided(*nominal);
-                    job.started += 1;
                 }
+                job.started += u64::from(cause.is_of_job());
                 job.last = Some(LastRun { nominal: *nominal, started_ms: at_ms, ended: None });
                 let begun = Run {
                     job: *id,
@@ -61,7 +61,8 @@ impl State {
                 let activity = self.active.entry(*id as u32).or_default();
                 let waits =
                     |waiting: &Waiting| waiting.nominal == *nominal && waiting.cause == *cause;
-                if activity.waiting.front().is_some_and(waits) {
+                // What waited begins when nothing else goes on.
+                if activity.runs.is_empty() && activity.waiting.front().is_some_and(waits) {
                     activity.waiting.pop_front();
                 }
                 activity.runs.push(*run);
@@ -126,6 +127,20 @@ impl State {
                 }
                 self.note(at_ms, id, Fact::Overdue { run: number, nominal }, ledger);
             }
+            Effect::Decline { id, nominal, cause, reason } => {
+                let (nominal, cause, reason) = (*nominal, *cause, *reason);
+                self.note(at_ms, *id, Fact::Skipped { nominal, cause, reason }, ledger);
+            }
+            Effect::Follow { leader, follower, result } => {
+                self.follow(at_ms, leader, follower, *result, ledger);
+            }
+            Effect::Trigger { id, run, sequence, follower, nominal } => {
+                self.trigger(at_ms, *id, (*run, *sequence, *nominal), follower, ledger)?;
+            }
+            Effect::Take { source, sequence, id, run, nominal } => {
+                self.take(at_ms, *source, *sequence, (*id, *run, *nominal), ledger);
+            }
+            Effect::Delivered { sequence } => self.delivered(*sequence),
         }
         Ok(())
     }
@@ -298,7 +313,13 @@ impl State {
         Ok(())
     }
 
-    fn note(&mut self, at_ms: i64, id: u64, fact: Fact<'_>, ledger: &mut Vec<u8>) {
+    pub(in crate::machine) fn note(
+        &mut self,
+        at_ms: i64,
+        id: u64,
+        fact: Fact<'_>,
+        ledger: &mut Vec<u8>,
+    ) {
         let offset = self.ledger_end;
         let before = self.job(id).map(|job| job.chain).filter(|chain| *chain > 0);
         let length = ledger.len();

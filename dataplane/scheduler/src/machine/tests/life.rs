@@ -12,17 +12,17 @@ use crate::ledger::Ledger;
 use crate::ledger::file::FIRST;
 use crate::ledger::verify::{Verdict, View, verify};
 use crate::machine::definition::{CatchUp, canonical, zone_name};
-use crate::machine::{Bounds, Edit, Effect, Output, Plans, State, Timer, Turn, mix};
+use crate::machine::{Bounds, Edit, Effect, Following, Output, Plans, State, Timer, Turn, mix};
 use crate::run::Outcome;
 
 /// 2027-03-27 22:00 UTC: the clocks of Europe change three hours later.
-pub(super) const START: i64 = 1_806_184_800;
+pub(crate) const START: i64 = 1_806_184_800;
 
-pub(super) struct Life {
-    pub(super) state: State,
+pub(crate) struct Life {
+    pub(crate) state: State,
     plans: Plans,
-    pub(super) bounds: Bounds,
-    pub(super) now_ms: i64,
+    pub(crate) bounds: Bounds,
+    pub(crate) now_ms: i64,
     timers: BTreeMap<(i64, u64), Timer>,
     numbers: u64,
     /// Records since the snapshot, with their times.
@@ -31,15 +31,18 @@ pub(super) struct Life {
     folder: tempfile::TempDir,
     ledger: Ledger,
     /// Runs that were handed over and have no outcome yet.
-    pub(super) sent: VecDeque<(u64, u32)>,
+    pub(crate) sent: VecDeque<(u64, u32)>,
     /// Every attempt ever handed over.
-    pub(super) all_sent: Vec<(u64, u32)>,
-    pub(super) cancelled: Vec<u64>,
+    pub(crate) all_sent: Vec<(u64, u32)>,
+    pub(crate) cancelled: Vec<u64>,
+    /// What is to be told to other partitions.
+    pub(crate) followings: Vec<Following>,
+    pub(crate) triggers: Vec<u64>,
     zones: Zones,
 }
 
 impl Life {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(folder.path(), FIRST).unwrap();
         let state = State::default();
@@ -65,12 +68,14 @@ impl Life {
             sent: VecDeque::new(),
             all_sent: vec![],
             cancelled: vec![],
+            followings: vec![],
+            triggers: vec![],
             zones: Zones::bundled(),
         }
     }
 
     /// One turn; what follows from it is done at once, because everything is durable at once.
-    pub(super) fn turn<T>(&mut self, work: impl FnOnce(&mut Turn<'_>) -> T) -> T {
+    pub(crate) fn turn<T>(&mut self, work: impl FnOnce(&mut Turn<'_>) -> T) -> T {
         let mut turn = Turn::new(&mut self.state, &mut self.plans, self.bounds, self.now_ms);
         let done = work(&mut turn);
         let output = std::mem::take(&mut turn.output);
@@ -86,6 +91,8 @@ impl Life {
         }
         self.ledger.append(&output.ledger).unwrap();
         assert_eq!(self.ledger.end(), self.state.ledger_end());
+        self.followings.extend(output.followings);
+        self.triggers.extend(output.triggers);
         for (at_ms, timer) in output.timers {
             self.numbers += 1;
             self.timers.insert((at_ms, self.numbers), timer);
@@ -105,7 +112,7 @@ impl Life {
         }
     }
 
-    pub(super) fn put(&mut self, name: &str, spec: Value) {
+    pub(crate) fn put(&mut self, name: &str, spec: Value) {
         let mut spec = spec;
         if spec.get("action").is_none() {
             spec["action"] = json!({"http": {"url": "http://sink.test/"}});
@@ -124,7 +131,7 @@ impl Life {
     }
 
     /// Time passes, second by second where something is due.
-    pub(super) fn pass(&mut self, seconds: i64) {
+    pub(crate) fn pass(&mut self, seconds: i64) {
         let until = self.now_ms + seconds * 1000;
         while let Some((&key, _)) = self.timers.first_key_value().filter(|(key, _)| key.0 <= until)
         {
@@ -136,25 +143,25 @@ impl Life {
     }
 
     /// Nobody looks for a while, and then at everything that came due.
-    pub(super) fn sleep(&mut self, seconds: i64) {
+    pub(crate) fn sleep(&mut self, seconds: i64) {
         self.now_ms += seconds * 1000;
         self.pass(0);
     }
 
     /// The oldest runs that were sent end so.
-    pub(super) fn end_all(&mut self, outcome: &Outcome) {
+    pub(crate) fn end_all(&mut self, outcome: &Outcome) {
         for (run, attempt) in std::mem::take(&mut self.sent) {
             self.turn(|turn| turn.outcome(run, attempt, outcome).unwrap());
         }
     }
 
-    pub(super) fn take_snapshot(&mut self) {
+    pub(crate) fn take_snapshot(&mut self) {
         self.snapshot = self.state.to_snapshot();
         self.records.clear();
     }
 
     /// The process dies and begins again from snapshot, journal and ledger.
-    pub(super) fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         let before = self.state.digest();
         let mut state = State::from_snapshot(&self.snapshot).unwrap();
         let mut ledger = Ledger::open(self.folder.path(), state.ledger_end()).unwrap();
@@ -173,6 +180,8 @@ impl Life {
         self.state = state;
         self.ledger = ledger;
         self.timers.clear();
+        self.followings.clear();
+        self.triggers.clear();
         self.sent.clear();
         let runs: Vec<(u64, u32, Option<i64>)> =
             self.state.runs().map(|(n, run)| (n, run.attempt, run.retry_at_ms)).collect();
@@ -191,13 +200,16 @@ impl Life {
         }
     }
 
-    pub(super) fn verify(&self, from: i64) -> Verdict {
-        let view = View::of(&self.state, self.ledger.view());
-        verify(&view, from, self.now_ms / 1000).unwrap()
+    pub(crate) fn view(&self) -> View {
+        View::of(&self.state, self.ledger.view())
+    }
+
+    pub(crate) fn verify(&self, from: i64) -> Verdict {
+        verify(&self.view(), from, self.now_ms / 1000).unwrap()
     }
 
     /// Seconds at which runs of a job were launched.
-    pub(super) fn launches(&self, name: &str) -> Vec<i64> {
+    pub(crate) fn launches(&self, name: &str) -> Vec<i64> {
         let mut seen = vec![];
         let chain = self.state.named(name).unwrap().chain;
         self.ledger
@@ -215,20 +227,24 @@ impl Life {
 }
 
 /// Numbers from a seed.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn of(seed: u64) -> Self {
+        Self(mix(seed))
+    }
+
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(1);
         mix(self.0) % end
     }
 
-    fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+    pub(crate) fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.below(all.len() as u64) as usize]
     }
 }
 
-fn any_spec(random: &mut Random) -> Value {
+pub(crate) fn any_spec(random: &mut Random) -> Value {
     let crons = [
         "* * * * *",
         "*/5 * * * *",
@@ -276,7 +292,7 @@ fn any_spec(random: &mut Random) -> Value {
 /// Whatever happens, the ledger holds each second that the rules named exactly once, and a replay
 /// gives the state again.
 fn live(seed: u64) {
-    let mut random = Random(mix(seed));
+    let mut random = Random::of(seed);
     let mut life = Life::new();
     life.bounds.of_target_max = 1 + random.below(40) as usize;
     life.bounds.running_max = 1 + random.below(80) as usize;

@@ -86,6 +86,34 @@ fn rules_of_the_server_hold_without_one() {
     }
 }
 
+#[test]
+fn schedules_that_run_after_each_other_in_a_circle_are_refused() {
+    let named = |name: &str, leader: &str| {
+        let mut object = with(&json!({"when": {"after": {"schedule": leader}}}));
+        object.metadata.name = Some(name.to_owned());
+        object
+    };
+    let (a, b, c) = (named("a", "c"), named("b", "a"), named("c", "b"));
+    let aside = named("d", "a");
+    let all = [&a, &b, &c, &aside];
+    let refusal = Schedules::validate(&b, &all, &Referenced::default()).unwrap_err();
+    assert_eq!(refusal.field.as_deref(), Some("spec.when.after"));
+    assert!(refusal.message.contains("b after a after c after b"), "{refusal:?}");
+    assert!(Schedules::validate(&aside, &all, &Referenced::default()).is_ok());
+    assert!(Schedules::validate(&b, &[&b, &named("a", "x")], &Referenced::default()).is_ok());
+    let jitter = with(&json!({"when": {"after": {"schedule": "a"}}, "jitterSeconds": 5}));
+    assert_eq!(validate(&jitter).unwrap_err().field.as_deref(), Some("spec.when.after"));
+}
+
+#[test]
+fn a_schedule_whose_leader_is_not_there_says_so() {
+    let object = with(&json!({"when": {"after": {"schedule": "a"}}}));
+    let standing = Schedules::standing(&object, &said(json!({"leaderMissing": true})));
+    let (reason, message) = standing.degraded.unwrap();
+    assert_eq!(reason, Reason::TargetMissing);
+    assert!(message.contains("no schedule a"), "{message}");
+}
+
 fn said(state: Value) -> Acceptance {
     Acceptance { accepted: true, state: Some(state), ..Acceptance::default() }
 }

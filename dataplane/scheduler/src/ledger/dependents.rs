@@ -1,0 +1,253 @@
+//! The proof for jobs that follow others: each end of a run that a job follows was told to it once, and
+//! everything that was told was decided once.
+//!
+//! Three comparisons. In the ledger of the leader: the ends of its runs, under the followers that the
+//! ledger says it had, and what is to be told. Between two ledgers: what is to be told, and what was
+//! taken. In the ledger of the follower: what was taken, and what was decided about it.
+
+use std::collections::BTreeMap;
+
+use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
+use orrery_api::scheduler::AfterResult;
+
+use super::entry::{Entry, Fact};
+use super::file::{FIRST, LedgerError};
+use super::verify::{MARGIN_MS, Tally, Verdict, VerifyError, View, name};
+use crate::engine::partition_of;
+use crate::machine::links::{Links, follows};
+use crate::machine::{Cause, Ended};
+
+/// Who follows whom in a partition, as a verification needs it.
+#[derive(Debug, Default)]
+pub struct LinksView {
+    /// Leader, follower, and after which runs.
+    followers: Vec<(Box<str>, Box<str>, AfterResult)>,
+    /// The newest sequence of its outbox.
+    newest: u64,
+    /// The newest sequence that was taken, by partition.
+    taken: BTreeMap<u16, u64>,
+    is_unused: bool,
+}
+
+impl LinksView {
+    pub(super) fn of(links: &Links) -> Self {
+        let followers = links.followers();
+        Self {
+            followers: followers
+                .map(|(leader, one)| (leader.into(), one.name.clone(), one.result))
+                .collect(),
+            newest: links.newest(),
+            taken: links.all_taken().clone(),
+            is_unused: links.is_unused(),
+        }
+    }
+}
+
+/// What the ledger of one partition says of things told to others, and by others.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// By sequence: whom, and of which second.
+    told: BTreeMap<u64, (Box<str>, i64)>,
+    /// How often each was taken, and of which second it is.
+    taken: BTreeMap<(u16, u64), (u64, i64)>,
+    newest: u64,
+    cursors: BTreeMap<u16, u64>,
+    /// Old entries of its ledger are gone.
+    is_cut: bool,
+}
+
+/// Who follows whom while a ledger is read.
+#[derive(Debug, Default)]
+struct Followers {
+    by_leader: HashMap<Box<str>, Vec<(Box<str>, AfterResult)>>,
+    /// Names of the jobs that are followed, by id.
+    leaders: HashMap<u64, Box<str>>,
+}
+
+impl Followers {
+    /// As they were before the first entry from `since_ms` on: as they are now, with all changes since
+    /// undone.
+    fn before(view: &View, since_ms: i64) -> Result<Self, LedgerError> {
+        let mut found = Self::default();
+        for (leader, follower, result) in &view.links.followers {
+            found.set(leader, follower, Some(*result));
+        }
+        let mut undone: HashSet<(Box<str>, Box<str>)> = HashSet::new();
+        let mut old: Vec<(u64, Box<str>)> = vec![];
+        view.ledger.scan(since_ms, |_, entry| {
+            match entry.fact {
+                // The first change of a pair says what was before all of them.
+                Fact::Follow { leader, follower, before, .. } => {
+                    if undone.insert((leader.into(), follower.into())) {
+                        found.set(leader, follower, before);
+                    }
+                }
+                Fact::Period { put, .. } => old.push((entry.job, put.name.into())),
+                _ => {}
+            }
+            true
+        })?;
+        let names: HashSet<Box<str>> = found.by_leader.keys().cloned().collect();
+        let jobs = view.jobs.iter().map(|job| (job.id, job.name.clone()));
+        found.leaders = jobs.chain(old).filter(|(_, name)| names.contains(name)).collect();
+        Ok(found)
+    }
+
+    fn set(&mut self, leader: &str, follower: &str, result: Option<AfterResult>) {
+        let all = self.by_leader.entry(leader.into()).or_default();
+        all.retain(|(known, _)| **known != *follower);
+        all.extend(result.map(|result| (follower.into(), result)));
+    }
+
+    /// Who is to be told when a run of a job ends so.
+    fn of(&self, job: u64, ended: Ended) -> impl Iterator<Item = &Box<str>> {
+        let all = self.leaders.get(&job).and_then(|name| self.by_leader.get(name));
+        let all = all.into_iter().flatten();
+        all.filter(move |(_, result)| follows(*result, ended)).map(|(follower, _)| follower)
+    }
+}
+
+/// Looks at one partition by itself, for seconds from `from` to `to`, and gives what is to be compared
+/// with the others.
+pub fn gather(view: &View, from: i64, to: i64, verdict: &mut Verdict) -> Result<Told, VerifyError> {
+    let is_cut = view.ledger.oldest() > FIRST;
+    let (newest, cursors) = (view.links.newest, view.links.taken.clone());
+    let mut told = Told { newest, cursors, is_cut, ..Told::default() };
+    if view.links.is_unused {
+        return Ok(told);
+    }
+    let since_ms = from.saturating_mul(1000).saturating_sub(MARGIN_MS);
+    let oldest = view.ledger.oldest_ms()?.filter(|_| is_cut).map(|ms| ms.div_euclid(1000) + 1);
+    // What was taken before the oldest entry may have been decided behind it.
+    let first = from.max(oldest.unwrap_or(i64::MIN));
+    let within = |nominal: i64| (from..=to).contains(&nominal);
+    let mut followers = Followers::before(view, since_ms)?;
+    let mut due: HashMap<(u64, Box<str>), i64> = HashMap::new();
+    let mut jobs: HashMap<u64, (Tally, Tally)> = HashMap::new();
+    let mut differences = vec![];
+    view.ledger.scan(since_ms, |_, entry| {
+        let Entry { job, before, fact, .. } = entry;
+        match fact {
+            Fact::Follow { leader, follower, result, .. } => {
+                followers.set(leader, follower, result);
+            }
+            // An end without an entry before it is of a job that is gone: nobody follows that.
+            Fact::Ended { run, nominal, ended, .. } if before.is_some() => {
+                for follower in followers.of(job, ended) {
+                    due.insert((run, follower.clone()), nominal);
+                }
+            }
+            Fact::Triggered { run, sequence, follower, nominal } => {
+                if due.remove(&(run, follower.into())).is_none() && within(nominal) {
+                    verdict.unexpected += 1;
+                    differences.push(format!("{follower}: told of run {run}, not due to it"));
+                }
+                told.told.insert(sequence, (follower.into(), nominal));
+            }
+            Fact::Taken { source, sequence, nominal, .. } => {
+                told.taken.entry((source, sequence)).or_insert((0, nominal)).0 += 1;
+                if within(nominal) && nominal >= first {
+                    verdict.expected += 1;
+                    match job {
+                        // The follower was gone.
+                        0 => verdict.skipped += 1,
+                        job => jobs.entry(job).or_default().0.add(nominal),
+                    }
+                }
+            }
+            Fact::Launched { nominal, cause: Cause::Dependency, .. }
+                if within(nominal) && nominal >= first =>
+            {
+                verdict.launched += 1;
+                jobs.entry(job).or_default().1.add(nominal);
+            }
+            Fact::Skipped { nominal, cause: Cause::Dependency, .. }
+                if within(nominal) && nominal >= first =>
+            {
+                verdict.skipped += 1;
+                jobs.entry(job).or_default().1.add(nominal);
+            }
+            _ => {}
+        }
+        true
+    })?;
+    for ((run, follower), _) in due.into_iter().filter(|(_, nominal)| within(*nominal)) {
+        verdict.missed += 1;
+        differences.push(format!("{follower}: not told of run {run}"));
+    }
+    for job in &view.jobs {
+        for nominal in job.waiting_after.iter().filter(|at| within(**at) && **at >= first) {
+            verdict.waiting += 1;
+            jobs.entry(job.id).or_default().1.add(*nominal);
+        }
+    }
+    for (id, (taken, decided)) in jobs {
+        if taken == decided {
+            continue;
+        }
+        let missed = taken.count.saturating_sub(decided.count);
+        let duplicated = decided.count.saturating_sub(taken.count);
+        verdict.duplicated += duplicated;
+        // As many, but others.
+        verdict.missed += if missed + duplicated == 0 { 1 } else { missed };
+        let known = view.jobs.iter().find(|job| job.id == id);
+        let named = known.map_or_else(|| format!("job {id}"), |job| job.name.to_string());
+        let (told, done) = (taken.count, decided.count);
+        differences.push(format!("{named}: {told} runs of others were told, {done} decided"));
+    }
+    name(verdict, differences);
+    Ok(told)
+}
+
+/// Compares what partitions say they told with what the others say they took. The one may have been
+/// looked at before the other.
+pub fn compare(all: &[Told], from: i64, to: i64, verdict: &mut Verdict) {
+    let within = |nominal: i64| (from..=to).contains(&nominal);
+    let mut differences = vec![];
+    let partitions = all.len() as u16;
+    let first_taken = |here: &Told, source: u16| {
+        here.taken
+            .range((source, 0)..=(source, u64::MAX))
+            .next()
+            .map(|((_, sequence), _)| *sequence)
+    };
+    for (source, of) in all.iter().enumerate() {
+        let source = source as u16;
+        for (sequence, (follower, nominal)) in of.told.iter().filter(|(_, told)| within(told.1)) {
+            let there = &all[usize::from(partition_of(follower, partitions))];
+            if there.cursors.get(&source).is_none_or(|cursor| cursor < sequence) {
+                verdict.pending += 1;
+                continue;
+            }
+            let is_forgotten =
+                there.is_cut && first_taken(there, source).is_none_or(|first| *sequence < first);
+            match there.taken.get(&(source, *sequence)).map_or(0, |(count, _)| *count) {
+                0 if is_forgotten => {}
+                0 => {
+                    verdict.missed += 1;
+                    differences.push(format!("{follower}: {nominal} was told and not taken"));
+                }
+                1 => {}
+                more => {
+                    verdict.duplicated += more - 1;
+                    differences.push(format!("{follower}: {nominal} was taken {more} times"));
+                }
+            }
+        }
+    }
+    for here in all {
+        for ((source, sequence), (_, nominal)) in
+            here.taken.iter().filter(|(_, taken)| within(taken.1))
+        {
+            let Some(of) = all.get(usize::from(*source)) else { continue };
+            let is_newer = *sequence > of.newest;
+            let is_forgotten =
+                of.is_cut && of.told.first_key_value().is_none_or(|(first, _)| sequence < first);
+            if !is_newer && !is_forgotten && !of.told.contains_key(sequence) {
+                verdict.unexpected += 1;
+                differences.push(format!("{nominal} was taken and not told, number {sequence}"));
+            }
+        }
+    }
+    name(verdict, differences);
+}
