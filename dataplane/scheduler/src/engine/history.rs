@@ -131,12 +131,11 @@ impl History<'_> {
                 Fact::Launched { run, nominal, planned_ms, cause, .. } => {
                     let ending = endings.remove(&run).unwrap_or_else(|| Ending::none(1, ""));
                     let Ending { at_ms, attempts, ended, note } = ending;
-                    let is_shown = match ended {
-                        Some(ended) => self.kept.takes(ended),
-                        None => {
-                            self.running = self.running.saturating_sub(1);
-                            true
-                        }
+                    let is_shown = if let Some(ended) = ended {
+                        self.kept.takes(ended)
+                    } else {
+                        self.running = self.running.saturating_sub(1);
+                        true
                     };
                     if is_shown {
                         done.push(RunRecord {

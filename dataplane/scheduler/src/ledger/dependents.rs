@@ -47,7 +47,7 @@ impl LinksView {
 #[derive(Debug, Default)]
 pub struct Told {
     /// By sequence: whom, and of which second.
-    told: BTreeMap<u64, (Box<str>, i64)>,
+    sent: BTreeMap<u64, (Box<str>, i64)>,
     /// How often each was taken, and of which second it is.
     taken: BTreeMap<(u16, u64), (u64, i64)>,
     newest: u64,
@@ -77,10 +77,10 @@ impl Followers {
         view.ledger.scan(since_ms, |_, entry| {
             match entry.fact {
                 // The first change of a pair says what was before all of them.
-                Fact::Follow { leader, follower, before, .. } => {
-                    if undone.insert((leader.into(), follower.into())) {
-                        found.set(leader, follower, before);
-                    }
+                Fact::Follow { leader, follower, before, .. }
+                    if undone.insert((leader.into(), follower.into())) =>
+                {
+                    found.set(leader, follower, before);
                 }
                 Fact::Period { put, .. } => old.push((entry.job, put.name.into())),
                 _ => {}
@@ -107,96 +107,128 @@ impl Followers {
     }
 }
 
+/// One ledger while it is read.
+struct Reading {
+    from: i64,
+    to: i64,
+    /// What was taken before the oldest entry may have been decided behind it: seconds from here on
+    /// are compared.
+    first: i64,
+    followers: Followers,
+    /// Whom a run that ended is to be told to, and its second.
+    due: HashMap<(u64, Box<str>), i64>,
+    /// What was taken and what was decided, by job.
+    jobs: HashMap<u64, (Tally, Tally)>,
+    told: Told,
+    differences: Vec<String>,
+}
+
 /// Looks at one partition by itself, for seconds from `from` to `to`, and gives what is to be compared
 /// with the others.
 pub fn gather(view: &View, from: i64, to: i64, verdict: &mut Verdict) -> Result<Told, VerifyError> {
     let is_cut = view.ledger.oldest() > FIRST;
     let (newest, cursors) = (view.links.newest, view.links.taken.clone());
-    let mut told = Told { newest, cursors, is_cut, ..Told::default() };
+    let told = Told { newest, cursors, is_cut, ..Told::default() };
     if view.links.is_unused {
         return Ok(told);
     }
     let since_ms = from.saturating_mul(1000).saturating_sub(MARGIN_MS);
     let oldest = view.ledger.oldest_ms()?.filter(|_| is_cut).map(|ms| ms.div_euclid(1000) + 1);
-    // What was taken before the oldest entry may have been decided behind it.
-    let first = from.max(oldest.unwrap_or(i64::MIN));
-    let within = |nominal: i64| (from..=to).contains(&nominal);
-    let mut followers = Followers::before(view, since_ms)?;
-    let mut due: HashMap<(u64, Box<str>), i64> = HashMap::new();
-    let mut jobs: HashMap<u64, (Tally, Tally)> = HashMap::new();
-    let mut differences = vec![];
+    let mut reading = Reading {
+        from,
+        to,
+        first: from.max(oldest.unwrap_or(i64::MIN)),
+        followers: Followers::before(view, since_ms)?,
+        due: HashMap::new(),
+        jobs: HashMap::new(),
+        told,
+        differences: vec![],
+    };
     view.ledger.scan(since_ms, |_, entry| {
-        let Entry { job, before, fact, .. } = entry;
-        match fact {
+        reading.entry(&entry, verdict);
+        true
+    })?;
+    Ok(reading.finish(view, verdict))
+}
+
+impl Reading {
+    fn entry(&mut self, entry: &Entry<'_>, verdict: &mut Verdict) {
+        let job = entry.job;
+        match entry.fact {
             Fact::Follow { leader, follower, result, .. } => {
-                followers.set(leader, follower, result);
+                self.followers.set(leader, follower, result);
             }
             // An end without an entry before it is of a job that is gone: nobody follows that.
-            Fact::Ended { run, nominal, ended, .. } if before.is_some() => {
-                for follower in followers.of(job, ended) {
-                    due.insert((run, follower.clone()), nominal);
+            Fact::Ended { run, nominal, ended, .. } if entry.before.is_some() => {
+                for follower in self.followers.of(job, ended) {
+                    self.due.insert((run, follower.clone()), nominal);
                 }
             }
             Fact::Triggered { run, sequence, follower, nominal } => {
-                if due.remove(&(run, follower.into())).is_none() && within(nominal) {
+                let is_due = self.due.remove(&(run, follower.into())).is_some();
+                if !is_due && (self.from..=self.to).contains(&nominal) {
                     verdict.unexpected += 1;
-                    differences.push(format!("{follower}: told of run {run}, not due to it"));
+                    self.differences.push(format!("{follower}: told of run {run}, not due to it"));
                 }
-                told.told.insert(sequence, (follower.into(), nominal));
+                self.told.sent.insert(sequence, (follower.into(), nominal));
             }
             Fact::Taken { source, sequence, nominal, .. } => {
-                told.taken.entry((source, sequence)).or_insert((0, nominal)).0 += 1;
-                if within(nominal) && nominal >= first {
-                    verdict.expected += 1;
-                    match job {
-                        // The follower was gone.
-                        0 => verdict.skipped += 1,
-                        job => jobs.entry(job).or_default().0.add(nominal),
-                    }
+                self.told.taken.entry((source, sequence)).or_insert((0, nominal)).0 += 1;
+                if !self.compares(nominal) {
+                    return;
+                }
+                verdict.expected += 1;
+                match job {
+                    // The follower was gone.
+                    0 => verdict.skipped += 1,
+                    job => self.jobs.entry(job).or_default().0.add(nominal),
                 }
             }
-            Fact::Launched { nominal, cause: Cause::Dependency, .. }
-                if within(nominal) && nominal >= first =>
-            {
+            Fact::Launched { nominal, cause: Cause::Dependency, .. } if self.compares(nominal) => {
                 verdict.launched += 1;
-                jobs.entry(job).or_default().1.add(nominal);
+                self.jobs.entry(job).or_default().1.add(nominal);
             }
-            Fact::Skipped { nominal, cause: Cause::Dependency, .. }
-                if within(nominal) && nominal >= first =>
-            {
+            Fact::Skipped { nominal, cause: Cause::Dependency, .. } if self.compares(nominal) => {
                 verdict.skipped += 1;
-                jobs.entry(job).or_default().1.add(nominal);
+                self.jobs.entry(job).or_default().1.add(nominal);
             }
             _ => {}
         }
-        true
-    })?;
-    for ((run, follower), _) in due.into_iter().filter(|(_, nominal)| within(*nominal)) {
-        verdict.missed += 1;
-        differences.push(format!("{follower}: not told of run {run}"));
     }
-    for job in &view.jobs {
-        for nominal in job.waiting_after.iter().filter(|at| within(**at) && **at >= first) {
-            verdict.waiting += 1;
-            jobs.entry(job.id).or_default().1.add(*nominal);
+
+    /// Whether what was taken of a second is compared with what was decided of it.
+    fn compares(&self, nominal: i64) -> bool {
+        (self.first..=self.to).contains(&nominal)
+    }
+
+    /// What is left at the end is what differs.
+    fn finish(mut self, view: &View, verdict: &mut Verdict) -> Told {
+        let (range, compared) = (self.from..=self.to, self.first..=self.to);
+        for ((run, follower), _) in self.due.drain().filter(|(_, at)| range.contains(at)) {
+            verdict.missed += 1;
+            self.differences.push(format!("{follower}: not told of run {run}"));
         }
-    }
-    for (id, (taken, decided)) in jobs {
-        if taken == decided {
-            continue;
+        for job in &view.jobs {
+            for nominal in job.waiting_after.iter().filter(|at| compared.contains(*at)) {
+                verdict.waiting += 1;
+                self.jobs.entry(job.id).or_default().1.add(*nominal);
+            }
         }
-        let missed = taken.count.saturating_sub(decided.count);
-        let duplicated = decided.count.saturating_sub(taken.count);
-        verdict.duplicated += duplicated;
-        // As many, but others.
-        verdict.missed += if missed + duplicated == 0 { 1 } else { missed };
-        let known = view.jobs.iter().find(|job| job.id == id);
-        let named = known.map_or_else(|| format!("job {id}"), |job| job.name.to_string());
-        let (told, done) = (taken.count, decided.count);
-        differences.push(format!("{named}: {told} runs of others were told, {done} decided"));
+        for (id, (taken, decided)) in self.jobs.iter().filter(|(_, (taken, done))| taken != done) {
+            let missed = taken.count.saturating_sub(decided.count);
+            let duplicated = decided.count.saturating_sub(taken.count);
+            verdict.duplicated += duplicated;
+            // As many, but others.
+            verdict.missed += if missed + duplicated == 0 { 1 } else { missed };
+            let known = view.jobs.iter().find(|job| job.id == *id);
+            let named = known.map_or_else(|| format!("job {id}"), |job| job.name.to_string());
+            let (told, done) = (taken.count, decided.count);
+            let difference = format!("{named}: {told} runs of others were told, {done} decided");
+            self.differences.push(difference);
+        }
+        name(verdict, self.differences);
+        self.told
     }
-    name(verdict, differences);
-    Ok(told)
 }
 
 /// Compares what partitions say they told with what the others say they took. The one may have been
@@ -213,7 +245,7 @@ pub fn compare(all: &[Told], from: i64, to: i64, verdict: &mut Verdict) {
     };
     for (source, of) in all.iter().enumerate() {
         let source = source as u16;
-        for (sequence, (follower, nominal)) in of.told.iter().filter(|(_, told)| within(told.1)) {
+        for (sequence, (follower, nominal)) in of.sent.iter().filter(|(_, told)| within(told.1)) {
             let there = &all[usize::from(partition_of(follower, partitions))];
             if there.cursors.get(&source).is_none_or(|cursor| cursor < sequence) {
                 verdict.pending += 1;
@@ -242,8 +274,8 @@ pub fn compare(all: &[Told], from: i64, to: i64, verdict: &mut Verdict) {
             let Some(of) = all.get(usize::from(*source)) else { continue };
             let is_newer = *sequence > of.newest;
             let is_forgotten =
-                of.is_cut && of.told.first_key_value().is_none_or(|(first, _)| sequence < first);
-            if !is_newer && !is_forgotten && !of.told.contains_key(sequence) {
+                of.is_cut && of.sent.first_key_value().is_none_or(|(first, _)| sequence < first);
+            if !is_newer && !is_forgotten && !of.sent.contains_key(sequence) {
                 verdict.unexpected += 1;
                 differences.push(format!("{nominal} was taken and not told, number {sequence}"));
             }

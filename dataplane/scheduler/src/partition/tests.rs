@@ -13,7 +13,7 @@ use crate::run::Outcome;
 
 /// All partitions of a process. What one tells another lies in the mailbox until it is read.
 struct Lives {
-    lives: Vec<Life>,
+    all: Vec<Life>,
     peers: Vec<Handle>,
     mailboxes: Vec<Mailbox>,
     /// What is called when it is durable, which takes a while.
@@ -23,13 +23,13 @@ struct Lives {
 impl Lives {
     fn new(count: u16) -> Self {
         let (peers, mailboxes) = (0..count).map(Handle::new).unzip();
-        let lives = (0..count).map(|_| Life::new()).collect();
-        Self { lives, peers, mailboxes, releases: vec![] }
+        let all = (0..count).map(|_| Life::new()).collect();
+        Self { all, peers, mailboxes, releases: vec![] }
     }
 
     fn of(&mut self, name: &str) -> &mut Life {
         let partition = partition_of(name, self.peers.len() as u16);
-        &mut self.lives[usize::from(partition)]
+        &mut self.all[usize::from(partition)]
     }
 
     fn put(&mut self, name: &str, spec: Value) {
@@ -38,7 +38,7 @@ impl Lives {
 
     /// What is durable is told.
     fn tell(&mut self) {
-        for (here, life) in self.lives.iter_mut().enumerate() {
+        for (here, life) in self.all.iter_mut().enumerate() {
             let (followings, triggers) =
                 (std::mem::take(&mut life.followings), std::mem::take(&mut life.triggers));
             links::tell(here as u16, &self.peers, &life.state, followings, &triggers);
@@ -55,8 +55,8 @@ impl Lives {
     }
 
     fn carry_out(&mut self, partition: usize, link: Link) {
-        let Self { lives, peers, releases, .. } = self;
-        let carried = lives[partition].turn(|turn| links::carry_out(turn, link, peers).unwrap());
+        let Self { all, peers, releases, .. } = self;
+        let carried = all[partition].turn(|turn| links::carry_out(turn, link, peers).unwrap());
         releases.extend(carried);
     }
 
@@ -64,7 +64,7 @@ impl Lives {
     fn settle(&mut self) {
         loop {
             self.tell();
-            let read = (0..self.lives.len()).filter(|partition| self.read(*partition)).count();
+            let read = (0..self.all.len()).filter(|partition| self.read(*partition)).count();
             if read == 0 {
                 return;
             }
@@ -73,25 +73,24 @@ impl Lives {
 
     /// The process dies, and with it what was on its way.
     fn crash(&mut self) {
-        *self =
-            Self { lives: std::mem::take(&mut self.lives), ..Self::new(self.peers.len() as u16) };
-        for life in &mut self.lives {
+        *self = Self { all: std::mem::take(&mut self.all), ..Self::new(self.peers.len() as u16) };
+        for life in &mut self.all {
             life.crash();
         }
-        for (here, life) in self.lives.iter().enumerate() {
+        for (here, life) in self.all.iter().enumerate() {
             links::tell_again(here as u16, &self.peers, &life.state);
         }
     }
 
     fn each(&mut self, mut act: impl FnMut(&mut Life)) {
-        self.lives.iter_mut().for_each(&mut act);
+        self.all.iter_mut().for_each(&mut act);
     }
 
     /// Runs go on to their ends, and what follows them, until nothing is under way.
     fn end_all(&mut self, outcome: &Outcome) {
         loop {
             self.settle();
-            if self.lives.iter().all(|life| life.sent.is_empty()) {
+            if self.all.iter().all(|life| life.sent.is_empty()) {
                 return;
             }
             self.each(|life| life.end_all(outcome));
@@ -99,15 +98,15 @@ impl Lives {
     }
 
     fn verify(&self, from: i64) -> Verdict {
-        let to = self.lives.iter().map(|life| life.now_ms / 1000).max().unwrap();
-        let (mut sum, mut all) = (Verdict { from, to, ..Verdict::default() }, vec![]);
-        for life in &self.lives {
+        let to = self.all.iter().map(|life| life.now_ms / 1000).max().unwrap();
+        let (mut sum, mut told) = (Verdict { from, to, ..Verdict::default() }, vec![]);
+        for life in &self.all {
             let view = life.view();
             let mut verdict = verify(&view, from, to).unwrap();
-            all.push(dependents::gather(&view, from, to, &mut verdict).unwrap());
+            told.push(dependents::gather(&view, from, to, &mut verdict).unwrap());
             sum.add(verdict);
         }
-        dependents::compare(&all, from, to, &mut sum);
+        dependents::compare(&told, from, to, &mut sum);
         sum
     }
 
@@ -135,7 +134,7 @@ fn after(leader: &str, result: &str) -> Value {
 }
 
 /// With more in its spec.
-fn and(mut spec: Value, more: Value) -> Value {
+fn and(mut spec: Value, more: &Value) -> Value {
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     spec
 }
@@ -181,12 +180,12 @@ fn a_run_follows_each_run_that_ended_as_it_is_to_follow_and_has_its_second() {
 #[test]
 fn a_follower_obeys_its_policies() {
     let mut lives = led(&[
-        ("suspended", and(after("a", "Finished"), json!({"suspend": true}))),
-        ("forbids", and(after("a", "Finished"), json!({"concurrency": "Forbid"}))),
-        ("buffers", and(after("a", "Finished"), json!({"concurrency": "BufferOne"}))),
-        ("once", and(after("a", "Finished"), json!({"limitRuns": 1}))),
-        ("later", and(after("a", "Finished"), json!({"start": "2100-01-01T00:00:00Z"}))),
-        ("soon", and(after("a", "Finished"), json!({"startingDeadlineSeconds": 5}))),
+        ("suspended", and(after("a", "Finished"), &json!({"suspend": true}))),
+        ("forbids", and(after("a", "Finished"), &json!({"concurrency": "Forbid"}))),
+        ("buffers", and(after("a", "Finished"), &json!({"concurrency": "BufferOne"}))),
+        ("once", and(after("a", "Finished"), &json!({"limitRuns": 1}))),
+        ("later", and(after("a", "Finished"), &json!({"start": "2100-01-01T00:00:00Z"}))),
+        ("soon", and(after("a", "Finished"), &json!({"startingDeadlineSeconds": 5}))),
     ]);
     for _ in 0..3 {
         lives.each(|life| life.pass(60));
@@ -323,7 +322,7 @@ fn live(seed: u64) {
                 lives.of(&name).turn(|turn| turn.pause(id, pause).unwrap());
             }
             (6, Some(_)) => lives.trigger(&name),
-            (7, _) => lives.lives[random.below(2) as usize].take_snapshot(),
+            (7, _) => lives.all[random.below(2) as usize].take_snapshot(),
             (8, _) if random.below(2) == 0 => lives.crash(),
             (9, _) if random.below(6) == 0 => {
                 let step = *random.one_of(&[-1, 1, -3600, 3600]);
@@ -340,7 +339,7 @@ fn live(seed: u64) {
                     1 => Outcome::TimedOut { note },
                     _ => Outcome::Succeeded { note },
                 };
-                lives.lives[random.below(2) as usize].end_all(&outcome);
+                lives.all[random.below(2) as usize].end_all(&outcome);
             }
             _ => {
                 let seconds = random.below(300) as i64;
@@ -354,7 +353,7 @@ fn live(seed: u64) {
     lives.end_all(&done());
     let verdict = lives.verify(START - 10_000);
     assert!(verdict.is_clean(), "seed {seed}: {verdict:?}");
-    let told: usize = lives.lives.iter().map(|life| life.state.links().outbox().count()).sum();
+    let told: usize = lives.all.iter().map(|life| life.state.links().outbox().count()).sum();
     assert_eq!(told, 0, "seed {seed}: everything told was taken");
 }
 
