@@ -16,8 +16,9 @@ pub mod reason;
 mod smooth;
 pub mod snapshot;
 pub mod state;
+mod timer;
 
-pub use decide::{Bounds, Output, Plans, Timer, Turn};
+pub use decide::{Bounds, Output, Plans, Turn};
 pub use definition::Definition;
 pub use edit::{Edit, Edited};
 pub use effect::{Cause, Effect, Ended, Pause, Put, SkipReason};
@@ -26,6 +27,7 @@ pub use job::{Job, Run};
 pub use links::{Links, Trigger};
 pub(crate) use smooth::mix;
 pub use state::State;
+pub use timer::{Packed, Timer};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -12,7 +12,7 @@ impl Engine {
     pub async fn calendar(&self, name: &str, now: i64) -> Result<String, EngineError> {
         let owned = name.to_owned();
         let look = move |state: &crate::machine::State, _: &crate::ledger::LedgerView| {
-            state.named(&owned).map(|job| job.times.clone().filter(|_| job.fires()))
+            state.named(&owned).map(|job| job.times().cloned().filter(|_| job.fires()))
         };
         let times = self.handle(name).look(look).await?;
         let times = times.ok_or_else(|| EngineError::NoJob(name.to_owned()))?;

@@ -105,15 +105,15 @@ pub(super) fn details(state: &State, job: &Job, key: &dyn Fn(u64) -> String) -> 
         }
         Err(_) => (Value::Null, vec![]),
     };
-    if let (Some(payload), Some(http)) = (&job.payload, spec.pointer_mut("/action/http")) {
+    if let (Some(payload), Some(http)) = (job.payload(), spec.pointer_mut("/action/http")) {
         http["body"] = Value::String(String::from_utf8_lossy(payload).into_owned());
     }
     let activity = state.activity(job);
-    let last_run = job.last.map(|last| LastRunShown {
+    let last_run = job.last().map(|last| LastRunShown {
         nominal: shown(last.nominal),
         started: shown_ms(last.started_ms),
-        finished: last.ended.map(|(at_ms, _)| shown_ms(at_ms)),
-        result: last.ended.map_or("Running", |(_, ended)| ended.as_str()),
+        finished: last.ended().map(|(at_ms, _)| shown_ms(at_ms)),
+        result: last.ended().map_or("Running", |(_, ended)| ended.as_str()),
     });
     JobDetails {
         name: job.name.to_string(),
@@ -151,7 +151,7 @@ pub(super) fn next_times(job: &Job) -> Vec<i64> {
     times.push(job.next);
     while times.len() < NEXT_TIMES {
         let last = times.last().copied().unwrap_or(job.next);
-        match job.times.as_ref().and_then(|rule| rule.next_after(last)) {
+        match job.times().and_then(|rule| rule.next_after(last)) {
             Some(next) => times.push(next),
             None => break,
         }

@@ -117,7 +117,7 @@ impl Engine {
         let owned = name.to_owned();
         let looked = self.handle(name).look(move |state, _| {
             let job = state.named(&owned)?;
-            Some((job.id, job.times.clone()))
+            Some((job.id, job.times().cloned()))
         });
         let (id, times) = looked.await?.ok_or_else(|| EngineError::NoJob(name.to_owned()))?;
         let Some(times) = times else {

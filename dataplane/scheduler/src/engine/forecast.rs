@@ -60,7 +60,7 @@ impl Engine {
                     if target.as_deref().is_some_and(|target| target != &**of_target) {
                         continue;
                     }
-                    let Some(times) = job.times.as_ref() else {
+                    let Some(times) = job.times() else {
                         followers += 1;
                         continue;
                     };

@@ -175,5 +175,5 @@ impl Engine {
 }
 
 fn planned_ms(job: &Job) -> i64 {
-    if job.planned_ms == NEVER { job.next.saturating_mul(1000) } else { job.planned_ms }
+    job.planned_ms().unwrap_or_else(|| job.next.saturating_mul(1000))
 }

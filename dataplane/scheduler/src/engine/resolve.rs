@@ -112,11 +112,11 @@ impl Resolver {
         });
         let shared = shared.as_ref().map_err(Clone::clone)?;
         let asks = matches!(&**shared, Action::Http(http) if http.status_uri.is_some());
-        if job.payload.is_none() && !asks {
+        if job.payload().is_none() && !asks {
             return Ok(Arc::clone(shared));
         }
         let declared = job.definition.declared().map_err(|error| error.to_string())?;
-        let body = job.payload.as_deref().map(Bytes::copy_from_slice);
+        let body = job.payload().map(Bytes::copy_from_slice);
         self.build(&declared.spec, body, Some(key)).map(Arc::new)
     }
 

@@ -162,11 +162,11 @@ impl Engine {
 fn state_of(job: &Job) -> ScheduleState {
     let second = |at: i64| Time::new(jiff::Timestamp::from_second(at).unwrap_or_default());
     let ms = |at: i64| second(at.div_euclid(1000));
-    let last_run = job.last.map(|last| LastRun {
+    let last_run = job.last().map(|last| LastRun {
         nominal: second(last.nominal),
         started: Some(ms(last.started_ms)),
-        finished: last.ended.map(|(at_ms, _)| ms(at_ms)),
-        result: match last.ended {
+        finished: last.ended().map(|(at_ms, _)| ms(at_ms)),
+        result: match last.ended() {
             None => RunResult::Running,
             Some((_, Ended::Succeeded)) => RunResult::Succeeded,
             Some((_, Ended::Failed)) => RunResult::Failed,

@@ -53,7 +53,7 @@ impl Engine {
         let owned = name.to_owned();
         let look = move |state: &crate::machine::State, _: &crate::ledger::LedgerView| {
             let job = state.named(&owned)?;
-            Some((job.revision, job.times.clone().filter(|_| job.fires())))
+            Some((job.revision, job.times().cloned().filter(|_| job.fires())))
         };
         let found = self.handle(name).look(look).await?;
         let (revision, old) = found.ok_or_else(|| EngineError::NoJob(name.to_owned()))?;

@@ -55,7 +55,7 @@ impl View {
         let view = |job: &crate::machine::Job| JobView {
             id: job.id,
             name: job.name.clone(),
-            times: job.times.clone().filter(|_| job.fires()),
+            times: job.times().cloned().filter(|_| job.fires()),
             since: job.since,
             next: job.next,
             waiting: waiting(job, Cause::is_scheduled),

@@ -12,7 +12,7 @@ impl Turn<'_> {
     /// Decides in one go about the seconds that were missed and are not made up for.
     pub(super) fn pass_missed(&mut self, id: u64) -> Result<(), StateError> {
         let Some(job) = self.state().job(id).filter(|job| job.next != NEVER) else { return Ok(()) };
-        let Some(times) = job.times.clone() else { return Ok(()) };
+        let Some(times) = job.times().cloned() else { return Ok(()) };
         let policies = &job.definition.policies;
         let behind = MISSED_AFTER_SECONDS + policies.jitter_seconds + policies.flex_seconds;
         let (now_s, after) = (self.now_s(), job.after);

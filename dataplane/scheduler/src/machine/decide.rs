@@ -15,6 +15,7 @@ use super::follow::Following;
 use super::job::{NEVER, Run, Waiting};
 use super::smooth::Ring;
 use super::state::{State, StateError};
+use super::timer::Timer;
 use crate::run::Outcome;
 
 /// A second that is decided later than this after its planned moment was missed: what becomes of it is
@@ -26,17 +27,6 @@ pub const WAITING_MAX: usize = 100;
 const SECONDS_PER_TURN: usize = 64;
 /// Longest note that is kept of an outcome, in bytes.
 const NOTE_BYTES_MAX: usize = 256;
-
-/// Something to look at later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Timer {
-    /// The next second of the job at a slot, unless its timer has another number by then.
-    Job { slot: u32, timer: u32 },
-    /// The next attempt of a run.
-    Retry { run: u64 },
-    /// The moment by which a run should be over.
-    Finish { run: u64 },
-}
 
 /// What the engine says where jobs do not.
 #[derive(Debug, Clone, Copy)]
@@ -202,19 +192,18 @@ impl<'a> Turn<'a> {
     /// When the next second of the job is to be launched; none when there is none.
     fn plan(&mut self, id: u64) -> Option<i64> {
         let job = self.state.job(id).filter(|job| job.next != NEVER)?;
-        if job.planned_ms != NEVER {
-            return Some(job.planned_ms);
+        if let Some(planned_ms) = job.planned_ms() {
+            return Some(planned_ms);
         }
         let planned_ms = self.plans.ring.plan(job, job.next);
-        self.state.job_mut(id)?.planned_ms = planned_ms;
+        self.state.job_mut(id)?.plan(Some(planned_ms));
         Some(planned_ms)
     }
 
     /// Makes a new timer for the job, and the older ones void.
     fn look_again(&mut self, id: u64, at_ms: i64) {
         if let Some(job) = self.state.job_mut(id) {
-            job.timer = job.timer.wrapping_add(1);
-            let timer = Timer::Job { slot: job.slot(), timer: job.timer };
+            let timer = Timer::of(job);
             self.output.timers.push((at_ms, timer));
         }
     }
@@ -305,7 +294,7 @@ impl<'a> Turn<'a> {
         let limit = policies.limit_runs;
         *self.plans.of_target.entry(Arc::clone(&policies.target)).or_default() += 1;
         self.output.calls.push(run);
-        if limit.is_some_and(|limit| job.started >= limit) && job.pause == Pause::None {
+        if limit.is_some_and(|limit| u64::from(job.started) >= limit) && job.pause == Pause::None {
             // What is behind the last run that it may have was never to happen.
             let after = job.after;
             self.effect(&Effect::Paused { id, pause: Pause::Limit, after })?;
@@ -422,8 +411,7 @@ impl<'a> Turn<'a> {
     /// The job waits, undecided, until its target has room: how late it is then is counted then.
     fn park(&mut self, id: u64) {
         let Some(job) = self.state.job_mut(id) else { return };
-        job.timer = job.timer.wrapping_add(1);
-        let timer = Timer::Job { slot: job.slot(), timer: job.timer };
+        let timer = Timer::of(job);
         let target = job.definition.policies.target.clone();
         self.plans.parked.entry(target).or_default().push_back(timer);
     }

@@ -115,7 +115,7 @@ pub struct Definition {
     /// Its runs follow those of another job.
     pub after: Option<Leader>,
     /// None: nothing names its times but runs of others; or they depend on the name of the job.
-    times: Option<Arc<Occurrences>>,
+    pub(super) times: Option<Arc<Occurrences>>,
     is_hashed: bool,
     /// Resolved when it is needed first; the body of a job comes in later.
     pub(crate) action: OnceLock<Result<Arc<Action>, String>>,
@@ -162,6 +162,15 @@ impl Definition {
     /// What it was compiled from.
     pub fn declared(&self) -> Result<DeclaredSchedule, DefinitionError> {
         serde_json::from_str(&self.text).map_err(|error| DefinitionError::Json(error.to_string()))
+    }
+
+    /// The times of a job with this name where others with the definition have other times.
+    pub fn own_times(
+        &self,
+        name: &str,
+        zone: &Arc<Zone>,
+    ) -> Result<Option<Arc<Occurrences>>, DefinitionError> {
+        if self.is_hashed { self.times_of(name, zone) } else { Ok(None) }
     }
 
     /// The times of a job with this name.

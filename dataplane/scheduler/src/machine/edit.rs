@@ -59,8 +59,8 @@ impl Turn<'_> {
         let is_same = known.is_some_and(|job| {
             *job.definition.text == *definition
                 && job.definition.zone == zone
-                && job.payload.as_deref() == payload
-                && job.generation == generation
+                && job.payload() == payload
+                && job.generation() == generation
         });
         if let Some(job) = known.filter(|_| is_same) {
             return Ok(Edited { id: job.id, revision: job.revision, is_new: false, is_same });
@@ -115,13 +115,12 @@ impl Turn<'_> {
     /// before `before_ms`. Gives how many of at most `most`.
     pub fn sweep(&mut self, before_ms: i64, most: usize) -> Result<usize, StateError> {
         let is_done = |job: &&super::Job| {
-            let is_over = match job.last {
-                Some(last) => last.ended.is_some_and(|(at_ms, _)| at_ms < before_ms),
+            let is_over = match job.last() {
+                Some(last) => last.ended().is_some_and(|(at_ms, _)| at_ms < before_ms),
                 // Every second of it was passed over.
                 None => job.after.saturating_mul(1000) < before_ms,
             };
-            let names_more =
-                || job.times.as_ref().is_none_or(|t| t.next_after(job.after).is_some());
+            let names_more = || job.times().is_none_or(|t| t.next_after(job.after).is_some());
             is_over && !job.is_declared() && job.next == NEVER && job.fires() && !names_more()
         };
         let state = self.state();
@@ -147,7 +146,7 @@ impl Turn<'_> {
         let Some(job) = self.state().job(id) else { return Ok(now) };
         if job.next != NEVER && job.next <= now {
             let after = job.after;
-            let count = job.times.as_ref().map_or(0, |times| times.count_between(after, now));
+            let count = job.times().map_or(0, |times| times.count_between(after, now));
             let reason = SkipReason::Superseded;
             self.effect(&Effect::SkipRange { id, after, until: now, count, reason })?;
         }

@@ -10,7 +10,7 @@ use orrery_recurrence::Zone;
 
 use super::definition::Definition;
 use super::effect::{Cause, Ended, Pause};
-use super::job::{Job, LastRun, NEVER, Run, Waiting};
+use super::job::{Job, LastRun, Own, Run, Waiting};
 use super::links::Links;
 use super::state::{State, StateError};
 use crate::codec::{Malformed, Reader, put_bytes, put_i64, put_u64};
@@ -19,9 +19,39 @@ const VERSION: u8 = 2;
 /// The oldest version that is read.
 const VERSION_MIN: u8 = 1;
 
+/// Bytes of a piece, about.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// A snapshot while it is made: in pieces, so that it is never copied to grow, and whoever writes it
+/// frees each piece once it is written.
+#[derive(Debug, Default)]
+struct Pieces {
+    done: Vec<Vec<u8>>,
+    open: Vec<u8>,
+}
+
+impl Pieces {
+    /// Where the next thing goes.
+    fn next(&mut self) -> &mut Vec<u8> {
+        if self.open.len() >= PIECE_BYTES {
+            self.done.push(std::mem::take(&mut self.open));
+        }
+        if self.open.capacity() == 0 {
+            // What is put at once is rarely larger.
+            self.open.reserve_exact(PIECE_BYTES + PIECE_BYTES / 8);
+        }
+        &mut self.open
+    }
+
+    fn finish(mut self) -> Vec<Vec<u8>> {
+        self.done.push(self.open);
+        self.done
+    }
+}
+
 impl State {
-    /// The state as bytes.
-    pub fn to_snapshot(&self) -> Vec<u8> {
+    /// The state as bytes, in pieces.
+    pub fn to_snapshot(&self) -> Vec<Vec<u8>> {
         let mut out = vec![VERSION];
         put_u64(&mut out, self.next_run);
         put_u64(&mut out, self.ledger_end);
@@ -38,36 +68,42 @@ impl State {
             put_u64(&mut out, u64::from(definition.zone));
         }
         put_u64(&mut out, self.len() as u64);
+        let mut pieces = Pieces { done: vec![out], open: vec![] };
         for job in self.jobs() {
             let index = indexes.get(&Arc::as_ptr(&job.definition)).copied().unwrap_or(u64::MAX);
-            put_job(&mut out, job, index);
+            put_job(pieces.next(), job, index);
         }
+        self.put_rest(pieces.next());
+        pieces.finish()
+    }
+
+    /// What is behind the jobs.
+    fn put_rest(&self, out: &mut Vec<u8>) {
         let free: Vec<_> = self.free().collect();
-        put_u64(&mut out, free.len() as u64);
+        put_u64(out, free.len() as u64);
         for (slot, incarnation) in free {
-            put_u64(&mut out, u64::from(slot));
-            put_u64(&mut out, u64::from(incarnation));
+            put_u64(out, u64::from(slot));
+            put_u64(out, u64::from(incarnation));
         }
-        put_u64(&mut out, self.runs.len() as u64);
+        put_u64(out, self.runs.len() as u64);
         for (number, run) in &self.runs {
-            put_run(&mut out, *number, run);
+            put_run(out, *number, run);
         }
-        put_u64(&mut out, self.active.len() as u64);
+        put_u64(out, self.active.len() as u64);
         for (slot, activity) in &self.active {
-            put_u64(&mut out, u64::from(*slot));
-            put_u64(&mut out, activity.runs.len() as u64);
-            activity.runs.iter().for_each(|run| put_u64(&mut out, *run));
-            put_u64(&mut out, activity.waiting.len() as u64);
+            put_u64(out, u64::from(*slot));
+            put_u64(out, activity.runs.len() as u64);
+            activity.runs.iter().for_each(|run| put_u64(out, *run));
+            put_u64(out, activity.waiting.len() as u64);
             for waiting in &activity.waiting {
-                put_i64(&mut out, waiting.nominal);
+                put_i64(out, waiting.nominal);
                 out.push(waiting.cause as u8);
             }
         }
-        self.links.encode(&mut out);
-        out
+        self.links.encode(out);
     }
 
-    /// The state that [`Self::to_snapshot`] wrote.
+    /// The state that [`Self::to_snapshot`] wrote, its pieces one behind the other.
     pub fn from_snapshot(bytes: &[u8]) -> Result<Self, StateError> {
         let mut from = Reader::new(bytes);
         let version = from.u8("snapshot")?;
@@ -133,7 +169,7 @@ fn put_job(out: &mut Vec<u8>, job: &Job, definition: u64) {
     put_u64(out, job.id);
     put_bytes(out, job.name.as_bytes());
     put_u64(out, definition);
-    match &job.payload {
+    match job.payload() {
         None => out.push(0),
         Some(payload) => {
             out.push(1);
@@ -144,18 +180,18 @@ fn put_job(out: &mut Vec<u8>, job: &Job, definition: u64) {
     out.push(job.pause as u8);
     out.push(u8::from(job.overdue));
     put_u64(out, u64::from(job.failures));
-    put_i64(out, job.generation);
+    put_i64(out, job.generation());
     put_i64(out, job.since);
     put_i64(out, job.after);
-    put_u64(out, job.started);
+    put_u64(out, u64::from(job.started));
     put_u64(out, job.chain);
-    match job.last {
+    match job.last() {
         None => out.push(0),
         Some(last) => {
-            out.push(if last.ended.is_some() { 2 } else { 1 });
+            out.push(if last.ended().is_some() { 2 } else { 1 });
             put_i64(out, last.nominal);
             put_i64(out, last.started_ms);
-            if let Some((at_ms, ended)) = last.ended {
+            if let Some((at_ms, ended)) = last.ended() {
                 put_i64(out, at_ms);
                 out.push(ended as u8);
             }
@@ -169,38 +205,26 @@ fn read_job(
     zones: &[Arc<Zone>],
 ) -> Result<Job, StateError> {
     let id = from.u64("job")?;
-    let name: Box<str> = from.text("job")?.into();
+    let name = from.text("job")?;
     let index = from.u64("job")? as usize;
     let definition = definitions.get(index).ok_or(Malformed { what: "definition of a job" })?;
     let definition = Arc::clone(definition);
     let zone = definition.zone;
     let zone = zones.get(zone as usize).ok_or(StateError::NoZone { zone })?;
-    let unreadable = |source| StateError::Definition { name: name.to_string(), source };
-    let times = definition.times_of(&name, zone).map_err(unreadable)?;
+    let unreadable = |source| StateError::Definition { name: name.to_owned(), source };
+    let times = definition.own_times(name, zone).map_err(unreadable)?;
     let payload = match from.u8("job")? {
         0 => None,
-        _ => Some(Arc::from(from.bytes("job")?)),
+        _ => Some(Box::from(from.bytes("job")?)),
     };
-    let mut job = Job {
-        id,
-        name,
-        definition,
-        times,
-        payload,
-        revision: from.u32("job")?,
-        pause: Pause::read(from.u8("job")?)?,
-        overdue: from.u8("job")? > 0,
-        failures: from.u32("job")?,
-        timer: 0,
-        generation: from.i64("job")?,
-        since: from.i64("job")?,
-        after: from.i64("job")?,
-        next: NEVER,
-        planned_ms: NEVER,
-        started: from.u64("job")?,
-        chain: from.u64("job")?,
-        last: None,
-    };
+    let (revision, pause) = (from.u32("job")?, Pause::read(from.u8("job")?)?);
+    let (overdue, failures) = (from.u8("job")? > 0, from.u32("job")?);
+    let own = Own { times, payload, generation: from.i64("job")? };
+    let mut job = Job::new(id, name, definition, own);
+    (job.revision, job.pause, job.overdue, job.failures) = (revision, pause, overdue, failures);
+    (job.since, job.after) = (from.i64("job")?, from.i64("job")?);
+    job.started = u32::try_from(from.u64("job")?).unwrap_or(u32::MAX);
+    job.chain = from.u64("job")?;
     let last = from.u8("last run")?;
     if last > 0 {
         let (nominal, started_ms) = (from.i64("last run")?, from.i64("last run")?);
@@ -208,7 +232,7 @@ fn read_job(
             1 => None,
             _ => Some((from.i64("last run")?, Ended::read(from.u8("last run")?)?)),
         };
-        job.last = Some(LastRun { nominal, started_ms, ended });
+        job.set_last(Some(LastRun::new(nominal, started_ms, ended)));
     }
     job.follow();
     Ok(job)

@@ -7,6 +7,7 @@
 //!   without active runs.
 
 mod apply;
+mod slots;
 
 use std::sync::Arc;
 
@@ -16,17 +17,11 @@ use hashbrown::HashTable;
 use orrery_recurrence::Zone;
 use smallvec::SmallVec;
 
+use self::slots::Slots;
+
 use super::definition::{self, Definition, Definitions};
 use super::job::{Job, NEVER, Run, Waiting};
 use super::links::Links;
-
-/// Where a job lies, or lay.
-#[derive(Debug, Default)]
-struct Slot {
-    /// How many jobs lay here before.
-    incarnation: u32,
-    job: Option<Box<Job>>,
-}
 
 /// What goes on at a job.
 #[derive(Debug, Default)]
@@ -57,7 +52,7 @@ pub enum StateError {
 /// See the module.
 #[derive(Debug)]
 pub struct State {
-    slots: Vec<Slot>,
+    slots: Slots,
     free: Vec<u32>,
     by_name: HashTable<u32>,
     hasher: foldhash::fast::FixedState,
@@ -78,7 +73,7 @@ pub struct State {
 impl Default for State {
     fn default() -> Self {
         Self {
-            slots: vec![],
+            slots: Slots::default(),
             free: vec![],
             by_name: HashTable::new(),
             hasher: foldhash::fast::FixedState::with_seed(0),
@@ -123,7 +118,7 @@ impl State {
     }
 
     pub fn jobs(&self) -> impl Iterator<Item = &Job> {
-        self.slots.iter().filter_map(|slot| slot.job.as_deref())
+        self.slots.jobs()
     }
 
     pub fn runs(&self) -> impl Iterator<Item = (u64, &Run)> {
@@ -144,7 +139,7 @@ impl State {
     }
 
     pub fn at(&self, slot: u32) -> Option<&Job> {
-        self.slots.get(slot as usize)?.job.as_deref()
+        self.slots.job(slot)
     }
 
     pub fn job(&self, id: u64) -> Option<&Job> {
@@ -152,8 +147,7 @@ impl State {
     }
 
     pub(super) fn job_mut(&mut self, id: u64) -> Option<&mut Job> {
-        let job = self.slots.get_mut(id as u32 as usize)?.job.as_deref_mut()?;
-        (job.id == id).then_some(job)
+        self.slots.job_mut(id as u32).filter(|job| job.id == id)
     }
 
     fn must(&mut self, id: u64) -> Result<&mut Job, StateError> {
@@ -168,7 +162,7 @@ impl State {
     /// The id that the next new job gets.
     pub fn next_id(&self) -> u64 {
         let slot = self.free.last().copied().unwrap_or(self.slots.len() as u32);
-        let incarnation = self.slots.get(slot as usize).map_or(0, |slot| slot.incarnation);
+        let incarnation = self.slots.incarnation(slot);
         // From 1, so that no id is 0.
         (u64::from(incarnation) + 1) << 32 | u64::from(slot)
     }
@@ -179,18 +173,12 @@ impl State {
         if self.free.last() == Some(&slot) {
             self.free.pop();
         }
-        if self.slots.len() <= slot as usize {
-            self.slots.resize_with(slot as usize + 1, Slot::default);
-        }
         let hash = self.hash(&job.name);
-        let place = &mut self.slots[slot as usize];
-        place.incarnation = (job.id >> 32) as u32 - 1;
-        place.job = Some(Box::new(job));
+        self.slots.place(job);
         let (slots, hasher) = (&self.slots, &self.hasher);
         let again = |slot: &u32| {
             use std::hash::BuildHasher as _;
-            let name = slots[*slot as usize].job.as_ref().map(|job| &*job.name);
-            hasher.hash_one(name.unwrap_or_default())
+            hasher.hash_one(slots.job(*slot).map_or("", |job| &*job.name))
         };
         self.by_name.insert_unique(hash, slot, again);
     }
@@ -198,18 +186,14 @@ impl State {
     /// Frees the slots without a job in ascending order, after jobs were placed by a snapshot.
     pub(super) fn restore_free(&mut self, incarnations: &[(u32, u32)], free: Vec<u32>) {
         for (slot, incarnation) in incarnations {
-            let needed = *slot as usize + 1;
-            if self.slots.len() < needed {
-                self.slots.resize_with(needed, Slot::default);
-            }
-            self.slots[*slot as usize].incarnation = *incarnation;
+            self.slots.vacate(*slot, *incarnation);
         }
         self.free = free;
     }
 
     /// Free slots in the order they are used, the last first, with how many jobs lay there.
     pub(super) fn free(&self) -> impl Iterator<Item = (u32, u32)> {
-        self.free.iter().map(|slot| (*slot, self.slots[*slot as usize].incarnation))
+        self.free.iter().map(|slot| (*slot, self.slots.incarnation(*slot)))
     }
 
     pub(super) fn count_declared(&mut self) {
@@ -234,18 +218,18 @@ impl State {
                 job.id,
                 job.name,
                 job.definition.text,
-                job.payload,
+                job.payload(),
                 job.revision,
                 job.pause,
                 job.overdue,
                 job.failures,
-                job.generation,
+                job.generation(),
                 job.since,
                 job.after,
                 job.next,
                 job.started,
                 job.chain,
-                job.last
+                job.last()
             )
             .as_bytes());
         }
@@ -307,7 +291,8 @@ impl Job {
     pub(super) fn follow(&mut self) {
         let next = self.following();
         if next != self.next {
-            (self.next, self.planned_ms) = (next, NEVER);
+            self.next = next;
+            self.plan(None);
         }
     }
 
@@ -317,9 +302,9 @@ impl Job {
             return NEVER;
         }
         let limit = self.definition.policies.limit_runs;
-        if limit.is_some_and(|limit| self.started >= limit) {
+        if limit.is_some_and(|limit| u64::from(self.started) >= limit) {
             return NEVER;
         }
-        self.times.as_ref().and_then(|times| times.next_after(self.after)).unwrap_or(NEVER)
+        self.times().and_then(|times| times.next_after(self.after)).unwrap_or(NEVER)
     }
 }

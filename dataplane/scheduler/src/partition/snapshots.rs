@@ -29,11 +29,11 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Writes `state` as the snapshot. What the ledger holds up to here must be on disk before the
+    /// Writes the pieces of a state as the snapshot. What the ledger holds up to here must be on disk before the
     /// records go that it could be made again from.
     pub(super) fn begin(
         writer: SnapshotWriter,
-        state: Vec<u8>,
+        state: Vec<Vec<u8>>,
         ledger: Option<Arc<File>>,
     ) -> std::io::Result<Self> {
         let at = writer.position();
@@ -42,7 +42,9 @@ impl Running {
                 ledger.sync_data().map_err(SnapshotError::Ledger)?;
             }
             let mut writer = writer;
-            writer.write_all(&state).map_err(SnapshotError::Write)?;
+            for piece in state {
+                writer.write_all(&piece).map_err(SnapshotError::Write)?;
+            }
             Ok(writer.finish()?)
         };
         let thread = thread::Builder::new().name("snapshot".into()).spawn(write)?;

@@ -19,7 +19,7 @@ use super::snapshots::Running;
 use crate::dispatch::Dispatcher;
 use crate::engine::{Resolver, Shared};
 use crate::machine::state::StateError;
-use crate::machine::{Bounds, Following, Output, Plans, State, Timer, Turn};
+use crate::machine::{Bounds, Following, Output, Packed, Plans, State, Timer, Turn};
 use crate::run::{Call, RunId};
 
 /// Timers that one turn looks at; those behind follow in the next.
@@ -68,7 +68,7 @@ pub struct Partition {
     env: Arc<dyn Env>,
     recovered: Recovered,
     plans: Plans,
-    wheel: Wheel<Timer>,
+    wheel: Wheel<Packed>,
     mailbox: Mailbox,
     /// Requests that came while nothing could be written down, before those in the mailbox.
     kept: VecDeque<Request>,
@@ -173,14 +173,14 @@ impl Partition {
         let mut calls = vec![];
         for (number, run) in state.runs() {
             match run.retry_at_ms {
-                Some(at_ms) => self.wheel.insert(at_ms, Timer::Retry { run: number }),
+                Some(at_ms) => self.wheel.insert(at_ms, Timer::Retry { run: number }.into()),
                 None => calls.push(number),
             }
             let job = state.job(run.job);
             let within = job.and_then(|job| job.definition.policies.finish_within_seconds);
             if let Some(within) = within.filter(|_| !run.overdue) {
-                let at_ms = run.nominal.saturating_add(within).saturating_mul(1000);
-                self.wheel.insert(at_ms, Timer::Finish { run: number });
+                let at_ms = run.due_ms().saturating_add(within.saturating_mul(1000));
+                self.wheel.insert(at_ms, Timer::Finish { run: number }.into());
             }
         }
         calls.sort_unstable();
@@ -219,7 +219,7 @@ impl Partition {
         let mut due = vec![];
         let now_ms = self.now_ms();
         if self.ends_at.is_none() {
-            self.wheel.advance(now_ms, TIMERS_PER_TURN, &mut |_, timer| due.push(timer));
+            self.wheel.advance(now_ms, TIMERS_PER_TURN, &mut |_, timer| due.push(timer.into()));
         }
         let is_counted = |r: &&Request| matches!(r, Request::Act { .. } | Request::Look(_));
         let counted = requests.iter().filter(is_counted).count();
@@ -301,7 +301,7 @@ impl Partition {
         releases: Vec<Release>,
     ) -> Result<(), Poisoned> {
         for (at_ms, timer) in output.timers {
-            self.wheel.insert(at_ms, timer);
+            self.wheel.insert(at_ms, timer.into());
         }
         let partition = self.options.id;
         for number in &output.cancels {

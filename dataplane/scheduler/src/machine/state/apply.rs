@@ -7,7 +7,7 @@ use orrery_recurrence::Zone;
 use super::{State, StateError};
 use crate::ledger::entry::{Entry, Fact};
 use crate::machine::effect::{Cause, Effect, Ended, Pause, Put, SkipReason};
-use crate::machine::job::{Job, LastRun, NEVER, Run, Waiting};
+use crate::machine::job::{Job, LastRun, Own, Run, Waiting};
 
 impl State {
     /// Applies one effect that happened at `at_ms`, and appends what the ledger is to say of it.
@@ -43,8 +43,8 @@ impl State {
                 if cause.is_scheduled() {
                     job.decided(*nominal);
                 }
-                job.started += u64::from(cause.is_of_job());
-                job.last = Some(LastRun { nominal: *nominal, started_ms: at_ms, ended: None });
+                job.started = job.started.saturating_add(u32::from(cause.is_of_job()));
+                job.set_last(Some(LastRun::new(*nominal, at_ms, None)));
                 let begun = Run {
                     job: *id,
                     revision,
@@ -151,12 +151,12 @@ impl State {
         let unreadable = |source| StateError::Definition { name: put.name.to_owned(), source };
         let definition =
             self.definitions.get(put.definition, put.zone, &zone).map_err(unreadable)?;
-        let times = definition.times_of(put.name, &zone).map_err(unreadable)?;
+        let times = definition.own_times(put.name, &zone).map_err(unreadable)?;
         let is_new = self.job(put.id).is_none();
         if !is_new {
             self.close_period(at_ms, put.id, put.after, ledger)?;
         }
-        let payload = put.payload.map(Arc::from);
+        let own = Own { times, payload: put.payload.map(Box::from), generation: put.generation };
         let mut old = None;
         if let Some(job) = self.job_mut(put.id) {
             let was_declared = job.is_declared();
@@ -166,33 +166,14 @@ impl State {
             }
             (job.failures, job.started, job.overdue) = (0, 0, false);
             old = Some(std::mem::replace(&mut job.definition, definition));
-            job.times = times;
-            job.payload = payload;
+            job.set_own(own);
             job.revision = put.revision;
-            job.generation = put.generation;
             job.reset(put.after);
             self.declared -= usize::from(was_declared);
         } else {
-            let job = Job {
-                id: put.id,
-                name: put.name.into(),
-                definition,
-                times,
-                payload,
-                revision: put.revision,
-                pause: Pause::None,
-                overdue: false,
-                failures: 0,
-                timer: 0,
-                generation: put.generation,
-                since: put.after,
-                after: put.after,
-                next: NEVER,
-                planned_ms: NEVER,
-                started: 0,
-                chain: 0,
-                last: None,
-            };
+            let mut job = Job::new(put.id, put.name, definition, own);
+            job.revision = put.revision;
+            (job.since, job.after) = (put.after, put.after);
             self.insert(job);
         }
         if let Some(old) = old {
@@ -202,7 +183,7 @@ impl State {
         if let Some(job) = self.job_mut(put.id) {
             job.follow();
             // The definition may plan the same second otherwise.
-            job.planned_ms = NEVER;
+            job.plan(None);
         }
         Ok(())
     }
@@ -223,15 +204,14 @@ impl State {
         }
         // Runs go on without their job.
         self.active.remove(&slot);
-        let Some(job) = self.slots[slot as usize].job.take() else { return Ok(()) };
-        self.slots[slot as usize].incarnation += 1;
+        let Some(job) = self.slots.take(slot) else { return Ok(()) };
         let hash = self.hash(&job.name);
         if let Ok(found) = self.by_name.find_entry(hash, |known| *known == slot) {
             found.remove();
         }
         self.free.push(slot);
         self.declared -= usize::from(job.is_declared());
-        let Job { definition, .. } = *job;
+        let Job { definition, .. } = job;
         self.definitions.release(definition);
         Ok(())
     }
@@ -251,8 +231,9 @@ impl State {
                 Ended::Cancelled => {}
                 _ => job.failures = job.failures.saturating_add(1),
             }
-            if let Some(last) = job.last.as_mut().filter(|last| last.nominal == run.nominal) {
-                last.ended = Some((at_ms, ended));
+            if let Some(last) = job.last().filter(|last| last.nominal == run.nominal) {
+                let ended = Some((at_ms, ended));
+                job.set_last(Some(LastRun::new(last.nominal, last.started_ms, ended)));
             }
             let slot = run.job as u32;
             if let Some(activity) = self.active.get_mut(&slot) {
@@ -298,13 +279,13 @@ impl State {
         let job = self.job(id).ok_or(StateError::NoJob { id })?;
         // A paused job has nothing that was to happen, and what never was needs no entry.
         let (definition, pause) = (Arc::clone(&job.definition), job.pause);
-        let (name, payload) = (job.name.clone(), job.payload.clone());
+        let (name, payload) = (job.name.clone(), job.payload().map(Vec::from));
         let put = Put {
             id,
             name: &name,
             revision: job.revision,
             after: job.since,
-            generation: job.generation,
+            generation: job.generation(),
             definition: &definition.text,
             payload: payload.as_deref(),
             zone: definition.zone,

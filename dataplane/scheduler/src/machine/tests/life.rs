@@ -47,7 +47,7 @@ impl Life {
         let ledger = Ledger::open(folder.path(), FIRST).unwrap();
         let state = State::default();
         Self {
-            snapshot: state.to_snapshot(),
+            snapshot: state.to_snapshot().concat(),
             state,
             plans: Plans::default(),
             bounds: Bounds {
@@ -156,7 +156,7 @@ impl Life {
     }
 
     pub(crate) fn take_snapshot(&mut self) {
-        self.snapshot = self.state.to_snapshot();
+        self.snapshot = self.state.to_snapshot().concat();
         self.records.clear();
     }
 
