@@ -46,7 +46,7 @@ impl Engine {
                 let jobs = state.jobs().filter(|job| job.is_declared());
                 let read = jobs.filter_map(|job| {
                     let declared = job.definition.declared().ok()?;
-                    Some((job.name.to_string(), (job.generation, declared)))
+                    Some((job.name.to_string(), (job.generation(), declared)))
                 });
                 read.collect::<Vec<_>>()
             });
