@@ -12,9 +12,9 @@ use orrery_api::kv::config::{
 use orrery_api::kv::layout::SHARDS_MAX;
 use orrery_api::kv::{Class, JournalBackend, KvConfig, Layout};
 use orrery_blob::BlobError;
+use orrery_carrying::Carried;
 
 use crate::archive::config::{ArchiveConfig, RecoveryConfig};
-use crate::carrying::Carried;
 use crate::namespaces::NotYet;
 
 /// A configuration that can be carried out.

@@ -12,7 +12,6 @@
 
 pub mod adopt;
 mod archive;
-mod carrying;
 mod cluster;
 mod command_table;
 pub mod commands;

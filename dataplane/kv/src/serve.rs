@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Instant;
 
 use orrery_api::kv::KvConfig;
+use orrery_carrying::{CarryingError, CopyError as CopyingError};
 use orrery_kit::certificates::CertificateError;
 use orrery_kit::health::Health;
 use orrery_kit::identity::Identity;
@@ -25,7 +26,6 @@ use self::course::Course;
 pub(crate) use self::course::Member;
 use self::ending::Ending;
 use crate::archive::recover::RecoverError;
-use crate::carrying::CarryingError;
 use crate::cluster::{Known, Node, Place, Topology};
 use crate::config::{Config, Spread, Unusable};
 use crate::metrics::{self, Shared, View};
@@ -106,6 +106,8 @@ pub enum ServeError {
     Recover(#[from] RecoverError),
     #[error(transparent)]
     Carrying(#[from] CarryingError),
+    #[error(transparent)]
+    Copying(#[from] CopyingError),
     #[error("failed to use the data folder {path}: {source}")]
     Folder { path: PathBuf, source: std::io::Error },
     #[error(

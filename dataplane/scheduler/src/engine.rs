@@ -111,11 +111,22 @@ impl Engine {
     }
 
     /// Derives anew what should have been launched from `from` to `to`, both included, and compares it
-    /// with the ledgers. `to` in the future means now.
+    /// with the ledgers. `to` in the future means now. What was before every ledger begins to be whole is
+    /// not judged: the verdict says from when on it is.
     pub async fn verify(&self, from: i64, to: i64, now: i64) -> Result<Verdict, EngineError> {
         let to = to.min(now);
         if from > to {
             return Err(EngineError::Invalid(format!("from {from} is behind to {to}")));
+        }
+        let mut from = from;
+        for handle in &self.handles {
+            let since_ms = handle.look(|_, ledger| ledger.known_since_ms()).await??;
+            // A second is decided when it is over, or later.
+            let since = since_ms.map_or(i64::MIN, |since_ms| since_ms.div_euclid(1000) + 1);
+            from = from.max(since);
+        }
+        if from > to {
+            return Ok(Verdict { from: to + 1, to, ..Verdict::default() });
         }
         let mut sum = Verdict { from, to, ..Verdict::default() };
         let mut all_told = vec![];

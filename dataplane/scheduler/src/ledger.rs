@@ -3,6 +3,7 @@
 pub mod dependents;
 pub mod entry;
 pub mod file;
+mod part;
 pub mod verify;
 
 pub use entry::{Entry, Fact};

@@ -6,13 +6,16 @@
 //! | what was decided, and the proof | `ledger` |
 //! | a thread with its journal | `partition` |
 //! | all partitions together | `engine` |
+//! | which process has them | `ownership` |
 //! | calls to targets | `dispatch` |
 //! | clients | `api` |
+//! | all of it put together | `assembly` |
 //! | the operator's side | `operand`, `metrics` |
 //!
 //! [`run`] is the whole process.
 
 pub mod api;
+pub mod assembly;
 pub mod codec;
 pub mod dispatch;
 pub mod engine;
@@ -21,6 +24,7 @@ pub mod ledger;
 pub mod machine;
 mod metrics;
 mod operand;
+pub mod ownership;
 pub mod partition;
 pub mod run;
 mod serve;

@@ -1,6 +1,7 @@
 //! The management protocol of this engine: what the operator asks of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use orrery_api::Reason;
 use orrery_api::scheduler::figures;
@@ -12,14 +13,21 @@ use orrery_operand::OperandError;
 use orrery_operand::progress::{Finished, ProgressSender};
 use orrery_operand::server::Operand;
 use orrery_operand::v1::{
-    DeclaredSet, FenceResponse, PromoteResponse, ReportResponse, Role, Shard, SyncRequest,
-    SyncResponse,
+    DeclaredSet, FenceResponse, FollowRequest, FollowResponse, Link, PromoteResponse, RenewRequest,
+    RenewResponse, ReportResponse, Role, Shard, SyncRequest, SyncResponse,
 };
 
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, Figures};
+use crate::ownership::{Promotion, Said, Stand, Standing};
+use crate::partition::Handle;
 
 /// The kind of declared objects this engine takes.
 const KIND: &str = "Schedule";
+
+/// How often it is looked whether the journals were taken over.
+const TAKE_OVER_POLL: Duration = Duration::from_millis(5);
+/// Longest wait for that, less than callers wait; the operator asks again.
+const TAKE_OVER_WAIT: Duration = Duration::from_secs(3);
 
 /// One engine process.
 pub struct SchedulerOperand {
@@ -29,6 +37,7 @@ pub struct SchedulerOperand {
     identity: Option<Arc<Identity>>,
     env: Arc<dyn Env>,
     volume: Volume,
+    standing: Arc<Standing>,
 }
 
 impl std::fmt::Debug for SchedulerOperand {
@@ -46,7 +55,8 @@ impl SchedulerOperand {
         env: Arc<dyn Env>,
         volume: Volume,
     ) -> Self {
-        Self { engine, health, config_hash, identity, env, volume }
+        let standing = Arc::clone(&engine.shared.standing);
+        Self { engine, health, config_hash, identity, env, volume, standing }
     }
 
     /// The figures of the newest verification.
@@ -74,6 +84,65 @@ impl SchedulerOperand {
     }
 }
 
+/// What it is, in the words of the protocol.
+fn role(said: &Said) -> Role {
+    match said.stand {
+        Stand::Owner => Role::Primary,
+        Stand::Fenced => Role::Fenced,
+        Stand::Standby if said.owner.is_some() => Role::Follower,
+        Stand::Standby => Role::Standby,
+    }
+}
+
+impl SchedulerOperand {
+    /// One group has all partitions: it is spoken of as that of shard 0.
+    fn in_group(&self, shard: u32) -> Result<(), OperandError> {
+        if !self.standing.is_grouped() {
+            let why = "this process owns its partitions alone";
+            return Err(OperandError::Unsupported(why.into()));
+        }
+        if shard != 0 {
+            return Err(OperandError::Invalid("all partitions have the owner of shard 0".into()));
+        }
+        Ok(())
+    }
+
+    /// What is durable of the first partition, which speaks for the group.
+    fn position(&self) -> u64 {
+        self.engine.shared.each().first().map_or(0, |(figures, _)| figures.durable)
+    }
+
+    fn shards(&self, readiness: &Readiness) -> Vec<Shard> {
+        let said = self.standing.said();
+        let is_owner = said.stand == Stand::Owner;
+        let each = self.engine.shared.each();
+        let link = said.owner.as_ref().map(|address| Link {
+            address: address.clone(),
+            up: readiness.ready && said.is_warm,
+            copy_percent: if said.is_warm { 100 } else { 0 },
+            ..Link::default()
+        });
+        let shard = |(handle, (figures, _)): (&Handle, (Figures, bool))| Shard {
+            id: u32::from(handle.partition),
+            role: role(&said).into(),
+            epoch: said.epoch,
+            known_epoch: said.known,
+            completed_epoch: said.left,
+            durable_position: figures.durable,
+            ready: readiness.ready,
+            writable: readiness.ready && is_owner,
+            degraded: readiness.ready && !readiness.reason.is_empty(),
+            reason: readiness.reason.clone(),
+            message: readiness.message.clone(),
+            // Whoever takes over takes what is carried.
+            whole: Some(true),
+            link: link.clone(),
+            ..Shard::default()
+        };
+        self.engine.handles().iter().zip(each).map(shard).collect()
+    }
+}
+
 #[tonic::async_trait]
 impl Operand for SchedulerOperand {
     async fn report(&self) -> ReportResponse {
@@ -91,20 +160,18 @@ impl Operand for SchedulerOperand {
         ];
         let late = late.map(|bound| (figures::LATENESS_P99_MS, bound));
         let named = named.into_iter().chain(late).chain(self.verified());
-        let shards = self.engine.handles().iter().map(|handle| Shard {
-            id: u32::from(handle.partition),
-            role: Role::Primary.into(),
-            ready: readiness.ready,
-            writable: readiness.ready,
-            ..Shard::default()
-        });
+        let named = named.filter(|_| self.standing.is_owner());
+        let shards = self.shards(&readiness);
+        let standing = self.standing.said();
+        let is_owner = standing.stand == Stand::Owner;
         ReportResponse {
             system: "scheduler".into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            role: Role::Primary.into(),
+            role: role(&standing).into(),
+            epoch: standing.epoch,
             durable_position: told.durable,
             ready: readiness.ready,
-            writable: readiness.ready,
+            writable: readiness.ready && is_owner,
             degraded: readiness.ready && !readiness.reason.is_empty(),
             reason: readiness.reason,
             message: readiness.message,
@@ -112,7 +179,7 @@ impl Operand for SchedulerOperand {
             figures: named.map(|(name, value)| (name.to_owned(), value)).collect(),
             declared: declared.into_iter().collect(),
             durability: "disk".into(),
-            shards: shards.collect(),
+            shards,
             identity_hash: self
                 .identity
                 .as_ref()
@@ -128,6 +195,9 @@ impl Operand for SchedulerOperand {
         }
         if !self.health.readiness().ready {
             return Err(OperandError::Unavailable("recovering".into()));
+        }
+        if !self.standing.is_owner() {
+            return Err(OperandError::Unavailable("another process owns the jobs".into()));
         }
         let now = self.env.wall_us().div_euclid(1_000_000);
         self.engine.sync(request, now).await.map_err(|error| match error {
@@ -148,12 +218,46 @@ impl Operand for SchedulerOperand {
         Ok(Finished { position, ..Finished::default() })
     }
 
-    async fn promote(&self, _shard: u32, _epoch: u64) -> Result<PromoteResponse, OperandError> {
-        Err(OperandError::Unsupported("this process owns its partitions alone".into()))
+    async fn promote(&self, shard: u32, epoch: u64) -> Result<PromoteResponse, OperandError> {
+        self.in_group(shard)?;
+        let until = tokio::time::Instant::now() + TAKE_OVER_WAIT;
+        loop {
+            match self.standing.promote(epoch) {
+                Promotion::Done => {
+                    let durable_position = self.position();
+                    return Ok(PromoteResponse { epoch, durable_position });
+                }
+                Promotion::Fenced(holder) => return Err(OperandError::Fenced { holder }),
+                Promotion::UnderWay if tokio::time::Instant::now() >= until => {
+                    let why = "it still reads what is carried of the journals";
+                    return Err(OperandError::Unavailable(why.into()));
+                }
+                Promotion::UnderWay => tokio::time::sleep(TAKE_OVER_POLL).await,
+            }
+        }
     }
 
-    async fn fence(&self, _shard: u32, _epoch: u64) -> Result<FenceResponse, OperandError> {
-        Err(OperandError::Unsupported("this process owns its partitions alone".into()))
+    async fn fence(&self, shard: u32, epoch: u64) -> Result<FenceResponse, OperandError> {
+        self.in_group(shard)?;
+        self.standing.fence(epoch);
+        let epoch = self.standing.said().known;
+        let durable_position = self.position();
+        Ok(FenceResponse { epoch, durable_position })
+    }
+
+    async fn follow(&self, request: FollowRequest) -> Result<FollowResponse, OperandError> {
+        self.in_group(request.shard)?;
+        let FollowRequest { epoch, address, .. } = request;
+        let followed = self.standing.follow(epoch, address);
+        followed.map_err(|holder| OperandError::Fenced { holder })?;
+        Ok(FollowResponse { epoch, durable_position: self.position() })
+    }
+
+    async fn renew(&self, request: RenewRequest) -> Result<RenewResponse, OperandError> {
+        self.in_group(request.shard)?;
+        // The lease is that of the engine that carries the journals: launches go on without the operator.
+        self.standing.fence(request.epoch);
+        Ok(RenewResponse { epoch: self.standing.said().known })
     }
 
     async fn snapshot(&self, _to: String, _on: ProgressSender) -> Result<Finished, OperandError> {

@@ -1,14 +1,17 @@
 //! A partition at work: its thread, its journal, its ledger, and how others reach it.
 
+mod image;
 mod links;
 mod recover;
 mod requests;
 mod snapshots;
 mod thread;
 
+pub(crate) use recover::{Place, recover_anew, recover_copy};
 pub use recover::{RecoverError, Recovered, recover};
 pub use requests::{Answer, Handle, Link, Mailbox, Request, Unavailable};
-pub use thread::{Partition, PartitionOptions, Poisoned};
+pub(crate) use snapshots::write_copy;
+pub use thread::{Crew, Partition, PartitionOptions, Poisoned};
 
 #[cfg(test)]
 mod tests;

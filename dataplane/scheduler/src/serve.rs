@@ -7,10 +7,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use orrery_api::scheduler::SchedulerConfig;
 use orrery_api::scheduler::config::API_TOKEN_KEY;
+use orrery_api::spec::JournalBackend;
+use orrery_carrying::{Carried, CarryingError};
+use orrery_journal::{Carrier, Owner};
 use orrery_kit::certificates::CertificateError;
 use orrery_kit::env::{Env, SystemEnv};
 use orrery_kit::health::Health;
@@ -21,26 +24,22 @@ use orrery_kit::volume::Volume;
 use orrery_kit::{EXIT_POISONED, listen, management};
 use orrery_recurrence::Zones;
 
-use crate::api;
-use crate::dispatch::{Dispatcher, Options, Settled};
-use crate::engine::{Engine, Resolver, Shared, TargetError, targets};
-use crate::instance;
-use crate::machine::Bounds;
-use crate::machine::definition::CatchUp;
-use crate::metrics;
+use crate::assembly::{Assembly, AssemblyError, Parts, snapshot_after_bytes};
+use crate::dispatch::Options;
+use crate::engine::Resolver;
 use crate::operand::SchedulerOperand;
-use crate::partition::{Handle, Partition, PartitionOptions, Poisoned, RecoverError};
+use crate::ownership::{
+    LENGTH, Owned, RENEW, SEAT, Seat, Standby, StandbyError, StandbyParts, Standing,
+};
+use crate::partition::{Handle, Partition, Poisoned, RecoverError};
+use crate::{api, instance, metrics};
 
 /// Folder of the partitions in the data folder.
 const PARTITIONS: &str = "partitions";
-/// Bytes of journal of one partition behind which it writes a snapshot.
-const SNAPSHOT_AFTER_BYTES: u64 = 16 << 20;
-/// Runs in flight of the whole process, queued at their targets or sent.
-const RUNNING_MAX: usize = 200_000;
-/// Of those, runs to one target: the rest stay due, undecided, until it has answered some.
-const OF_TARGET_MAX: usize = 20_000;
 /// Folder with a newer time zone database than the one that is built in.
 const ZONES: &str = "TZDIR";
+/// How long an owner that hands over waits for answers of targets: the next one asks for the rest.
+const HAND_OVER_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Where everything of a process is.
 #[derive(Debug, Clone, Default)]
@@ -75,7 +74,13 @@ pub enum ServeError {
     #[error(transparent)]
     Management(#[from] management::ManagementError),
     #[error(transparent)]
-    Target(#[from] TargetError),
+    Assembly(#[from] AssemblyError),
+    #[error(transparent)]
+    Carrying(#[from] CarryingError),
+    #[error(transparent)]
+    Standby(#[from] StandbyError),
+    #[error("{0} does not carry journals in this release")]
+    Backend(&'static str),
     #[error(transparent)]
     Recover(#[from] RecoverError),
     #[error("failed to use the data folder {path}: {source}")]
@@ -105,43 +110,26 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     let env: Arc<dyn Env> = Arc::new(SystemEnv::default());
     let health = Health::default();
     health.set_not_ready("Recovering", "reading the journals");
-    let shared = Arc::new(Shared::new(partitions, health.clone()));
-    let name = instance::name(&args.data, &*env)
-        .map_err(|source| ServeError::Folder { path: args.data.clone(), source })?;
-    let engine = format!("{}_{}_{name}", config.object.namespace, config.object.name);
-    let resolver = Arc::new(Resolver::new(engine, &config.targets));
-    let (handles, mailboxes): (Vec<Handle>, Vec<_>) = (0..partitions)
-        .map(Partition::handle)
-        .map(|(handle, mailbox)| (handle.clone(), (handle, mailbox)))
-        .unzip();
-    let zones = std::env::var_os(ZONES)
-        .map_or_else(Zones::bundled, |folder| Zones::folder(PathBuf::from(folder)));
-    let engine = Arc::new(Engine::new(
-        config.clone(),
-        handles.clone(),
-        zones,
-        Arc::clone(&resolver),
-        Arc::clone(&shared),
-    ));
-    let dispatcher = {
-        let handles = handles.clone();
-        let options = Options {
-            calls_max: RUNNING_MAX,
-            // Without a token there is no cluster, and whoever is on this machine may do all of this.
-            allow_loopback: token.is_none(),
-            ..Options::default()
-        };
-        let targets = targets(&config.targets, args.targets.as_deref())?;
-        Arc::new(Dispatcher::start_batched(options, targets, move |settled| {
-            for Settled { run, attempt, outcome } in settled {
-                if let Some(handle) = handles.get(usize::from(run.partition)) {
-                    handle.outcome(run.number, attempt, outcome);
-                }
-            }
-        })?)
+    let carriers = carriers(&config, partitions)?;
+    let standing = Arc::new(match &carriers {
+        Some(_) => Standing::grouped(),
+        None => Standing::alone(),
+    });
+    let mut parts = Parts {
+        health: health.clone(),
+        standing: Arc::clone(&standing),
+        targets: args.targets.as_deref(),
+        ..Parts::alone(&config, Resolver::unnamed(&config.targets), Arc::clone(&env))
     };
+    if let Some(folder) = std::env::var_os(ZONES) {
+        parts.zones = Zones::folder(PathBuf::from(folder));
+    }
+    // Without a token there is no cluster, and whoever is on this machine may do all of this.
+    parts.dispatch = Options { allow_loopback: token.is_none(), ..parts.dispatch };
+    let assembly = Assembly::new(parts)?;
+    let crew = assembly.crew.clone();
     let operand = SchedulerOperand::new(
-        Arc::clone(&engine),
+        Arc::clone(&assembly.engine),
         health.clone(),
         loaded.hash,
         identity.clone(),
@@ -157,67 +145,163 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         },
         Arc::new(operand),
         metrics::registry(
-            Arc::clone(&shared),
-            Arc::clone(&dispatcher),
+            Arc::clone(&crew.shared),
+            Arc::clone(&crew.dispatcher),
             health.clone(),
             args.data.clone(),
         ),
-        health.clone(),
+        health,
     )?;
-    let peers: Arc<[Handle]> = handles.clone().into();
-    let mut opened = vec![];
-    for (id, handle) in mailboxes.into_iter().enumerate() {
-        let id = id as u16;
-        let options = PartitionOptions {
-            id,
-            folder: args.data.join(PARTITIONS).join(id.to_string()),
-            bounds: bounds(&config, partitions),
-            history_seconds: config.history.keep_seconds,
-            snapshot_after_bytes: config
-                .snapshot_after_bytes
-                .and_then(|bytes| u64::try_from(bytes).ok())
-                .unwrap_or(SNAPSHOT_AFTER_BYTES),
-            peers: Arc::clone(&peers),
-        };
-        opened.push(Partition::open(
-            options,
-            Arc::clone(&env),
-            Arc::clone(&dispatcher),
-            Arc::clone(&resolver),
-            Arc::clone(&shared),
-            handle,
-        )?);
-    }
     let address = listen::address("api", SocketAddr::from(([127, 0, 0, 1], 8080)))?;
-    let api = api::start(address, token, engine, Arc::clone(&dispatcher), env)
-        .map_err(|source| ServeError::Api { address, source })?;
-    let ended = work(opened, &handles)?;
-    drop(api);
-    dispatcher.stop(Duration::ZERO);
+    let serve = {
+        let (engine, crew) = (Arc::clone(&assembly.engine), crew.clone());
+        move || {
+            let started = api::start(address, token, engine, crew.dispatcher, crew.env);
+            started.map_err(|source| ServeError::Api { address, source })
+        }
+    };
+    let served = Served { args, config: &config, env: Arc::clone(&env) };
+    let ended = match carriers {
+        None => served.alone(assembly, serve)?,
+        Some(carriers) => {
+            // Who stands by says so to clients.
+            let api = serve()?;
+            let ended = served.grouped(assembly, carriers, &standing)?;
+            drop(api);
+            ended
+        }
+    };
+    crew.dispatcher.stop(Duration::ZERO);
     Ok(ended)
 }
 
-/// What a partition may have in flight, and how it makes up for what was missed.
-fn bounds(config: &SchedulerConfig, partitions: u16) -> Bounds {
-    let catch_up = &config.catch_up_default;
-    Bounds {
-        catch_up: CatchUp {
-            policy: catch_up.policy,
-            runs_max: u64::try_from(catch_up.max_runs).unwrap_or(1),
-            seconds_max: catch_up.max_seconds,
-        },
-        running_max: RUNNING_MAX / usize::from(partitions),
-        of_target_max: OF_TARGET_MAX / usize::from(partitions),
+/// What carries the journals, if anything does: that of the seat first, then those of the partitions.
+fn carriers(
+    config: &SchedulerConfig,
+    partitions: u16,
+) -> Result<Option<Vec<Arc<dyn Carrier>>>, ServeError> {
+    match config.journal {
+        JournalBackend::Local => return Ok(None),
+        JournalBackend::Kafka => return Err(ServeError::Backend(config.journal.as_str())),
+        JournalBackend::Postgres | JournalBackend::ObjectStore => {}
     }
+    let object = format!("{}/{}", config.object.namespace, config.object.name);
+    let carried = Carried { backend: config.journal, object };
+    let shards: Vec<u32> = [SEAT].into_iter().chain((0..partitions).map(u32::from)).collect();
+    Ok(Some(orrery_carrying::open_all(&carried, &shards)?))
+}
+
+/// What both ways of serving need.
+struct Served<'a> {
+    args: &'a ServeArgs,
+    config: &'a SchedulerConfig,
+    env: Arc<dyn Env>,
+}
+
+impl Served<'_> {
+    fn folder(&self) -> PathBuf {
+        self.args.data.join(PARTITIONS)
+    }
+
+    /// What keys of runs begin with.
+    fn key(&self, name: &str) -> String {
+        format!("{}_{}_{name}", self.config.object.namespace, self.config.object.name)
+    }
+
+    /// With journals of its own. Clients come in once they are read.
+    fn alone(
+        &self,
+        mut assembly: Assembly,
+        serve: impl FnOnce() -> Result<api::Api, ServeError>,
+    ) -> Result<u8, ServeError> {
+        let data = &self.args.data;
+        let name = instance::name(data, &*self.env)
+            .map_err(|source| ServeError::Folder { path: data.clone(), source })?;
+        assembly.crew.resolver.name(self.key(&name));
+        let opened = assembly.open(&self.folder())?;
+        let _api = serve()?;
+        let all = assembly.handles.clone();
+        let _shutdown = Shutdown::on_signals(move || all.iter().for_each(Handle::end))?;
+        work(opened, &assembly.handles)
+    }
+
+    /// With journals that are carried elsewhere: stands by until it owns them, and ends when it does not
+    /// any more; the next process stands by again.
+    fn grouped(
+        &self,
+        mut assembly: Assembly,
+        mut carriers: Vec<Arc<dyn Carrier>>,
+        standing: &Arc<Standing>,
+    ) -> Result<u8, ServeError> {
+        let _shutdown = Shutdown::on_signals({
+            let standing = Arc::clone(standing);
+            move || standing.end()
+        })?;
+        let seat = carriers.remove(0);
+        let folder = self.folder();
+        let standby = Standby::new(StandbyParts {
+            folder: &folder,
+            seat: Arc::clone(&seat),
+            carriers,
+            standing: Arc::clone(standing),
+            env: Arc::clone(&self.env),
+            shared: Arc::clone(&assembly.crew.shared),
+            history_seconds: self.config.history.keep_seconds,
+            snapshot_after_bytes: snapshot_after_bytes(self.config),
+        });
+        let Some(owned) = standby.wait()? else { return Ok(0) };
+        let Owned { owner, seat: mut own, name, partitions, taken, others_until } = owned;
+        assembly.crew.resolver.name(self.key(&name));
+        standing.lease.confirm(taken);
+        let opened = assembly.go_on(&folder, partitions, others_until);
+        if !standing.owns(owner.epoch.0) {
+            tracing::warn!(epoch = owner.epoch.0, "a later owner is known: beginning again");
+            return Ok(0);
+        }
+        let watch = {
+            let (standing, handles) = (Arc::clone(standing), assembly.handles.clone());
+            let watch = move || watch(&*seat, owner, &standing, &handles);
+            thread::Builder::new().name("owner".into()).spawn(watch)?
+        };
+        let ended = work(opened, &assembly.handles);
+        standing.end();
+        if watch.join().is_err() {
+            tracing::error!("the thread that watches over the ownership panicked");
+        }
+        // What was sent is answered or will be asked about: nothing more leaves from here.
+        standing.lease.revoke();
+        assembly.crew.dispatcher.stop(Duration::ZERO);
+        if let Err(error) = own.leave(owner) {
+            tracing::warn!(%error, epoch = owner.epoch.0, "the next owner is not told of the end");
+        }
+        ended
+    }
+}
+
+/// Keeps the lease while the seat says that this process is the owner; ends the partitions when it is
+/// not any more, or the process is to end.
+fn watch(seat: &dyn Carrier, owner: Owner, standing: &Standing, handles: &[Handle]) {
+    let mut pause = RENEW;
+    while !standing.is_over_within(pause) {
+        let asked = Instant::now();
+        match Seat::ask(seat) {
+            Ok(held) if held == owner.epoch => standing.lease.confirm(asked),
+            Ok(held) => _ = standing.fence(held.0),
+            Err(error) => tracing::debug!(%error, "the seat does not answer"),
+        }
+        let took = asked.elapsed();
+        pause = RENEW.saturating_sub(took).max(RENEW / 10);
+        if took >= LENGTH {
+            tracing::warn!(milliseconds = took.as_millis() as u64, "the seat answers late");
+        }
+    }
+    let patience = if standing.is_owner() { HAND_OVER_PATIENCE } else { Duration::ZERO };
+    handles.iter().for_each(|handle| handle.end_within(patience));
 }
 
 /// Runs every partition to its end. One that cannot go on ends the others in order.
 fn work(partitions: Vec<Partition>, handles: &[Handle]) -> Result<u8, ServeError> {
     let all = handles.to_vec();
-    let _shutdown = Shutdown::on_signals({
-        let all = all.clone();
-        move || all.iter().for_each(Handle::end)
-    })?;
     let mut threads: Vec<JoinHandle<Result<(), Poisoned>>> = vec![];
     for (partition, handle) in partitions.into_iter().zip(handles) {
         let all = all.clone();

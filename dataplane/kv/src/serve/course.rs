@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use orrery_journal::{Carrier, JournalError};
+use orrery_carrying as carrying;
+use orrery_journal::{Carrier, Journal, JournalError, Options, RealDisk};
 use orrery_kit::EXIT_POISONED;
 use orrery_kit::identity::Identity;
 
@@ -17,7 +18,6 @@ use crate::archive;
 use crate::archive::config::RecoveryConfig;
 use crate::archive::post::Posts;
 use crate::archive::writer::{Archiver, Assignment};
-use crate::carrying;
 use crate::cluster::{Cluster, Known};
 use crate::config::{Config, Spread};
 use crate::machine::{Machine, MachineOptions, MemoryPolicy};
@@ -180,9 +180,10 @@ fn once_let_go<T>(open: impl Fn() -> Result<T, ServeError>) -> Result<T, ServeEr
     let until = Instant::now() + LET_GO;
     loop {
         match open() {
-            Err(ServeError::Persistence(PersistenceError::Journal(JournalError::Locked)))
-                if Instant::now() < until =>
-            {
+            Err(
+                ServeError::Persistence(PersistenceError::Journal(JournalError::Locked))
+                | ServeError::Copying(carrying::CopyError::Journal(JournalError::Locked)),
+            ) if Instant::now() < until => {
                 thread::sleep(LOOK);
             }
             opened => return opened,
@@ -288,7 +289,14 @@ fn recover(
 ) -> Result<(Machine, Recovered), ServeError> {
     let started = Instant::now();
     let folder = member.data.join(replication::copy::SHARD);
-    let opened = carrying::open_journal(&folder, carrier, member.id)?;
+    let options = Options { shard: member.id, ..Options::default() };
+    let opened = if let Some(carrier) = carrier {
+        carrying::open_copy(&folder, options, carrier)?
+    } else {
+        let disk = RealDisk::new(&folder);
+        let disk = disk.map_err(|source| ServeError::Folder { path: folder, source })?;
+        Journal::open(Arc::new(disk), options).map_err(PersistenceError::Journal)?
+    };
     let default_class = config.default_class;
     let mut machine = Machine::new(&MachineOptions {
         databases: config.databases,

@@ -31,6 +31,10 @@ pub(super) async fn admit(State(app): State<Arc<App>>, request: Request, next: N
         Some(token) => shows(token.reveal(), request.headers(), app.engine.config.dkron_compat),
         None => is_near(&request),
     };
+    let admitted = admitted.and_then(|()| {
+        let is_owner = is_open || app.engine.shared.standing.is_owner();
+        if is_owner { Ok(()) } else { Err(Problem::not_the_owner()) }
+    });
     match admitted {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),

@@ -64,6 +64,12 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "Forbidden", detail)
     }
 
+    /// Another process owns the jobs.
+    pub(super) fn not_the_owner() -> Self {
+        let detail = "another pod owns the jobs, or none yet: this one stands by";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "NotTheOwner", detail)
+    }
+
     pub(super) fn too_large(bytes_max: usize) -> Self {
         let detail = format!("the body has more than {bytes_max} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "TooLarge", detail)

@@ -63,13 +63,14 @@ impl Dispatcher {
         let shared = Arc::<Shared>::default();
         let (threads, calls_max) = (options.threads, options.calls_max);
         let in_flight_max = options.in_flight_max.max(1);
+        let lease = Arc::clone(&options.lease);
         let lanes =
             Lanes::new(options, targets, Arc::clone(&registry)).map_err(io::Error::other)?;
         let (commands, received) = unbounded_channel();
         let on_outcomes: OnOutcomes = Box::new(on_outcomes);
         let runtime = runtime(threads)?;
         let event_loop =
-            EventLoop::new(received, lanes, in_flight_max, Arc::clone(&shared), on_outcomes);
+            EventLoop::new(received, lanes, in_flight_max, lease, Arc::clone(&shared), on_outcomes);
         let thread = thread::Builder::new().name("dispatch".to_owned()).spawn(move || {
             runtime.block_on(event_loop.run());
             // A name server that does not answer holds a thread; nobody waits for it.

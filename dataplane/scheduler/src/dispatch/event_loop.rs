@@ -24,6 +24,7 @@ use super::flight::{self, Reported, Reporter};
 use super::lane::Next;
 use super::lanes::{LaneId, Lanes};
 use super::queue::{Place, cost};
+use crate::ownership::Lease;
 use crate::run::{Call, Outcome, RunId};
 
 /// Calls taken in, and reports looked at, before sockets have their turn.
@@ -31,6 +32,8 @@ const TURN: usize = 1_024;
 /// How often deadlines are compared with the wall clock, which may be set.
 const CLOCK_LOOK: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether calls may leave again.
+const LEASE_LOOK: Duration = Duration::from_millis(20);
 /// Longest time to stop, so that no moment lies beyond what the clock counts.
 const PATIENCE_MAX: Duration = Duration::from_hours(24);
 
@@ -76,6 +79,10 @@ pub(super) struct EventLoop {
     sequence: u64,
     in_flight: usize,
     in_flight_max: usize,
+    /// While it does not hold, nothing leaves.
+    lease: Arc<Lease>,
+    /// When that is looked at again.
+    held_until: Option<Instant>,
     /// When a loop that is told to stop ends at the latest.
     end: Option<Instant>,
 }
@@ -111,6 +118,7 @@ impl EventLoop {
         commands: UnboundedReceiver<Command>,
         lanes: Lanes,
         in_flight_max: usize,
+        lease: Arc<Lease>,
         shared: Arc<Shared>,
         on_outcomes: OnOutcomes,
     ) -> Self {
@@ -133,6 +141,8 @@ impl EventLoop {
             sequence: 0,
             in_flight: 0,
             in_flight_max,
+            lease,
+            held_until: None,
             end: None,
         }
     }
@@ -193,7 +203,7 @@ impl EventLoop {
             let left = expires_ms.saturating_sub(clock.now_ms).saturating_add(1).max(0) as u64;
             clock.now + Duration::from_millis(left).min(CLOCK_LOOK)
         });
-        [lane, deadline, self.end].into_iter().flatten().min()
+        [lane, deadline, self.end, self.held_until].into_iter().flatten().min()
     }
 
     fn turn(&mut self, clock: Clock) {
@@ -208,6 +218,22 @@ impl EventLoop {
             self.wakes.pop();
             self.woken(lane, at);
         }
+        self.pump_all(clock);
+        if !self.settled.is_empty() {
+            let settled = std::mem::take(&mut self.settled);
+            self.shared.held.fetch_sub(settled.len(), Ordering::AcqRel);
+            (self.on_outcomes)(settled);
+        }
+    }
+
+    /// Sends what lanes allow, unless another process may own what is here.
+    fn pump_all(&mut self, clock: Clock) {
+        self.held_until = None;
+        if !self.lease.holds() {
+            let waits = !self.listed.is_empty() || !self.stalled.is_empty();
+            self.held_until = waits.then(|| clock.now + LEASE_LOOK);
+            return;
+        }
         // Who waited for room goes before who just made some. A lane whose calls were cancelled
         // meanwhile takes none.
         while self.in_flight < self.in_flight_max
@@ -220,11 +246,6 @@ impl EventLoop {
         }
         for lane in std::mem::take(&mut self.listed) {
             self.pump(lane, clock);
-        }
-        if !self.settled.is_empty() {
-            let settled = std::mem::take(&mut self.settled);
-            self.shared.held.fetch_sub(settled.len(), Ordering::AcqRel);
-            (self.on_outcomes)(settled);
         }
     }
 

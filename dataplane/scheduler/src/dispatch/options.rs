@@ -1,6 +1,9 @@
 //! What holds for a dispatcher as a whole.
 
+use std::sync::Arc;
+
 use super::target::AdHoc;
+use crate::ownership::Lease;
 
 /// How a dispatcher works.
 #[derive(Debug, Clone)]
@@ -16,6 +19,8 @@ pub struct Options {
     pub deny_link_local: bool,
     /// Lets calls go to this machine itself.
     pub allow_loopback: bool,
+    /// While it does not hold, nothing leaves.
+    pub lease: Arc<Lease>,
     /// What holds for targets that are known by their address alone.
     pub ad_hoc: AdHoc,
 }
@@ -28,6 +33,7 @@ impl Default for Options {
             in_flight_max: 8_192,
             deny_link_local: true,
             allow_loopback: false,
+            lease: Arc::default(),
             ad_hoc: AdHoc::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! From what a job says to what is sent: targets looked up, addresses put together.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,8 +32,9 @@ pub enum TargetError {
 /// Knows every target, and makes calls of runs.
 #[derive(Debug)]
 pub struct Resolver {
-    /// What names the engine in keys of runs, as no other does.
-    engine: String,
+    /// What names the engine in keys of runs, as no other does. Where journals are carried elsewhere it
+    /// stands there, and is known once they are owned.
+    engine: OnceLock<String>,
     targets: HashMap<String, TargetFile>,
     /// Everything goes into a sink instead; see [`Self::into_sink`].
     is_sink: bool,
@@ -41,10 +42,23 @@ pub struct Resolver {
 
 impl Resolver {
     pub fn new(engine: String, targets: &[TargetFile]) -> Self {
+        let resolver = Self::unnamed(targets);
+        resolver.name(engine);
+        resolver
+    }
+
+    /// One that learns later what the engine is called.
+    pub fn unnamed(targets: &[TargetFile]) -> Self {
         let named = targets.iter().map(|target| (target.name.clone(), target.clone()));
         let mut known = HashMap::with_capacity(targets.len());
         known.extend(named);
-        Self { engine, targets: known, is_sink: false }
+        Self { engine: OnceLock::new(), targets: known, is_sink: false }
+    }
+
+    /// Says what the engine is called, once and for good.
+    pub fn name(&self, engine: String) {
+        let known = self.engine.get_or_init(|| engine.clone());
+        debug_assert!(*known == engine, "an engine has one name");
     }
 
     /// The same, with every run swallowed within the process: what is measured then is the engine.
@@ -67,7 +81,7 @@ impl Resolver {
 
     /// The key of a run, which its target sees.
     pub fn key(&self, run: RunId) -> String {
-        run.key(&self.engine)
+        run.key(self.engine.get().map_or("", String::as_str))
     }
 
     /// What is handed over for an attempt of a run; an outcome where nothing can be sent.

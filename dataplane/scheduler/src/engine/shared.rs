@@ -1,10 +1,12 @@
 //! Figures that partitions tell and others read, without waiting for each other.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use orrery_kit::health::Health;
 
 use crate::machine::Ended;
+use crate::ownership::Standing;
 
 /// Upper bounds of the buckets of lateness, in milliseconds; the last bucket has none.
 pub const LATENESS_BOUNDS_MS: [i64; 14] =
@@ -44,10 +46,17 @@ pub struct Shared {
     /// Grows when something changed that statuses of objects show.
     changes: tokio::sync::watch::Sender<u64>,
     pub health: Health,
+    /// Whether this process launches.
+    pub standing: Arc<Standing>,
 }
 
 impl Shared {
+    /// Of a process that is alone.
     pub fn new(partitions: u16, health: Health) -> Self {
+        Self::of(partitions, health, Arc::new(Standing::alone()))
+    }
+
+    pub fn of(partitions: u16, health: Health, standing: Arc<Standing>) -> Self {
         Self {
             cells: (0..partitions).map(|_| Cell::default()).collect(),
             lateness: Default::default(),
@@ -56,6 +65,7 @@ impl Shared {
             overdue: AtomicU64::new(0),
             changes: tokio::sync::watch::Sender::new(0),
             health,
+            standing,
         }
     }
 

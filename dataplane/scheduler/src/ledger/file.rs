@@ -29,7 +29,7 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
-    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
     }
@@ -37,9 +37,9 @@ impl LedgerError {
 
 /// One file, and when its first entry was made.
 #[derive(Debug, Clone)]
-struct Piece {
-    start: u64,
-    file: Arc<File>,
+pub(super) struct Piece {
+    pub(super) start: u64,
+    pub(super) file: Arc<File>,
 }
 
 /// The ledger of one partition, open for appending.
@@ -55,12 +55,25 @@ pub struct Ledger {
 /// What may be read of a ledger: everything up to the moment it was taken.
 #[derive(Debug, Clone)]
 pub struct LedgerView {
-    pieces: Vec<Piece>,
-    end: u64,
+    pub(super) pieces: Vec<Piece>,
+    pub(super) end: u64,
 }
 
-fn path_of(folder: &Path, start: u64) -> PathBuf {
+pub(super) fn path_of(folder: &Path, start: u64) -> PathBuf {
     folder.join(format!("{start:020}.ledger"))
+}
+
+/// What the files of a folder begin with, in order.
+pub(super) fn starts(folder: &Path) -> Result<Vec<u64>, LedgerError> {
+    let mut starts = vec![];
+    for found in fs::read_dir(folder).map_err(LedgerError::io("read", folder))? {
+        let found = found.map_err(LedgerError::io("read", folder))?;
+        let name = found.file_name();
+        let number = name.to_str().and_then(|name| name.strip_suffix(".ledger"));
+        starts.extend(number.and_then(|number| number.parse::<u64>().ok()));
+    }
+    starts.sort_unstable();
+    Ok(starts)
 }
 
 impl Ledger {
@@ -68,16 +81,8 @@ impl Ledger {
     /// and is not, leaves a hole that readers are told of.
     pub fn open(folder: &Path, end: u64) -> Result<Self, LedgerError> {
         fs::create_dir_all(folder).map_err(LedgerError::io("make", folder))?;
-        let mut starts = vec![];
-        for found in fs::read_dir(folder).map_err(LedgerError::io("read", folder))? {
-            let found = found.map_err(LedgerError::io("read", folder))?;
-            let name = found.file_name();
-            let number = name.to_str().and_then(|name| name.strip_suffix(".ledger"));
-            starts.extend(number.and_then(|number| number.parse::<u64>().ok()));
-        }
-        starts.sort_unstable();
         let mut pieces: Vec<Piece> = vec![];
-        for start in starts {
+        for start in starts(folder)? {
             let path = path_of(folder, start);
             if start >= end {
                 fs::remove_file(&path).map_err(LedgerError::io("remove", &path))?;
@@ -210,7 +215,7 @@ impl LedgerView {
     }
 
     /// The body of the entry at an offset, read into `body`.
-    fn read(&self, offset: u64, body: &mut Vec<u8>) -> Result<(), LedgerError> {
+    pub(super) fn read(&self, offset: u64, body: &mut Vec<u8>) -> Result<(), LedgerError> {
         let piece = self.piece(offset).ok_or(LedgerError::Gone { oldest: self.oldest() })?;
         let damaged = |what| LedgerError::Damaged { offset, what };
         let mut header = [0; HEADER_BYTES];
@@ -244,7 +249,7 @@ impl LedgerView {
     }
 
     /// When the entry at an offset was made; none behind the end.
-    fn at_ms(&self, offset: u64) -> Result<Option<i64>, LedgerError> {
+    pub(super) fn at_ms(&self, offset: u64) -> Result<Option<i64>, LedgerError> {
         if offset >= self.end {
             return Ok(None);
         }
@@ -314,7 +319,7 @@ impl LedgerView {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::ledger::entry::Fact;
 
@@ -324,7 +329,7 @@ mod tests {
         Entry { at_ms, job: 7, before, fact: Fact::Skipped { nominal: at_ms, cause, reason } }
     }
 
-    fn fill(ledger: &mut Ledger, count: i64) -> Vec<u64> {
+    pub(in crate::ledger) fn fill(ledger: &mut Ledger, count: i64) -> Vec<u64> {
         let mut offsets = vec![];
         for at_ms in 0..count {
             let mut bytes = vec![];

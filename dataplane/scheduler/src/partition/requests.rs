@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -13,6 +14,10 @@ use crate::run::Outcome;
 
 /// Requests that may wait for a partition.
 const WAITING_MAX: usize = 10_000;
+
+/// Longest wait for answers of targets, at the end of a process. What is not answered then is asked
+/// about, or sent again with the same key, by the next one.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a partition does not do what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +61,8 @@ pub enum Request {
     Link(Link),
     /// The journal got on.
     Wake,
-    End,
+    /// It ends, at the latest after so long.
+    End(Duration),
 }
 
 /// What partitions tell each other.
@@ -80,7 +86,7 @@ impl std::fmt::Debug for Request {
             Self::Outcome { .. } => "Outcome",
             Self::Link(_) => "Link",
             Self::Wake => "Wake",
-            Self::End => "End",
+            Self::End(_) => "End",
         })
     }
 }
@@ -182,8 +188,13 @@ impl Handle {
 
     /// Asks it to end in order.
     pub fn end(&self) {
+        self.end_within(ANSWER_PATIENCE);
+    }
+
+    /// Asks it to launch nothing more, and to end when targets have answered, or after so long.
+    pub fn end_within(&self, patience: Duration) {
         // It may have ended by itself.
-        _ = self.send(Request::End);
+        _ = self.send(Request::End(patience));
     }
 
     /// Makes it look at its journal; many calls are one request.

@@ -20,7 +20,7 @@ use crate::dispatch::Dispatcher;
 use crate::engine::{Resolver, Shared};
 use crate::machine::state::StateError;
 use crate::machine::{Bounds, Following, Output, Packed, Plans, State, Timer, Turn};
-use crate::run::{Call, RunId};
+use crate::run::{Call, Outcome, RunId};
 
 /// Timers that one turn looks at; those behind follow in the next.
 const TIMERS_PER_TURN: usize = 2048;
@@ -32,9 +32,6 @@ const SLEEP_MAX: Duration = Duration::from_millis(500);
 const ROOM_PAUSE: Duration = Duration::from_millis(20);
 /// Longest wait for records on their way, at the end of a process.
 const END_PATIENCE: Duration = Duration::from_secs(10);
-/// Longest wait for answers of targets, at the end of a process. What is not answered then is asked
-/// about, or sent again with the same key, by the next one.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 /// Jobs that are done and that one look removes.
 const SWEPT_MAX: usize = 10_000;
 /// How often it is looked whether the last answer is there.
@@ -53,6 +50,21 @@ pub struct PartitionOptions {
     pub peers: Arc<[Handle]>,
 }
 
+/// What all partitions of a process work with.
+#[derive(Clone)]
+pub struct Crew {
+    pub env: Arc<dyn Env>,
+    pub dispatcher: Arc<Dispatcher>,
+    pub resolver: Arc<Resolver>,
+    pub shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Crew {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Crew").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
 /// What waits for a record to be durable.
 struct Held {
     position: Position,
@@ -65,7 +77,7 @@ struct Held {
 /// A partition in its thread.
 pub struct Partition {
     options: PartitionOptions,
-    env: Arc<dyn Env>,
+    crew: Crew,
     recovered: Recovered,
     plans: Plans,
     wheel: Wheel<Packed>,
@@ -73,9 +85,8 @@ pub struct Partition {
     /// Requests that came while nothing could be written down, before those in the mailbox.
     kept: VecDeque<Request>,
     held: VecDeque<Held>,
-    dispatcher: Arc<Dispatcher>,
-    resolver: Arc<Resolver>,
-    shared: Arc<Shared>,
+    /// Runs that an owner before launched and may still be sending, and until when.
+    inherited: Option<(Instant, Vec<u64>)>,
     snapshot: Option<Running>,
     forgotten_ms: i64,
     is_full: bool,
@@ -101,39 +112,43 @@ pub enum Poisoned {
 }
 
 impl Partition {
-    /// Recovers a partition. Gives it and the way to it; [`Self::run`] makes it work.
+    /// Recovers a partition from a folder of its own; [`Self::run`] makes it work.
     pub fn open(
         options: PartitionOptions,
-        env: Arc<dyn Env>,
-        dispatcher: Arc<Dispatcher>,
-        resolver: Arc<Resolver>,
-        shared: Arc<Shared>,
+        crew: Crew,
         handle: (Handle, Mailbox),
     ) -> Result<Self, RecoverError> {
         let recovered = recover(&options.folder, options.id)?;
-        let (handle, mailbox) = handle;
+        Ok(Self::new(options, crew, handle, recovered, None))
+    }
+
+    /// Goes on with what was recovered. Runs that were launched before are handed over again, at once or
+    /// when nobody else sends them any more.
+    pub(crate) fn new(
+        options: PartitionOptions,
+        crew: Crew,
+        (handle, mailbox): (Handle, Mailbox),
+        recovered: Recovered,
+        others_until: Option<Instant>,
+    ) -> Self {
         recovered.journal.on_progress(Box::new(move || handle.wake()));
         // Before any partition works, so that none ends a run that it does not know the followers of.
         links::tell_again(options.id, &options.peers, &recovered.state);
-        let plans = Plans::of(&recovered.state);
-        let wheel = Wheel::new(env.wall_us() / 1000);
-        Ok(Self {
+        Self {
+            plans: Plans::of(&recovered.state),
+            wheel: Wheel::new(crew.env.wall_us() / 1000),
             options,
-            env,
+            crew,
             recovered,
-            plans,
-            wheel,
             mailbox,
             kept: VecDeque::new(),
             held: VecDeque::new(),
-            dispatcher,
-            resolver,
-            shared,
+            inherited: others_until.map(|until| (until, vec![])),
             snapshot: None,
             forgotten_ms: 0,
             is_full: false,
             ends_at: None,
-        })
+        }
     }
 
     /// The way to a partition that is yet to be opened.
@@ -142,13 +157,13 @@ impl Partition {
     }
 
     fn now_ms(&self) -> i64 {
-        self.env.wall_us() / 1000
+        self.crew.env.wall_us() / 1000
     }
 
     /// Works until it is asked to end.
     pub fn run(mut self) -> Result<(), Poisoned> {
         self.resume()?;
-        self.shared.serves(self.options.id);
+        self.crew.shared.serves(self.options.id);
         while self.goes_on() {
             self.turn()?;
         }
@@ -184,7 +199,10 @@ impl Partition {
             }
         }
         calls.sort_unstable();
-        self.hand_over(&calls, true);
+        match &mut self.inherited {
+            Some((_, runs)) => *runs = calls,
+            None => self.hand_over(&calls, true),
+        }
         let ids: Vec<u64> = state_ids(&self.recovered.state);
         for ids in ids.chunks(TIMERS_PER_TURN) {
             self.decide(self.now_ms(), |turn| {
@@ -225,7 +243,7 @@ impl Partition {
         let counted = requests.iter().filter(is_counted).count();
         self.mailbox.waiting.fetch_sub(counted, Ordering::AcqRel);
         let awake = Arc::clone(&self.mailbox.awake);
-        let (mut looks, mut ends) = (vec![], false);
+        let (mut looks, mut ends) = (vec![], None);
         let (peers, is_ending) = (Arc::clone(&self.options.peers), self.ends_at.is_some());
         self.decide(now_ms, |turn| {
             for timer in due {
@@ -243,13 +261,14 @@ impl Partition {
                     Request::Link(Link::Ended { .. }) if is_ending => {}
                     Request::Link(link) => releases.extend(links::carry_out(turn, link, &peers)?),
                     Request::Wake => awake.store(false, Ordering::Release),
-                    Request::End => ends = true,
+                    Request::End(patience) => ends = Some(patience),
                 }
             }
             Ok(releases)
         })?;
-        if ends {
-            self.ends_at.get_or_insert_with(|| Instant::now() + ANSWER_PATIENCE);
+        if let Some(patience) = ends {
+            let at = Instant::now() + patience;
+            self.ends_at = Some(self.ends_at.map_or(at, |before| before.min(at)));
         }
         if !looks.is_empty() {
             let view = self.recovered.ledger.view();
@@ -258,8 +277,17 @@ impl Partition {
             }
         }
         self.release();
+        self.inherit();
         self.keep_house()?;
         Ok(())
+    }
+
+    /// Hands over what an owner before may have been sending, once it does not any more.
+    fn inherit(&mut self) {
+        let is_over = |(until, _): &mut (Instant, Vec<u64>)| Instant::now() >= *until;
+        if let Some((_, runs)) = self.inherited.take_if(is_over) {
+            self.hand_over(&runs, true);
+        }
     }
 
     /// A turn at `now_ms`: what `work` decides is written down under that very time, so that a replay
@@ -305,9 +333,9 @@ impl Partition {
         }
         let partition = self.options.id;
         for number in &output.cancels {
-            self.dispatcher.cancel(RunId { partition, number: *number });
+            self.cancel(*number);
         }
-        self.shared.count(partition, &output.lateness_ms, &output.ended, output.overdue.len());
+        self.crew.shared.count(partition, &output.lateness_ms, &output.ended, output.overdue.len());
         self.recovered.ledger.append(&output.ledger)?;
         if !output.record.is_empty() {
             self.append(now_ms, &output.record)?;
@@ -338,7 +366,7 @@ impl Partition {
                 Err(JournalError::DiskFull { .. } | JournalError::Away { .. }) => {
                     if !std::mem::replace(&mut self.is_full, true) {
                         tracing::error!(partition = self.options.id, "the volume is full");
-                        self.shared.is_full(self.options.id, true);
+                        self.crew.shared.is_full(self.options.id, true);
                     }
                     self.refuse_all();
                     std::thread::sleep(ROOM_PAUSE);
@@ -348,7 +376,7 @@ impl Partition {
         }
         if std::mem::take(&mut self.is_full) {
             tracing::info!(partition = self.options.id, "the volume has room again");
-            self.shared.is_full(self.options.id, false);
+            self.crew.shared.is_full(self.options.id, false);
         }
         self.recovered.bytes_since += record.len() as u64;
         Ok(())
@@ -368,7 +396,7 @@ impl Partition {
                     look(&self.recovered.state, &self.recovered.ledger.view());
                 }
                 Request::Wake => self.mailbox.awake.store(false, Ordering::Release),
-                other @ (Request::Outcome { .. } | Request::Link(_) | Request::End) => {
+                other @ (Request::Outcome { .. } | Request::Link(_) | Request::End(_)) => {
                     self.kept.push_back(other);
                 }
             }
@@ -399,7 +427,7 @@ impl Partition {
         for number in numbers {
             let id = RunId { partition: self.options.id, number: *number };
             let Some(run) = self.recovered.state.run(*number) else { continue };
-            match self.resolver.call(id, run, self.recovered.state.job(run.job), is_resumed) {
+            match self.crew.resolver.call(id, run, self.recovered.state.job(run.job), is_resumed) {
                 Ok(call) => calls.push(call),
                 Err(outcome) => {
                     let (run, attempt) = (*number, run.attempt);
@@ -408,14 +436,30 @@ impl Partition {
             }
         }
         if !calls.is_empty() {
-            self.dispatcher.hand_over(calls);
+            self.crew.dispatcher.hand_over(calls);
+        }
+    }
+
+    /// Has a run settled as cancelled. One that is inherited and not handed over yet may be going on with
+    /// the owner before, as one in flight may with its target.
+    fn cancel(&mut self, number: u64) {
+        let waits = self.inherited.as_mut().and_then(|(_, runs)| {
+            let at = runs.binary_search(&number).ok()?;
+            Some(runs.remove(at))
+        });
+        let attempt = self.recovered.state.run(number).map_or(1, |run| run.attempt);
+        if waits.is_some() {
+            let outcome = Outcome::Cancelled;
+            self.mailbox.add(Request::Outcome { run: number, attempt, outcome });
+        } else {
+            self.crew.dispatcher.cancel(RunId { partition: self.options.id, number });
         }
     }
 
     /// Figures for those who look from outside.
     fn tell(&self) {
         let state = &self.recovered.state;
-        self.shared.tell(
+        self.crew.shared.tell(
             self.options.id,
             crate::engine::Figures {
                 jobs: state.len() as u64,
@@ -450,8 +494,9 @@ impl Partition {
                 Ok(writer) => {
                     self.recovered.bytes_since = 0;
                     let state = self.recovered.state.to_snapshot();
-                    let ledger = self.recovered.ledger.last_file();
-                    match Running::begin(writer, state, ledger) {
+                    let ledger = &self.recovered.ledger;
+                    let carried = self.recovered.journal.owner().map(|_| ledger.view());
+                    match Running::begin(writer, state, ledger.last_file(), carried) {
                         Ok(running) => self.snapshot = Some(running),
                         Err(error) => tracing::warn!(%error, "failed to begin a snapshot"),
                     }

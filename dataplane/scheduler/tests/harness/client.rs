@@ -97,6 +97,11 @@ impl Answer {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// Status and body.
+    pub(crate) fn into_parts(self) -> (u16, String) {
+        (self.status, String::from_utf8_lossy(&self.body).into_owned())
+    }
+
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }

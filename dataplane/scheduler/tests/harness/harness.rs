@@ -9,15 +9,12 @@ use std::time::{Duration, Instant};
 
 use orrery_api::scheduler::SchedulerConfig;
 use orrery_kit::env::{Env, SystemEnv};
-use orrery_kit::health::Health;
 use orrery_kit::secrets::Secret;
-use orrery_recurrence::Zones;
 use orrery_scheduler::api::{self, Api};
-use orrery_scheduler::dispatch::{Dispatcher, Options};
-use orrery_scheduler::engine::{Engine, Resolver, Shared, targets};
-use orrery_scheduler::machine::Bounds;
-use orrery_scheduler::machine::definition::CatchUp;
-use orrery_scheduler::partition::{Handle, Partition, PartitionOptions};
+use orrery_scheduler::assembly::{Assembly, Parts};
+use orrery_scheduler::dispatch::Options;
+use orrery_scheduler::engine::{Engine, Resolver};
+use orrery_scheduler::partition::{Handle, Partition};
 
 pub(crate) use client::{Answer, Call};
 
@@ -44,62 +41,23 @@ impl Stage {
     pub(crate) fn with(config: &SchedulerConfig, token: Option<&str>) -> Self {
         _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
-        let count = u16::try_from(config.partitions).unwrap();
-        let shared = Arc::new(Shared::new(count, Health::default()));
-        let resolver = Arc::new(Resolver::new("test.default".to_owned(), &config.targets));
-        let (handles, mailboxes): (Vec<Handle>, Vec<_>) =
-            (0..count).map(Partition::handle).map(|pair| (pair.0.clone(), pair)).unzip();
-        let engine = Arc::new(Engine::new(
-            config.clone(),
-            handles.clone(),
-            Zones::bundled(),
-            Arc::clone(&resolver),
-            Arc::clone(&shared),
-        ));
-        let dispatcher = {
-            let handles = handles.clone();
-            let options = Options { allow_loopback: true, ..Options::default() };
-            let targets = targets(&config.targets, None).unwrap();
-            let started = Dispatcher::start(options, targets, move |run, attempt, outcome| {
-                handles[usize::from(run.partition)].outcome(run.number, attempt, outcome);
-            });
-            Arc::new(started.unwrap())
-        };
         let env: Arc<dyn Env> = Arc::new(SystemEnv::default());
-        let peers: Arc<[Handle]> = handles.clone().into();
-        let mut threads = vec![];
-        for (id, mailbox) in mailboxes.into_iter().enumerate() {
-            let catch_up = &config.catch_up_default;
-            let options = PartitionOptions {
-                id: id as u16,
-                folder: folder.path().join(id.to_string()),
-                bounds: Bounds {
-                    catch_up: CatchUp {
-                        policy: catch_up.policy,
-                        runs_max: 100,
-                        seconds_max: catch_up.max_seconds,
-                    },
-                    running_max: 10_000,
-                    of_target_max: 1000,
-                },
-                history_seconds: config.history.keep_seconds,
-                snapshot_after_bytes: 16 << 20,
-                peers: Arc::clone(&peers),
-            };
-            let opened = Partition::open(
-                options,
-                Arc::clone(&env),
-                Arc::clone(&dispatcher),
-                Arc::clone(&resolver),
-                Arc::clone(&shared),
-                mailbox,
-            );
-            let partition = opened.unwrap();
-            threads.push(std::thread::spawn(move || partition.run().unwrap()));
-        }
+        let resolver = Resolver::new("test.default".to_owned(), &config.targets);
+        let partitions = usize::try_from(config.partitions).unwrap();
+        let parts = Parts {
+            dispatch: Options { allow_loopback: true, ..Options::default() },
+            running_max: 10_000 * partitions,
+            of_target_max: 1000 * partitions,
+            ..Parts::alone(config, resolver, Arc::clone(&env))
+        };
+        let mut assembly = Assembly::new(parts).unwrap();
+        let run = |partition: Partition| std::thread::spawn(move || partition.run().unwrap());
+        let opened = assembly.open(folder.path()).unwrap();
+        let threads = opened.into_iter().map(run).collect();
+        let Assembly { engine, handles, crew, .. } = assembly;
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let secret = token.map(Secret::new);
-        let api = api::start(any, secret, Arc::clone(&engine), dispatcher, env).unwrap();
+        let api = api::start(any, secret, Arc::clone(&engine), crew.dispatcher, env).unwrap();
         let token = token.map(str::to_owned);
         let address = api.address;
         let stage =

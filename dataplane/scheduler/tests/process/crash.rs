@@ -12,6 +12,35 @@ use super::sink::Sink;
 /// Jobs that are due in every second.
 const JOBS: usize = 150;
 
+/// Jobs of several policies that are due in every second.
+pub(super) fn herd(url: &str, count: usize) -> Vec<(String, serde_json::Value)> {
+    let spec = |concurrency: &str| {
+        json!({
+            "when": {"cron": "* * * * * *"},
+            "concurrency": concurrency,
+            "catchUp": {"policy": "FireAll", "maxRuns": 1000},
+            "action": {"http": {"url": url, "body": "x"}},
+        })
+    };
+    let policies = ["Allow", "Forbid", "BufferAll", "Replace"];
+    let job = |index| (format!("job-{index}"), spec(policies[index % policies.len()]));
+    (0..count).map(job).collect()
+}
+
+/// Waits until nothing runs any more, with every job gone.
+pub(super) fn drain(engine: &Engine) {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        std::thread::sleep(Duration::from_millis(300));
+        engine.declare(&[]);
+        let running = engine.report().map_or(1, |report| report.figures["running"]);
+        if running == 0 {
+            break;
+        }
+        assert!(Instant::now() < until, "{running} runs do not end");
+    }
+}
+
 fn rounds() -> u64 {
     let text = std::env::var("ORRERY_SCHEDULER_KILLS").ok();
     text.and_then(|text| text.parse().ok()).unwrap_or(6)
@@ -24,18 +53,7 @@ fn rounds() -> u64 {
 fn killed_in_the_midst_of_a_herd_it_neither_misses_nor_repeats_a_launch() {
     let sink = Sink::start();
     let mut engine = Engine::new(4, "snapshotAfterBytes: 60000\n");
-    let spec = |concurrency: &str| {
-        json!({
-            "when": {"cron": "* * * * * *"},
-            "concurrency": concurrency,
-            "catchUp": {"policy": "FireAll", "maxRuns": 1000},
-            "action": {"http": {"url": sink.url, "body": "x"}},
-        })
-    };
-    let policies = ["Allow", "Forbid", "BufferAll", "Replace"];
-    let jobs: Vec<_> = (0..JOBS)
-        .map(|index| (format!("job-{index}"), spec(policies[index % policies.len()])))
-        .collect();
+    let jobs = herd(&sink.url, JOBS);
     engine.start();
     let answer = engine.declare(&jobs);
     assert!(answer.results.iter().all(|result| result.accepted), "{answer:?}");
@@ -56,17 +74,15 @@ fn killed_in_the_midst_of_a_herd_it_neither_misses_nor_repeats_a_launch() {
 
     // What is not over is sent again by the next process; let it.
     engine.start();
-    let until = Instant::now() + Duration::from_secs(30);
-    loop {
-        std::thread::sleep(Duration::from_millis(300));
-        engine.declare(&[]);
-        let running = engine.report().map_or(1, |report| report.figures["running"]);
-        if running == 0 {
-            break;
-        }
-        assert!(Instant::now() < until, "{running} runs do not end");
-    }
+    drain(&engine);
     engine.stop();
+    let (launches, calls) = check_books(&sink, &engine);
+    println!("{launches} launches, {calls} calls");
+}
+
+/// Holds what arrived against the ledgers: no second under two keys, and no launch that never arrived.
+/// Gives how many launches and calls there were.
+pub(super) fn check_books(sink: &Sink, engine: &Engine) -> (usize, usize) {
     let books = sink.books();
     for ((job, nominal), keys) in &books {
         assert_eq!(keys.len(), 1, "{job} was launched twice for {nominal}: {keys:?}");
@@ -94,5 +110,5 @@ fn killed_in_the_midst_of_a_herd_it_neither_misses_nor_repeats_a_launch() {
         lost.extend(keys.filter(|key| !sent.iter().any(|sent| sent.ends_with(key.as_str()))));
     }
     assert!(lost.is_empty(), "{} of {launches} launches never arrived: {lost:?}", lost.len());
-    println!("{launches} launches, {} calls", books.len());
+    (launches, books.len())
 }

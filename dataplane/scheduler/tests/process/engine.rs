@@ -1,10 +1,11 @@
 //! Starts the engine as a child: this test program itself, told by its environment to serve. So
 //! `kill -9` is real, and no other binary has to be built first.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use orrery_operand::OperandError;
 use orrery_operand::client::OperandClient;
 use orrery_operand::set_hash::sync_request;
 use orrery_operand::v1::{DeclaredObject, ReportResponse, SyncResponse};
@@ -12,6 +13,8 @@ use orrery_scheduler::ServeArgs;
 use orrery_scheduler::ledger::verify::{Verdict, View, verify};
 use orrery_scheduler::machine::State;
 use orrery_scheduler::partition::recover;
+
+use crate::harness::Call;
 
 const FOLDER: &str = "ORRERY_TEST_FOLDER";
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -36,6 +39,8 @@ pub(crate) struct Engine {
     management: u16,
     api: u16,
     child: Option<Child>,
+    /// Where the folder of the Secret of its journal is, if that is carried elsewhere.
+    secret: Option<PathBuf>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -56,12 +61,46 @@ impl Engine {
             management: free_port(),
             api: free_port(),
             child: None,
+            secret: None,
             runtime: runtime.expect("a runtime"),
         }
     }
 
-    /// Starts the process and waits until it launches jobs.
+    /// One whose journals are carried in this folder, by this Secret if it is another engine.
+    pub(crate) fn carried(partitions: u16, secret: &Path, more: &str) -> Self {
+        let config = format!("object: {{namespace: test, name: jobs}}\n{more}");
+        let mut engine = Self::new(partitions, &config);
+        engine.secret = Some(secret.to_owned());
+        engine
+    }
+
+    /// The Secret of an engine that is a folder.
+    pub(crate) fn secret_of(folder: &Path) -> PathBuf {
+        let secret = folder.join("secret");
+        std::fs::create_dir_all(&secret).expect("room");
+        let address = format!("file://{}/journals\n", folder.display());
+        std::fs::write(secret.join("address"), address).expect("room");
+        secret
+    }
+
+    /// Takes its volume away.
+    pub(crate) fn lose_volume(&mut self) {
+        assert!(self.child.is_none(), "it runs");
+        std::fs::remove_dir_all(self.folder.path().join("data")).expect("it is there");
+    }
+
+    /// Starts the process and waits until it launches jobs, or stands by.
     pub(crate) fn start(&mut self) {
+        self.start_unready();
+        let until = Instant::now() + DEADLINE;
+        while !self.report().is_some_and(|report| report.ready) {
+            assert!(Instant::now() < until, "it does not get ready: {:?}", self.report());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Starts the process.
+    pub(crate) fn start_unready(&mut self) {
         let local = |port: u16| format!("127.0.0.1:{port}");
         let child = Command::new(std::env::current_exe().expect("this program"))
             .args(["--exact", "process::engine::serve", "--ignored", "--nocapture"])
@@ -69,16 +108,12 @@ impl Engine {
             .env("ORRERY_LISTEN_API", local(self.api))
             .env("ORRERY_LISTEN_HTTP", "127.0.0.1:0")
             .env("ORRERY_LISTEN_MANAGEMENT", local(self.management))
+            .envs(self.secret.iter().map(|folder| ("ORRERY_JOURNAL_SECRET", folder)))
             .envs(orrery_e2e_tests::clock::environment(self.folder.path()))
             .stdout(Stdio::null())
             .stdin(Stdio::null())
             .spawn();
         self.child = Some(child.expect("the child starts"));
-        let until = Instant::now() + DEADLINE;
-        while !self.report().is_some_and(|report| report.ready) {
-            assert!(Instant::now() < until, "it does not get ready: {:?}", self.report());
-            std::thread::sleep(Duration::from_millis(5));
-        }
     }
 
     fn client(&self) -> OperandClient {
@@ -104,6 +139,63 @@ impl Engine {
         let request = sync_request("Schedule", jobs.iter().map(object).collect());
         let client = self.client();
         self.runtime.block_on(client.sync(request)).expect("it answers")
+    }
+
+    /// Tells it to own everything, until it does. Gives the time that took.
+    pub(crate) fn lead(&self, epoch: u64) -> Duration {
+        let started = Instant::now();
+        let client = self.client();
+        loop {
+            match self.runtime.block_on(client.promote(0, epoch)) {
+                Ok(_) => return started.elapsed(),
+                Err(OperandError::Unavailable(_)) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+            assert!(started.elapsed() < DEADLINE, "it does not take over: {:?}", self.report());
+        }
+    }
+
+    /// What it says to a promotion.
+    pub(crate) fn promote(&self, epoch: u64) -> Result<(), OperandError> {
+        self.runtime.block_on(self.client().promote(0, epoch)).map(drop)
+    }
+
+    pub(crate) fn fence(&self, epoch: u64) {
+        self.runtime.block_on(self.client().fence(0, epoch)).expect("it listens");
+    }
+
+    pub(crate) fn follow(&self, epoch: u64) {
+        let address = "10.0.0.1:8080".to_owned();
+        self.runtime.block_on(self.client().follow(0, epoch, address, false)).expect("it listens");
+    }
+
+    /// Status and body of an answer of the API.
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        self.call("GET", path).send().into_parts()
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &str) -> (u16, String) {
+        self.call("POST", path).json(body).send().into_parts()
+    }
+
+    fn call(&self, method: &str, path: &str) -> Call {
+        Call::new(std::net::SocketAddr::from(([127, 0, 0, 1], self.api)), method, path)
+    }
+
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
+        let child = self.child.as_ref().expect("it runs");
+        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+        nix::sys::signal::kill(pid, signal).expect("it is ours");
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn ends(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        let until = Instant::now() + DEADLINE;
+        while child.try_wait().expect("it is ours").is_none() {
+            assert!(Instant::now() < until, "it does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub(crate) fn kill(&mut self) {

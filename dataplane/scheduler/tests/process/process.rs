@@ -4,3 +4,4 @@ mod clock;
 mod crash;
 mod engine;
 mod sink;
+mod takeover;

@@ -54,6 +54,16 @@ pub(crate) struct Journal {
     pub(crate) needs_replication: bool,
 }
 
+impl Journal {
+    fn checked(name: String, shard: u32, needs_replication: bool) -> Result<Self, OpenError> {
+        let is_odd = name.is_empty() || name.len() > NAME_BYTES_MAX;
+        if is_odd || name.chars().any(char::is_control) {
+            return Err(OpenError::Name);
+        }
+        Ok(Self { name, shard, needs_replication })
+    }
+}
+
 /// An owner in the types of the database.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Holder {
@@ -89,15 +99,15 @@ impl PgCarrier {
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let Options { address, password, journal, shard, needs_replication } = options;
         let target = Target::new(address, password)?;
-        let is_odd = journal.is_empty() || journal.len() > NAME_BYTES_MAX;
-        if is_odd || journal.chars().any(char::is_control) {
-            return Err(OpenError::Name);
-        }
-        Ok(Self {
-            pool: Arc::new(Pool::new(target)),
-            journal: Journal { name: journal, shard, needs_replication },
-            confirmed: Confirmed::default(),
-        })
+        let journal = Journal::checked(journal, shard, needs_replication)?;
+        Ok(Self { pool: Arc::new(Pool::new(target)), journal, confirmed: Confirmed::default() })
+    }
+
+    /// Another journal of the same database, by the same connections: an object with many shards needs
+    /// no more of them than it has calls under way.
+    pub fn beside(&self, journal: String, shard: u32) -> Result<Self, OpenError> {
+        let journal = Journal::checked(journal, shard, self.journal.needs_replication)?;
+        Ok(Self { pool: Arc::clone(&self.pool), journal, confirmed: Confirmed::default() })
     }
 }
 

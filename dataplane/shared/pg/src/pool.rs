@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use crate::{Failure, Link, Session, Target};
 
 /// Calls that are under way at once; more wait.
-const BUSY_MAX: usize = 8;
+const BUSY_MAX: usize = 16;
 /// Connections that are kept for the next call.
-const IDLE_MAX: usize = 4;
+const IDLE_MAX: usize = 16;
 
 struct State<A> {
     idle: Vec<Session<A>>,

@@ -7,15 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
-use orrery_api::scheduler::CatchUpPolicy;
+use orrery_api::scheduler::{CatchUpDefault, CatchUpPolicy};
 use orrery_e2e_tests::postgres::Postgres;
 use orrery_kit::env::{Env, SystemEnv};
-use orrery_kit::health::Health;
-use orrery_scheduler::dispatch::{Dispatcher, Options as DispatchOptions, Settled};
-use orrery_scheduler::engine::{Engine as Jobs, JobSpec, Resolver, Shared};
-use orrery_scheduler::machine::Bounds;
-use orrery_scheduler::machine::definition::CatchUp;
-use orrery_scheduler::partition::{Partition, PartitionOptions};
+use orrery_scheduler::assembly::{Assembly, Parts};
+use orrery_scheduler::engine::{JobSpec, Resolver};
 
 use super::engine::Engine;
 use crate::Options;
@@ -75,43 +71,28 @@ pub(super) fn sink(options: &Options) -> Result<Vec<Row>, String> {
 /// Jobs that are due every second, for some seconds; gives launches by second of CPU.
 fn launched(folder: &Path, options: &Options) -> Result<f64, String> {
     let jobs = options.scaled(EVERY_SECOND);
-    let shared = Arc::new(Shared::new(1, Health::default()));
-    let resolver = Arc::new(Resolver::new("bench".to_owned(), &[]).into_sink());
-    let pair = Partition::handle(0);
-    let handle = pair.0.clone();
-    let outcomes = handle.clone();
-    let dispatcher =
-        Dispatcher::start_batched(DispatchOptions::default(), vec![], move |settled| {
-            for Settled { run, attempt, outcome } in settled {
-                outcomes.outcome(run.number, attempt, outcome);
-            }
-        });
-    let dispatcher = Arc::new(dispatcher.map_err(|error| error.to_string())?);
-    let env: Arc<dyn Env> = Arc::new(SystemEnv::default());
-    let engine = Jobs::new(
-        orrery_api::scheduler::SchedulerConfig { partitions: 1, ..Default::default() },
-        vec![handle.clone()],
-        orrery_recurrence::Zones::bundled(),
-        Arc::clone(&resolver),
-        Arc::clone(&shared),
-    );
-    let catch_up = CatchUp { policy: CatchUpPolicy::FireAll, runs_max: 100, seconds_max: 3600 };
-    let partition = PartitionOptions {
-        id: 0,
-        folder: folder.to_owned(),
-        bounds: Bounds { catch_up, running_max: 400_000, of_target_max: 400_000 },
-        history_seconds: 86_400,
-        snapshot_after_bytes: 256 << 20,
+    let text = |error: &dyn std::error::Error| error.to_string();
+    let config = orrery_api::scheduler::SchedulerConfig {
+        partitions: 1,
+        catch_up_default: CatchUpDefault {
+            policy: CatchUpPolicy::FireAll,
+            ..CatchUpDefault::default()
+        },
+        snapshot_after_bytes: Some(256 << 20),
+        ..Default::default()
     };
-    let partition = Partition::open(
-        partition,
-        env,
-        Arc::clone(&dispatcher),
-        resolver,
-        Arc::clone(&shared),
-        pair,
-    );
-    let partition = partition.map_err(|error| error.to_string())?;
+    let env: Arc<dyn Env> = Arc::new(SystemEnv::default());
+    let parts = Parts {
+        running_max: 400_000,
+        of_target_max: 400_000,
+        ..Parts::alone(&config, Resolver::new("bench".to_owned(), &[]).into_sink(), env)
+    };
+    let mut assembly = Assembly::new(parts).map_err(|error| text(&error))?;
+    let opened = assembly.open(folder).map_err(|error| text(&error))?;
+    let Assembly { engine, crew, handles, .. } = assembly;
+    let dispatcher = crew.dispatcher;
+    let partition = opened.into_iter().next().ok_or("there is no partition")?;
+    let handle = handles.into_iter().next().ok_or("there is no partition")?;
     let thread = std::thread::spawn(move || partition.run().map_err(|error| error.to_string()));
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.map_err(|error| error.to_string())?;

@@ -29,24 +29,6 @@ pub const FENCED_FILE: &str = "fenced";
 pub const ARCHIVE_SECRET: &str = "ORRERY_ARCHIVE_SECRET";
 /// Environment variable: folder of the Secret for the recovery.
 pub const RECOVERY_SECRET: &str = "ORRERY_RECOVERY_SECRET";
-/// Environment variable: folder of the Secret of the engine that carries the journal.
-pub const JOURNAL_SECRET: &str = "ORRERY_JOURNAL_SECRET";
-/// Key of that Secret, for ObjectStore: `s3://bucket/prefix`; on one machine also `file:///folder`.
-/// Credentials, `ENDPOINT_URL` and `REGION` stand under the keys that the Secret of an archive has.
-pub const JOURNAL_ADDRESS_KEY: &str = "address";
-/// Key of that Secret, for Postgres: one host, or several with commas between: the one that takes
-/// writes is used.
-pub const JOURNAL_HOST_KEY: &str = "host";
-/// Key of that Secret, for Postgres: its port; left out: [`POSTGRES_PORT`].
-pub const JOURNAL_PORT_KEY: &str = "port";
-/// Key of that Secret, for Postgres: the database.
-pub const JOURNAL_DATABASE_KEY: &str = "dbname";
-/// Keys of that Secret, for Postgres: the user, under either.
-pub const JOURNAL_USER_KEYS: [&str; 2] = ["username", "user"];
-/// Key of that Secret, for Postgres: the password, if the user has one.
-pub const JOURNAL_PASSWORD_KEY: &str = "password";
-/// Port of PostgreSQL unless told otherwise.
-pub const POSTGRES_PORT: u16 = 5432;
 /// Seconds a record waits at most before it is archived unless told otherwise: what is lost when
 /// the data folder is.
 pub const ARCHIVE_INTERVAL_SECONDS_DEFAULT: i64 = 10;

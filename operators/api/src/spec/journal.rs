@@ -6,6 +6,25 @@ use serde::{Deserialize, Serialize};
 use super::LocalRef;
 use crate::cel::rules;
 
+/// Environment variable: folder of the Secret of the engine that carries the journal.
+pub const JOURNAL_SECRET: &str = "ORRERY_JOURNAL_SECRET";
+/// Key of that Secret, for ObjectStore: `s3://bucket/prefix`; on one machine also `file:///folder`.
+/// Credentials, `ENDPOINT_URL` and `REGION` stand under the keys that the Secret of an archive has.
+pub const JOURNAL_ADDRESS_KEY: &str = "address";
+/// Key of that Secret, for Postgres: one host, or several with commas between: the one that takes
+/// writes is used.
+pub const JOURNAL_HOST_KEY: &str = "host";
+/// Key of that Secret, for Postgres: its port; left out: [`POSTGRES_PORT`].
+pub const JOURNAL_PORT_KEY: &str = "port";
+/// Key of that Secret, for Postgres: the database.
+pub const JOURNAL_DATABASE_KEY: &str = "dbname";
+/// Keys of that Secret, for Postgres: the user, under either.
+pub const JOURNAL_USER_KEYS: [&str; 2] = ["username", "user"];
+/// Key of that Secret, for Postgres: the password, if the user has one.
+pub const JOURNAL_PASSWORD_KEY: &str = "password";
+/// Port of PostgreSQL unless told otherwise.
+pub const POSTGRES_PORT: u16 = 5432;
+
 /// Where the journal is kept, and so what a crash may take with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]

@@ -1,5 +1,6 @@
-//! The engine that carries the journal, where that is not the pod's own volume: from the folder of its
-//! Secret to a [`Carrier`].
+//! From the folder of a Secret to the engine that carries a journal.
+//!
+//! Must not: wait for the engine to answer.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -7,34 +8,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use orrery_api::kv::JournalBackend;
-use orrery_api::kv::config::{
+use orrery_api::spec::JournalBackend;
+use orrery_api::spec::journal::{
     JOURNAL_ADDRESS_KEY, JOURNAL_DATABASE_KEY, JOURNAL_HOST_KEY, JOURNAL_PASSWORD_KEY,
     JOURNAL_PORT_KEY, JOURNAL_SECRET, JOURNAL_USER_KEYS, POSTGRES_PORT,
 };
 use orrery_blob::{Access, Address, BlobError};
 use orrery_journal::carrier::{self, Saved};
-use orrery_journal::{
-    Carrier, CarrierError, Group, Journal, JournalError, Opened, Options, Owner, Position, RealDisk,
-};
+use orrery_journal::{Carrier, CarrierError, Group, Owner, Position};
 use orrery_journal_objects::ObjectCarrier;
 use orrery_journal_pg::{
     Address as Servers, ClientCertificate, Host, OpenError, PgCarrier, Roots, Tls,
 };
 use orrery_kit::secrets::{Secret, SecretError, Secrets};
 
-use crate::persistence::PersistenceError;
-use crate::serve::ServeError;
-
 /// Key of the Secret: `disable` for a server that speaks no TLS.
 const SSL_MODE_KEY: &str = "sslmode";
 
 /// Which engine carries the journal, and where what it needs lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Carried {
-    pub(crate) backend: JournalBackend,
+pub struct Carried {
+    pub backend: JournalBackend,
     /// The object whose journal it is, as `namespace/name`.
-    pub(crate) object: String,
+    pub object: String,
 }
 
 /// The engine cannot be used as its Secret says.
@@ -58,103 +54,115 @@ pub enum CarryingError {
     Postgres(#[from] OpenError),
 }
 
-/// Opens it. It need not answer yet.
-pub(crate) fn open(carried: &Carried, shard: u32) -> Result<Arc<dyn Carrier>, CarryingError> {
+/// Opens the journal of one shard. The engine need not answer yet.
+pub fn open(carried: &Carried, shard: u32) -> Result<Arc<dyn Carrier>, CarryingError> {
+    let all = open_all(carried, &[shard])?;
+    Ok(Arc::clone(&all[0]))
+}
+
+/// Opens the journals of several shards of one object, at least one; they share what connections they
+/// can. The first is prepared before any other.
+pub fn open_all(carried: &Carried, shards: &[u32]) -> Result<Vec<Arc<dyn Carrier>>, CarryingError> {
     let folder = std::env::var_os(JOURNAL_SECRET).map(PathBuf::from);
     let folder = folder.ok_or(CarryingError::NoFolder(carried.backend.as_str()))?;
-    let engine: Box<dyn Carrier> = match carried.backend {
-        JournalBackend::Postgres => Box::new(postgres(&folder, &carried.object, shard)?),
-        _ => Box::new(objects(&folder, &carried.object, shard)?),
-    };
-    let prepared = Arc::new(Prepared { engine, is_done: AtomicBool::new(false) });
+    let object = &carried.object;
+    let is_postgres = carried.backend == JournalBackend::Postgres;
+    let servers = is_postgres.then(|| postgres(&folder, object, shards.first().copied()));
+    let servers = servers.transpose()?;
+    let mut all: Vec<Arc<Prepared>> = vec![];
+    for shard in shards.iter().copied() {
+        let carrier: Box<dyn Carrier> = match &servers {
+            Some(servers) => Box::new(servers.beside(name(object, shard), shard)?),
+            None => Box::new(objects(&folder, object, shard)?),
+        };
+        let engine = Engine { carrier, is_probed_apart: is_postgres };
+        let first = all.first().map(Arc::clone);
+        all.push(Arc::new(Prepared { engine, first, is_done: AtomicBool::new(false) }));
+    }
     // Now, and not when somebody waits for a take-over. One that fails is tried again then.
-    let early = Arc::clone(&prepared);
+    let early = all.clone();
     let thread = thread::Builder::new().name("journal-prepare".into()).spawn(move || {
-        if let Err(error) = early.prepare() {
-            tracing::warn!(carrier = early.name(), %error, "the journal cannot be carried yet");
+        for carrier in early {
+            if let Err(error) = carrier.prepare() {
+                tracing::warn!(carrier = carrier.name(), %error, "the journal cannot be carried yet");
+                return;
+            }
         }
     });
     thread.map_err(CarryingError::Thread)?;
-    Ok(prepared)
+    Ok(all.into_iter().map(|one| one as Arc<dyn Carrier>).collect())
+}
+
+fn name(object: &str, shard: u32) -> String {
+    format!("{object}/{shard}")
+}
+
+/// What carries one shard.
+#[derive(Debug)]
+struct Engine {
+    carrier: Box<dyn Carrier>,
+    /// Whether there is more to prepare than for the first shard: a store is tried once.
+    is_probed_apart: bool,
 }
 
 /// An engine that is prepared once in the life of a process.
 #[derive(Debug)]
 struct Prepared {
-    engine: Box<dyn Carrier>,
+    engine: Engine,
+    /// What is prepared before it.
+    first: Option<Arc<Self>>,
     is_done: AtomicBool,
 }
 
 impl Carrier for Prepared {
     fn name(&self) -> String {
-        self.engine.name()
+        self.engine.carrier.name()
     }
 
     fn prepare(&self) -> Result<(), CarrierError> {
         if !self.is_done.load(Ordering::Acquire) {
-            self.engine.prepare()?;
+            if let Some(first) = &self.first {
+                first.prepare()?;
+            }
+            if self.first.is_none() || self.engine.is_probed_apart {
+                self.engine.carrier.prepare()?;
+            }
             self.is_done.store(true, Ordering::Release);
         }
         Ok(())
     }
 
     fn take_over(&self, owner: Owner) -> Result<carrier::Carried, CarrierError> {
-        self.engine.take_over(owner)
+        self.engine.carrier.take_over(owner)
     }
 
     fn look(&self) -> Result<carrier::Carried, CarrierError> {
-        self.engine.look()
+        self.engine.carrier.look()
     }
 
     fn append(&self, owner: Owner, group: &Group) -> Result<(), CarrierError> {
-        self.engine.append(owner, group)
+        self.engine.carrier.append(owner, group)
     }
 
     fn read(&self, after: Position, bytes_max: usize) -> Result<Vec<Group>, CarrierError> {
-        self.engine.read(after, bytes_max)
+        self.engine.carrier.read(after, bytes_max)
     }
 
     fn save(&self, owner: Owner, saved: Saved, content: &mut dyn Read) -> Result<(), CarrierError> {
-        self.engine.save(owner, saved, content)
+        self.engine.carrier.save(owner, saved, content)
     }
 
     fn load(&self, at: Position) -> Result<Box<dyn Read + Send>, CarrierError> {
-        self.engine.load(at)
+        self.engine.carrier.load(at)
     }
 
     fn trim(&self, owner: Owner, upto: Position) -> Result<(), CarrierError> {
-        self.engine.trim(owner, upto)
+        self.engine.carrier.trim(owner, upto)
     }
 }
 
-/// Opens what is on disk. Where the journal is carried elsewhere that is a copy, which is given up
-/// when it is damaged.
-pub(crate) fn open_journal(
-    folder: &Path,
-    carrier: Option<&Arc<dyn Carrier>>,
-    shard: u32,
-) -> Result<Opened, ServeError> {
-    let folder_error = |source| ServeError::Folder { path: folder.to_owned(), source };
-    let disk = || {
-        std::fs::create_dir_all(folder).map_err(folder_error)?;
-        RealDisk::new(folder).map(Arc::new).map_err(folder_error)
-    };
-    let options = || Options { shard, ..Options::default() };
-    let Some(carrier) = carrier else {
-        return Ok(Journal::open(disk()?, options()).map_err(PersistenceError::Journal)?);
-    };
-    match Journal::open_carried(disk()?, options(), Arc::clone(carrier)) {
-        Err(error @ JournalError::Corrupt { .. }) => {
-            tracing::warn!(%error, "the copy of the journal is given up: it is carried elsewhere");
-            std::fs::remove_dir_all(folder).map_err(folder_error)?;
-            let opened = Journal::open_carried(disk()?, options(), Arc::clone(carrier));
-            Ok(opened.map_err(PersistenceError::Journal)?)
-        }
-        opened => Ok(opened.map_err(PersistenceError::Journal)?),
-    }
-}
-
-fn postgres(folder: &Path, object: &str, shard: u32) -> Result<PgCarrier, CarryingError> {
+fn postgres(folder: &Path, object: &str, shard: Option<u32>) -> Result<PgCarrier, CarryingError> {
+    let shard = shard.unwrap_or(0);
     let read = |key: &'static str| value(folder, key);
     let needed = |key: &'static str| read(key)?.ok_or(CarryingError::Missing(key));
     let port = match read(JOURNAL_PORT_KEY)? {
@@ -178,7 +186,7 @@ fn postgres(folder: &Path, object: &str, shard: u32) -> Result<PgCarrier, Carryi
             tls,
         },
         password: read(JOURNAL_PASSWORD_KEY)?.map(Secret::new),
-        journal: format!("{object}/{shard}"),
+        journal: name(object, shard),
         shard,
         needs_replication: false,
     })?)
