@@ -24,6 +24,8 @@ use crate::partition::Handle;
 /// The kind of declared objects this engine takes.
 const KIND: &str = "Schedule";
 
+/// Reason of a process that may be made the owner, and was told of none.
+const WAITS: &str = "Standby";
 /// How often it is looked whether the journals were taken over.
 const TAKE_OVER_POLL: Duration = Duration::from_millis(5);
 /// Longest wait for that, less than callers wait; the operator asks again.
@@ -95,16 +97,16 @@ fn role(said: &Said) -> Role {
 }
 
 impl SchedulerOperand {
-    /// One group has all partitions: it is spoken of as that of shard 0.
+    /// One group has all partitions: what is said of one holds for all.
     fn in_group(&self, shard: u32) -> Result<(), OperandError> {
         if !self.standing.is_grouped() {
             let why = "this process owns its partitions alone";
             return Err(OperandError::Unsupported(why.into()));
         }
-        if shard != 0 {
-            return Err(OperandError::Invalid("all partitions have the owner of shard 0".into()));
+        if usize::try_from(shard).is_ok_and(|shard| shard < self.engine.handles().len()) {
+            return Ok(());
         }
-        Ok(())
+        Err(OperandError::Invalid(format!("there is no partition {shard}")))
     }
 
     /// What is durable of the first partition, which speaks for the group.
@@ -116,6 +118,8 @@ impl SchedulerOperand {
         let said = self.standing.said();
         let is_owner = said.stand == Stand::Owner;
         let each = self.engine.shared.each();
+        let waits = readiness.ready && said.stand == Stand::Standby && !said.is_taking_over;
+        let waits = waits && said.owner.is_none();
         let link = said.owner.as_ref().map(|address| Link {
             address: address.clone(),
             up: readiness.ready && said.is_warm,
@@ -132,7 +136,7 @@ impl SchedulerOperand {
             ready: readiness.ready,
             writable: readiness.ready && is_owner,
             degraded: readiness.ready && !readiness.reason.is_empty(),
-            reason: readiness.reason.clone(),
+            reason: if waits { WAITS.to_owned() } else { readiness.reason.clone() },
             message: readiness.message.clone(),
             // Whoever takes over takes what is carried.
             whole: Some(true),

@@ -29,7 +29,9 @@ use crate::listen;
 use crate::release;
 use crate::routes::{self, Place};
 use crate::status::{Facts, Progress, is_settled, summarise};
-use crate::step::report::{DeclaredSource, Reached, StatusMemory, observe, sync, write_status};
+use crate::step::report::{
+    DeclaredSource, Reached, StatusMemory, declared_to, observe, sync, write_status,
+};
 use crate::step::{ApplyError, Class, GroupError, StepError, apply, dereference};
 use crate::system::{Carrier, Identity, Mode, Object, Refusal, System};
 use crate::triggers::Triggers;
@@ -294,7 +296,8 @@ impl<S: System> Engine<S> {
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let synced = match mode {
             Mode::Run => {
-                let synced = sync(&self.ctx, identity, &sources, &reached).await;
+                let owners = declared_to(&pods.groups, &seen, &reached);
+                let synced = sync(&self.ctx, identity, &sources, &owners).await;
                 self.listen(object, identity, &reached, synced.objects);
                 synced.complete
             }

@@ -32,6 +32,9 @@ pub struct Group {
     /// Whether an engine outside of the pods has every acknowledged write, and lets only the process
     /// of the highest epoch write: then any pod takes over without loss, whatever it has itself.
     pub carried: bool,
+    /// Whether followers read along from that engine and not from the primary, which does not know of
+    /// them, and acknowledge nothing for it: then no lease of it is waited for.
+    pub tailed: bool,
     pub policy: Policy,
     /// Pod that should be primary, if the spec names one.
     pub wished: Option<String>,
@@ -100,6 +103,7 @@ impl Group {
             followers: pods.len() as u32 - 1,
             synchronous: 0,
             carried: false,
+            tailed: false,
             policy: Policy::NoLoss,
             wished: None,
             client_port: 6379,

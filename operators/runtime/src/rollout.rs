@@ -93,7 +93,8 @@ fn serves(plan: &Plan, pod: &PodView, seen: &Observation) -> bool {
     }
     let holder = seen.pods.iter().find(|other| other.name == grant.holder);
     let primary = holder.and_then(said);
-    primary.is_some_and(|primary| is_in_sync(&pod.name, &report, grant.epoch, &primary))
+    primary
+        .is_some_and(|primary| is_in_sync(&plan.group, &pod.name, &report, grant.epoch, &primary))
 }
 
 /// See [`PodState::sound`].

@@ -3,10 +3,20 @@
 //! Must not: know a system. Every object has a part of a store for itself, so that two objects with
 //! the same store never meet.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{
     EnvVar, PersistentVolumeClaimVolumeSource, SecretVolumeSource, Volume, VolumeMount,
 };
+use orrery_api::Reason;
 use orrery_api::spec::{ArchiveOf, Bucket, Folder};
+use orrery_runtime::Refusal;
+
+/// Keys the Secret of a bucket must have, each with or without [`PREFIX`].
+const KEYS: [&str; 2] = ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY"];
+/// Key of the Secret with the address of the store, unless the spec names it.
+const ENDPOINT_KEY: &str = "ENDPOINT_URL";
+const PREFIX: &str = "AWS_";
 
 /// What a mounted store is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +144,24 @@ pub fn address(use_: Use, archive: &ArchiveOf) -> String {
     };
     let below = below.map(|below| format!("/{below}")).unwrap_or_default();
     format!("{begin}{below}/{}/{}", archive.object.namespace, archive.object.name)
+}
+
+/// The port of the store of a bucket, by the content of its Secret, which must have the credentials.
+pub(crate) fn bucket_port_of(
+    name: &str,
+    secret: &BTreeMap<String, Vec<u8>>,
+    endpoint: Option<&str>,
+    field: &str,
+) -> Result<u16, Refusal> {
+    let value = |key: &str| secret.get(&format!("{PREFIX}{key}")).or_else(|| secret.get(key));
+    let is_missing = |key: &&str| value(key).is_none_or(|value| value.trim_ascii().is_empty());
+    if let Some(key) = KEYS.iter().find(|key| is_missing(key)) {
+        let message = format!("the Secret {name} has no value under the key `{PREFIX}{key}`");
+        return Err(Refusal::field(Reason::InvalidSpec, field, message));
+    }
+    let in_secret = value(ENDPOINT_KEY);
+    let in_secret = in_secret.and_then(|value| std::str::from_utf8(value).ok()).map(str::trim);
+    Ok(port(endpoint.or(in_secret)))
 }
 
 /// Port of the store behind an endpoint such as `https://host:9000`; without one, HTTPS.

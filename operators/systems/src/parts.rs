@@ -8,6 +8,7 @@ pub(crate) mod checks;
 pub(crate) mod config_file;
 pub(crate) mod container;
 pub(crate) mod frame;
+pub(crate) mod journal;
 pub(crate) mod names;
 pub(crate) mod network;
 pub(crate) mod pdb;

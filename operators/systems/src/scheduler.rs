@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod declared;
+mod groups;
 mod rules;
 pub mod status;
 mod targets;
@@ -10,6 +11,7 @@ pub mod validate;
 use orrery_api::CommonStatus;
 use orrery_api::scheduler::{Scheduler, SchedulerStatus};
 use orrery_api::spec::{EngineSpec, Operation};
+use orrery_runtime::group::Group;
 use orrery_runtime::{
     Carrier, Identity, Mode, Observation, Prepared, Reference, Referenced, Refusal, Resources,
     System,
@@ -36,7 +38,14 @@ impl System for Jobs {
     const TELLS_CHANGES: bool = true;
 
     fn references(object: &Scheduler) -> Vec<Reference> {
-        targets::references(&object.spec.targets)
+        let mut all = targets::references(&object.spec.targets);
+        let journal = object.spec.journal.ref_.iter();
+        for secret in journal.map(|secret| Reference::Secret(secret.name.clone())) {
+            if !all.contains(&secret) {
+                all.push(secret);
+            }
+        }
+        all
     }
 
     fn mode(object: &Scheduler) -> Mode {
@@ -58,6 +67,18 @@ impl System for Jobs {
 
     fn build(validated: &Validated, identity: &Identity) -> Resources<Prepared> {
         build::build(validated, identity)
+    }
+
+    fn groups(validated: &Validated, identity: &Identity) -> Vec<Group> {
+        groups::groups(&validated.spec, &identity.name)
+    }
+
+    fn standing_groups(object: &Scheduler, identity: &Identity) -> Vec<Group> {
+        groups::groups(&object.spec, &identity.name)
+    }
+
+    fn was_granted(status: &SchedulerStatus, _shard: u32) -> bool {
+        groups::was_granted(status)
     }
 
     fn engine_spec(object: &Scheduler) -> Option<&EngineSpec> {

@@ -32,6 +32,7 @@ pub(crate) struct Said {
     pub(crate) owner: Option<String>,
     /// It has all that is carried, but the tail.
     pub(crate) is_warm: bool,
+    pub(crate) is_taking_over: bool,
 }
 
 /// What came of a promotion that was asked for.
@@ -119,6 +120,7 @@ impl Standing {
             left: inner.left,
             owner: inner.follows.as_ref().map(|(_, address)| address.clone()),
             is_warm: inner.is_warm,
+            is_taking_over: inner.asked.is_some(),
         }
     }
 

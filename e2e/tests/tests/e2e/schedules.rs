@@ -1,5 +1,8 @@
 //! Schedules on a real API server: one file is enough, runs arrive, statuses tell, and the proof holds.
 
+#[path = "schedules/standby.rs"]
+mod standby;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -44,6 +47,14 @@ impl Target {
         Self { url, calls }
     }
 
+    /// No second of a job was asked for under two keys.
+    fn check(&self) {
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for ((job, nominal), keys) in calls {
+            assert_eq!(keys.len(), 1, "{job} was launched twice for {nominal}: {keys:?}");
+        }
+    }
+
     fn of(&self, job: &str) -> usize {
         let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         calls.keys().filter(|(name, _)| name == job).count()
@@ -86,10 +97,16 @@ fn schedule(name: &str, when: &str, url: &str, more: &str) -> String {
 
 /// The engine's API, with the token of the generated Secret.
 async fn ask(stage: &Stage, method: &str, path: &str, body: &str) -> String {
+    ask_pod(stage, "default-scheduler-0", method, path, body).await
+}
+
+/// That of one pod.
+async fn ask_pod(stage: &Stage, pod: &str, method: &str, path: &str, body: &str) -> String {
     let secret = "-o=go-template={{index .data \"api-token\"|base64decode}}";
     let token = stage.kubectl(&["get", "secret/default-scheduler", secret]).await;
     let token = token.expect("the Secret is there");
-    let ip = ["get", "pod/default-scheduler-0", "-o=jsonpath={.status.podIP}"];
+    let pod = format!("pod/{pod}");
+    let ip = ["get", &pod, "-o=jsonpath={.status.podIP}"];
     let ip: IpAddr = stage.until(&ip, |ip| !ip.is_empty()).await.parse().expect("an address");
     let mut stream = TcpStream::connect(SocketAddr::new(ip, 8080)).expect("it listens");
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
@@ -192,10 +209,7 @@ async fn a_schedule_alone_makes_its_engine_and_runs_and_tells() {
     assert!(verdict.contains("\"isClean\":true") && verdict.contains("\"missed\":0"), "{verdict}");
     let seen = "-o=jsonpath={.status.verify.missed} {.status.verify.duplicated}";
     stage.until(&["get", "scheduler/default", seen], |text| text == "0 0").await;
-    let calls = target.calls.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    for ((job, nominal), keys) in calls {
-        assert_eq!(keys.len(), 1, "{job} was launched twice for {nominal}: {keys:?}");
-    }
+    target.check();
 
     // A schedule that is deleted is gone from the engine; the engine stays.
     stage.kubectl(&["delete", "schedule/often", "--wait"]).await.expect("it is deleted");

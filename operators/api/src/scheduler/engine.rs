@@ -41,6 +41,7 @@ pub const PARTITIONS_DEFAULT: i32 = 16;
         printcolumn(name = "Schedules", type_ = "string", json_path = ".status.schedules"),
         printcolumn(name = "Partitions", type_ = "integer", json_path = ".status.partitionCount"),
         printcolumn(name = "Durability", type_ = "string", json_path = ".status.durability"),
+        printcolumn(name = "Owner", type_ = "string", json_path = ".status.partitions[0].owner"),
         printcolumn(
             name = "Endpoint",
             type_ = "string",
@@ -72,6 +73,11 @@ pub const PARTITIONS_DEFAULT: i32 = 16;
 #[schemars(extend("x-kubernetes-validations" = rules(&[
     RELEASE_OR_IMAGE,
     (
+        "!has(self.replicas) || self.replicas <= 1 || (has(self.journal) && has(self.journal.backend) \
+         && self.journal.backend != 'Local')",
+        "replicas above 1 need a journal that outlives a pod: set journal.backend to Postgres or ObjectStore",
+    ),
+    (
         "has(self.storage.storageClassName) == has(oldSelf.storage.storageClassName) \
          && (!has(self.storage.storageClassName) \
              || self.storage.storageClassName == oldSelf.storage.storageClassName)",
@@ -79,7 +85,8 @@ pub const PARTITIONS_DEFAULT: i32 = 16;
     ),
 ])))]
 pub struct SchedulerSpec {
-    /// Number of pods that the partitions are spread over.
+    /// Number of pods: one owns all partitions, the others stand by and take its place. Above 1 the
+    /// journal must be kept by Postgres or ObjectStore.
     #[schemars(range(min = 1, max = 64))]
     pub replicas: i32,
     /// Number of partitions, a power of two. Each has a journal of its own, and a schedule belongs to

@@ -379,7 +379,7 @@ impl Carrier<'_> {
             .map(|member| {
                 let state = match (&member.report, primary) {
                     (Some(said), Some(primary))
-                        if is_in_sync(&member.pod, said, grant.epoch, primary) =>
+                        if is_in_sync(&plan.group, &member.pod, said, grant.epoch, primary) =>
                     {
                         FollowerView::InSync
                     }

@@ -8,13 +8,15 @@ mod lost;
 use std::time::Duration;
 
 use orrery_api::Reason;
-use orrery_operand::v1::Link;
+use orrery_operand::v1::{Follower, Link};
 
 use super::{DRIFT, Grant, Group, LEASE, Policy};
 use crate::observation::{Report, Role};
 
 /// A primary that has not answered for this long is called lost.
 pub const SILENT_MAX: Duration = Duration::from_millis(2500);
+/// The same where another owner costs no more than asking for the runs of the one before: two beats.
+pub const SILENT_TAILED_MAX: Duration = Duration::from_millis(900);
 /// A planned hand-over that takes longer is given up: the old primary goes on.
 pub const HAND_OVER_MAX: Duration = Duration::from_secs(20);
 
@@ -146,8 +148,9 @@ fn progress(report: &Report) -> (u64, u64) {
 }
 
 /// Whether a follower has everything but the tail of this primary.
-pub fn is_in_sync(pod: &str, report: &Report, epoch: u64, primary: &Report) -> bool {
-    let listed = primary.followers.iter().any(|follower| follower.name == pod && follower.in_sync);
+pub fn is_in_sync(group: &Group, pod: &str, report: &Report, epoch: u64, primary: &Report) -> bool {
+    let in_list = |follower: &Follower| follower.name == pod && follower.in_sync;
+    let listed = group.tailed || primary.followers.iter().any(in_list);
     let linked = report.link.as_ref().is_some_and(|link| link.up && link.copy_percent >= 100);
     report.role() == Role::Follower && report.epoch == epoch && linked && listed && is_whole(report)
 }
@@ -288,7 +291,7 @@ fn without_its_data(
 fn leading(view: &View<'_>, grant: &Grant, member: &Member, report: &Report) -> Step {
     let ready = |pod: &str| {
         let other = view.answering(pod).filter(|(other, _)| !other.terminating);
-        other.is_some_and(|(_, other)| is_in_sync(pod, other, grant.epoch, report))
+        other.is_some_and(|(_, other)| is_in_sync(view.group, pod, other, grant.epoch, report))
     };
     // Without a wish of the user, a shard goes home.
     let wished = view.group.wished.as_deref().or(view.group.home.as_deref());
@@ -381,12 +384,13 @@ fn absent(view: &View<'_>, grant: &Grant) -> Step {
     {
         return Step::Grant { to: to.clone(), epoch: *epoch, failover: false };
     }
-    let silent = view.member(holder).map_or(SILENT_MAX, |member| member.silent);
-    if silent < SILENT_MAX && !is_unheard(view, grant) {
+    let silent_max = if view.group.tailed { SILENT_TAILED_MAX } else { SILENT_MAX };
+    let silent = view.member(holder).map_or(silent_max, |member| member.silent);
+    if silent < silent_max && !is_unheard(view, grant) {
         let why = format!("{holder} has not answered for {} ms", silent.as_millis());
         return Step::Wait { reason: Reason::NoPrimary, why };
     }
-    let heard = view.others(holder).find(|(_, report)| {
+    let heard = view.others(holder).filter(|_| !view.group.tailed).find(|(_, report)| {
         let link = report.link.as_ref().filter(|link| link.up && report.epoch == grant.epoch);
         link.is_some_and(|link| Duration::from_millis(link.silent_milliseconds) < LEASE)
     });
@@ -400,6 +404,9 @@ fn absent(view: &View<'_>, grant: &Grant) -> Step {
 /// Whether the followers say that the primary is lost: an operator that has just begun to lead knows
 /// nothing of the time before, and need not wait to learn it again.
 fn is_unheard(view: &View<'_>, grant: &Grant) -> bool {
+    if view.group.tailed {
+        return false;
+    }
     let followers = view.others(&grant.holder).filter(|(_, report)| report.epoch == grant.epoch);
     let silent = followers.filter_map(|(_, report)| report.link.as_ref());
     let silent: Vec<u64> = silent.map(|link| link.silent_milliseconds).collect();

@@ -27,7 +27,8 @@ use crate::certificates::{Certificates, connect};
 use crate::children::store::CachedPod;
 use crate::children::{Child, ChildKind};
 use crate::context::Context;
-use crate::observation::{Acceptance, Observation};
+use crate::group::carry::Plan;
+use crate::observation::{Acceptance, Observation, Role};
 use crate::redacted::Redacted;
 use crate::step::{ReportError, StepError};
 use crate::system::Identity;
@@ -163,13 +164,28 @@ async fn ask(
     }
 }
 
+/// The processes that are given declared objects: all of them, unless followers read along from the
+/// engine that carries the journal. Those take nothing from anybody else, and learn it from there.
+pub fn declared_to<'a>(
+    plans: &[Plan],
+    seen: &Observation,
+    reached: &'a [Reached],
+) -> Vec<&'a Reached> {
+    let is_tailed = plans.iter().any(|plan| plan.group.tailed);
+    let leads = |pod: &str| {
+        let said = seen.reports().find(|(name, _)| *name == pod);
+        said.is_some_and(|(_, report)| report.role() == Role::Primary)
+    };
+    reached.iter().filter(|process| !is_tailed || leads(&process.pod)).collect()
+}
+
 /// Gives each process the full set of each declared kind and publishes the answers. A set that a
 /// process already carries out is answered at once.
 pub async fn sync(
     ctx: &Context,
     identity: &Identity,
     sources: &[std::sync::Arc<dyn DeclaredSource>],
-    reached: &[Reached],
+    reached: &[&Reached],
 ) -> Synced {
     let mut synced = Synced { complete: true, objects: 0 };
     for source in sources {
@@ -205,7 +221,7 @@ pub struct Synced {
 
 async fn sync_kind(
     request: &SyncRequest,
-    reached: &[Reached],
+    reached: &[&Reached],
     complete: &mut bool,
 ) -> (SetAnswer, BTreeMap<Key, Acceptance>) {
     let mut answer = SetAnswer { set_hash: request.set_hash.clone(), pods: Vec::new() };

@@ -195,6 +195,7 @@ fn group(place: Place) -> Group {
         followers: place.pods.len() as u32 - 1,
         synchronous: 0,
         carried: false,
+        tailed: false,
         policy: Policy::AllowLoss,
         wished: None,
         client_port: place.port,

@@ -39,6 +39,7 @@ pub(super) fn groups(spec: &KVClusterSpec, had_primary: bool, object: &str) -> V
         followers: count(spec.followers),
         synchronous: count(spec.synchronous_followers),
         carried: spec.journal.backend.caps().carried,
+        tailed: false,
         policy: match spec.failover.policy {
             _ if spec.engine.operation == Operation::Fence => Policy::Fenced,
             FailoverPolicy::NoLoss => Policy::NoLoss,

@@ -5,7 +5,6 @@
 
 mod adopt;
 mod archive;
-mod journal;
 mod memory;
 mod not_yet;
 mod ports;
@@ -24,6 +23,7 @@ use super::build::pod;
 use super::groups::{groups, had_primary, is_grouped};
 use super::{names, spread};
 use crate::parts::checks::{self, content};
+use crate::parts::journal;
 use crate::{labels, pod_template};
 
 pub(crate) use archive::{Stores, references as store_references};
@@ -89,7 +89,7 @@ pub fn validate(
     let adopt_port = adopt::port(spec, inputs)?;
     adopt::check_tls(spec, inputs)?;
     let stores = archive::check(object, inputs)?;
-    let journal_ports = journal::ports(spec, inputs, carrier)?;
+    let journal_ports = journal::ports(&spec.journal, inputs, carrier)?;
     let validated = Validated {
         config: config(object, memory::limit_bytes(spec)?, &stores),
         stores,

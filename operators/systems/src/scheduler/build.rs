@@ -11,8 +11,8 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use orrery_api::scheduler::config::{API_TOKEN_KEY, CONFIG_FILE};
 use orrery_runtime::{GeneratedKey, GeneratedSecret, Identity, Prepared, Resources, labels};
 
-use super::SYSTEM;
 use super::validate::Validated;
+use super::{SYSTEM, groups};
 use crate::parts::services::{clients, headless, port};
 use crate::parts::{Frame, certificate, config_file, network, pdb, stateful_set};
 
@@ -35,7 +35,8 @@ pub fn build(validated: &Validated, identity: &Identity) -> Resources<Prepared> 
     children.secrets.push(secret(&frame));
     children.certificates.extend(certificate::build(&frame, std::slice::from_ref(&for_clients)));
     children.config_maps.push(config_map(&frame, validated));
-    children.services.push(clients(&frame, &for_clients, frame.selector(), vec![api()]));
+    let owner = owner(validated, identity, &frame);
+    children.services.push(clients(&frame, &for_clients, owner, vec![api()]));
     children.services.push(headless(&frame, vec![api()]));
     children.network_policies.push(network_policy(&frame));
     children.pdbs.push(pdb::build(&frame));
@@ -46,6 +47,21 @@ pub fn build(validated: &Validated, identity: &Identity) -> Resources<Prepared> 
         &validated.spec.storage,
     ));
     children
+}
+
+/// Which pods clients are sent to: the one that owns the jobs, where others stand by.
+fn owner(
+    validated: &Validated,
+    identity: &Identity,
+    frame: &Frame<'_>,
+) -> BTreeMap<String, String> {
+    let mut pods = frame.selector();
+    if validated.spec.replicas > 1 {
+        let owner = identity.primaries.first().cloned();
+        let owner = owner.unwrap_or_else(|| groups::pod(&identity.name, 0));
+        pods.insert(labels::POD_NAME.to_owned(), owner);
+    }
+    pods
 }
 
 /// What all children have in common.

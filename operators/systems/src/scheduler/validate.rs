@@ -12,7 +12,7 @@ use orrery_runtime::{Carrier, Identity, Referenced, Refusal};
 
 use super::targets::{self, Files};
 use super::{SYSTEM, build};
-use crate::parts::{checks, names};
+use crate::parts::{checks, journal, names};
 use crate::{labels, pod_template};
 
 /// A Scheduler that can be carried out.
@@ -48,8 +48,11 @@ pub fn validate(
     checks::storage(&spec.storage)?;
     checks::on_this_carrier(carrier, &elsewhere(spec))?;
     partitions(spec.partitions)?;
+    replicas(spec)?;
     checks::windows(&spec.engine)?;
     checks::amounts(&spec.engine.resources)?;
+    // Calls go anywhere, and so may what carries the journal: its ports are looked at for mistakes alone.
+    journal::ports(&spec.journal, inputs, carrier)?;
     let validated = Validated {
         config: config(object),
         files: targets::files(&spec.targets, inputs)?,
@@ -65,8 +68,7 @@ pub fn validate(
 /// Refuses the first field that asks for something not done yet.
 fn not_yet(spec: &SchedulerSpec) -> Result<(), Refusal> {
     let asked = [
-        ("spec.replicas", spec.replicas > 1),
-        ("spec.journal.backend", spec.journal.backend != JournalBackend::Local),
+        ("spec.journal.backend", spec.journal.backend == JournalBackend::Kafka),
         ("spec.api.grpc", spec.api.grpc.is_some()),
         ("spec.adoptCronJobs.mode", spec.adopt_cron_jobs.mode != AdoptMode::Off),
         ("spec.operation", spec.engine.operation == Operation::Fence),
@@ -76,8 +78,13 @@ fn not_yet(spec: &SchedulerSpec) -> Result<(), Refusal> {
 }
 
 /// What one machine cannot do.
-fn elsewhere(spec: &SchedulerSpec) -> [(&'static str, bool, &'static str); 2] {
+fn elsewhere(spec: &SchedulerSpec) -> [(&'static str, bool, &'static str); 3] {
     [
+        (
+            "spec.replicas",
+            spec.replicas > 1,
+            "others stand by for the loss of a machine, and here is only one; use 1",
+        ),
         (
             "spec.rollout.strategy",
             spec.engine.rollout.strategy == RolloutStrategy::Gated,
@@ -99,6 +106,16 @@ fn partitions(count: i32) -> Result<(), Refusal> {
     }
     let message = "spec.partitions must be a power of two, up to 256";
     Err(Refusal::field(Reason::InvalidSpec, "spec.partitions", message))
+}
+
+/// The API server holds the same rule.
+fn replicas(spec: &SchedulerSpec) -> Result<(), Refusal> {
+    if spec.replicas <= 1 || spec.journal.backend.caps().carried {
+        return Ok(());
+    }
+    let message = "replicas above 1 need a journal that outlives a pod: set journal.backend to \
+                   Postgres or ObjectStore";
+    Err(Refusal::field(Reason::InvalidSpec, "spec.replicas", message))
 }
 
 fn config(object: &Scheduler) -> SchedulerConfig {

@@ -11,7 +11,7 @@ use orrery_systems::policy;
 use orrery_systems::scheduler::Jobs;
 use serde_json::{Value, json};
 
-const FIXTURES: [&str; 2] = ["minimal", "everything"];
+const FIXTURES: [&str; 3] = ["minimal", "everything", "standby"];
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems/scheduler/fixtures")
@@ -33,6 +33,10 @@ fn inputs() -> Referenced {
             secret("billing-ca", &[("ca.crt", "-----BEGIN CERTIFICATE-----")]),
             secret("billing-token", &[("token", "hunter2")]),
             secret("billing-signing", &[("secret", "whsec_hunter2")]),
+            secret(
+                "jobs-journal",
+                &[("host", "db-rw"), ("dbname", "orrery"), ("username", "u"), ("password", "x")],
+            ),
             secret("mail-password", &[("username", "u"), ("password", "hunter2")]),
         ]),
         ..Referenced::default()
@@ -92,7 +96,8 @@ fn secret_content_is_never_part_of_what_is_built_and_each_secret_is_asked_for() 
     let text = serde_json::to_string(&build(&object)).unwrap();
     assert!(text.contains("billing-token") && !text.contains("hunter2"));
     let asked = Jobs::references(&object);
-    let known: Vec<Reference> = inputs().secrets.into_keys().map(Reference::Secret).collect();
+    let known = inputs().secrets.into_keys().filter(|name| name != "jobs-journal");
+    let known: Vec<Reference> = known.map(Reference::Secret).collect();
     assert!(known.iter().all(|secret| asked.contains(secret)) && asked.len() == known.len());
 }
 
@@ -122,6 +127,29 @@ fn a_change_that_needs_a_restart_changes_the_template() {
         assert_ne!(hash(spec.clone()), plain, "{spec}");
     }
     assert_eq!(hash(json!({"storage": {"size": "30Gi"}})), plain);
+}
+
+#[test]
+fn clients_are_sent_to_the_owner_where_others_stand_by() {
+    let object = fixture("standby");
+    assert_eq!(Jobs::references(&object), [Reference::Secret("jobs-journal".into())]);
+    let validated = Jobs::validate(&object, &inputs(), Carrier::Cluster).unwrap();
+    let identity = Identity::of(&object, "orrery:1.2.3", "1.2.3", Carrier::Cluster);
+    let chosen = |primaries: &[&str]| {
+        let primaries = primaries.iter().map(|pod| (*pod).to_owned()).collect();
+        let built = Jobs::build(&validated, &Identity { primaries, ..identity.clone() });
+        let selector = built.services[0].spec.clone().unwrap().selector.unwrap();
+        selector[labels::POD_NAME].clone()
+    };
+    assert_eq!(chosen(&[]), "jobs-scheduler-0");
+    assert_eq!(chosen(&["jobs-scheduler-1"]), "jobs-scheduler-1");
+    let groups = Jobs::groups(&validated, &identity);
+    assert_eq!(groups[0].pods, ["jobs-scheduler-0", "jobs-scheduler-1"]);
+    assert_eq!(Jobs::standing_groups(&object, &identity), groups);
+    // A single pod is the owner, or nobody is.
+    let built = build(&fixture("minimal"));
+    let selector = built.services[0].spec.clone().unwrap().selector.unwrap();
+    assert!(!selector.contains_key(labels::POD_NAME));
 }
 
 #[test]

@@ -85,6 +85,9 @@ impl<'a> Loss<'a> {
     /// So many must answer that the old primary can do nothing without one of them, and so many whole
     /// copies that one of them has every acknowledged write.
     fn too_few(&self) -> Option<Step> {
+        if self.view.group.tailed {
+            return None;
+        }
         let (answering, copies) = (self.others.len(), self.whole.len());
         let (answers_needed, copies_needed) = self.needed();
         let why = if answering < answers_needed {
@@ -112,6 +115,11 @@ impl<'a> Loss<'a> {
     /// Enough of them are fenced and the lease is over before the most advanced of the fenced ones is
     /// promoted.
     fn takes_over(&self, best: &str) -> Step {
+        if self.view.group.tailed {
+            // The engine fences the old primary, and nobody reads from it what the new one lacks.
+            let (to, epoch) = (best.to_owned(), self.view.next_epoch());
+            return Step::Grant { to, epoch, failover: true };
+        }
         let (answers_needed, copies_needed) = self.needed();
         if let Some(Transition { epoch, kind: Kind::Failover { fenced }, waited }) =
             self.view.transition

@@ -5,6 +5,7 @@ use orrery_operand::v1::{Follower, Link};
 
 mod home;
 mod simulation;
+mod tailed;
 
 fn group(followers: u32, synchronous: u32, policy: Policy) -> Group {
     let pods: Vec<String> = (0..=followers).map(|n| format!("a-{n}")).collect();

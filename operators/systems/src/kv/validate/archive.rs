@@ -3,8 +3,6 @@
 //! Must not: look into a store. The processes do; here only mistakes are caught that would keep
 //! every one of them from starting.
 
-use std::collections::BTreeMap;
-
 use orrery_api::Reason;
 use orrery_api::condition::{ConditionStatus, ConditionType, find};
 use orrery_api::kv::KVCluster;
@@ -13,13 +11,7 @@ use orrery_api::spec::{ArchiveOf, Bucket, RecoveredFrom, Recovery};
 use orrery_runtime::{Reference, Referenced, Refusal};
 
 use super::super::names;
-use crate::archive::{Use, address, port};
-
-/// Keys the Secret of a bucket must have, each with or without [`PREFIX`].
-const KEYS: [&str; 2] = ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY"];
-/// Key of the Secret with the address of the store, unless the spec names it.
-const ENDPOINT_KEY: &str = "ENDPOINT_URL";
-const PREFIX: &str = "AWS_";
+use crate::archive::{Use, address, bucket_port_of, port};
 
 /// The stores of an object.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -128,24 +120,6 @@ fn bucket_port(bucket: &Bucket, field: &str, inputs: &Referenced) -> Result<u16,
         Some(secret) => bucket_port_of(name, secret.expose(), endpoint, field),
         None => Ok(port(endpoint)),
     }
-}
-
-/// The same by the content of a Secret, which must have the credentials.
-pub(super) fn bucket_port_of(
-    name: &str,
-    secret: &BTreeMap<String, Vec<u8>>,
-    endpoint: Option<&str>,
-    field: &str,
-) -> Result<u16, Refusal> {
-    let value = |key: &str| secret.get(&format!("{PREFIX}{key}")).or_else(|| secret.get(key));
-    let is_missing = |key: &&str| value(key).is_none_or(|value| value.trim_ascii().is_empty());
-    if let Some(key) = KEYS.iter().find(|key| is_missing(key)) {
-        let message = format!("the Secret {name} has no value under the key `{PREFIX}{key}`");
-        return Err(Refusal::field(Reason::InvalidSpec, field, message));
-    }
-    let in_secret = value(ENDPOINT_KEY);
-    let in_secret = in_secret.and_then(|value| std::str::from_utf8(value).ok()).map(str::trim);
-    Ok(port(endpoint.or(in_secret)))
 }
 
 impl Stores {

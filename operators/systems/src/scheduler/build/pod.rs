@@ -13,7 +13,7 @@ use crate::parts::volumes::{
     self, CONFIG, CONFIG_FOLDER, DATA, DATA_FOLDER, IDENTITY, IDENTITY_FOLDER, SECRETS,
     SECRETS_FOLDER, mount, secret,
 };
-use crate::parts::{certificate, config_file, pod};
+use crate::parts::{certificate, config_file, journal, pod};
 
 /// The template of the pods with the user's changes.
 pub(crate) fn template(validated: &Validated, identity: &Identity) -> PodTemplateSpec {
@@ -36,7 +36,7 @@ fn container(validated: &Validated, identity: &Identity) -> Container {
     let process = Process {
         arguments: arguments(validated, identity),
         ports: ports.map(|(name, number)| (name.to_owned(), number)).into(),
-        variables: Vec::new(),
+        variables: journal::named(&validated.spec.journal).into_iter().collect(),
         mounts: mounts(validated, identity),
     };
     container::build(&frame(validated, identity), process)
@@ -62,6 +62,7 @@ fn volumes(validated: &Validated, identity: &Identity) -> Vec<Volume> {
     own.into_iter()
         .chain(volumes::identity(&frame))
         .chain(targets::volume(&validated.files))
+        .chain(journal::volume(&validated.spec.journal))
         .collect()
 }
 
@@ -77,5 +78,6 @@ fn mounts(validated: &Validated, identity: &Identity) -> Vec<VolumeMount> {
     .into_iter()
     .chain(shown)
     .chain(targets)
+    .chain(journal::mounted(&validated.spec.journal))
     .collect()
 }

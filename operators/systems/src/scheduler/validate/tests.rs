@@ -36,8 +36,7 @@ fn nothing_at_all_is_a_scheduler_on_both_carriers() {
 #[test]
 fn what_is_not_carried_out_yet_is_refused_by_name_and_listed() {
     let cases = [
-        ("spec.replicas", json!({"replicas": 2})),
-        ("spec.journal.backend", json!({"journal": {"backend": "Postgres", "ref": {"name": "x"}}})),
+        ("spec.journal.backend", json!({"journal": {"backend": "Kafka", "ref": {"name": "x"}}})),
         ("spec.api.grpc", json!({"api": {"grpc": {}}})),
         ("spec.adoptCronJobs.mode", json!({"adoptCronJobs": {"mode": "Annotated"}})),
         ("spec.operation", json!({"operation": "Fence"})),
@@ -113,4 +112,23 @@ fn what_one_machine_cannot_do_is_said() {
     let spec = json!({"rollout": {"strategy": "Gated"}});
     let refusal = alone(spec, Carrier::Local).unwrap_err();
     assert_eq!(refusal.reason, Reason::NotOnThisCarrier);
+}
+
+#[test]
+fn several_pods_need_a_journal_elsewhere_and_its_secret() {
+    let refused = alone(json!({"replicas": 2}), Carrier::Cluster).unwrap_err();
+    assert_eq!(refused.field.as_deref(), Some("spec.replicas"));
+    assert!(refused.message.contains("Postgres or ObjectStore"), "{}", refused.message);
+    let spec = json!({"replicas": 2, "journal": {"backend": "Postgres", "ref": {"name": "s"}}});
+    let asked = object("default", spec);
+    let full = [("host", "db"), ("dbname", "d"), ("user", "u")];
+    assert!(validate(&asked, &secret(&full), Carrier::Cluster).is_ok());
+    for (inputs, field) in
+        [(secret(&full[..2]), "spec.journal.ref"), (Referenced::default(), "spec.journal.ref")]
+    {
+        let refused = validate(&asked, &inputs, Carrier::Cluster).unwrap_err();
+        assert_eq!(refused.field.as_deref(), Some(field));
+    }
+    let refused = validate(&asked, &secret(&full), Carrier::Local).unwrap_err();
+    assert_eq!(refused.field.as_deref(), Some("spec.replicas"), "one machine has one pod");
 }

@@ -1,16 +1,15 @@
 //! The container of the key-value data plane: arguments, ports, variables.
 
 use k8s_openapi::api::core::v1::{Container, EnvVar};
-use orrery_api::kv::config::JOURNAL_SECRET;
 use orrery_runtime::{Identity, labels};
 
 use super::super::super::spread;
 use super::super::super::validate::Validated;
 use super::super::{API, RESP, config_map, frame};
 use super::{SYSTEM, volumes};
-use crate::parts::certificate;
-use crate::parts::container::{self, HTTP, HTTP_PORT, Process, variable};
+use crate::parts::container::{self, HTTP, HTTP_PORT, Process};
 use crate::parts::volumes::{CONFIG_FOLDER, DATA_FOLDER, IDENTITY_FOLDER, SECRETS_FOLDER};
+use crate::parts::{certificate, journal};
 
 pub(super) fn build(validated: &Validated, identity: &Identity) -> Container {
     let process = Process {
@@ -66,9 +65,6 @@ fn ports(validated: &Validated, identity: &Identity) -> Vec<(String, i32)> {
 }
 
 fn variables(validated: &Validated) -> Vec<EnvVar> {
-    let mut variables = volumes::store_variables(validated);
-    if validated.spec.journal.ref_.is_some() {
-        variables.push(variable(JOURNAL_SECRET, volumes::JOURNAL_FOLDER.to_owned()));
-    }
-    variables
+    let stores = volumes::store_variables(validated);
+    stores.into_iter().chain(journal::named(&validated.spec.journal)).collect()
 }

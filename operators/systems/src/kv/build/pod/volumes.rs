@@ -13,6 +13,7 @@ use super::super::super::names;
 use super::super::super::validate::{PASSWORD_KEY, Validated};
 use super::super::frame;
 use crate::archive::{Mounted, Use};
+use crate::parts::journal;
 use crate::parts::volumes::{
     self, CONFIG, CONFIG_FOLDER, DATA, DATA_FOLDER, IDENTITY, IDENTITY_FOLDER, SECRET_MODE,
     SECRETS, SECRETS_FOLDER, item, mount, secret, whole,
@@ -21,7 +22,6 @@ use crate::parts::volumes::{
 const TLS: &str = "tls";
 const ADOPT: &str = "adopt";
 const ADOPT_TLS: &str = "adopt-tls";
-const JOURNAL: &str = "journal-secret";
 const LIVE: &str = "live";
 
 /// Folder of the certificate of the listener.
@@ -30,8 +30,6 @@ pub(super) const TLS_FOLDER: &str = "/run/orrery/tls";
 pub(super) const ADOPT_FOLDER: &str = "/run/orrery/adopt";
 /// Folder of what its certificate is checked with.
 pub(super) const ADOPT_TLS_FOLDER: &str = "/run/orrery/adopt-tls";
-/// Folder of the Secret of the engine that carries the journal.
-pub(super) const JOURNAL_FOLDER: &str = "/run/orrery/journal-secret";
 /// Folder of what is read again when it changes.
 pub(super) const LIVE_FOLDER: &str = "/run/orrery/live";
 
@@ -56,7 +54,7 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Volume> {
     let shown = volumes::identity(&frame);
     // New content reaches the folder, and the process, without a restart.
     let live = secret(LIVE, &names::live(&identity.name));
-    let journal = validated.spec.journal.ref_.iter().map(|from| secret(JOURNAL, &from.name));
+    let journal = journal::volume(&validated.spec.journal);
     let own = [volumes::config(&frame), secrets(validated, identity), live];
     own.into_iter().chain(tls).chain(shown).chain(adopt).chain(stores).chain(journal).collect()
 }
@@ -143,9 +141,7 @@ pub(super) fn mounts(validated: &Validated, identity: &Identity) -> Vec<VolumeMo
     if adopt_tls(validated).is_some() {
         mounts.push(mount(ADOPT_TLS, ADOPT_TLS_FOLDER, true));
     }
-    if validated.spec.journal.ref_.is_some() {
-        mounts.push(mount(JOURNAL, JOURNAL_FOLDER, true));
-    }
+    mounts.extend(journal::mounted(&validated.spec.journal));
     mounts.extend(stores(validated).iter().filter_map(Mounted::mount));
     mounts
 }

@@ -1,28 +1,50 @@
-//! The Secret of the engine that carries the journal.
+//! The Secret of the engine that carries the journal: what must be in it, and where processes find it.
 //!
 //! Must not: connect. The processes do; here only mistakes are caught that would keep every one of
 //! them from starting.
 
+use k8s_openapi::api::core::v1::{EnvVar, Volume, VolumeMount};
+
 use orrery_api::Reason;
-use orrery_api::kv::config::{
-    JOURNAL_ADDRESS_KEY, JOURNAL_DATABASE_KEY, JOURNAL_HOST_KEY, JOURNAL_PORT_KEY,
+use orrery_api::spec::journal::{
+    JOURNAL_ADDRESS_KEY, JOURNAL_DATABASE_KEY, JOURNAL_HOST_KEY, JOURNAL_PORT_KEY, JOURNAL_SECRET,
     JOURNAL_USER_KEYS, POSTGRES_PORT,
 };
-use orrery_api::kv::{JournalBackend, KVClusterSpec};
+use orrery_api::spec::{Journal, JournalBackend};
 use orrery_runtime::{Carrier, Referenced, Refusal};
 
-use super::archive::bucket_port_of;
-use super::content;
+use super::checks::content;
+use super::container::variable;
+use super::volumes::{mount, secret};
+use crate::archive::bucket_port_of;
 
 const FIELD: &str = "spec.journal.ref";
+const VOLUME: &str = "journal-secret";
+/// Folder of the Secret of the engine that carries the journal.
+const FOLDER: &str = "/run/orrery/journal-secret";
+
+/// The volume of the Secret, where there is one.
+pub(crate) fn volume(journal: &Journal) -> Option<Volume> {
+    journal.ref_.as_ref().map(|from| secret(VOLUME, &from.name))
+}
+
+/// Where the container has it.
+pub(crate) fn mounted(journal: &Journal) -> Option<VolumeMount> {
+    journal.ref_.as_ref().map(|_| mount(VOLUME, FOLDER, true))
+}
+
+/// The variable that names its folder.
+pub(crate) fn named(journal: &Journal) -> Option<EnvVar> {
+    journal.ref_.as_ref().map(|_| variable(JOURNAL_SECRET, FOLDER.to_owned()))
+}
 
 /// Ports of the engine: nothing else may be connected to.
-pub(super) fn ports(
-    spec: &KVClusterSpec,
+pub(crate) fn ports(
+    journal: &Journal,
     inputs: &Referenced,
     carrier: Carrier,
 ) -> Result<Vec<u16>, Refusal> {
-    let Some(secret) = &spec.journal.ref_ else { return Ok(vec![]) };
+    let Some(secret) = &journal.ref_ else { return Ok(vec![]) };
     let name = &secret.name;
     let found = content(inputs, name, FIELD)?;
     let refusal = |why: String| {
@@ -34,7 +56,7 @@ pub(super) fn ports(
     };
     let needed =
         |key: &str| text(key).ok_or_else(|| refusal(format!("has no value under the key `{key}`")));
-    match spec.journal.backend {
+    match journal.backend {
         JournalBackend::Local | JournalBackend::Kafka => Ok(vec![]),
         JournalBackend::Postgres => {
             needed(JOURNAL_HOST_KEY)?;
