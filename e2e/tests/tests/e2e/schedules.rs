@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use orrery_e2e_cluster::poll_for;
 
@@ -20,6 +20,8 @@ type Calls = BTreeMap<(String, String), BTreeMap<String, u32>>;
 struct Target {
     url: String,
     calls: Arc<Mutex<Calls>>,
+    /// When each call came.
+    arrivals: Arc<Mutex<Vec<Instant>>>,
 }
 
 /// An address of this machine that is not loopback: pods may not call loopback in a cluster.
@@ -36,15 +38,16 @@ impl Target {
         let listener = TcpListener::bind((address, 0)).expect("a port");
         let url = format!("http://{}/run", listener.local_addr().expect("bound"));
         let calls = Arc::<Mutex<Calls>>::default();
-        let shared = Arc::clone(&calls);
+        let arrivals = Arc::<Mutex<Vec<Instant>>>::default();
+        let (shared, seen) = (Arc::clone(&calls), Arc::clone(&arrivals));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let calls = Arc::clone(&shared);
+                let (calls, seen) = (Arc::clone(&shared), Arc::clone(&seen));
                 // Whoever called may go at any moment.
-                std::thread::spawn(move || _ = serve(&stream, &calls));
+                std::thread::spawn(move || _ = serve(&stream, &calls, &seen));
             }
         });
-        Self { url, calls }
+        Self { url, calls, arrivals }
     }
 
     /// No second of a job was asked for under two keys.
@@ -55,13 +58,27 @@ impl Target {
         }
     }
 
+    /// The longest time without a call since then.
+    fn silence_since(&self, since: Instant) -> Duration {
+        let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<Instant> = arrivals.iter().copied().filter(|at| *at > since).collect();
+        all.sort_unstable();
+        let gaps = all.windows(2).map(|pair| pair[1] - pair[0]);
+        let first = all.first().map_or(Duration::ZERO, |first| *first - since);
+        gaps.chain([first]).max().unwrap_or_default()
+    }
+
     fn of(&self, job: &str) -> usize {
         let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         calls.keys().filter(|(name, _)| name == job).count()
     }
 }
 
-fn serve(stream: &TcpStream, calls: &Mutex<Calls>) -> std::io::Result<()> {
+fn serve(
+    stream: &TcpStream,
+    calls: &Mutex<Calls>,
+    arrivals: &Mutex<Vec<Instant>>,
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     loop {
         let mut headers = BTreeMap::new();
@@ -79,6 +96,7 @@ fn serve(stream: &TcpStream, calls: &Mutex<Calls>) -> std::io::Result<()> {
         let length = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
         reader.read_exact(&mut vec![0; length])?;
         let header = |name: &str| headers.get(name).cloned().unwrap_or_default();
+        arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
         let second = (header("x-orrery-schedule"), header("x-orrery-nominal"));
         let mut calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
         *calls.entry(second).or_default().entry(header("idempotency-key")).or_default() += 1;

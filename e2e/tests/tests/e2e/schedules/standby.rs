@@ -1,44 +1,44 @@
 //! A Scheduler whose journals a database carries: one pod owns the jobs, the other stands by and takes
 //! its place, whatever happens to the owner.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use orrery_e2e_cluster::{Order, not_run, poll_for};
+use orrery_e2e_cluster::{Order, not_run};
 use orrery_e2e_tests::postgres::Postgres;
 
 use super::{Target, ask_pod, own_address, schedule, until_called};
 use crate::group::{SIGCONT, SIGSTOP, TURN};
-use crate::kubernetes::{LIMIT, Stage};
+use crate::kubernetes::Stage;
 
 const OWNER: &str = "-o=jsonpath={.status.partitions[0].owner} {.status.partitions[0].epoch}";
 const JOBS: usize = 20;
 
-/// The pod that owns every partition, and under which epoch; another than `before`.
-async fn owner(stage: &Stage, before: &str) -> (String, u64) {
-    let is_new = |text: &str| {
-        text.split_once(' ').is_some_and(|(pod, epoch)| {
-            pod != before && !pod.is_empty() && epoch.parse::<u64>().is_ok_and(|epoch| epoch > 0)
-        })
+/// The pod that owns every partition, and its epoch, above that of the owner before.
+async fn owner(stage: &Stage, before: u64) -> (String, u64) {
+    let parse = |text: &str| {
+        let (pod, epoch) = text.split_once(' ')?;
+        let epoch: u64 = epoch.parse().ok()?;
+        (epoch > before).then(|| (pod.to_owned(), epoch))
     };
+    let is_new = |text: &str| parse(text).is_some();
     let text = stage.until(&["get", "scheduler/default", OWNER], is_new).await;
-    let (pod, epoch) = text.split_once(' ').expect("it was looked at");
-    (pod.to_owned(), epoch.parse().expect("a number"))
+    parse(&text).expect("it was looked at")
 }
 
-/// The newest second that any job ran for, as it was asked for.
-fn newest(target: &Target) -> String {
-    let calls = target.calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    calls.keys().map(|(_, nominal)| nominal.clone()).max().unwrap_or_default()
-}
-
-/// How long after `since` a run of a later second came than any before.
-async fn goes_on(target: &Target, what: &str, since: Instant) -> Duration {
-    let before = newest(target);
-    let held = poll_for(what, LIMIT, || async { (newest(target) > before).then_some(()) });
-    held.await.unwrap_or_else(|error| panic!("{error}"));
-    let took = since.elapsed();
-    println!("{what}: the next launch after {} ms", took.as_millis());
-    took
+/// The next owner launches; says for how long nothing came. Each second has runs, so that a second less
+/// was it that nobody launched.
+async fn goes_on(
+    stage: &Stage,
+    target: &Target,
+    what: &str,
+    since: Instant,
+    epoch: u64,
+) -> (String, u64) {
+    let next = owner(stage, epoch).await;
+    until_called(target, "job-1", target.of("job-1") + 3).await;
+    let silence = target.silence_since(since).as_millis();
+    println!("{what}: nothing came for {silence} ms; {} owns the jobs", next.0);
+    next
 }
 
 async fn verify(stage: &Stage, pod: &str) {
@@ -76,7 +76,7 @@ async fn one_that_stands_by_takes_the_place_of_a_lost_owner() {
     until_called(&target, "job-0", 3).await;
     let durability = ["get", "scheduler/default", "-o=jsonpath={.status.durability}"];
     assert_eq!(stage.kubectl(&durability).await.expect("it is there"), "postgres");
-    let (first, epoch) = owner(&stage, "").await;
+    let (first, epoch) = owner(&stage, 0).await;
     let other = if first.ends_with('0') { "default-scheduler-1" } else { "default-scheduler-0" };
     let refused = ask_pod(&stage, other, "GET", "/v1/jobs", "").await;
     assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("NotTheOwner"), "{refused}");
@@ -88,17 +88,15 @@ async fn one_that_stands_by_takes_the_place_of_a_lost_owner() {
     let namespace = stage.namespace.name();
     let since = Instant::now();
     assert!(stage.nodes.order(namespace, &first, Order::Crash));
-    goes_on(&target, "the owner's process was killed", since).await;
+    let (second, epoch) = goes_on(&stage, &target, "a killed process", since, epoch).await;
     stage.ready("scheduler/default").await;
-    let (second, later) = owner(&stage, "").await;
-    assert!(later > epoch, "epoch {later} of {second} is not behind {epoch} of {first}");
     verify(&stage, &second).await;
 
     // The owner sleeps beyond its lease, and wakes up when another one has its place.
     let since = Instant::now();
     assert!(stage.nodes.order(namespace, &second, Order::Signal(SIGSTOP)));
-    let (third, _) = owner(&stage, &second).await;
-    goes_on(&target, "the owner fell asleep", since).await;
+    let (third, epoch) = goes_on(&stage, &target, "a paused process", since, epoch).await;
+    assert_ne!(third, second);
     stage.until(&service, |pod| pod == third).await;
     assert!(stage.nodes.order(namespace, &second, Order::Signal(SIGCONT)));
     stage.ready("scheduler/default").await;
@@ -110,8 +108,8 @@ async fn one_that_stands_by_takes_the_place_of_a_lost_owner() {
     let since = Instant::now();
     let pod = format!("pod/{third}");
     stage.kubectl(&["delete", &pod, "--wait=false"]).await.expect("it goes");
-    goes_on(&target, "the owner's pod was deleted", since).await;
-    let (fourth, _) = owner(&stage, &third).await;
+    let (fourth, _) = goes_on(&stage, &target, "a deleted pod", since, epoch).await;
+    assert_ne!(fourth, third);
     stage.ready("scheduler/default").await;
     verify(&stage, &fourth).await;
     target.check();
