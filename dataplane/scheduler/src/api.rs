@@ -2,7 +2,7 @@
 //!
 //! | part | modules |
 //! |---|---|
-//! | who is let in, and how much of it | `listen`, `stall`, `access`, `timed` |
+//! | who is let in, and how much of it | `listen`, `tls`, `stall`, `access`, `timed` |
 //! | which route is whose | `routes` |
 //! | what comes in and what goes out | `input`, `problem` |
 //! | jobs and runs | `jobs`, `bulk`, `once`, `runs`, `ledger` |
@@ -31,6 +31,7 @@ mod runs;
 mod stall;
 mod status;
 mod timed;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ use std::time::Duration;
 use orrery_kit::env::Env;
 use orrery_kit::secrets::Secret;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub use self::tls::Certificates;
 
 use self::problem::Problem;
 use crate::dispatch::Dispatcher;
@@ -118,10 +121,11 @@ impl App {
 }
 
 /// Serves the API. With a token, whoever does not show it is refused; without one, whoever is not on
-/// this machine.
+/// this machine. With certificates it speaks TLS alone.
 pub fn start(
     address: SocketAddr,
     token: Option<Secret>,
+    tls: Option<Certificates>,
     engine: Arc<Engine>,
     dispatcher: Arc<Dispatcher>,
     env: Arc<dyn Env>,
@@ -143,6 +147,6 @@ pub fn start(
         let _entered = runtime.enter();
         tokio::net::TcpListener::from_std(listener)?
     };
-    runtime.spawn(listen::accept(listener, router));
+    runtime.spawn(listen::accept(listener, router, tls));
     Ok(Api { address, runtime: Some(runtime) })
 }

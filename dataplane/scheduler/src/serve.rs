@@ -152,11 +152,12 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         ),
         health,
     )?;
+    let tls = args.tls.as_deref().map(api::Certificates::load).transpose()?;
     let address = listen::address("api", SocketAddr::from(([127, 0, 0, 1], 8080)))?;
     let serve = {
         let (engine, crew) = (Arc::clone(&assembly.engine), crew.clone());
         move || {
-            let started = api::start(address, token, engine, crew.dispatcher, crew.env);
+            let started = api::start(address, token, tls, engine, crew.dispatcher, crew.env);
             started.map_err(|source| ServeError::Api { address, source })
         }
     };

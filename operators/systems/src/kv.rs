@@ -9,6 +9,7 @@ mod spread;
 pub mod status;
 pub mod validate;
 
+use crate::parts::tls::Listener;
 use orrery_api::CommonStatus;
 use orrery_api::kv::{KVCluster, KVClusterStatus};
 use orrery_api::spec::{ArchiveOf, EngineSpec, Operation, RecoveredFrom};
@@ -38,9 +39,7 @@ impl System for Kv {
     fn references(object: &KVCluster) -> Vec<Reference> {
         let resp = &object.spec.resp;
         let auth = resp.auth.iter().map(|auth| &auth.secret_ref);
-        let tls = resp.tls.iter().map(|tls| &tls.secret_ref);
-        // What the operator makes itself is not waited for.
-        let tls = tls.filter(|secret| !validate::is_own_certificate(object, &secret.name));
+        let tls = validate::listener(object).and_then(Listener::reference);
         let adopt = object.spec.adopt_from.iter().flat_map(|adopt| {
             let tls = adopt.tls.as_ref().map(|tls| &tls.secret_ref);
             [&adopt.secret_ref].into_iter().chain(tls)

@@ -16,6 +16,7 @@ pub(crate) mod pod;
 pub(crate) mod rules;
 pub(crate) mod services;
 pub(crate) mod stateful_set;
+pub(crate) mod tls;
 pub(crate) mod volumes;
 
 pub(crate) use frame::Frame;

@@ -17,6 +17,8 @@ use orrery_runtime::{
     System,
 };
 
+use crate::parts::tls::Listener;
+
 pub use declared::Schedules;
 pub use rules::operator_rules;
 pub use validate::Validated;
@@ -40,7 +42,8 @@ impl System for Jobs {
     fn references(object: &Scheduler) -> Vec<Reference> {
         let mut all = targets::references(&object.spec.targets);
         let journal = object.spec.journal.ref_.iter();
-        for secret in journal.map(|secret| Reference::Secret(secret.name.clone())) {
+        let tls = validate::listener(object).and_then(Listener::reference);
+        for secret in journal.chain(tls).map(|secret| Reference::Secret(secret.name.clone())) {
             if !all.contains(&secret) {
                 all.push(secret);
             }

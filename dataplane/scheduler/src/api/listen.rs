@@ -13,9 +13,11 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tower_service::Service;
 
 use super::stall::Stalling;
+use super::tls::Certificates;
 
 /// Connections at the same time; those behind wait to be accepted.
 const CONNECTIONS_MAX: usize = 512;
@@ -34,8 +36,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
-/// Accepts connections for ever.
-pub(super) async fn accept(listener: TcpListener, router: Router) {
+/// Accepts connections for ever; with certificates, those that speak TLS alone.
+pub(super) async fn accept(listener: TcpListener, router: Router, mut tls: Option<Certificates>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder
@@ -59,9 +61,18 @@ pub(super) async fn accept(listener: TcpListener, router: Router) {
         _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(OfPeer { router: router.clone(), peer });
         let builder = Arc::clone(&builder);
+        let acceptor = tls.as_mut().map(Certificates::acceptor);
         tokio::spawn(async move {
-            let io = TokioIo::new(Stalling::new(stream, STALL_MAX));
-            if let Err(error) = builder.serve_connection(io, service).await {
+            let stream = Stalling::new(stream, STALL_MAX);
+            let served = match acceptor {
+                None => builder.serve_connection(TokioIo::new(stream), service).await,
+                Some(acceptor) => match timeout(HEAD_WITHIN, acceptor.accept(stream)).await {
+                    Ok(Ok(stream)) => builder.serve_connection(TokioIo::new(stream), service).await,
+                    Ok(Err(error)) => Err(error.into()),
+                    Err(_) => Err("the TLS handshake took too long".into()),
+                },
+            };
+            if let Err(error) = served {
                 tracing::debug!(%peer, %error, "a connection ended early");
             }
             drop(place);

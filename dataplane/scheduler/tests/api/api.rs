@@ -11,6 +11,7 @@ mod once;
 mod page;
 mod rules;
 mod runs;
+mod tls;
 
 /// A job that is far away, as it is put.
 const YEARLY: &str = r#"{"spec": {"when": {"cron": "0 7 1 1 *", "timeZone": "Europe/Paris"},

@@ -3,6 +3,7 @@
 mod client;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use orrery_kit::env::{Env, SystemEnv};
 use orrery_kit::secrets::Secret;
 use orrery_scheduler::api::{self, Api};
 use orrery_scheduler::assembly::{Assembly, Parts};
-use orrery_scheduler::dispatch::Options;
+use orrery_scheduler::dispatch::{Dispatcher, Options};
 use orrery_scheduler::engine::{Engine, Resolver};
 use orrery_scheduler::partition::{Handle, Partition};
 
@@ -25,6 +26,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Stage {
     pub(crate) address: SocketAddr,
     pub(crate) engine: Arc<Engine>,
+    dispatcher: Arc<Dispatcher>,
     token: Option<String>,
     api: Option<Api>,
     handles: Vec<Handle>,
@@ -57,13 +59,31 @@ impl Stage {
         let Assembly { engine, handles, crew, .. } = assembly;
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let secret = token.map(Secret::new);
-        let api = api::start(any, secret, Arc::clone(&engine), crew.dispatcher, env).unwrap();
+        let dispatcher = Arc::clone(&crew.dispatcher);
+        let api = api::start(any, secret, None, Arc::clone(&engine), crew.dispatcher, env).unwrap();
         let token = token.map(str::to_owned);
         let address = api.address;
-        let stage =
-            Self { address, engine, token, api: Some(api), handles, threads, _folder: folder };
+        let stage = Self {
+            address,
+            engine,
+            dispatcher,
+            token,
+            api: Some(api),
+            handles,
+            threads,
+            _folder: folder,
+        };
         stage.until("it is ready", || stage.get("/healthz").status == 200);
         stage
+    }
+
+    /// The same API once more, by TLS with what is in a folder, and with a token.
+    pub(crate) fn with_certificates(&self, folder: &Path, token: &str) -> Api {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let env: Arc<dyn Env> = Arc::new(SystemEnv::default());
+        let tls = api::Certificates::load(folder).unwrap();
+        let (engine, dispatcher) = (Arc::clone(&self.engine), Arc::clone(&self.dispatcher));
+        api::start(any, Some(Secret::new(token)), Some(tls), engine, dispatcher, env).unwrap()
     }
 
     /// A request that shows the token, if there is one.

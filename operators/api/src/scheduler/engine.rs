@@ -9,7 +9,7 @@ use super::status::SchedulerStatus;
 use super::target::Target;
 use crate::cel::rules;
 use crate::spec::release::RELEASE_OR_IMAGE;
-use crate::spec::{EngineSpec, Journal, Storage};
+use crate::spec::{EngineSpec, Journal, Storage, Tls};
 
 /// Partitions of a Scheduler that names no number.
 pub const PARTITIONS_DEFAULT: i32 = 16;
@@ -157,6 +157,10 @@ pub struct Api {
     /// REST, at `/v1`. Clients send the token under the key `api-token` of the Secret
     /// `<name>-scheduler` as Bearer. On one machine without Kubernetes no token is made.
     pub http: HttpApi,
+    /// TLS with a certificate from a Secret, for all that clients speak. Left out: clients speak plain
+    /// text, and the token is for networks that nobody listens on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
     /// gRPC. Left out: it is not served.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grpc: Option<GrpcApi>,

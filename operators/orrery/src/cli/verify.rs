@@ -66,6 +66,9 @@ pub(crate) struct SchedulerProof {
     /// What the API asks for: the key `api-token` of the Secret `<name>-scheduler`.
     #[arg(long, env = "ORRERY_API_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
+    /// File with the authority of its certificate, as PEM. Left out: those of this machine.
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub(crate) ca: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) data: DataFolder,
 }

@@ -14,12 +14,10 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use orrery_api::kv::layout::CLIENTS_PORT;
 use orrery_runtime::{Identity, Prepared, Resources};
 
-use super::names;
+use super::names::{self, SYSTEM};
 use super::validate::Validated;
 use crate::parts::{Frame, certificate, pdb};
 
-/// Value of `app.kubernetes.io/name`.
-const SYSTEM: &str = "kv";
 /// Port name of the Redis protocol.
 const RESP: &str = CLIENTS_PORT;
 /// Port name of HTTP for clients.

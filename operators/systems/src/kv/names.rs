@@ -4,7 +4,8 @@ use orrery_runtime::Refusal;
 
 use crate::parts::names;
 
-const SYSTEM: &str = "kv";
+/// Value of `app.kubernetes.io/name`, and the word of this system in names of children.
+pub(super) const SYSTEM: &str = "kv";
 
 /// Longest name of a KVCluster, in bytes: `<name>-kv-<revision>` must fit a label of 63, where
 /// the revision has up to 10 characters, and `<name>-kv-headless` is shorter than that.

@@ -8,7 +8,6 @@ mod archive;
 mod memory;
 mod not_yet;
 mod ports;
-mod tls;
 mod users;
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -24,10 +23,10 @@ use super::groups::{groups, had_primary, is_grouped};
 use super::{names, spread};
 use crate::parts::checks::{self, content};
 use crate::parts::journal;
+use crate::parts::tls::Listener;
 use crate::{labels, pod_template};
 
 pub(crate) use archive::{Stores, references as store_references};
-pub(crate) use tls::is_own_certificate;
 
 /// Key of the password in Secrets, and name of its file in the pod.
 pub const PASSWORD_KEY: &str = "password";
@@ -84,7 +83,9 @@ pub fn validate(
     checks::windows(&spec.engine)?;
     checks::amounts(&spec.engine.resources)?;
     check_password(spec, inputs)?;
-    tls::check(object, inputs, carrier)?;
+    if let Some(listener) = listener(object) {
+        listener.check(inputs, carrier)?;
+    }
     let users = users::file(spec, inputs)?;
     let adopt_port = adopt::port(spec, inputs)?;
     adopt::check_tls(spec, inputs)?;
@@ -104,6 +105,13 @@ pub fn validate(
     let identity = Identity::of(object, "image", "version", carrier);
     checks::pod(&pod::template(&validated, &identity), carrier)?;
     Ok(validated)
+}
+
+/// The listener for clients, if it speaks TLS.
+pub(crate) fn listener(object: &KVCluster) -> Option<Listener<'_>> {
+    let tls = object.spec.resp.tls.as_ref()?;
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    Some(Listener { object: name, system: names::SYSTEM, tls, field: "spec.resp.tls" })
 }
 
 fn config(object: &KVCluster, memory_limit_bytes: i64, stores: &Stores) -> KvConfig {

@@ -12,6 +12,7 @@ use orrery_runtime::{Carrier, Identity, Referenced, Refusal};
 
 use super::targets::{self, Files};
 use super::{SYSTEM, build};
+use crate::parts::tls::Listener;
 use crate::parts::{checks, journal, names};
 use crate::{labels, pod_template};
 
@@ -53,6 +54,9 @@ pub fn validate(
     checks::amounts(&spec.engine.resources)?;
     // Calls go anywhere, and so may what carries the journal: its ports are looked at for mistakes alone.
     journal::ports(&spec.journal, inputs, carrier)?;
+    if let Some(listener) = listener(object) {
+        listener.check(inputs, carrier)?;
+    }
     let validated = Validated {
         config: config(object),
         files: targets::files(&spec.targets, inputs)?,
@@ -63,6 +67,13 @@ pub fn validate(
     let identity = Identity::of(object, "image", "version", carrier);
     checks::pod(&build::pod::template(&validated, &identity), carrier)?;
     Ok(validated)
+}
+
+/// The listener for clients, if it speaks TLS.
+pub(super) fn listener(object: &Scheduler) -> Option<Listener<'_>> {
+    let tls = object.spec.api.tls.as_ref()?;
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    Some(Listener { object: name, system: SYSTEM, tls, field: "spec.api.tls" })
 }
 
 /// Refuses the first field that asks for something not done yet.

@@ -30,6 +30,13 @@ fn inputs() -> Referenced {
     };
     Referenced {
         secrets: BTreeMap::from([
+            secret(
+                "api-tls",
+                &[
+                    ("tls.crt", "-----BEGIN CERTIFICATE-----"),
+                    ("tls.key", "-----BEGIN PRIVATE KEY-----"),
+                ],
+            ),
             secret("billing-ca", &[("ca.crt", "-----BEGIN CERTIFICATE-----")]),
             secret("billing-token", &[("token", "hunter2")]),
             secret("billing-signing", &[("secret", "whsec_hunter2")]),

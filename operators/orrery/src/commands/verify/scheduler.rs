@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &SchedulerProof) -> anyhow::Result<ExitCode> {
     let day = jiff::SignedDuration::from_secs(DAY);
     let from = arguments.from.map_or_else(|| to.checked_sub(day), Ok)?;
     let asked = json!({ "from": from.to_string(), "to": to.to_string() });
-    let verdict = ask(&url, arguments.token.as_deref(), &asked)?;
+    let verdict = ask(&url, arguments, &asked)?;
     output::print(&told(&verdict));
     Ok(if verdict.is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -63,21 +63,30 @@ fn local(arguments: &SchedulerProof) -> anyhow::Result<String> {
     };
     let address = found.pointer("/status/endpoints/0/address").and_then(Json::as_str);
     let address = address.context("the Scheduler has no address yet; is it ready?")?;
-    Ok(format!("http://{address}"))
+    let scheme = if found.pointer("/spec/api/tls").is_some() { "https" } else { "http" };
+    Ok(format!("{scheme}://{address}"))
 }
 
-fn ask(url: &str, token: Option<&str>, asked: &Json) -> anyhow::Result<Verdict> {
+fn ask(url: &str, arguments: &SchedulerProof, asked: &Json) -> anyhow::Result<Verdict> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("another provider of cryptography was installed before");
     }
     runtime.block_on(async {
-        let client = reqwest::Client::builder().timeout(PATIENCE).build()?;
+        let mut client = reqwest::Client::builder().timeout(PATIENCE);
+        if let Some(ca) = &arguments.ca {
+            let path = ca.display();
+            let pem = std::fs::read(ca).with_context(|| format!("failed to read {path}"))?;
+            let trusted = reqwest::Certificate::from_pem_bundle(&pem)
+                .with_context(|| format!("{path} has no certificate"))?;
+            client = client.tls_certs_only(trusted);
+        }
+        let client = client.build()?;
         let mut request = client
             .post(format!("{url}/v1/verify"))
             .header("content-type", "application/json")
             .body(asked.to_string());
-        if let Some(token) = token {
+        if let Some(token) = &arguments.token {
             request = request.bearer_auth(token);
         }
         let answer = request.send().await.with_context(|| format!("failed to reach {url}"))?;

@@ -7,7 +7,7 @@ use orrery_api::kv::KVClusterSpec;
 use orrery_runtime::{Referenced, Refusal};
 
 use super::content;
-use super::tls::{CERTIFICATE, PRIVATE_KEY, check_keys};
+use crate::parts::tls::{CERTIFICATE, PRIVATE_KEY, check_keys};
 
 const TLS_FIELD: &str = "spec.adoptFrom.tls.secretRef";
 const FIELD: &str = "spec.adoptFrom.secretRef";

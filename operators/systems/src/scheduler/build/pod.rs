@@ -9,6 +9,7 @@ use orrery_runtime::{Identity, labels};
 use super::super::targets::{self, TARGETS, TARGETS_FOLDER};
 use super::{API, SYSTEM, Validated, frame};
 use crate::parts::container::{self, HTTP, HTTP_PORT, Process};
+use crate::parts::tls::{self, TLS_FOLDER};
 use crate::parts::volumes::{
     self, CONFIG, CONFIG_FOLDER, DATA, DATA_FOLDER, IDENTITY, IDENTITY_FOLDER, SECRETS,
     SECRETS_FOLDER, mount, secret,
@@ -48,8 +49,10 @@ fn arguments(validated: &Validated, identity: &Identity) -> Vec<String> {
     let shown = ["--identity", IDENTITY_FOLDER, "--identity-name", &common_name];
     let shown = identity.secured.then_some(shown).into_iter().flatten();
     let targets = (!validated.files.is_empty()).then_some(["--targets", TARGETS_FOLDER]);
+    let tls = validated.spec.api.tls.iter().flat_map(|_| ["--tls", TLS_FOLDER]);
     ["serve", SYSTEM, "--config", &config, "--data", DATA_FOLDER, "--secrets", SECRETS_FOLDER]
         .into_iter()
+        .chain(tls)
         .chain(shown)
         .chain(targets.into_iter().flatten())
         .map(str::to_owned)
@@ -61,6 +64,7 @@ fn volumes(validated: &Validated, identity: &Identity) -> Vec<Volume> {
     let own = [volumes::config(&frame), secret(SECRETS, &frame.main())];
     own.into_iter()
         .chain(volumes::identity(&frame))
+        .chain(validated.spec.api.tls.as_ref().map(tls::volume))
         .chain(targets::volume(&validated.files))
         .chain(journal::volume(&validated.spec.journal))
         .collect()
@@ -76,6 +80,7 @@ fn mounts(validated: &Validated, identity: &Identity) -> Vec<VolumeMount> {
         mount(DATA, DATA_FOLDER, false),
     ]
     .into_iter()
+    .chain(validated.spec.api.tls.as_ref().map(|_| tls::mounted()))
     .chain(shown)
     .chain(targets)
     .chain(journal::mounted(&validated.spec.journal))

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use orrery_api::not_yet::NOT_YET;
-use orrery_runtime::Redacted;
+use orrery_runtime::{Redacted, Reference, System as _};
 use serde_json::{Value, json};
 
+use super::super::Jobs;
 use super::*;
 
 fn object(name: &str, spec: Value) -> Scheduler {
@@ -31,6 +32,30 @@ fn nothing_at_all_is_a_scheduler_on_both_carriers() {
         let validated = alone(json!({}), carrier).unwrap();
         assert_eq!((validated.config.partitions, validated.config.targets.len()), (16, 0));
     }
+}
+
+#[test]
+fn a_listener_that_speaks_tls_has_a_certificate_or_that_of_its_pods() {
+    let tls = |name: &str| json!({"api": {"tls": {"secretRef": {"name": name}}}});
+    let with = |spec: Value, keys: &[(&str, &str)]| {
+        validate(&object("default", spec), &secret(keys), Carrier::Cluster)
+    };
+    let (chain, key) = ("-----BEGIN CERTIFICATE-----", "-----BEGIN PRIVATE KEY-----");
+    with(tls("s"), &[("tls.crt", chain), ("tls.key", key)]).unwrap();
+    for keys in [&[("tls.crt", chain)][..], &[("tls.crt", "swordfish"), ("tls.key", key)]] {
+        let refusal = with(tls("s"), keys).unwrap_err();
+        assert_eq!(refusal.field.as_deref(), Some("spec.api.tls.secretRef"));
+        assert!(!refusal.message.contains("swordfish"), "{refusal}");
+    }
+    // The operator makes this one itself, and waits for none.
+    with(tls("default-scheduler-identity"), &[]).unwrap();
+    let own = object("default", tls("default-scheduler-identity"));
+    assert_eq!(Jobs::references(&own), []);
+    assert_eq!(Jobs::references(&object("default", tls("s"))), [Reference::Secret("s".into())]);
+    let mut asks = tls("default-scheduler-identity");
+    asks["api"]["tls"]["clientCertificates"] = json!("Required");
+    let refusal = with(asks, &[]).unwrap_err();
+    assert_eq!(refusal.field.as_deref(), Some("spec.api.tls.clientCertificates"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::super::super::validate::Validated;
 use super::super::{API, RESP, config_map, frame};
 use super::{SYSTEM, volumes};
 use crate::parts::container::{self, HTTP, HTTP_PORT, Process};
+use crate::parts::tls::TLS_FOLDER;
 use crate::parts::volumes::{CONFIG_FOLDER, DATA_FOLDER, IDENTITY_FOLDER, SECRETS_FOLDER};
 use crate::parts::{certificate, journal};
 
@@ -24,7 +25,7 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Container {
 fn arguments(validated: &Validated, identity: &Identity) -> Vec<String> {
     let config = format!("{}/{}", CONFIG_FOLDER, config_map::FILE);
     let common_name = certificate::common_name(&frame(validated, identity));
-    let tls = validated.spec.resp.tls.iter().flat_map(|_| ["--tls", volumes::TLS_FOLDER]);
+    let tls = validated.spec.resp.tls.iter().flat_map(|_| ["--tls", TLS_FOLDER]);
     let shown = ["--identity", IDENTITY_FOLDER, "--identity-name", &common_name];
     let shown = identity.secured.then_some(shown).into_iter().flatten();
     let adopt = validated.spec.adopt_from.iter();

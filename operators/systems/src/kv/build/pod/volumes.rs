@@ -1,31 +1,27 @@
 //! What the container finds on its file system: configuration, secrets, certificates, data.
 
 use k8s_openapi::api::core::v1::{
-    EnvVar, KeyToPath, ProjectedVolumeSource, SecretProjection, SecretVolumeSource, Volume,
-    VolumeMount, VolumeProjection,
+    EnvVar, ProjectedVolumeSource, SecretProjection, SecretVolumeSource, Volume, VolumeMount,
+    VolumeProjection,
 };
 use orrery_api::kv::AdoptTls;
 use orrery_api::kv::config::{ARCHIVE_SECRET, RECOVERY_SECRET};
-use orrery_api::spec::ClientCertificates;
 use orrery_runtime::{Carrier, Identity, labels};
 
 use super::super::super::names;
 use super::super::super::validate::{PASSWORD_KEY, Validated};
 use super::super::frame;
 use crate::archive::{Mounted, Use};
-use crate::parts::journal;
 use crate::parts::volumes::{
     self, CONFIG, CONFIG_FOLDER, DATA, DATA_FOLDER, IDENTITY, IDENTITY_FOLDER, SECRET_MODE,
     SECRETS, SECRETS_FOLDER, item, mount, secret, whole,
 };
+use crate::parts::{journal, tls};
 
-const TLS: &str = "tls";
 const ADOPT: &str = "adopt";
 const ADOPT_TLS: &str = "adopt-tls";
 const LIVE: &str = "live";
 
-/// Folder of the certificate of the listener.
-pub(super) const TLS_FOLDER: &str = "/run/orrery/tls";
 /// Folder of the Redis to take over.
 pub(super) const ADOPT_FOLDER: &str = "/run/orrery/adopt";
 /// Folder of what its certificate is checked with.
@@ -35,16 +31,7 @@ pub(super) const LIVE_FOLDER: &str = "/run/orrery/live";
 
 pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Volume> {
     let frame = frame(validated, identity);
-    let tls = validated.spec.resp.tls.iter().map(|tls| Volume {
-        name: TLS.to_owned(),
-        // With the authority in the folder the process asks for client certificates. A new
-        // certificate reaches the folder, and the process, without a restart.
-        secret: Some(SecretVolumeSource {
-            items: Some(certificate_items(tls.client_certificates)),
-            ..whole(tls.secret_ref.name.clone())
-        }),
-        ..Volume::default()
-    });
+    let tls = validated.spec.resp.tls.iter().map(tls::volume);
     // Read at every attempt to connect, so a new password needs no restart.
     let adopt = validated.spec.adopt_from.iter();
     let adopt = adopt.map(|adopt| secret(ADOPT, &adopt.secret_ref.name));
@@ -79,11 +66,6 @@ pub(super) fn store_variables(validated: &Validated) -> Vec<EnvVar> {
         Use::Recovery => RECOVERY_SECRET,
     };
     stores(validated).iter().filter_map(|store| store.variable(name(store))).collect()
-}
-
-fn certificate_items(clients: ClientCertificates) -> Vec<KeyToPath> {
-    let authority = (clients == ClientCertificates::Required).then_some("ca.crt");
-    ["tls.crt", "tls.key"].into_iter().chain(authority).map(item).collect()
 }
 
 /// The generated Secret; with a password of the user's own, both Secrets in one folder.
@@ -130,7 +112,7 @@ pub(super) fn mounts(validated: &Validated, identity: &Identity) -> Vec<VolumeMo
         mount(DATA, DATA_FOLDER, false),
     ];
     if validated.spec.resp.tls.is_some() {
-        mounts.push(mount(TLS, TLS_FOLDER, true));
+        mounts.push(tls::mounted());
     }
     if identity.secured {
         mounts.push(mount(IDENTITY, IDENTITY_FOLDER, true));

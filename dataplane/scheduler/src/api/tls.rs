@@ -1,0 +1,40 @@
+//! The certificate that is shown to clients; a new one is taken over for new connections.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use orrery_kit::certificates::{CertificateError, Folder, Server, Watched};
+use tokio_rustls::TlsAcceptor;
+
+/// How often the folder is looked at while connections come in.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Certificates {
+    watched: Watched<Server>,
+    looked: Instant,
+}
+
+impl Certificates {
+    /// Reads what is in a folder: `tls.crt`, `tls.key` and, for certificates of clients, `ca.crt`.
+    pub fn load(folder: &Path) -> Result<Self, CertificateError> {
+        let watched = Watched::load(Folder::new(folder), Folder::server)?;
+        Ok(Self { watched, looked: Instant::now() })
+    }
+
+    /// For the next connection.
+    pub(super) fn acceptor(&mut self) -> TlsAcceptor {
+        if self.looked.elapsed() >= LOOK_EVERY {
+            self.looked = Instant::now();
+            match self.watched.look() {
+                Ok(true) => tracing::info!("a new certificate is shown to clients"),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "the new certificate cannot be used; the old one is");
+                }
+            }
+        }
+        TlsAcceptor::from(self.watched.value().config.clone())
+    }
+}
