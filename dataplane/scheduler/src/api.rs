@@ -9,6 +9,7 @@
 //! | rules and what lies ahead | `rules`, `ahead` |
 //! | the engine as a whole | `status` |
 //! | Dkron's routes | `dkron` |
+//! | the same with types | `grpc` |
 //! | what this is | `openapi`, `page` |
 //!
 //! Must not: decide anything about jobs. It reads requests, asks the engine, and writes answers.
@@ -17,6 +18,7 @@ mod access;
 mod ahead;
 mod bulk;
 mod dkron;
+pub mod grpc;
 mod input;
 mod jobs;
 mod ledger;
@@ -34,17 +36,20 @@ mod timed;
 mod tls;
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use axum::Router;
+use orrery_kit::certificates::CertificateError;
 use orrery_kit::env::Env;
 use orrery_kit::secrets::Secret;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub use self::tls::Certificates;
-
+use self::listen::Protocol;
 use self::problem::Problem;
+use self::tls::Certificates;
 use crate::dispatch::Dispatcher;
 use crate::engine::Engine;
 
@@ -59,8 +64,10 @@ const READING_MAX: usize = 4;
 /// The running API; dropping it stops it.
 #[derive(Debug)]
 pub struct Api {
-    /// Where it listens.
+    /// Where REST listens.
     pub address: SocketAddr,
+    /// Where gRPC does.
+    pub grpc: Option<SocketAddr>,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
@@ -120,33 +127,82 @@ impl App {
     }
 }
 
-/// Serves the API. With a token, whoever does not show it is refused; without one, whoever is not on
-/// this machine. With certificates it speaks TLS alone.
+/// Where and for whom the API is served.
+#[derive(Debug)]
+pub struct Options {
+    /// REST, and the page.
+    pub http: SocketAddr,
+    /// gRPC; none: it is not served.
+    pub grpc: Option<SocketAddr>,
+    /// Whoever does not show it is refused; none: whoever is not on this machine.
+    pub token: Option<Secret>,
+    /// Folder of the certificate; with it TLS alone is spoken.
+    pub tls: Option<PathBuf>,
+}
+
+/// Why the API cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    #[error("failed to listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("failed to start the threads of the API: {0}")]
+    Start(#[from] std::io::Error),
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+}
+
+/// Serves the API.
 pub fn start(
-    address: SocketAddr,
-    token: Option<Secret>,
-    tls: Option<Certificates>,
+    options: Options,
     engine: Arc<Engine>,
     dispatcher: Arc<Dispatcher>,
     env: Arc<dyn Env>,
-) -> std::io::Result<Api> {
+) -> Result<Api, ApiError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .max_blocking_threads(listen::BLOCKING_MAX)
         .thread_name("api")
         .enable_all()
         .build()?;
-    let listener = std::net::TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
+    let http = Door::open(options.http, Protocol::Http1, options.tls.as_deref())?;
+    let grpc = options.grpc.map(|at| Door::open(at, Protocol::Http2, options.tls.as_deref()));
+    let grpc = grpc.transpose()?;
+    let address = http.address;
     let is_paused = AtomicBool::new(false);
     let (bulk, reading) = (Semaphore::new(BULK_MAX), Arc::new(Semaphore::new(READING_MAX)));
+    let token = options.token;
     let app = App { engine, dispatcher, token, env, address, is_paused, bulk, reading };
     let router = routes::router(Arc::new(app));
-    let listener = {
+    let grpc_address = grpc.as_ref().map(|door| door.address);
+    if let Some(door) = grpc {
+        door.serve(&runtime, grpc::router(router.clone()))?;
+    }
+    http.serve(&runtime, router)?;
+    Ok(Api { address, grpc: grpc_address, runtime: Some(runtime) })
+}
+
+/// A port, and what is spoken there.
+struct Door {
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+    protocol: Protocol,
+    tls: Option<Certificates>,
+}
+
+impl Door {
+    fn open(at: SocketAddr, protocol: Protocol, tls: Option<&Path>) -> Result<Self, ApiError> {
+        let failed = |source| ApiError::Listen { address: at, source };
+        let listener = std::net::TcpListener::bind(at).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let tls = tls.map(|folder| Certificates::load(folder, protocol.name())).transpose()?;
+        Ok(Self { listener, address, protocol, tls })
+    }
+
+    fn serve(self, runtime: &tokio::runtime::Runtime, router: Router) -> std::io::Result<()> {
         let _entered = runtime.enter();
-        tokio::net::TcpListener::from_std(listener)?
-    };
-    runtime.spawn(listen::accept(listener, router, tls));
-    Ok(Api { address, runtime: Some(runtime) })
+        let listener = tokio::net::TcpListener::from_std(self.listener)?;
+        runtime.spawn(listen::accept(listener, router, self.protocol, self.tls));
+        Ok(())
+    }
 }

@@ -85,8 +85,8 @@ pub enum ServeError {
     Recover(#[from] RecoverError),
     #[error("failed to use the data folder {path}: {source}")]
     Folder { path: PathBuf, source: std::io::Error },
-    #[error("failed to listen on {address}: {source}")]
-    Api { address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Api(#[from] api::ApiError),
     #[error("failed to start a thread: {0}")]
     Thread(#[from] std::io::Error),
 }
@@ -152,13 +152,19 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         ),
         health,
     )?;
-    let tls = args.tls.as_deref().map(api::Certificates::load).transpose()?;
-    let address = listen::address("api", SocketAddr::from(([127, 0, 0, 1], 8080)))?;
+    let near = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let grpc = config.grpc.then(|| listen::address("grpc", near(9090))).transpose()?;
+    let options = api::Options {
+        http: listen::address("api", near(8080))?,
+        grpc,
+        token,
+        tls: args.tls.clone(),
+    };
     let serve = {
         let (engine, crew) = (Arc::clone(&assembly.engine), crew.clone());
         move || {
-            let started = api::start(address, token, tls, engine, crew.dispatcher, crew.env);
-            started.map_err(|source| ServeError::Api { address, source })
+            let started = api::start(options, engine, crew.dispatcher, crew.env);
+            started.map_err(ServeError::from)
         }
     };
     let served = Served { args, config: &config, env: Arc::clone(&env) };

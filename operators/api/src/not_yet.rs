@@ -79,7 +79,6 @@ pub const NOT_YET: &[NotYet] = &[
         "limit all clients by resp.maxClients of the KVCluster",
     ),
     scheduler("spec.journal.backend", "Kafka", "use Local, Postgres or ObjectStore"),
-    scheduler("spec.api.grpc", "any", "use HTTP"),
     scheduler("spec.adoptCronJobs.mode", "Annotated, Namespace", "write a Schedule"),
     scheduler("spec.operation", "Fence", "use Pause or Hibernate"),
     scheduler("spec.deletionPolicy", "Snapshot", "use Retain"),

@@ -27,6 +27,8 @@ pub(super) const BLOCKING_MAX: usize = 16;
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// How long a peer may take nothing of what is written to it.
 const STALL_MAX: Duration = Duration::from_secs(30);
+/// Requests of one connection at the same time, where there can be several.
+const STREAMS_MAX: u32 = 32;
 /// Bytes of the head of a request, and of what is read ahead of a body.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// Pause before the next connection is accepted when there was no descriptor for one.
@@ -36,16 +38,58 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
+/// What is spoken at a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+impl Protocol {
+    /// Its name in the negotiation of TLS.
+    pub(super) fn name(self) -> &'static [u8] {
+        match self {
+            Self::Http1 => b"http/1.1",
+            Self::Http2 => b"h2",
+        }
+    }
+
+    fn builder(self) -> Builder<TokioExecutor> {
+        let builder = Builder::new(TokioExecutor::new());
+        match self {
+            Self::Http1 => {
+                let mut builder = builder.http1_only();
+                builder
+                    .http1()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEAD_WITHIN)
+                    .max_buf_size(BUFFER_BYTES_MAX);
+                builder
+            }
+            Self::Http2 => {
+                let mut builder = builder.http2_only();
+                builder
+                    .http2()
+                    .timer(TokioTimer::new())
+                    .keep_alive_interval(HEAD_WITHIN)
+                    .keep_alive_timeout(STALL_MAX)
+                    .max_concurrent_streams(STREAMS_MAX)
+                    .max_header_list_size(BUFFER_BYTES_MAX as u32);
+                builder
+            }
+        }
+    }
+}
+
 /// Accepts connections for ever; with certificates, those that speak TLS alone.
-pub(super) async fn accept(listener: TcpListener, router: Router, mut tls: Option<Certificates>) {
+pub(super) async fn accept(
+    listener: TcpListener,
+    router: Router,
+    protocol: Protocol,
+    mut tls: Option<Certificates>,
+) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_WITHIN)
-        .max_buf_size(BUFFER_BYTES_MAX);
-    let builder = Arc::new(builder);
+    let builder = Arc::new(protocol.builder());
     loop {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };

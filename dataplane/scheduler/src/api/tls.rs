@@ -1,6 +1,7 @@
 //! The certificate that is shown to clients; a new one is taken over for new connections.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use orrery_kit::certificates::{CertificateError, Folder, Server, Watched};
@@ -11,15 +12,20 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]
-pub struct Certificates {
+pub(super) struct Certificates {
     watched: Watched<Server>,
     looked: Instant,
 }
 
 impl Certificates {
     /// Reads what is in a folder: `tls.crt`, `tls.key` and, for certificates of clients, `ca.crt`.
-    pub fn load(folder: &Path) -> Result<Self, CertificateError> {
-        let watched = Watched::load(Folder::new(folder), Folder::server)?;
+    /// `protocol` is what clients may agree on.
+    pub(super) fn load(folder: &Path, protocol: &'static [u8]) -> Result<Self, CertificateError> {
+        let watched = Watched::load(Folder::new(folder), move |folder| {
+            let mut server = folder.server()?;
+            Arc::make_mut(&mut server.config).alpn_protocols = vec![protocol.to_vec()];
+            Ok(server)
+        })?;
         Ok(Self { watched, looked: Instant::now() })
     }
 

@@ -5,6 +5,7 @@ mod ahead;
 mod bulk;
 mod dkron;
 mod following;
+mod grpc;
 mod jobs;
 mod ledger;
 mod once;

@@ -65,6 +65,17 @@ fn with_certificates_the_api_speaks_tls_alone_and_takes_new_ones_over() {
     assert_eq!(ask(api.address, &trusted).unwrap(), "HTTP/1.1 200 OK");
     drop(silent);
 
+    // gRPC shows the same, and agrees on HTTP/2.
+    let mut http2 = ClientConfig::clone(&trusted);
+    http2.alpn_protocols = vec![b"h2".to_vec()];
+    let name = ServerName::try_from("scheduler.example").unwrap();
+    let mut connection = ClientConnection::new(Arc::new(http2), name).unwrap();
+    let mut stream = TcpStream::connect(api.grpc.unwrap()).unwrap();
+    while connection.is_handshaking() {
+        connection.complete_io(&mut stream).unwrap();
+    }
+    assert_eq!(connection.alpn_protocol(), Some(&b"h2"[..]));
+
     // A renewed certificate is shown to new connections; half of one changes nothing.
     std::fs::write(folder.path().join("tls.crt"), "").unwrap();
     assert_eq!(ask(api.address, &trusted).unwrap(), "HTTP/1.1 200 OK");

@@ -25,6 +25,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// A scheduler at work.
 pub(crate) struct Stage {
     pub(crate) address: SocketAddr,
+    /// Where gRPC is served.
+    pub(crate) grpc: SocketAddr,
     pub(crate) engine: Arc<Engine>,
     dispatcher: Arc<Dispatcher>,
     token: Option<String>,
@@ -60,11 +62,13 @@ impl Stage {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let secret = token.map(Secret::new);
         let dispatcher = Arc::clone(&crew.dispatcher);
-        let api = api::start(any, secret, None, Arc::clone(&engine), crew.dispatcher, env).unwrap();
+        let options = api::Options { http: any, grpc: Some(any), token: secret, tls: None };
+        let api = api::start(options, Arc::clone(&engine), crew.dispatcher, env).unwrap();
         let token = token.map(str::to_owned);
-        let address = api.address;
+        let (address, grpc) = (api.address, api.grpc.unwrap());
         let stage = Self {
             address,
+            grpc,
             engine,
             dispatcher,
             token,
@@ -81,9 +85,10 @@ impl Stage {
     pub(crate) fn with_certificates(&self, folder: &Path, token: &str) -> Api {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let env: Arc<dyn Env> = Arc::new(SystemEnv::default());
-        let tls = api::Certificates::load(folder).unwrap();
+        let (token, tls) = (Some(Secret::new(token)), Some(folder.to_owned()));
+        let options = api::Options { http: any, grpc: Some(any), token, tls };
         let (engine, dispatcher) = (Arc::clone(&self.engine), Arc::clone(&self.dispatcher));
-        api::start(any, Some(Secret::new(token)), Some(tls), engine, dispatcher, env).unwrap()
+        api::start(options, engine, dispatcher, env).unwrap()
     }
 
     /// A request that shows the token, if there is one.

@@ -49,6 +49,8 @@ pub struct SchedulerConfig {
     pub quota: Option<Quota>,
     /// Whether the routes of Dkron are served.
     pub dkron_compat: bool,
+    /// Whether gRPC is served.
+    pub grpc: bool,
     /// Bytes of journal after which a snapshot of a partition is written; left out: the process
     /// chooses.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,6 +69,7 @@ impl Default for SchedulerConfig {
             objective: Objective::default(),
             quota: None,
             dkron_compat: false,
+            grpc: false,
             snapshot_after_bytes: None,
         }
     }

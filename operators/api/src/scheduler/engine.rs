@@ -153,6 +153,10 @@ impl Default for SchedulerSpec {
 /// What clients speak.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules(&[(
+    "!has(self.grpc) || self.grpc.port != self.http.port",
+    "grpc and http need ports of their own",
+)])))]
 pub struct Api {
     /// REST, at `/v1`. Clients send the token under the key `api-token` of the Secret
     /// `<name>-scheduler` as Bearer. On one machine without Kubernetes no token is made.
@@ -161,7 +165,7 @@ pub struct Api {
     /// text, and the token is for networks that nobody listens on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// gRPC. Left out: it is not served.
+    /// gRPC: `orrery.scheduler.v1`, the same API with types. Left out: it is not served.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grpc: Option<GrpcApi>,
 }
@@ -202,7 +206,9 @@ pub enum DkronCompat {
 #[serde(rename_all = "camelCase", default)]
 pub struct GrpcApi {
     /// Port of the Services and of the pods.
-    #[schemars(range(min = 1024, max = 65_535))]
+    #[schemars(range(min = 1024, max = 65_535), extend("x-kubernetes-validations" = rules(&[
+        ("self != 9400 && self != 9401", "ports 9400 and 9401 are taken by management and metrics"),
+    ])))]
     pub port: i32,
 }
 

@@ -18,13 +18,17 @@ use crate::parts::{Frame, certificate, config_file, network, pdb, stateful_set};
 
 /// Port name of the API for clients.
 const API: &str = "api";
+/// Port name of gRPC for clients.
+const GRPC: &str = "grpc";
 /// Characters of each generated value; about 190 bits.
 const LENGTH_CHARS: usize = 32;
 
 /// Every child of a Scheduler.
 pub fn build(validated: &Validated, identity: &Identity) -> Resources<Prepared> {
     let frame = frame(validated, identity);
-    let api = || port(API, validated.spec.api.http.port);
+    let api = || -> Vec<_> {
+        doors(validated).into_iter().map(|(name, number)| port(name, number)).collect()
+    };
     let for_clients = frame.main();
     let mut children = Resources::default();
     children.service_accounts.push(ServiceAccount {
@@ -36,9 +40,9 @@ pub fn build(validated: &Validated, identity: &Identity) -> Resources<Prepared> 
     children.certificates.extend(certificate::build(&frame, std::slice::from_ref(&for_clients)));
     children.config_maps.push(config_map(&frame, validated));
     let owner = owner(validated, identity, &frame);
-    children.services.push(clients(&frame, &for_clients, owner, vec![api()]));
-    children.services.push(headless(&frame, vec![api()]));
-    children.network_policies.push(network_policy(&frame));
+    children.services.push(clients(&frame, &for_clients, owner, api()));
+    children.services.push(headless(&frame, api()));
+    children.network_policies.push(network_policy(&frame, validated));
     children.pdbs.push(pdb::build(&frame));
     children.stateful_sets.push(stateful_set::build(
         &frame,
@@ -62,6 +66,13 @@ fn owner(
         pods.insert(labels::POD_NAME.to_owned(), owner);
     }
     pods
+}
+
+/// Names and numbers of the ports for clients.
+fn doors(validated: &Validated) -> Vec<(&'static str, i32)> {
+    let api = &validated.spec.api;
+    let grpc = api.grpc.iter().map(|grpc| (GRPC, grpc.port));
+    [(API, api.http.port)].into_iter().chain(grpc).collect()
 }
 
 /// What all children have in common.
@@ -89,8 +100,10 @@ fn config_map(frame: &Frame<'_>, validated: &Validated) -> ConfigMap {
 
 /// Clients come in at the API. Runs go out to wherever schedules say, by URL or by the name of a
 /// target.
-fn network_policy(frame: &Frame<'_>) -> NetworkPolicy {
-    let mut ingress = vec![network::allow(API, network::clients(frame))];
+fn network_policy(frame: &Frame<'_>, validated: &Validated) -> NetworkPolicy {
+    let doors = doors(validated);
+    let mut ingress: Vec<_> =
+        doors.iter().map(|(name, _)| network::allow(name, network::clients(frame))).collect();
     ingress.extend(network::own_ports());
     network::policy(frame, ingress, Some(vec![network::to_anywhere(), network::to_names()]))
 }

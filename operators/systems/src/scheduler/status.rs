@@ -64,7 +64,7 @@ pub fn summary(
     let exists = !seen.workloads.is_empty();
     SchedulerStatus {
         common,
-        endpoints: if exists { vec![endpoint(object)] } else { Vec::new() },
+        endpoints: if exists { endpoints(object) } else { Vec::new() },
         partition_count: i32::try_from(partitions.len()).unwrap_or(i32::MAX),
         partitions,
         schedules: schedules.or(stored.schedules),
@@ -80,11 +80,16 @@ fn step(steps: &[(i64, &str)], value: i64, above: &str) -> String {
     found.map_or(above, |(_, name)| name).to_owned()
 }
 
-fn endpoint(object: &Scheduler) -> Endpoint {
+fn endpoints(object: &Scheduler) -> Vec<Endpoint> {
     let name = object.metadata.name.as_deref().unwrap_or_default();
     let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-    let (service, port) = (names::main(name, SYSTEM), object.spec.api.http.port);
-    Endpoint { name: "http".to_owned(), address: format!("{service}.{namespace}.svc:{port}") }
+    let (service, api) = (names::main(name, SYSTEM), &object.spec.api);
+    let grpc = api.grpc.iter().map(|grpc| ("grpc", grpc.port));
+    let of = |(name, port): (&str, i32)| Endpoint {
+        name: name.to_owned(),
+        address: format!("{service}.{namespace}.svc:{port}"),
+    };
+    [("http", api.http.port)].into_iter().chain(grpc).map(of).collect()
 }
 
 /// The partitions as their owners report them; none when no process answers, so that a restart does

@@ -80,7 +80,6 @@ pub(super) fn listener(object: &Scheduler) -> Option<Listener<'_>> {
 fn not_yet(spec: &SchedulerSpec) -> Result<(), Refusal> {
     let asked = [
         ("spec.journal.backend", spec.journal.backend == JournalBackend::Kafka),
-        ("spec.api.grpc", spec.api.grpc.is_some()),
         ("spec.adoptCronJobs.mode", spec.adopt_cron_jobs.mode != AdoptMode::Off),
         ("spec.operation", spec.engine.operation == Operation::Fence),
         ("spec.deletionPolicy", spec.engine.deletion_policy == DeletionPolicy::Snapshot),
@@ -144,6 +143,7 @@ fn config(object: &Scheduler) -> SchedulerConfig {
         objective: spec.objective.clone(),
         quota: spec.quota.clone(),
         dkron_compat: spec.api.http.dkron_compat == DkronCompat::On,
+        grpc: spec.api.grpc.is_some(),
         ..SchedulerConfig::default()
     }
 }

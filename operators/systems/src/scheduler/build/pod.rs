@@ -7,7 +7,7 @@ use orrery_api::scheduler::config::CONFIG_FILE;
 use orrery_runtime::{Identity, labels};
 
 use super::super::targets::{self, TARGETS, TARGETS_FOLDER};
-use super::{API, SYSTEM, Validated, frame};
+use super::{SYSTEM, Validated, doors, frame};
 use crate::parts::container::{self, HTTP, HTTP_PORT, Process};
 use crate::parts::tls::{self, TLS_FOLDER};
 use crate::parts::volumes::{
@@ -29,14 +29,15 @@ pub(crate) fn template(validated: &Validated, identity: &Identity) -> PodTemplat
 }
 
 fn container(validated: &Validated, identity: &Identity) -> Container {
-    let ports = [
-        (API, validated.spec.api.http.port),
-        (labels::MANAGEMENT_PORT_NAME, i32::from(labels::MANAGEMENT_PORT)),
-        (HTTP, HTTP_PORT),
-    ];
+    let own =
+        [(labels::MANAGEMENT_PORT_NAME, i32::from(labels::MANAGEMENT_PORT)), (HTTP, HTTP_PORT)];
     let process = Process {
         arguments: arguments(validated, identity),
-        ports: ports.map(|(name, number)| (name.to_owned(), number)).into(),
+        ports: doors(validated)
+            .into_iter()
+            .chain(own)
+            .map(|(name, number)| (name.to_owned(), number))
+            .collect(),
         variables: journal::named(&validated.spec.journal).into_iter().collect(),
         mounts: mounts(validated, identity),
     };

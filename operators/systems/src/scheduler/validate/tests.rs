@@ -62,7 +62,6 @@ fn a_listener_that_speaks_tls_has_a_certificate_or_that_of_its_pods() {
 fn what_is_not_carried_out_yet_is_refused_by_name_and_listed() {
     let cases = [
         ("spec.journal.backend", json!({"journal": {"backend": "Kafka", "ref": {"name": "x"}}})),
-        ("spec.api.grpc", json!({"api": {"grpc": {}}})),
         ("spec.adoptCronJobs.mode", json!({"adoptCronJobs": {"mode": "Annotated"}})),
         ("spec.operation", json!({"operation": "Fence"})),
         ("spec.deletionPolicy", json!({"deletionPolicy": "Snapshot"})),
