@@ -19,6 +19,7 @@ mod attempt;
 mod bucket;
 mod client;
 mod codes;
+mod deadlines;
 mod dispatcher;
 mod event_loop;
 mod exchange;

@@ -49,7 +49,9 @@ impl Collector for Figures {
         let figures = self.shared.figures();
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         self.vitals.encode(&mut encoder)?;
+        let owner = i64::from(self.shared.standing.is_owner());
         let gauges = [
+            ("owner", "1 while this process owns the jobs: others stand by", owner),
             ("jobs", "Jobs, recurring and single", count(figures.jobs)),
             ("jobs_declared", "Jobs declared by Schedules", count(figures.declared)),
             ("runs_in_flight", "Runs launched and not over", count(figures.running)),

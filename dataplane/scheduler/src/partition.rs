@@ -1,5 +1,6 @@
 //! A partition at work: its thread, its journal, its ledger, and how others reach it.
 
+mod crew;
 mod image;
 mod links;
 mod recover;
@@ -7,11 +8,12 @@ mod requests;
 mod snapshots;
 mod thread;
 
+pub use crew::Crew;
 pub(crate) use recover::{Place, recover_anew, recover_copy};
 pub use recover::{RecoverError, Recovered, recover};
 pub use requests::{Answer, Handle, Link, Mailbox, Request, Unavailable};
 pub(crate) use snapshots::write_copy;
-pub use thread::{Crew, Partition, PartitionOptions, Poisoned};
+pub use thread::{Partition, PartitionOptions, Poisoned};
 
 #[cfg(test)]
 mod tests;

@@ -3,44 +3,37 @@
 //! Order: configuration, management thread (so that `Report` answers while recovery runs), partitions,
 //! API. The end goes backwards.
 
+mod course;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use orrery_api::scheduler::SchedulerConfig;
 use orrery_api::scheduler::config::API_TOKEN_KEY;
-use orrery_api::spec::JournalBackend;
-use orrery_carrying::{Carried, CarryingError};
-use orrery_journal::{Carrier, Owner};
+use orrery_carrying::CarryingError;
 use orrery_kit::certificates::CertificateError;
 use orrery_kit::env::{Env, SystemEnv};
 use orrery_kit::health::Health;
 use orrery_kit::identity::Identity;
 use orrery_kit::secrets::Secrets;
-use orrery_kit::shutdown::Shutdown;
 use orrery_kit::volume::Volume;
 use orrery_kit::{EXIT_POISONED, listen, management};
 use orrery_recurrence::Zones;
 
-use crate::assembly::{Assembly, AssemblyError, Parts, snapshot_after_bytes};
+use self::course::{Served, carriers};
+use crate::assembly::{Assembly, AssemblyError, Parts};
 use crate::dispatch::Options;
 use crate::engine::Resolver;
 use crate::operand::SchedulerOperand;
-use crate::ownership::{
-    LENGTH, Owned, RENEW, SEAT, Seat, Standby, StandbyError, StandbyParts, Standing,
-};
+use crate::ownership::{StandbyError, Standing};
 use crate::partition::{Handle, Partition, Poisoned, RecoverError};
-use crate::{api, instance, metrics};
+use crate::{api, metrics};
 
-/// Folder of the partitions in the data folder.
-const PARTITIONS: &str = "partitions";
 /// Folder with a newer time zone database than the one that is built in.
 const ZONES: &str = "TZDIR";
-/// How long an owner that hands over waits for answers of targets: the next one asks for the rest.
-const HAND_OVER_PATIENCE: Duration = Duration::from_millis(500);
-
 /// Where everything of a process is.
 #[derive(Debug, Clone, Default)]
 pub struct ServeArgs {
@@ -180,130 +173,6 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     };
     crew.dispatcher.stop(Duration::ZERO);
     Ok(ended)
-}
-
-/// What carries the journals, if anything does: that of the seat first, then those of the partitions.
-fn carriers(
-    config: &SchedulerConfig,
-    partitions: u16,
-) -> Result<Option<Vec<Arc<dyn Carrier>>>, ServeError> {
-    match config.journal {
-        JournalBackend::Local => return Ok(None),
-        JournalBackend::Kafka => return Err(ServeError::Backend(config.journal.as_str())),
-        JournalBackend::Postgres | JournalBackend::ObjectStore => {}
-    }
-    let object = format!("{}/{}", config.object.namespace, config.object.name);
-    let carried = Carried { backend: config.journal, object };
-    let shards: Vec<u32> = [SEAT].into_iter().chain((0..partitions).map(u32::from)).collect();
-    Ok(Some(orrery_carrying::open_all(&carried, &shards)?))
-}
-
-/// What both ways of serving need.
-struct Served<'a> {
-    args: &'a ServeArgs,
-    config: &'a SchedulerConfig,
-    env: Arc<dyn Env>,
-}
-
-impl Served<'_> {
-    fn folder(&self) -> PathBuf {
-        self.args.data.join(PARTITIONS)
-    }
-
-    /// What keys of runs begin with.
-    fn key(&self, name: &str) -> String {
-        format!("{}_{}_{name}", self.config.object.namespace, self.config.object.name)
-    }
-
-    /// With journals of its own. Clients come in once they are read.
-    fn alone(
-        &self,
-        mut assembly: Assembly,
-        serve: impl FnOnce() -> Result<api::Api, ServeError>,
-    ) -> Result<u8, ServeError> {
-        let data = &self.args.data;
-        let name = instance::name(data, &*self.env)
-            .map_err(|source| ServeError::Folder { path: data.clone(), source })?;
-        assembly.crew.resolver.name(self.key(&name));
-        let opened = assembly.open(&self.folder())?;
-        let _api = serve()?;
-        let all = assembly.handles.clone();
-        let _shutdown = Shutdown::on_signals(move || all.iter().for_each(Handle::end))?;
-        work(opened, &assembly.handles)
-    }
-
-    /// With journals that are carried elsewhere: stands by until it owns them, and ends when it does not
-    /// any more; the next process stands by again.
-    fn grouped(
-        &self,
-        mut assembly: Assembly,
-        mut carriers: Vec<Arc<dyn Carrier>>,
-        standing: &Arc<Standing>,
-    ) -> Result<u8, ServeError> {
-        let _shutdown = Shutdown::on_signals({
-            let standing = Arc::clone(standing);
-            move || standing.end()
-        })?;
-        let seat = carriers.remove(0);
-        let folder = self.folder();
-        let standby = Standby::new(StandbyParts {
-            folder: &folder,
-            seat: Arc::clone(&seat),
-            carriers,
-            standing: Arc::clone(standing),
-            env: Arc::clone(&self.env),
-            shared: Arc::clone(&assembly.crew.shared),
-            history_seconds: self.config.history.keep_seconds,
-            snapshot_after_bytes: snapshot_after_bytes(self.config),
-        });
-        let Some(owned) = standby.wait()? else { return Ok(0) };
-        let Owned { owner, seat: mut own, name, partitions, taken, others_until } = owned;
-        assembly.crew.resolver.name(self.key(&name));
-        standing.lease.confirm(taken);
-        let opened = assembly.go_on(&folder, partitions, others_until);
-        if !standing.owns(owner.epoch.0) {
-            tracing::warn!(epoch = owner.epoch.0, "a later owner is known: beginning again");
-            return Ok(0);
-        }
-        let watch = {
-            let (standing, handles) = (Arc::clone(standing), assembly.handles.clone());
-            let watch = move || watch(&*seat, owner, &standing, &handles);
-            thread::Builder::new().name("owner".into()).spawn(watch)?
-        };
-        let ended = work(opened, &assembly.handles);
-        standing.end();
-        if watch.join().is_err() {
-            tracing::error!("the thread that watches over the ownership panicked");
-        }
-        // What was sent is answered or will be asked about: nothing more leaves from here.
-        standing.lease.revoke();
-        assembly.crew.dispatcher.stop(Duration::ZERO);
-        if let Err(error) = own.leave(owner) {
-            tracing::warn!(%error, epoch = owner.epoch.0, "the next owner is not told of the end");
-        }
-        ended
-    }
-}
-
-/// Keeps the lease while the seat says that this process is the owner; ends the partitions when it is
-/// not any more, or the process is to end.
-fn watch(seat: &dyn Carrier, owner: Owner, standing: &Standing, handles: &[Handle]) {
-    let mut pause = RENEW;
-    while !standing.is_over_within(pause) {
-        let asked = Instant::now();
-        match Seat::ask(seat) {
-            Ok(held) if held == owner.epoch => standing.lease.confirm(asked),
-            Ok(held) => _ = standing.fence(held.0),
-            Err(error) => tracing::debug!(%error, "the seat does not answer"),
-        }
-        let took = asked.elapsed();
-        pause = RENEW.saturating_sub(took).max(RENEW / 10);
-        if took >= LENGTH {
-            tracing::warn!(milliseconds = took.as_millis() as u64, "the seat answers late");
-        }
-    }
-    let patience = if standing.is_owner() { HAND_OVER_PATIENCE } else { Duration::ZERO };
-    handles.iter().for_each(|handle| handle.end_within(patience));
 }
 
 /// Runs every partition to its end. One that cannot go on ends the others in order.

@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use std::vec;
 
 use foldhash::HashMap;
@@ -19,6 +19,7 @@ use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{Instant, sleep_until};
 
 use super::Action;
+use super::deadlines::{Clock, deadline, expired};
 use super::dispatcher::Settled;
 use super::flight::{self, Reported, Reporter};
 use super::lane::Next;
@@ -97,20 +98,6 @@ struct Entry {
 enum Stage {
     Queued(Box<(Call, Place)>),
     InFlight { task: AbortHandle, since: Instant },
-}
-
-/// One look at both clocks.
-#[derive(Clone, Copy)]
-struct Clock {
-    now: Instant,
-    now_ms: i64,
-}
-
-impl Clock {
-    fn look() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { now: Instant::now(), now_ms: since_epoch.as_millis() as i64 }
-    }
 }
 
 impl EventLoop {
@@ -488,20 +475,4 @@ impl EventLoop {
         }
         self.settle(run, attempt, outcome);
     }
-}
-
-/// The moment after which a call does not leave its queue. A resumed one whose target can be asked
-/// has none: it is asked at any time, and only not sent.
-fn deadline(call: &Call) -> Option<i64> {
-    let can_ask = matches!(&*call.action, Action::Http(action) if action.status_uri.is_some());
-    if call.is_resumed && can_ask { None } else { call.expires_ms }
-}
-
-/// The outcome of a call that was not sent in time by this process.
-fn expired(call: &Call) -> Outcome {
-    if call.is_resumed {
-        let note = "an earlier process may have sent it, and its deadline is over".to_owned();
-        return Outcome::TimedOut { note };
-    }
-    Outcome::Expired
 }

@@ -41,7 +41,7 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    pub fn new(engine: String, targets: &[TargetFile]) -> Self {
+    pub fn new(engine: &str, targets: &[TargetFile]) -> Self {
         let resolver = Self::unnamed(targets);
         resolver.name(engine);
         resolver
@@ -56,9 +56,9 @@ impl Resolver {
     }
 
     /// Says what the engine is called, once and for good.
-    pub fn name(&self, engine: String) {
-        let known = self.engine.get_or_init(|| engine.clone());
-        debug_assert!(*known == engine, "an engine has one name");
+    pub fn name(&self, engine: &str) {
+        let known = self.engine.get_or_init(|| engine.to_owned());
+        debug_assert!(known == engine, "an engine has one name");
     }
 
     /// The same, with every run swallowed within the process: what is measured then is the engine.

@@ -78,10 +78,17 @@ impl Shared {
         }
     }
 
-    /// A partition has no room for records, or has it again.
+    /// A partition has no room for records, or has it again. Where journals are carried elsewhere that
+    /// engine may not answer instead.
     pub fn is_full(&self, partition: u16, is_full: bool) {
         self.cells[usize::from(partition)].is_full.store(is_full, Ordering::Release);
         if self.cells.iter().any(|cell| cell.is_full.load(Ordering::Acquire)) {
+            if self.standing.is_grouped() {
+                let why =
+                    "what carries the journals does not answer: nothing is launched until it does";
+                self.health.set_degraded("JournalAway", why);
+                return;
+            }
             let why = "the volume of the journal is full: nothing is launched until there is room";
             self.health.set_not_ready("JournalFull", why);
         } else {

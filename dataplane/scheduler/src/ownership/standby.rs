@@ -60,7 +60,7 @@ pub(crate) struct Owned {
     pub(crate) name: String,
     pub(crate) partitions: Vec<Recovered>,
     /// When it asked for the seat.
-    pub(crate) taken: Instant,
+    pub(crate) asked: Instant,
     /// Until then the owner before may be sending runs that it launched.
     pub(crate) others_until: Instant,
 }
@@ -69,7 +69,7 @@ pub(crate) struct Owned {
 struct Taken {
     owner: Owner,
     name: String,
-    taken: Instant,
+    asked: Instant,
     others_until: Instant,
 }
 
@@ -137,10 +137,10 @@ impl Standby {
                 return Ok(None);
             }
             if let Some(epoch) = self.standing.asked(self.rest()) {
-                if let Some(Taken { owner, name, taken, others_until }) = self.take_over(epoch)? {
+                if let Some(Taken { owner, name, asked, others_until }) = self.take_over(epoch)? {
                     let recovered = self.copies.into_iter().filter_map(|copy| copy.recovered);
                     let (seat, partitions) = (self.seat, recovered.collect());
-                    return Ok(Some(Owned { owner, seat, name, partitions, taken, others_until }));
+                    return Ok(Some(Owned { owner, seat, name, partitions, asked, others_until }));
                 }
                 continue;
             }
@@ -227,7 +227,7 @@ impl Standby {
             milliseconds = started.elapsed().as_millis() as u64,
             "took the journals over"
         );
-        Ok(Some(Taken { owner, name, taken: started, others_until }))
+        Ok(Some(Taken { owner, name, asked: started, others_until }))
     }
 
     fn not_taken(&self, epoch: u64, error: StandbyError) -> Result<(), StandbyError> {
@@ -254,19 +254,16 @@ fn lost() -> StandbyError {
 impl Copy {
     /// The partition, opened where it is not.
     fn opened(&mut self) -> Result<&mut Recovered, StandbyError> {
-        let recovered = match self.recovered.take() {
-            Some(recovered) => recovered,
-            None => {
-                self.carrier.prepare()?;
-                let recovered = recover_copy(&self.place, &self.carrier)?;
-                let (here, carried) = (recovered.journal.last(), self.carrier.look()?.last);
-                if here > carried {
-                    let (here, carried) = (here.0, carried.0);
-                    return Err(RecoverError::Copy(CopyError::Ahead { here, carried }).into());
-                }
-                recovered
-            }
-        };
+        if let Some(recovered) = self.recovered.take() {
+            return Ok(self.recovered.insert(recovered));
+        }
+        self.carrier.prepare()?;
+        let recovered = recover_copy(&self.place, &self.carrier)?;
+        let (here, carried) = (recovered.journal.last(), self.carrier.look()?.last);
+        if here > carried {
+            let (here, carried) = (here.0, carried.0);
+            return Err(RecoverError::Copy(CopyError::Ahead { here, carried }).into());
+        }
         Ok(self.recovered.insert(recovered))
     }
 

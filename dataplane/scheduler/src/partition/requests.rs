@@ -25,8 +25,10 @@ pub enum Unavailable {
     /// Too many requests wait already.
     #[error("too many requests wait already: try again")]
     Busy,
-    /// The journal takes no records: the disk is full.
-    #[error("the volume of the journal is full: nothing can be changed until there is room")]
+    /// The journal takes no records: the disk is full, or what carries it does not answer.
+    #[error(
+        "the journal takes no records now, its volume is full or its engine is away: try again"
+    )]
     Full,
     /// The partition has ended, or will. What was asked for may have been done.
     #[error("the process ends; whether the change was made is not known")]

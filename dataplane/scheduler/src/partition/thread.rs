@@ -9,15 +9,13 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use orrery_journal::{JournalError, Position, Record};
-use orrery_kit::env::Env;
 use orrery_wheel::Wheel;
 
+use super::crew::Crew;
 use super::links;
 use super::recover::{RecoverError, Recovered, TURN, recover};
 use super::requests::{Handle, Link, Mailbox, Release, Request, Unavailable};
 use super::snapshots::Running;
-use crate::dispatch::Dispatcher;
-use crate::engine::{Resolver, Shared};
 use crate::machine::state::StateError;
 use crate::machine::{Bounds, Following, Output, Packed, Plans, State, Timer, Turn};
 use crate::run::{Call, Outcome, RunId};
@@ -48,21 +46,6 @@ pub struct PartitionOptions {
     pub snapshot_after_bytes: u64,
     /// All partitions, this one included, by their numbers.
     pub peers: Arc<[Handle]>,
-}
-
-/// What all partitions of a process work with.
-#[derive(Clone)]
-pub struct Crew {
-    pub env: Arc<dyn Env>,
-    pub dispatcher: Arc<Dispatcher>,
-    pub resolver: Arc<Resolver>,
-    pub shared: Arc<Shared>,
-}
-
-impl std::fmt::Debug for Crew {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Crew").field("shared", &self.shared).finish_non_exhaustive()
-    }
 }
 
 /// What waits for a record to be durable.
@@ -365,7 +348,10 @@ impl Partition {
                 }
                 Err(JournalError::DiskFull { .. } | JournalError::Away { .. }) => {
                     if !std::mem::replace(&mut self.is_full, true) {
-                        tracing::error!(partition = self.options.id, "the volume is full");
+                        tracing::error!(
+                            partition = self.options.id,
+                            "the journal takes no records"
+                        );
                         self.crew.shared.is_full(self.options.id, true);
                     }
                     self.refuse_all();
@@ -374,8 +360,8 @@ impl Partition {
                 Err(error) => return Err(error.into()),
             }
         }
-        if std::mem::take(&mut self.is_full) {
-            tracing::info!(partition = self.options.id, "the volume has room again");
+        if !self.recovered.journal.is_away() && std::mem::take(&mut self.is_full) {
+            tracing::info!(partition = self.options.id, "the journal takes records again");
             self.crew.shared.is_full(self.options.id, false);
         }
         self.recovered.bytes_since += record.len() as u64;
@@ -475,6 +461,11 @@ impl Partition {
     fn keep_house(&mut self) -> Result<(), Poisoned> {
         if let Some(error) = self.recovered.journal.failed() {
             return Err(error.into());
+        }
+        let is_away = self.recovered.journal.is_away();
+        if is_away != self.is_full {
+            self.is_full = is_away;
+            self.crew.shared.is_full(self.options.id, is_away);
         }
         if self.snapshot.as_ref().is_some_and(Running::is_over)
             && let Some(snapshot) = self.snapshot.take()

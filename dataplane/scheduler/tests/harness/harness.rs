@@ -46,7 +46,7 @@ impl Stage {
         _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let env: Arc<dyn Env> = Arc::new(SystemEnv::default());
-        let resolver = Resolver::new("test.default".to_owned(), &config.targets);
+        let resolver = Resolver::new("test.default", &config.targets);
         let partitions = usize::try_from(config.partitions).unwrap();
         let parts = Parts {
             dispatch: Options { allow_loopback: true, ..Options::default() },

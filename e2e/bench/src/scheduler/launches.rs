@@ -85,7 +85,7 @@ fn launched(folder: &Path, options: &Options) -> Result<f64, String> {
     let parts = Parts {
         running_max: 400_000,
         of_target_max: 400_000,
-        ..Parts::alone(&config, Resolver::new("bench".to_owned(), &[]).into_sink(), env)
+        ..Parts::alone(&config, Resolver::new("bench", &[]).into_sink(), env)
     };
     let mut assembly = Assembly::new(parts).map_err(|error| text(&error))?;
     let opened = assembly.open(folder).map_err(|error| text(&error))?;

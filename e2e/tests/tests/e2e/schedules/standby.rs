@@ -51,7 +51,7 @@ async fn verify(stage: &Stage, pod: &str) {
 async fn one_that_stands_by_takes_the_place_of_a_lost_owner() {
     let _turn = TURN.lock().await;
     let folder = tempfile::tempdir().expect("a folder");
-    let postgres = match Postgres::start(folder.path()) {
+    let mut postgres = match Postgres::start(folder.path()) {
         Ok(postgres) => postgres,
         Err(why) => return not_run(&why),
     };
@@ -103,6 +103,16 @@ async fn one_that_stands_by_takes_the_place_of_a_lost_owner() {
     verify(&stage, &third).await;
     let table = stage.kubectl(&["get", "scheduler"]).await.expect("it lists");
     assert!(table.contains("OWNER") && table.contains(&third), "{table}");
+
+    // The database dies: nothing is launched that is not written down, and what was due comes late.
+    postgres.crash();
+    let reason = "-o=jsonpath={.status.conditions[?(@.type==\"Degraded\")].reason}";
+    stage.until(&["get", "scheduler/default", reason], |reason| reason == "JournalAway").await;
+    postgres.again().expect("it starts");
+    until_called(&target, "job-1", target.of("job-1") + 5).await;
+    stage.ready("scheduler/default").await;
+    let (third, epoch) = owner(&stage, epoch - 1).await;
+    verify(&stage, &third).await;
 
     // The owner's pod is evicted: it leaves in order.
     let since = Instant::now();

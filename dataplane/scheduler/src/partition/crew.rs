@@ -1,0 +1,23 @@
+//! What the partitions of a process share.
+
+use std::sync::Arc;
+
+use orrery_kit::env::Env;
+
+use crate::dispatch::Dispatcher;
+use crate::engine::{Resolver, Shared};
+
+/// What all partitions of a process work with.
+#[derive(Clone)]
+pub struct Crew {
+    pub env: Arc<dyn Env>,
+    pub dispatcher: Arc<Dispatcher>,
+    pub resolver: Arc<Resolver>,
+    pub shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Crew {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Crew").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
