@@ -73,9 +73,14 @@ impl SchedulerOperand {
         ]
     }
 
-    /// How it is, and whether the volume fills up where nothing else is to be said.
+    /// How it is: what the spec says of it comes before what is not whole, and that the volume fills up
+    /// where nothing else is to be said.
     fn readiness(&self) -> Readiness {
         let readiness = self.health.readiness();
+        if readiness.ready && self.engine.shared.is_fenced() {
+            let why = "this service is fenced: its spec.operation is Fence";
+            return Readiness::new(true, Reason::FencedBySpec.as_str(), why.to_owned());
+        }
         if !readiness.ready || !readiness.reason.is_empty() {
             return readiness;
         }
@@ -84,6 +89,13 @@ impl SchedulerOperand {
             None => readiness,
         }
     }
+}
+
+/// Whether it serves, but with less than was asked.
+fn is_degraded(readiness: &Readiness) -> bool {
+    readiness.ready
+        && !readiness.reason.is_empty()
+        && readiness.reason != Reason::FencedBySpec.as_str()
 }
 
 /// What it is, in the words of the protocol.
@@ -134,8 +146,10 @@ impl SchedulerOperand {
             completed_epoch: said.left,
             durable_position: figures.durable,
             ready: readiness.ready,
-            writable: readiness.ready && is_owner,
-            degraded: readiness.ready && !readiness.reason.is_empty(),
+            writable: readiness.ready
+                && is_owner
+                && readiness.reason != Reason::FencedBySpec.as_str(),
+            degraded: is_degraded(&readiness),
             reason: if waits { WAITS.to_owned() } else { readiness.reason.clone() },
             message: readiness.message.clone(),
             // Whoever takes over takes what is carried.
@@ -175,8 +189,10 @@ impl Operand for SchedulerOperand {
             epoch: standing.epoch,
             durable_position: told.durable,
             ready: readiness.ready,
-            writable: readiness.ready && is_owner,
-            degraded: readiness.ready && !readiness.reason.is_empty(),
+            writable: readiness.ready
+                && is_owner
+                && readiness.reason != Reason::FencedBySpec.as_str(),
+            degraded: is_degraded(&readiness),
             reason: readiness.reason,
             message: readiness.message,
             config_hash: self.config_hash.clone(),
@@ -199,6 +215,9 @@ impl Operand for SchedulerOperand {
         }
         if !self.health.readiness().ready {
             return Err(OperandError::Unavailable("recovering".into()));
+        }
+        if self.engine.shared.is_fenced() {
+            return Err(OperandError::Unavailable("its spec.operation is Fence".into()));
         }
         if !self.standing.is_owner() {
             return Err(OperandError::Unavailable("another process owns the jobs".into()));

@@ -6,6 +6,7 @@ mod links;
 mod recover;
 mod requests;
 mod snapshots;
+mod still;
 mod thread;
 
 pub use crew::Crew;

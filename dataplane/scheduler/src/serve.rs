@@ -4,6 +4,7 @@
 //! API. The end goes backwards.
 
 mod course;
+mod fence;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -49,6 +50,8 @@ pub struct ServeArgs {
     pub identity: Option<(PathBuf, String)>,
     /// Folder with one folder per target that has Secrets: `<target>/auth/…`, `<target>/signing/…`.
     pub targets: Option<PathBuf>,
+    /// Folder of what is read again when it changes: whether anything may be launched or changed.
+    pub live: Option<PathBuf>,
 }
 
 /// Why a process cannot serve.
@@ -160,6 +163,9 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
             started.map_err(ServeError::from)
         }
     };
+    if let Some(live) = &args.live {
+        fence::watch(live, &crew.shared, &assembly.handles)?;
+    }
     let served = Served { args, config: &config, env: Arc::clone(&env) };
     let ended = match carriers {
         None => served.alone(assembly, serve)?,

@@ -80,7 +80,6 @@ pub const NOT_YET: &[NotYet] = &[
     ),
     scheduler("spec.journal.backend", "Kafka", "use Local, Postgres or ObjectStore"),
     scheduler("spec.adoptCronJobs.mode", "Annotated, Namespace", "write a Schedule"),
-    scheduler("spec.operation", "Fence", "use Pause or Hibernate"),
     scheduler("spec.deletionPolicy", "Snapshot", "use Retain"),
     schedule("spec.action.grpc", "any", "use http"),
     schedule("spec.action.kubernetesJob", "any", "call a service that makes the Job, with http"),

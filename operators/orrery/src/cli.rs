@@ -391,6 +391,9 @@ pub(crate) struct ServeScheduler {
     /// signing (secret) and ca (ca.crt).
     #[arg(long, value_hint = ValueHint::DirPath)]
     pub(crate) targets: Option<PathBuf>,
+    /// Folder of what is read again when it changes: fenced, which says whether anything may be launched.
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub(crate) live: Option<PathBuf>,
 }
 
 /// Print a completion script.

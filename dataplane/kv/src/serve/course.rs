@@ -29,7 +29,7 @@ use crate::persistence::recovery::{self, Recovered};
 use crate::persistence::snapshots::Snapshots;
 use crate::replication;
 use crate::replication::lease::Moments;
-use crate::server::fence::Fence;
+use crate::server::fence;
 use crate::server::group::{Group, Membership};
 use crate::server::requests::QUEUE;
 use crate::server::settings::Settings;
@@ -110,7 +110,7 @@ impl Course<'_> {
             let spread = config.spread.as_ref();
             parts.cluster = spread.map(|spread| Box::new(cluster(spread, *id, &known)));
             parts.adoption = adoption.take();
-            parts.fence = args.live.as_deref().map(Fence::new);
+            parts.fence = args.live.as_deref().map(fence::of);
             parts.posts = Arc::clone(posts);
             // Before the shard says anything of itself: who hears it may ask for more at once.
             if event_loop.set(to_loop.clone()).is_ok() {

@@ -135,6 +135,7 @@ impl Problem {
         let (status, reason) = match why {
             Unavailable::Busy => (StatusCode::TOO_MANY_REQUESTS, "Busy"),
             Unavailable::Full => (StatusCode::SERVICE_UNAVAILABLE, "JournalFull"),
+            Unavailable::Fenced => (StatusCode::SERVICE_UNAVAILABLE, "Fenced"),
             Unavailable::Ended => (StatusCode::SERVICE_UNAVAILABLE, "Ending"),
             Unavailable::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Failed"),
         };

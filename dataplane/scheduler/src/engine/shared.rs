@@ -48,6 +48,8 @@ pub struct Shared {
     pub health: Health,
     /// Whether this process launches.
     pub standing: Arc<Standing>,
+    /// The spec says that nothing may be launched or changed.
+    is_fenced: AtomicBool,
 }
 
 impl Shared {
@@ -66,7 +68,17 @@ impl Shared {
             changes: tokio::sync::watch::Sender::new(0),
             health,
             standing,
+            is_fenced: AtomicBool::new(false),
         }
+    }
+
+    /// Whether the spec says that nothing may be launched or changed.
+    pub fn is_fenced(&self) -> bool {
+        self.is_fenced.load(Ordering::Acquire)
+    }
+
+    pub fn set_fenced(&self, is_fenced: bool) {
+        self.is_fenced.store(is_fenced, Ordering::Release);
     }
 
     /// A partition works.

@@ -37,7 +37,7 @@ impl Lease {
 
     /// It was confirmed by an answer to a question of this moment.
     pub fn confirm(&self, asked: Instant) {
-        let until = asked.saturating_duration_since(self.start) + LENGTH;
+        let until = (asked + LENGTH).saturating_duration_since(self.start);
         self.until_ms.fetch_max(until.as_millis() as u64, Ordering::AcqRel);
     }
 

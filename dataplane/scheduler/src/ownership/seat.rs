@@ -157,6 +157,7 @@ mod tests {
         third.look().unwrap();
         assert_eq!((third.held(), third.left()), (2, 2));
         assert_eq!(third.take(owner(3), &TestEnv::new(3, 0)).unwrap(), (name, false));
-        assert!(second.take(owner(3), &TestEnv::new(4, 0)).is_err(), "the epoch is used up");
+        let other = Owner { token: 7, ..owner(3) };
+        assert!(second.take(other, &TestEnv::new(4, 0)).is_err(), "the epoch is used up");
     }
 }

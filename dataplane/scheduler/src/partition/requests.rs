@@ -30,6 +30,9 @@ pub enum Unavailable {
         "the journal takes no records now, its volume is full or its engine is away: try again"
     )]
     Full,
+    /// The spec says that nothing may be changed.
+    #[error("this service is fenced: its spec.operation is Fence")]
+    Fenced,
     /// The partition has ended, or will. What was asked for may have been done.
     #[error("the process ends; whether the change was made is not known")]
     Ended,

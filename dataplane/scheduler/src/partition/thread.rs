@@ -14,7 +14,7 @@ use orrery_wheel::Wheel;
 use super::crew::Crew;
 use super::links;
 use super::recover::{RecoverError, Recovered, TURN, recover};
-use super::requests::{Handle, Link, Mailbox, Release, Request, Unavailable};
+use super::requests::{Handle, Link, Mailbox, Release, Request};
 use super::snapshots::Running;
 use crate::machine::state::StateError;
 use crate::machine::{Bounds, Following, Output, Packed, Plans, State, Timer, Turn};
@@ -59,14 +59,14 @@ struct Held {
 
 /// A partition in its thread.
 pub struct Partition {
-    options: PartitionOptions,
-    crew: Crew,
-    recovered: Recovered,
+    pub(super) options: PartitionOptions,
+    pub(super) crew: Crew,
+    pub(super) recovered: Recovered,
     plans: Plans,
     wheel: Wheel<Packed>,
-    mailbox: Mailbox,
+    pub(super) mailbox: Mailbox,
     /// Requests that came while nothing could be written down, before those in the mailbox.
-    kept: VecDeque<Request>,
+    pub(super) kept: VecDeque<Request>,
     held: VecDeque<Held>,
     /// Runs that an owner before launched and may still be sending, and until when.
     inherited: Option<(Instant, Vec<u64>)>,
@@ -74,7 +74,7 @@ pub struct Partition {
     forgotten_ms: i64,
     is_full: bool,
     /// It was asked to end: nothing new is launched, and answers are awaited until then.
-    ends_at: Option<Instant>,
+    pub(super) ends_at: Option<Instant>,
 }
 
 impl std::fmt::Debug for Partition {
@@ -145,8 +145,14 @@ impl Partition {
 
     /// Works until it is asked to end.
     pub fn run(mut self) -> Result<(), Poisoned> {
-        self.resume()?;
-        self.crew.shared.serves(self.options.id);
+        if self.crew.shared.is_fenced() {
+            self.crew.shared.serves(self.options.id);
+            self.stand_still()?;
+        }
+        if self.ends_at.is_none() {
+            self.resume()?;
+            self.crew.shared.serves(self.options.id);
+        }
         while self.goes_on() {
             self.turn()?;
         }
@@ -366,27 +372,6 @@ impl Partition {
         }
         self.recovered.bytes_since += record.len() as u64;
         Ok(())
-    }
-
-    /// While nothing can be written down: changes are refused, looks answered, and the rest
-    /// kept in its order.
-    fn refuse_all(&mut self) {
-        while let Ok(request) = self.mailbox.receiver.try_recv() {
-            match request {
-                Request::Act { refuse, .. } => {
-                    self.mailbox.waiting.fetch_sub(1, Ordering::AcqRel);
-                    refuse(Unavailable::Full);
-                }
-                Request::Look(look) => {
-                    self.mailbox.waiting.fetch_sub(1, Ordering::AcqRel);
-                    look(&self.recovered.state, &self.recovered.ledger.view());
-                }
-                Request::Wake => self.mailbox.awake.store(false, Ordering::Release),
-                other @ (Request::Outcome { .. } | Request::Link(_) | Request::End(_)) => {
-                    self.kept.push_back(other);
-                }
-            }
-        }
     }
 
     /// Lets go what has become durable.

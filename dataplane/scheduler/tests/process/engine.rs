@@ -27,6 +27,7 @@ fn serve() {
     let args = ServeArgs {
         config: folder.join("scheduler.yaml"),
         data: folder.join("data"),
+        live: Some(folder.join("live")),
         ..ServeArgs::default()
     };
     let code = orrery_scheduler::run(&args).expect("it starts");
@@ -81,6 +82,13 @@ impl Engine {
         let address = format!("file://{}/journals\n", folder.display());
         std::fs::write(secret.join("address"), address).expect("room");
         secret
+    }
+
+    /// What its spec says of launches.
+    pub(crate) fn say_fenced(&self, is_fenced: bool) {
+        let live = self.folder.path().join("live");
+        std::fs::create_dir_all(&live).expect("room");
+        std::fs::write(live.join("fenced"), is_fenced.to_string()).expect("room");
     }
 
     /// Takes its volume away.

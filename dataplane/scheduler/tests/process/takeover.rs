@@ -242,3 +242,57 @@ fn an_engine_that_lost_records_is_not_believed() {
     engine.start_unready();
     engine.ends();
 }
+
+/// While the spec says `Fence` nothing is launched and nothing changed; what is there can be seen, and
+/// what was due follows.
+#[test]
+fn fenced_by_its_spec_it_launches_nothing_and_can_be_looked_at() {
+    for is_carried in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = Sink::start();
+        let mut engine = if is_carried {
+            Engine::carried(2, &Engine::secret_of(folder.path()), CONFIG)
+        } else {
+            Engine::new(2, "")
+        };
+        let mut epoch = 0;
+        let mut again = |engine: &mut Engine| {
+            engine.start();
+            epoch += 1;
+            if is_carried {
+                engine.lead(epoch);
+            }
+        };
+        engine.say_fenced(false);
+        again(&mut engine);
+        engine.declare(&herd(&sink.url, 8));
+        let begin = now() + 1;
+        std::thread::sleep(Duration::from_millis(1500));
+        engine.say_fenced(true);
+        // It ends in order, and the next one begins fenced.
+        engine.ends();
+        again(&mut engine);
+        let said = engine.report().unwrap();
+        assert_eq!(
+            (said.reason.as_str(), said.ready, said.writable),
+            ("FencedBySpec", true, false)
+        );
+        let before = sink.books();
+        let (status, jobs) = engine.get("/v1/jobs");
+        assert!(status == 200 && jobs.contains("job-7"), "{status} {jobs}");
+        let (status, refused) = engine.post("/v1/jobs/job-1/pause", "{}");
+        assert!(status == 503 && refused.contains("problem:Fenced"), "{status} {refused}");
+        std::thread::sleep(Duration::from_millis(1500));
+        assert_eq!(sink.books(), before, "nothing is launched");
+        engine.say_fenced(false);
+        let until = Instant::now() + Duration::from_secs(20);
+        while sink.books().len() <= before.len() {
+            assert!(Instant::now() < until, "it does not go on");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        std::thread::sleep(Duration::from_millis(1200));
+        engine.stop();
+        let verdict = engine.verify(begin, now() - 1);
+        assert!(verdict.is_clean(), "{verdict:?}");
+    }
+}

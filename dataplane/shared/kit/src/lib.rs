@@ -21,6 +21,7 @@
 pub mod certificates;
 pub mod config;
 pub mod env;
+pub mod fence;
 pub mod health;
 pub mod identity;
 pub mod listen;

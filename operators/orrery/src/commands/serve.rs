@@ -41,6 +41,7 @@ pub(crate) fn run(system: Serve) -> anyhow::Result<ExitCode> {
                 tls: arguments.tls,
                 identity: arguments.identity.zip(arguments.identity_name),
                 targets: arguments.targets,
+                live: arguments.live,
             };
             let code = orrery_scheduler::run(&arguments).context("the scheduler process failed")?;
             Ok(ExitCode::from(code))

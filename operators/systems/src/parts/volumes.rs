@@ -17,6 +17,10 @@ pub(crate) const IDENTITY: &str = "identity";
 pub(crate) const CONFIG_FOLDER: &str = "/etc/orrery";
 /// Folder of secrets, one file per key.
 pub(crate) const SECRETS_FOLDER: &str = "/run/orrery/secrets";
+/// Volume of what is read again when it changes.
+pub(crate) const LIVE: &str = "live";
+/// Folder of it.
+pub(crate) const LIVE_FOLDER: &str = "/run/orrery/live";
 /// Folder of the certificate of the pod.
 pub(crate) const IDENTITY_FOLDER: &str = "/run/orrery/identity";
 /// Folder of journal and snapshots.

@@ -8,8 +8,12 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use orrery_api::kv::config::FENCED_FILE;
 use orrery_api::scheduler::config::{API_TOKEN_KEY, CONFIG_FILE};
-use orrery_runtime::{GeneratedKey, GeneratedSecret, Identity, Prepared, Resources, labels};
+use orrery_api::spec::Operation;
+use orrery_runtime::{
+    GeneratedKey, GeneratedSecret, Identity, Prepared, Redacted, Resources, labels,
+};
 
 use super::validate::Validated;
 use super::{SYSTEM, groups};
@@ -37,6 +41,7 @@ pub fn build(validated: &Validated, identity: &Identity) -> Resources<Prepared> 
         ..ServiceAccount::default()
     });
     children.secrets.push(secret(&frame));
+    children.secrets.push(live(&frame));
     children.certificates.extend(certificate::build(&frame, std::slice::from_ref(&for_clients)));
     children.config_maps.push(config_map(&frame, validated));
     let owner = owner(validated, identity, &frame);
@@ -86,6 +91,22 @@ fn secret(frame: &Frame<'_>) -> GeneratedSecret {
     let mut keys = vec![key(labels::MANAGEMENT_TOKEN_KEY), key(API_TOKEN_KEY)];
     keys.sort();
     GeneratedSecret { metadata: frame.metadata(&frame.main()), keys, given: BTreeMap::new() }
+}
+
+/// Name of the Secret with what running processes read again when it changes.
+fn live_name(frame: &Frame<'_>) -> String {
+    format!("{}-live", frame.main())
+}
+
+/// Whether anything may be launched or changed: a change of it needs no other pods.
+fn live(frame: &Frame<'_>) -> GeneratedSecret {
+    let is_fenced = frame.engine.operation == Operation::Fence;
+    let fenced = Redacted::new(is_fenced.to_string().into_bytes());
+    GeneratedSecret {
+        metadata: frame.metadata(&live_name(frame)),
+        keys: vec![],
+        given: BTreeMap::from([(FENCED_FILE.to_owned(), fenced)]),
+    }
 }
 
 /// The configuration file of the processes.

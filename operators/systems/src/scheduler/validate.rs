@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use orrery_api::Reason;
 use orrery_api::kv::config::ObjectName;
 use orrery_api::scheduler::{AdoptMode, DkronCompat, Scheduler, SchedulerConfig, SchedulerSpec};
-use orrery_api::spec::{DeletionPolicy, JournalBackend, Operation, RolloutStrategy};
+use orrery_api::spec::{DeletionPolicy, JournalBackend, RolloutStrategy};
 use orrery_runtime::{Carrier, Identity, Referenced, Refusal};
 
 use super::targets::{self, Files};
@@ -81,7 +81,6 @@ fn not_yet(spec: &SchedulerSpec) -> Result<(), Refusal> {
     let asked = [
         ("spec.journal.backend", spec.journal.backend == JournalBackend::Kafka),
         ("spec.adoptCronJobs.mode", spec.adopt_cron_jobs.mode != AdoptMode::Off),
-        ("spec.operation", spec.engine.operation == Operation::Fence),
         ("spec.deletionPolicy", spec.engine.deletion_policy == DeletionPolicy::Snapshot),
     ];
     checks::not_yet("Scheduler", &asked)

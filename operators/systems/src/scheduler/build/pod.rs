@@ -7,12 +7,12 @@ use orrery_api::scheduler::config::CONFIG_FILE;
 use orrery_runtime::{Identity, labels};
 
 use super::super::targets::{self, TARGETS, TARGETS_FOLDER};
-use super::{SYSTEM, Validated, doors, frame};
+use super::{SYSTEM, Validated, doors, frame, live_name};
 use crate::parts::container::{self, HTTP, HTTP_PORT, Process};
 use crate::parts::tls::{self, TLS_FOLDER};
 use crate::parts::volumes::{
-    self, CONFIG, CONFIG_FOLDER, DATA, DATA_FOLDER, IDENTITY, IDENTITY_FOLDER, SECRETS,
-    SECRETS_FOLDER, mount, secret,
+    self, CONFIG, CONFIG_FOLDER, DATA, DATA_FOLDER, IDENTITY, IDENTITY_FOLDER, LIVE, LIVE_FOLDER,
+    SECRETS, SECRETS_FOLDER, mount, secret,
 };
 use crate::parts::{certificate, config_file, journal, pod};
 
@@ -53,6 +53,7 @@ fn arguments(validated: &Validated, identity: &Identity) -> Vec<String> {
     let tls = validated.spec.api.tls.iter().flat_map(|_| ["--tls", TLS_FOLDER]);
     ["serve", SYSTEM, "--config", &config, "--data", DATA_FOLDER, "--secrets", SECRETS_FOLDER]
         .into_iter()
+        .chain(["--live", LIVE_FOLDER])
         .chain(tls)
         .chain(shown)
         .chain(targets.into_iter().flatten())
@@ -62,7 +63,9 @@ fn arguments(validated: &Validated, identity: &Identity) -> Vec<String> {
 
 fn volumes(validated: &Validated, identity: &Identity) -> Vec<Volume> {
     let frame = frame(validated, identity);
-    let own = [volumes::config(&frame), secret(SECRETS, &frame.main())];
+    // New content reaches the folder, and the process, without a restart.
+    let live = secret(LIVE, &live_name(&frame));
+    let own = [volumes::config(&frame), secret(SECRETS, &frame.main()), live];
     own.into_iter()
         .chain(volumes::identity(&frame))
         .chain(validated.spec.api.tls.as_ref().map(tls::volume))
@@ -78,6 +81,7 @@ fn mounts(validated: &Validated, identity: &Identity) -> Vec<VolumeMount> {
     [
         mount(CONFIG, CONFIG_FOLDER, true),
         mount(SECRETS, SECRETS_FOLDER, true),
+        mount(LIVE, LIVE_FOLDER, true),
         mount(DATA, DATA_FOLDER, false),
     ]
     .into_iter()

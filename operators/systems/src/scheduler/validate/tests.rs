@@ -63,7 +63,6 @@ fn what_is_not_carried_out_yet_is_refused_by_name_and_listed() {
     let cases = [
         ("spec.journal.backend", json!({"journal": {"backend": "Kafka", "ref": {"name": "x"}}})),
         ("spec.adoptCronJobs.mode", json!({"adoptCronJobs": {"mode": "Annotated"}})),
-        ("spec.operation", json!({"operation": "Fence"})),
         ("spec.deletionPolicy", json!({"deletionPolicy": "Snapshot"})),
     ];
     let listed: Vec<&str> =

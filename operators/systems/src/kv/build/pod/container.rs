@@ -9,7 +9,9 @@ use super::super::{API, RESP, config_map, frame};
 use super::{SYSTEM, volumes};
 use crate::parts::container::{self, HTTP, HTTP_PORT, Process};
 use crate::parts::tls::TLS_FOLDER;
-use crate::parts::volumes::{CONFIG_FOLDER, DATA_FOLDER, IDENTITY_FOLDER, SECRETS_FOLDER};
+use crate::parts::volumes::{
+    CONFIG_FOLDER, DATA_FOLDER, IDENTITY_FOLDER, LIVE_FOLDER, SECRETS_FOLDER,
+};
 use crate::parts::{certificate, journal};
 
 pub(super) fn build(validated: &Validated, identity: &Identity) -> Container {
@@ -37,7 +39,7 @@ fn arguments(validated: &Validated, identity: &Identity) -> Vec<String> {
         .chain(name.iter().flat_map(|name| ["--adopt-name", *name]));
     ["serve", SYSTEM, "--config", &config, "--data", DATA_FOLDER, "--secrets"]
         .into_iter()
-        .chain([SECRETS_FOLDER, "--live", volumes::LIVE_FOLDER])
+        .chain([SECRETS_FOLDER, "--live", LIVE_FOLDER])
         .chain(tls)
         .chain(shown)
         .chain(adopt)

@@ -13,21 +13,18 @@ use super::super::super::validate::{PASSWORD_KEY, Validated};
 use super::super::frame;
 use crate::archive::{Mounted, Use};
 use crate::parts::volumes::{
-    self, CONFIG, CONFIG_FOLDER, DATA, DATA_FOLDER, IDENTITY, IDENTITY_FOLDER, SECRET_MODE,
-    SECRETS, SECRETS_FOLDER, item, mount, secret, whole,
+    self, CONFIG, CONFIG_FOLDER, DATA, DATA_FOLDER, IDENTITY, IDENTITY_FOLDER, LIVE, LIVE_FOLDER,
+    SECRET_MODE, SECRETS, SECRETS_FOLDER, item, mount, secret, whole,
 };
 use crate::parts::{journal, tls};
 
 const ADOPT: &str = "adopt";
 const ADOPT_TLS: &str = "adopt-tls";
-const LIVE: &str = "live";
 
 /// Folder of the Redis to take over.
 pub(super) const ADOPT_FOLDER: &str = "/run/orrery/adopt";
 /// Folder of what its certificate is checked with.
 pub(super) const ADOPT_TLS_FOLDER: &str = "/run/orrery/adopt-tls";
-/// Folder of what is read again when it changes.
-pub(super) const LIVE_FOLDER: &str = "/run/orrery/live";
 
 pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Volume> {
     let frame = frame(validated, identity);
