@@ -43,11 +43,11 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token, Waker};
+use orrery_kit::fence::Fence;
 
 use self::batch::Batch;
 use self::clients::Clients;
 use self::clock::Clock;
-use self::fence::Fence;
 use self::group::{Bar, Group};
 use self::limits::{CRON_MS, ClientLimits, HANDSHAKES_PER_TURN, READ_BYTES};
 use self::listener::Listener;

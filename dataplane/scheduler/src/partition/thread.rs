@@ -156,8 +156,7 @@ impl Partition {
         while self.goes_on() {
             self.turn()?;
         }
-        let until = Instant::now() + END_PATIENCE;
-        let last = self.recovered.journal.last();
+        let (until, last) = (Instant::now() + END_PATIENCE, self.recovered.journal.last());
         self.recovered.journal.flush();
         self.recovered.journal.wait_durable_until(last, until)?;
         self.release();

@@ -186,6 +186,11 @@ impl Engine {
         self.call("POST", path).json(body).send().into_parts()
     }
 
+    /// Many jobs at once, a line for each.
+    pub(crate) fn bulk(&self, lines: &str) -> (u16, String) {
+        self.call("POST", "/v1/jobs").ndjson(lines).send().into_parts()
+    }
+
     fn call(&self, method: &str, path: &str) -> Call {
         Call::new(std::net::SocketAddr::from(([127, 0, 0, 1], self.api)), method, path)
     }

@@ -296,3 +296,51 @@ fn fenced_by_its_spec_it_launches_nothing_and_can_be_looked_at() {
         assert!(verdict.is_clean(), "{verdict:?}");
     }
 }
+
+/// How long a take-over of many jobs takes is printed: `ORRERY_SCHEDULER_JOBS` sets their number.
+#[test]
+fn one_that_is_warm_takes_many_jobs_over() {
+    let text = std::env::var("ORRERY_SCHEDULER_JOBS").ok();
+    let count: usize = text.and_then(|text| text.parse().ok()).unwrap_or(20_000);
+    let folder = tempfile::tempdir().unwrap();
+    let secret = Engine::secret_of(folder.path());
+    let sink = Sink::start();
+    let [mut owner, other] = pair(&secret, "journal: ObjectStore\n");
+    owner.lead(1);
+    let numbers: Vec<usize> = (0..count).collect();
+    for numbers in numbers.chunks(10_000) {
+        let line = |number: &usize| {
+            let (minute, hour) = (number % 60, number / 60 % 24);
+            let when = format!("{{\"cron\":\"{minute} {hour} 1 1 *\"}}");
+            let action = format!("{{\"http\":{{\"url\":\"{}\"}}}}", sink.url);
+            format!(
+                "{{\"name\":\"job-{number}\",\"spec\":{{\"when\":{when},\"action\":{action}}}}}\n"
+            )
+        };
+        let (status, answer) = owner.bulk(&numbers.iter().map(line).collect::<String>());
+        assert_eq!(status, 200, "{answer}");
+    }
+    owner.declare(&herd(&sink.url, 4));
+    let positions = |engine: &Engine| {
+        let shards = engine.report().unwrap().shards;
+        shards.iter().map(|shard| shard.durable_position).collect::<Vec<_>>()
+    };
+    let until = Instant::now() + Duration::from_secs(60);
+    // The herd goes on: the one that stands by is never quite there.
+    while positions(&other).iter().zip(positions(&owner)).any(|(here, there)| here + 100 < there) {
+        assert!(Instant::now() < until, "it does not keep up");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    owner.kill();
+    let killed = Instant::now();
+    let before = sink.books().len();
+    let took = other.lead(2);
+    while sink.books().len() <= before {
+        assert!(killed.elapsed() < Duration::from_secs(60), "it launches nothing");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let launched = killed.elapsed().as_millis();
+    println!("{count} jobs: owned after {} ms, launching after {launched} ms", took.as_millis());
+    let (status, said) = other.get("/v1/jobs/job-7");
+    assert_eq!(status, 200, "{said}");
+}

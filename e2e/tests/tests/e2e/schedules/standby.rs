@@ -122,5 +122,26 @@ async fn one_that_stands_by_takes_the_place_of_a_lost_owner() {
     assert_ne!(fourth, third);
     stage.ready("scheduler/default").await;
     verify(&stage, &fourth).await;
+
+    // Nothing is launched while the spec says so, and what is there can be looked at.
+    let say = async |operation: &str| {
+        let patch = format!("{{\"spec\":{{\"operation\":\"{operation}\"}}}}");
+        let asked = ["patch", "scheduler/default", "--type=merge", "-p", &patch];
+        stage.kubectl(&asked).await.expect("it is taken");
+    };
+    say("Fence").await;
+    let path =
+        "-o=jsonpath={range .status.conditions[?(@.type==\"Ready\")]}{.status} {.reason}{end}";
+    stage.until(&["get", "scheduler/default", path], |text| text == "True FencedBySpec").await;
+    let (owned, _) = owner(&stage, 0).await;
+    verify(&stage, &owned).await;
+    let before = target.of("job-1");
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert_eq!(target.of("job-1"), before, "it goes on");
+    say("Run").await;
+    until_called(&target, "job-1", before + 3).await;
+    stage.ready("scheduler/default").await;
+    let (owned, _) = owner(&stage, 0).await;
+    verify(&stage, &owned).await;
     target.check();
 }

@@ -11,7 +11,6 @@ pub(in super::super) const SCHEDULER: Hints = Hints {
     refused: || {
         vec![
             ("spec.replicas", json!(2)),
-            ("spec.operation", json!("Fence")),
             ("spec.deletionPolicy", json!("Snapshot")),
             ("spec.adoptCronJobs.mode", json!("Namespace")),
             (
@@ -36,6 +35,8 @@ pub(in super::super) const SCHEDULER: Hints = Hints {
 fn engine(field: &str) -> Option<Vec<Value>> {
     Some(match field {
         "spec.partitions" => vec![json!(16)],
+        // More of them need a journal elsewhere.
+        "spec.replicas" => vec![json!(1)],
         "spec.targets" => vec![
             json!([{ "name": "a", "host": "a.example" }]),
             json!([{ "name": "a", "host": "a", "tls": "On", "authRef": { "name": BESIDE },
