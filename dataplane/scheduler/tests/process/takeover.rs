@@ -314,13 +314,14 @@ fn one_that_is_warm_takes_many_jobs_over() {
             let when = format!("{{\"cron\":\"{minute} {hour} 1 1 *\"}}");
             let action = format!("{{\"http\":{{\"url\":\"{}\"}}}}", sink.url);
             format!(
-                "{{\"name\":\"job-{number}\",\"spec\":{{\"when\":{when},\"action\":{action}}}}}\n"
+                "{{\"name\":\"bulk-{number}\",\"spec\":{{\"when\":{when},\"action\":{action}}}}}\n"
             )
         };
         let (status, answer) = owner.bulk(&numbers.iter().map(line).collect::<String>());
         assert_eq!(status, 200, "{answer}");
     }
-    owner.declare(&herd(&sink.url, 4));
+    let answer = owner.declare(&herd(&sink.url, 4));
+    assert!(answer.results.iter().all(|result| result.accepted), "{answer:?}");
     let positions = |engine: &Engine| {
         let shards = engine.report().unwrap().shards;
         shards.iter().map(|shard| shard.durable_position).collect::<Vec<_>>()
@@ -341,6 +342,6 @@ fn one_that_is_warm_takes_many_jobs_over() {
     }
     let launched = killed.elapsed().as_millis();
     println!("{count} jobs: owned after {} ms, launching after {launched} ms", took.as_millis());
-    let (status, said) = other.get("/v1/jobs/job-7");
+    let (status, said) = other.get("/v1/jobs/bulk-7");
     assert_eq!(status, 200, "{said}");
 }
