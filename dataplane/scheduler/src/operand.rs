@@ -149,7 +149,7 @@ impl SchedulerOperand {
             writable: readiness.ready
                 && is_owner
                 && readiness.reason != Reason::FencedBySpec.as_str(),
-            degraded: is_degraded(&readiness),
+            degraded: is_degraded(readiness),
             reason: if waits { WAITS.to_owned() } else { readiness.reason.clone() },
             message: readiness.message.clone(),
             // Whoever takes over takes what is carried.

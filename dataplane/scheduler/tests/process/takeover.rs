@@ -326,7 +326,7 @@ fn one_that_is_warm_takes_many_jobs_over() {
         let shards = engine.report().unwrap().shards;
         shards.iter().map(|shard| shard.durable_position).collect::<Vec<_>>()
     };
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_mins(1);
     // The herd goes on: the one that stands by is never quite there.
     while positions(&other).iter().zip(positions(&owner)).any(|(here, there)| here + 100 < there) {
         assert!(Instant::now() < until, "it does not keep up");
@@ -337,7 +337,7 @@ fn one_that_is_warm_takes_many_jobs_over() {
     let before = sink.books().len();
     let took = other.lead(2);
     while sink.books().len() <= before {
-        assert!(killed.elapsed() < Duration::from_secs(60), "it launches nothing");
+        assert!(killed.elapsed() < Duration::from_mins(1), "it launches nothing");
         std::thread::sleep(Duration::from_millis(2));
     }
     let launched = killed.elapsed().as_millis();
