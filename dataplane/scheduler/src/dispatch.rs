@@ -60,6 +60,7 @@ pub enum Action {
 /// Delivery is at least once: a process that ends between sending and the answer leaves a call that
 /// its successor sends again with the same `Idempotency-Key`. With `status_uri` the successor asks
 /// first, and sends only what the target does not know.
+#[derive(Clone)]
 pub struct HttpAction {
     pub target: TargetName,
     pub method: Method,

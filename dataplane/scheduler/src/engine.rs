@@ -38,6 +38,7 @@ pub use list::{JobFilter, JobsPage, ListQuery, Upcoming};
 pub use outlook::outlook;
 pub use page::Line;
 pub use recent::{RecentQuery, RunFilter};
+pub(crate) use resolve::Template;
 pub use resolve::{Resolver, TargetError, targets};
 pub use shared::{Figures, LATENESS_BOUNDS_MS, Shared};
 pub use what_if::WhatIf;

@@ -25,7 +25,6 @@ pub use effect::{Cause, Effect, Ended, Pause, Put, SkipReason};
 pub use follow::Following;
 pub use job::{Job, Run};
 pub use links::{Links, Trigger};
-pub(crate) use smooth::mix;
 pub use state::State;
 pub use timer::{Packed, Timer};
 

@@ -51,8 +51,9 @@ pub(super) async fn put(
     let bytes = read(request, BULK_BYTES_MAX).await?;
     let (engine, now) = (Arc::clone(&app.engine), app.now());
     let read = move || {
-        let (lines, jobs) = lines_of(&bytes)?;
-        Ok::<_, Problem>((lines, engine.check_batch(jobs, now)))
+        let (mut checker, mut prepared) = (engine.checker(now), vec![]);
+        let lines = lines_of(&bytes, |job| prepared.push(checker.check(job)))?;
+        Ok::<_, Problem>((lines, prepared))
     };
     let (lines, prepared) = worker(read).await??;
     let results = app.engine.put_prepared(prepared).await?;
@@ -96,8 +97,10 @@ async fn worker<T: Send + 'static>(
     done.map_err(|error| Problem::from(crate::engine::EngineError::from(error)))
 }
 
-fn lines_of(bytes: &Bytes) -> Result<(Vec<Line>, Vec<JobSpec>), Problem> {
-    let (mut lines, mut jobs) = (vec![], vec![]);
+/// Reads the lines, and hands each job to `take` as soon as it was read: specs are large, and ten thousand
+/// of them would be held at once.
+fn lines_of(bytes: &Bytes, mut take: impl FnMut(JobSpec)) -> Result<Vec<Line>, Problem> {
+    let mut lines = vec![];
     for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         let line = line.trim_ascii();
         if line.is_empty() {
@@ -111,7 +114,7 @@ fn lines_of(bytes: &Bytes) -> Result<(Vec<Line>, Vec<JobSpec>), Problem> {
         match parse::<JobSpec>(line) {
             Ok(job) => {
                 lines.push(Line { number, name: Some(job.name.clone()), refused: None });
-                jobs.push(job);
+                take(job);
             }
             Err(problem) => {
                 let name = name_of(line);
@@ -119,7 +122,7 @@ fn lines_of(bytes: &Bytes) -> Result<(Vec<Line>, Vec<JobSpec>), Problem> {
             }
         }
     }
-    Ok((lines, jobs))
+    Ok(lines)
 }
 
 /// The name in a line that is not a job otherwise.

@@ -1,5 +1,5 @@
-//! Many jobs checked at once. Most of them say the same under different names and with different
-//! bodies, so what was checked once is not checked again.
+//! Many jobs checked one after the other. Most of them say the same under different names and with
+//! different bodies, so what was checked once is not checked again, nor held twice.
 
 use std::sync::Arc;
 
@@ -13,62 +13,71 @@ use crate::machine::definition::canonical;
 
 /// What is the same for all jobs with one text.
 struct Checked {
+    text: Arc<str>,
     zone: Arc<Zone>,
     tenant: Arc<str>,
     leader: Option<String>,
     at: Option<i64>,
 }
 
-impl Engine {
-    /// Checks jobs of the API, in their order. Of many it takes a while.
-    pub(crate) fn check_batch(
-        &self,
-        jobs: Vec<JobSpec>,
-        now: i64,
-    ) -> Vec<Result<Prepared, Refusal>> {
-        let mut known: HashMap<String, Checked> = HashMap::new();
-        let check = |job| self.check_one(job, now, &mut known);
-        jobs.into_iter().map(check).collect()
+impl Checked {
+    fn of(job: &Prepared) -> Self {
+        Self {
+            text: Arc::clone(&job.text),
+            zone: Arc::clone(&job.zone),
+            tenant: Arc::clone(&job.tenant),
+            leader: job.leader.clone(),
+            at: job.at,
+        }
     }
 
-    fn check_one(
-        &self,
-        job: JobSpec,
-        now: i64,
-        known: &mut HashMap<String, Checked>,
-    ) -> Result<Prepared, Refusal> {
+    fn prepared(&self, name: String, payload: Option<Vec<u8>>) -> Prepared {
+        Prepared {
+            name,
+            text: Arc::clone(&self.text),
+            payload,
+            zone: Arc::clone(&self.zone),
+            generation: 0,
+            tenant: Arc::clone(&self.tenant),
+            leader: self.leader.clone(),
+            at: self.at,
+        }
+    }
+}
+
+/// Checks jobs of the API.
+pub(crate) struct Checker<'a> {
+    engine: &'a Engine,
+    now: i64,
+    known: HashMap<String, Checked>,
+}
+
+impl Engine {
+    /// What checks many jobs; of many it takes a while.
+    pub(crate) fn checker(&self, now: i64) -> Checker<'_> {
+        Checker { engine: self, now, known: HashMap::new() }
+    }
+}
+
+impl Checker<'_> {
+    pub(crate) fn check(&mut self, job: JobSpec) -> Result<Prepared, Refusal> {
         let JobSpec { name, spec, exclusions } = job;
         // The times of hashed texts depend on the name.
         let is_hashed = spec.when.cron.as_ref().is_some_and(|cron| cron.contains(['H', 'h']));
         let declared = DeclaredSchedule { spec, exclusions };
         if is_hashed {
-            return self.check(&name, declared, 0, now);
+            return self.engine.check(&name, declared, 0, self.now);
         }
         let (text, payload) = canonical(declared);
-        if let Some(checked) = known.get(&text) {
+        if let Some(checked) = self.known.get(&text) {
             check_name(&name)?;
-            return Ok(Prepared {
-                name,
-                text,
-                payload,
-                zone: Arc::clone(&checked.zone),
-                generation: 0,
-                tenant: Arc::clone(&checked.tenant),
-                leader: checked.leader.clone(),
-                at: checked.at,
-            });
+            return Ok(checked.prepared(name, payload));
         }
         // The body is not part of what is checked: it may be anything.
         let declared = serde_json::from_str(&text)
             .map_err(|error| Refusal::new(RefusalReason::InvalidSpec, error.to_string()))?;
-        let checked = self.check(&name, declared, 0, now)?;
-        let of_text = Checked {
-            zone: Arc::clone(&checked.zone),
-            tenant: Arc::clone(&checked.tenant),
-            leader: checked.leader.clone(),
-            at: checked.at,
-        };
-        known.insert(text, of_text);
+        let checked = self.engine.check(&name, declared, 0, self.now)?;
+        self.known.insert(text, Checked::of(&checked));
         Ok(Prepared { payload, ..checked })
     }
 }

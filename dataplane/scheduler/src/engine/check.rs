@@ -98,7 +98,7 @@ impl From<DefinitionError> for Refusal {
 #[derive(Debug, Clone)]
 pub struct Prepared {
     pub name: String,
-    pub text: String,
+    pub text: Arc<str>,
     pub payload: Option<Vec<u8>>,
     pub zone: Arc<Zone>,
     pub generation: i64,
@@ -160,7 +160,7 @@ impl Engine {
         }
         Ok(Prepared {
             name: name.to_owned(),
-            text,
+            text: text.into(),
             payload,
             zone,
             generation,

@@ -32,7 +32,8 @@ impl Engine {
             let message = format!("at most {JOBS_PER_REQUEST_MAX} jobs in one request");
             return Err(EngineError::Invalid(message));
         }
-        let prepared = self.check_batch(jobs, now);
+        let mut checker = self.checker(now);
+        let prepared = jobs.into_iter().map(|job| checker.check(job)).collect();
         self.put_prepared(prepared).await
     }
 

@@ -29,6 +29,16 @@ pub enum TargetError {
     Authority { name: String, source: std::io::Error },
 }
 
+/// What all runs of a definition have in common.
+#[derive(Debug)]
+pub(crate) struct Template {
+    action: Arc<Action>,
+    /// Type of bodies, where the spec says one.
+    content_type: Option<String>,
+    /// Path that has the key of a run in it.
+    status_path: Option<String>,
+}
+
 /// Knows every target, and makes calls of runs.
 #[derive(Debug)]
 pub struct Resolver {
@@ -120,18 +130,35 @@ impl Resolver {
 
     /// Shared by all jobs of a definition, unless something of the job or the run is in it.
     fn action(&self, job: &Job, key: &str) -> Result<Arc<Action>, String> {
-        let shared = job.definition.action.get_or_init(|| {
+        let template = job.definition.action.get_or_init(|| {
             let declared = job.definition.declared().map_err(|error| error.to_string())?;
-            self.build(&declared.spec, None, None).map(Arc::new)
+            self.template(&declared.spec)
         });
-        let shared = shared.as_ref().map_err(Clone::clone)?;
-        let asks = matches!(&**shared, Action::Http(http) if http.status_uri.is_some());
-        if job.payload().is_none() && !asks {
-            return Ok(Arc::clone(shared));
+        let Template { action, content_type, status_path } =
+            template.as_ref().map_err(Clone::clone)?;
+        let Action::Http(shared) = &**action else { return Ok(Arc::clone(action)) };
+        if job.payload().is_none() && status_path.is_none() {
+            return Ok(Arc::clone(action));
         }
-        let declared = job.definition.declared().map_err(|error| error.to_string())?;
-        let body = job.payload().map(Bytes::copy_from_slice);
-        self.build(&declared.spec, body, Some(key)).map(Arc::new)
+        let mut http = shared.clone();
+        if let Some(path) = status_path {
+            http.status_uri = Some(status_uri(&http.uri, path, key)?);
+        }
+        if let Some(body) = job.payload() {
+            http.body = Bytes::copy_from_slice(body);
+            say_type(&mut http.headers, &http.body, content_type.as_deref())?;
+        }
+        Ok(Arc::new(Action::Http(http)))
+    }
+
+    /// What is the same for all runs of a spec without its body.
+    fn template(&self, spec: &api::ScheduleSpec) -> Result<Template, String> {
+        let http = spec.action.http.as_ref();
+        Ok(Template {
+            action: Arc::new(self.build(spec, None, None)?),
+            content_type: http.and_then(|http| http.content_type.clone()),
+            status_path: http.and_then(|http| http.status_path.clone()),
+        })
     }
 
     /// What a spec comes to, or a sentence why it cannot be sent.
@@ -165,13 +192,7 @@ impl Resolver {
         let uri: Uri = base.parse().map_err(|error| format!("{base} is no URL: {error}"))?;
         let status_uri = match (&http.status_path, key) {
             (None, _) => None,
-            (Some(path), key) => {
-                let scheme = uri.scheme_str().unwrap_or("http");
-                let host = uri.authority().map_or("", |authority| authority.as_str());
-                let path = path.replace("{key}", key.unwrap_or("0"));
-                let text = format!("{scheme}://{host}{path}");
-                Some(text.parse().map_err(|error| format!("{text} is no URL: {error}"))?)
-            }
+            (Some(path), key) => Some(status_uri(&uri, path, key.unwrap_or("0"))?),
         };
         let mut headers = HeaderMap::new();
         for header in &http.headers {
@@ -182,11 +203,7 @@ impl Resolver {
             headers.append(name, value);
         }
         let body = body.or_else(|| http.body.clone().map(Bytes::from)).unwrap_or_default();
-        if !body.is_empty() && !headers.contains_key(CONTENT_TYPE) {
-            let kind = http.content_type.as_deref().unwrap_or_else(|| kind_of(&body));
-            let value = HeaderValue::from_str(kind).map_err(|error| format!("{kind}: {error}"))?;
-            headers.insert(CONTENT_TYPE, value);
-        }
+        say_type(&mut headers, &body, http.content_type.as_deref())?;
         let codes = http.success_codes.iter().filter_map(|code| u16::try_from(*code).ok());
         let codes: Vec<_> = codes.map(|code| code..=code).collect();
         let success = if codes.is_empty() {
@@ -215,6 +232,25 @@ impl Resolver {
             names => format!("target {name} is not there: the Scheduler has {}", names.join(", ")),
         }
     }
+}
+
+/// Where the target is asked about the run of this key.
+fn status_uri(uri: &Uri, path: &str, key: &str) -> Result<Uri, String> {
+    let scheme = uri.scheme_str().unwrap_or("http");
+    let host = uri.authority().map_or("", |authority| authority.as_str());
+    let text = format!("{scheme}://{host}{}", path.replace("{key}", key));
+    text.parse().map_err(|error| format!("{text} is no URL: {error}"))
+}
+
+/// Says of what type a body is, unless a header does.
+fn say_type(headers: &mut HeaderMap, body: &[u8], kind: Option<&str>) -> Result<(), String> {
+    if body.is_empty() || headers.contains_key(CONTENT_TYPE) {
+        return Ok(());
+    }
+    let kind = kind.unwrap_or_else(|| kind_of(body));
+    let value = HeaderValue::from_str(kind).map_err(|error| format!("{kind}: {error}"))?;
+    headers.insert(CONTENT_TYPE, value);
+    Ok(())
 }
 
 /// Type of a body that says nothing of it.

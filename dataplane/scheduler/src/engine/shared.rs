@@ -108,14 +108,15 @@ impl Shared {
         }
     }
 
-    pub fn tell(&self, partition: u16, figures: Figures) {
+    /// The figures of a partition, and whether something changed that statuses show.
+    pub fn tell(&self, partition: u16, figures: Figures, changed: bool) {
         let cell = &self.cells[usize::from(partition)];
         cell.jobs.store(figures.jobs, Ordering::Relaxed);
         cell.declared.store(figures.declared, Ordering::Relaxed);
         cell.running.store(figures.running, Ordering::Relaxed);
         cell.parked.store(figures.parked, Ordering::Relaxed);
         cell.durable.store(figures.durable, Ordering::Relaxed);
-        if figures.declared > 0 {
+        if changed {
             self.changed();
         }
     }

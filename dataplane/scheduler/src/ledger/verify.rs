@@ -144,7 +144,7 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn add(&mut self, nominal: i64) {
         self.count += 1;
-        self.sum = self.sum.wrapping_add(crate::machine::mix(nominal as u64));
+        self.sum = self.sum.wrapping_add(orrery_kit::mix::mix(nominal as u64));
     }
 }
 

@@ -57,6 +57,8 @@ pub struct Output {
     pub lateness_ms: Vec<i64>,
     /// Runs that ended in this turn, with the job and the second they were of.
     pub ended: Vec<(u64, i64, Ended)>,
+    /// Something changed that statuses of objects show.
+    pub is_shown: bool,
     /// Sequences in the outbox that are to be sent once the record is durable.
     pub triggers: Vec<u64>,
     /// Jobs that follow others since this turn, or no longer: to be sent to the leaders' partitions once
@@ -128,6 +130,7 @@ impl<'a> Turn<'a> {
 
     /// Applies an effect and writes it down.
     pub fn effect(&mut self, effect: &Effect<'_>) -> Result<(), StateError> {
+        self.output.is_shown |= self.state.is_shown(effect);
         // Applied first: what cannot be applied must not be written.
         self.state.apply(self.now_ms, effect, &mut self.output.ledger)?;
         effect.encode(&mut self.output.record);

@@ -15,7 +15,7 @@ use orrery_recurrence::{
     self as recurrence, Exclusions, Occurrences, Options, Rule, RuleError, Seconds, Zone,
 };
 
-use crate::dispatch::Action;
+use crate::engine::Template;
 
 /// Jobs are of this tenant unless they say otherwise.
 pub const TENANT_DEFAULT: &str = "default";
@@ -118,7 +118,7 @@ pub struct Definition {
     pub(super) times: Option<Arc<Occurrences>>,
     is_hashed: bool,
     /// Resolved when it is needed first; the body of a job comes in later.
-    pub(crate) action: OnceLock<Result<Arc<Action>, String>>,
+    pub(crate) action: OnceLock<Result<Template, String>>,
 }
 
 /// The name of the zone a schedule is read in: that of its text, else the field.

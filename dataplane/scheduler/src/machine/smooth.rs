@@ -5,6 +5,7 @@
 //! Power of Two Choices in Randomized Load Balancing" (1996).
 
 use foldhash::HashMap;
+use orrery_kit::mix::mix;
 
 use super::job::Job;
 
@@ -12,14 +13,6 @@ use super::job::Job;
 #[derive(Debug, Default)]
 pub(super) struct Ring {
     by_second: HashMap<i64, u32>,
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): even bits from neighbouring numbers.
-pub(crate) fn mix(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// An even number in `0..=most`.

@@ -14,12 +14,14 @@ use std::sync::Arc;
 use foldhash::HashMap;
 use foldhash::HashMapExt as _;
 use hashbrown::HashTable;
+use orrery_kit::mix::mix;
 use orrery_recurrence::Zone;
 use smallvec::SmallVec;
 
 use self::slots::Slots;
 
 use super::definition::{self, Definition, Definitions};
+use super::effect::Effect;
 use super::job::{Job, NEVER, Run, Waiting};
 use super::links::Links;
 
@@ -200,6 +202,28 @@ impl State {
         self.declared = self.jobs().filter(|job| job.is_declared()).count();
     }
 
+    /// Whether an effect changes what the status of an object shows: of a declared job, or of one that
+    /// follows a job which comes or goes.
+    pub(super) fn is_shown(&self, effect: &Effect<'_>) -> bool {
+        let is_declared = |id: u64| self.job(id).is_some_and(Job::is_declared);
+        let is_followed = |name: &str| !self.links.of(name).is_empty();
+        match effect {
+            Effect::Put(put) => put.generation > 0 || is_declared(put.id) || is_followed(put.name),
+            Effect::Remove { id, .. } => {
+                is_declared(*id) || self.job(*id).is_some_and(|job| is_followed(&job.name))
+            }
+            Effect::Paused { id, .. }
+            | Effect::Launch { id, .. }
+            | Effect::Skip { id, .. }
+            | Effect::SkipRange { id, .. }
+            | Effect::Wait { id, .. } => is_declared(*id),
+            Effect::End { run, .. } | Effect::Overdue { run } => {
+                self.run(*run).is_some_and(|run| is_declared(run.job))
+            }
+            _ => false,
+        }
+    }
+
     /// The definition of a job, for those who look.
     pub fn definition(&self, id: u64) -> Option<&Arc<Definition>> {
         self.job(id).map(|job| &job.definition)
@@ -207,9 +231,9 @@ impl State {
 
     /// A number that two states share if they hold the same, in whatever order it lies in memory.
     pub fn digest(&self) -> u64 {
-        let mut sum = super::mix(self.next_run ^ self.ledger_end.rotate_left(32));
+        let mut sum = mix(self.next_run ^ self.ledger_end.rotate_left(32));
         let mut add = |bytes: &[u8]| {
-            sum = sum.wrapping_add(super::mix(u64::from(crc32c::crc32c(bytes)) << 8 | 1));
+            sum = sum.wrapping_add(mix(u64::from(crc32c::crc32c(bytes)) << 8 | 1));
         };
         for job in self.jobs() {
             let zone = job.definition.zone;

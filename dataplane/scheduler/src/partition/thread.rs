@@ -198,7 +198,7 @@ impl Partition {
                 Ok(vec![])
             })?;
         }
-        self.tell();
+        self.tell(true);
         Ok(())
     }
 
@@ -327,7 +327,7 @@ impl Partition {
         self.recovered.ledger.append(&output.ledger)?;
         if !output.record.is_empty() {
             self.append(now_ms, &output.record)?;
-            self.tell();
+            self.tell(output.is_shown);
         }
         let position = self.recovered.journal.last();
         let Output { calls, triggers, followings, .. } = output;
@@ -426,8 +426,8 @@ impl Partition {
         }
     }
 
-    /// Figures for those who look from outside.
-    fn tell(&self) {
+    /// Figures for those who look from outside, and whether something changed that statuses show.
+    fn tell(&self, is_shown: bool) {
         let state = &self.recovered.state;
         self.crew.shared.tell(
             self.options.id,
@@ -438,6 +438,7 @@ impl Partition {
                 parked: self.plans.parked() as u64,
                 durable: self.recovered.journal.durable().0,
             },
+            is_shown,
         );
     }
 

@@ -5,6 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::mix::{GAMMA, mix};
+
 /// What a process may ask of the world besides disk and network.
 pub trait Env: Send + Sync + 'static {
     /// Microseconds since 1970-01-01 UTC. May step in both directions.
@@ -89,17 +91,15 @@ impl Env for TestEnv {
         Duration::from_micros(self.mono_us.load(Ordering::SeqCst))
     }
 
-    /// SplitMix64 (Steele, Lea, Flood 2014).
+    /// SplitMix64.
     fn random(&self) -> u64 {
         let mut state = match self.state.lock() {
             Ok(state) => state,
             Err(poisoned) => poisoned.into_inner(),
         };
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = *state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        let number = mix(*state);
+        *state = state.wrapping_add(GAMMA);
+        number
     }
 }
 

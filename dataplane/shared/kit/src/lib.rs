@@ -9,6 +9,7 @@
 //! | [`listen`] | addresses from `ORRERY_LISTEN_<PORT>` |
 //! | [`secrets`] | a folder of secret files, never shown |
 //! | [`logs`] | text or JSON lines on standard error |
+//! | [`mix`] | even bits from uneven numbers |
 //! | [`health`] | alive and ready, as the probes and the operator ask |
 //! | [`management`] | the thread that serves the management protocol, metrics and probes |
 //! | [`process`] | what the system knows about this process: memory, room on a volume, limits |
@@ -27,6 +28,7 @@ pub mod identity;
 pub mod listen;
 pub mod logs;
 pub mod management;
+pub mod mix;
 pub mod process;
 pub mod secrets;
 pub mod shutdown;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use orrery_api::scheduler::CatchUpPolicy;
+use orrery_kit::mix::mix;
 use orrery_recurrence::Zones;
 use serde_json::{Value, json};
 
@@ -12,7 +13,7 @@ use crate::ledger::Ledger;
 use crate::ledger::file::FIRST;
 use crate::ledger::verify::{Verdict, View, verify};
 use crate::machine::definition::{CatchUp, canonical, zone_name};
-use crate::machine::{Bounds, Edit, Effect, Following, Output, Plans, State, Timer, Turn, mix};
+use crate::machine::{Bounds, Edit, Effect, Following, Output, Plans, State, Timer, Turn};
 use crate::run::Outcome;
 
 /// 2027-03-27 22:00 UTC: the clocks of Europe change three hours later.
