@@ -111,8 +111,13 @@ impl Assembly {
                 }
             })?)
         };
-        let engine =
-            Engine::new(config, handles.clone(), zones, Arc::clone(&resolver), Arc::clone(&shared));
+        let engine = Engine::new(
+            config,
+            handles.clone(),
+            Arc::new(zones),
+            Arc::clone(&resolver),
+            Arc::clone(&shared),
+        );
         let crew = Crew { env, dispatcher, resolver, shared };
         Ok(Self { engine: Arc::new(engine), crew, handles, mailboxes, bounds })
     }
@@ -126,6 +131,7 @@ impl Assembly {
             bounds: self.bounds,
             history_seconds: config.history.keep_seconds,
             snapshot_after_bytes: snapshot_after_bytes(config),
+            zones: Arc::clone(&self.engine.zones),
             peers: self.handles.clone().into(),
         }
     }

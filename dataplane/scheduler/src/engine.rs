@@ -79,7 +79,7 @@ pub struct Engine {
     pub shared: Arc<Shared>,
     pub(crate) resolver: Arc<Resolver>,
     handles: Vec<Handle>,
-    zones: Arc<Zones>,
+    pub(crate) zones: Arc<Zones>,
     /// What the newest verification found.
     verified: Mutex<Option<Verdict>>,
     declared: tokio::sync::Mutex<sync::Held>,
@@ -89,12 +89,11 @@ impl Engine {
     pub fn new(
         config: SchedulerConfig,
         handles: Vec<Handle>,
-        zones: Zones,
+        zones: Arc<Zones>,
         resolver: Arc<Resolver>,
         shared: Arc<Shared>,
     ) -> Self {
         let (declared, verified) = (tokio::sync::Mutex::default(), Mutex::default());
-        let zones = Arc::new(zones);
         Self { config, shared, resolver, handles, zones, verified, declared }
     }
 

@@ -4,6 +4,7 @@ pub mod dependents;
 pub mod entry;
 pub mod file;
 mod part;
+mod periods;
 pub mod verify;
 
 pub use entry::{Entry, Fact};

@@ -17,6 +17,7 @@ mod smooth;
 pub mod snapshot;
 pub mod state;
 mod timer;
+pub mod zones;
 
 pub use decide::{Bounds, Output, Plans, Turn};
 pub use definition::Definition;

@@ -8,6 +8,7 @@ mod requests;
 mod snapshots;
 mod still;
 mod thread;
+mod zones;
 
 pub use crew::Crew;
 pub(crate) use recover::{Place, recover_anew, recover_copy};

@@ -82,7 +82,7 @@ impl Engine {
         if let Some(leader) = leader.map(str::to_owned) {
             let missing = self.missing(std::iter::once(leader.clone()).collect()).await?;
             let note = || format!("there is no job {leader}: nothing brings its runs about");
-            found.note = (!missing.is_empty()).then(note);
+            found.note = found.note.or_else(|| (!missing.is_empty()).then(note));
         }
         Ok(found)
     }
@@ -138,7 +138,11 @@ pub(super) fn details(state: &State, job: &Job, key: &dyn Fn(u64) -> String) -> 
             .collect(),
         waiting: activity.map_or(0, |activity| activity.waiting.len()),
         followers: state.links().of(&job.name).iter().map(|one| one.name.to_string()).collect(),
-        note: None,
+        note: state.rules_since(job).map(|since| {
+            let zone = state.zones().get(job.definition.zone as usize);
+            let zone = zone.map_or("", |zone| zone.name());
+            format!("time zone {zone} has other rules since {}", shown(since))
+        }),
     }
 }
 

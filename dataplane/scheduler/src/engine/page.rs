@@ -32,6 +32,9 @@ pub struct Line<'a> {
     /// Job whose runs are followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leader: Option<&'a str>,
+    /// Time zone that has other rules behind `after`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<&'a str>,
     /// Job that follows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub follower: Option<&'a str>,
@@ -153,6 +156,9 @@ impl<'a> Line<'a> {
                 nominal: Some(shown(*nominal)),
                 ..line
             },
+            Fact::Rules { name, after, .. } => {
+                Self { entry: "Rules", zone: Some(name), after: Some(shown(*after)), ..line }
+            }
             Fact::Taken { source, run, nominal, .. } => Self {
                 entry: "Taken",
                 leader_run: Some(keys.at(*source, *run)),

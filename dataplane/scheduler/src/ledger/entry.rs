@@ -77,6 +77,13 @@ pub enum Fact<'a> {
         follower: &'a str,
         nominal: i64,
     },
+    /// Jobs of a time zone, of no job alone, are under other rules behind `after`.
+    Rules {
+        name: &'a str,
+        from: u32,
+        to: u32,
+        after: i64,
+    },
     /// The job was told that a `run` of partition `source` ended; of no job: it was no longer there.
     Taken {
         source: u16,
@@ -139,6 +146,7 @@ impl Fact<'_> {
             Self::Follow { .. } => 9,
             Self::Triggered { .. } => 10,
             Self::Taken { .. } => 11,
+            Self::Rules { .. } => 12,
         }
     }
 
@@ -199,6 +207,12 @@ impl Fact<'_> {
                 put_u64(out, *sequence);
                 put_bytes(out, follower.as_bytes());
                 put_i64(out, *nominal);
+            }
+            Self::Rules { name, from, to, after } => {
+                put_bytes(out, name.as_bytes());
+                put_u64(out, u64::from(*from));
+                put_u64(out, u64::from(*to));
+                put_i64(out, *after);
             }
             Self::Taken { source, sequence, run, nominal } => {
                 put_u64(out, u64::from(*source));
@@ -265,6 +279,12 @@ impl Fact<'_> {
                 sequence: from.u64("taken")?,
                 run: from.u64("taken")?,
                 nominal: from.i64("taken")?,
+            },
+            12 => Fact::Rules {
+                name: from.text("rules")?,
+                from: from.u32("rules")?,
+                to: from.u32("rules")?,
+                after: from.i64("rules")?,
             },
             _ => return Err(Malformed { what: "kind of an entry" }),
         })

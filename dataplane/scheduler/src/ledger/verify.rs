@@ -12,8 +12,10 @@ use orrery_recurrence::{Occurrences, Zone};
 use super::dependents::LinksView;
 use super::entry::{Entry, Fact};
 use super::file::{LedgerError, LedgerView};
+use super::periods::{Period, Periods, Was};
 use crate::machine::definition::{Definition, DefinitionError};
 use crate::machine::job::NEVER;
+use crate::machine::zones::Rules;
 use crate::machine::{Cause, Pause, State};
 
 /// Found differences that are named; more are only counted.
@@ -26,6 +28,8 @@ pub(super) const MARGIN_MS: i64 = 86_400_000;
 pub struct View {
     pub jobs: Vec<JobView>,
     pub zones: Vec<Arc<Zone>>,
+    /// Every time that the rules of a zone changed.
+    pub rules: Vec<Rules>,
     pub links: LinksView,
     pub ledger: LedgerView,
 }
@@ -35,6 +39,7 @@ pub struct View {
 pub struct JobView {
     pub id: u64,
     pub name: Box<str>,
+    pub definition: Arc<Definition>,
     /// None: its rule names nothing now.
     pub times: Option<Arc<Occurrences>>,
     pub since: i64,
@@ -55,6 +60,7 @@ impl View {
         let view = |job: &crate::machine::Job| JobView {
             id: job.id,
             name: job.name.clone(),
+            definition: Arc::clone(&job.definition),
             times: job.times().cloned().filter(|_| job.fires()),
             since: job.since,
             next: job.next,
@@ -64,6 +70,7 @@ impl View {
         Self {
             jobs: state.jobs().map(view).collect(),
             zones: state.zones().to_vec(),
+            rules: state.rules().to_vec(),
             links: LinksView::of(state.links()),
             ledger,
         }
@@ -148,14 +155,6 @@ impl Tally {
     }
 }
 
-/// What a job was for a while.
-#[derive(Debug)]
-struct Period {
-    times: Option<Arc<Occurrences>>,
-    since: i64,
-    until: i64,
-}
-
 #[derive(Debug, Default)]
 struct Known {
     name: Box<str>,
@@ -224,6 +223,7 @@ fn gather(
     verdict: &mut Verdict,
 ) -> Result<HashMap<u64, Known>, VerifyError> {
     let mut known: HashMap<u64, Known> = HashMap::new();
+    let mut periods = Periods::of_view(view, from);
     let mut failed = None;
     let since_ms = from.saturating_mul(1000).saturating_sub(MARGIN_MS);
     let within = |nominal: i64| (from..=to).contains(&nominal);
@@ -242,12 +242,19 @@ fn gather(
                 known.entry(job).or_default().ranges.push((after, until));
             }
             Fact::Period { put, until, pause } if until >= from && put.after < to => {
-                let fires = pause == Pause::None;
-                match times_of(&put, &view.zones, fires) {
-                    Ok(times) => {
+                let was = Was {
+                    name: put.name,
+                    text: put.definition,
+                    zone: put.zone,
+                    since: put.after,
+                    until,
+                    fires: pause == Pause::None,
+                };
+                match periods.of(&was, None) {
+                    Ok(found) => {
                         let job = known.entry(job).or_default();
                         job.name = put.name.into();
-                        job.periods.push(Period { times, since: put.after, until });
+                        job.periods.extend(found);
                     }
                     Err(error) => failed = Some(error),
                 }
@@ -277,22 +284,17 @@ fn gather(
         if job.since >= to {
             continue;
         }
-        let until = until.max(job.since);
-        job_known.periods.push(Period { times: job.times.clone(), since: job.since, until });
+        let was = Was {
+            name: &job.name,
+            text: &job.definition.text,
+            zone: job.definition.zone,
+            since: job.since,
+            until: until.max(job.since),
+            fires: job.times.is_some(),
+        };
+        job_known.periods.extend(periods.of(&was, job.times.clone())?);
     }
     Ok(known)
-}
-
-/// The times of a job that was so once.
-fn times_of(
-    put: &crate::machine::Put<'_>,
-    zones: &[Arc<Zone>],
-    fires: bool,
-) -> Result<Option<Arc<Occurrences>>, VerifyError> {
-    let zone = zones.get(put.zone as usize).ok_or(VerifyError::NoZone(put.zone))?;
-    let definition = Definition::compile(put.definition, put.zone, zone)?;
-    let times = definition.times_of(put.name, zone)?;
-    Ok(times.filter(|_| fires && !definition.policies.suspend))
 }
 
 /// Names what differs at the jobs whose tallies do.

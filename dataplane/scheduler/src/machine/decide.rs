@@ -367,7 +367,7 @@ impl<'a> Turn<'a> {
             && job.definition.policies.pause_on_failure
             && job.pause == Pause::None
         {
-            let after = self.settle(id, false)?;
+            let after = self.settle(id, super::edit::Settle::Skip)?;
             self.effect(&Effect::Paused { id, pause: Pause::Failure, after })?;
         }
         self.next_waiting(id)

@@ -3,9 +3,7 @@
 //! A change divides time: seconds up to now belong to what the job was, and are decided before it is
 //! something else.
 
-use std::sync::Arc;
-
-use orrery_recurrence::{Seconds, Zone};
+use orrery_recurrence::Seconds;
 
 use super::decide::{MISSED_AFTER_SECONDS, Turn};
 use super::effect::{Cause, Effect, Pause, Put, SkipReason};
@@ -29,6 +27,17 @@ pub struct Edit<'a> {
     pub at: Option<Seconds>,
 }
 
+/// What becomes of the seconds that are due when a job becomes something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settle {
+    /// They pass.
+    Skip,
+    /// They are launched while there is room.
+    Launch,
+    /// They are launched: nobody asked for a change.
+    LaunchAll,
+}
+
 /// What became of an edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Edited {
@@ -40,18 +49,6 @@ pub struct Edited {
 }
 
 impl Turn<'_> {
-    /// Index of a definition of a time zone, which is written down if it is new.
-    pub fn zone(&mut self, zone: &Arc<Zone>) -> Result<u32, StateError> {
-        let is_same =
-            |known: &Arc<Zone>| known.name() == zone.name() && known.tzif() == zone.tzif();
-        // The newest of a name counts.
-        if let Some(index) = self.state().zones().iter().rposition(is_same) {
-            return Ok(index as u32);
-        }
-        self.effect(&Effect::Zone { name: zone.name(), tzif: zone.tzif() })?;
-        Ok(self.state().zones().len() as u32 - 1)
-    }
-
     /// Makes or changes a job. The definition must compile under the zone.
     pub fn put(&mut self, edit: &Edit<'_>, zone: u32) -> Result<Edited, StateError> {
         let Edit { name, definition, payload, generation, at } = *edit;
@@ -69,7 +66,7 @@ impl Turn<'_> {
         let (id, revision, is_new, after) = match known.map(|job| job.id) {
             None => (self.state().next_id(), 1, true, self.begins(at)),
             Some(id) => {
-                let after = self.settle(id, true)?;
+                let after = self.settle(id, Settle::Launch)?;
                 let revision = self.state().job(id).map_or(0, |job| job.revision);
                 (id, revision + 1, false, after)
             }
@@ -94,7 +91,7 @@ impl Turn<'_> {
 
     /// Removes a job. Its runs go on.
     pub fn remove(&mut self, id: u64) -> Result<(), StateError> {
-        let after = self.settle(id, false)?;
+        let after = self.settle(id, Settle::Skip)?;
         let followed = self.state().job(id).and_then(Following::of);
         self.effect(&Effect::Remove { id, after })?;
         self.follows_now(followed, None);
@@ -106,7 +103,7 @@ impl Turn<'_> {
         if self.state().job(id).is_none_or(|job| job.pause == pause) {
             return Ok(());
         }
-        let after = self.settle(id, true)?;
+        let after = self.settle(id, Settle::Launch)?;
         self.effect(&Effect::Paused { id, pause, after })?;
         self.due(id)
     }
@@ -132,12 +129,17 @@ impl Turn<'_> {
 
     /// Decides every second up to now, whether its planned moment has come or not. Gives the second
     /// behind which the job may be something else.
-    pub(super) fn settle(&mut self, id: u64, launches: bool) -> Result<Seconds, StateError> {
+    pub(super) fn settle(&mut self, id: u64, settle: Settle) -> Result<Seconds, StateError> {
         self.due(id)?;
         let now = self.now_s();
         for _ in 0..SETTLED_MAX {
             let Some(job) = self.state().job(id) else { return Ok(now) };
-            if job.next > now || !launches || !self.has_room(id) {
+            let launches = match settle {
+                Settle::Skip => false,
+                Settle::Launch => self.has_room(id),
+                Settle::LaunchAll => true,
+            };
+            if job.next > now || !launches {
                 break;
             }
             let nominal = job.next;

@@ -47,6 +47,8 @@ pub enum Effect<'a> {
     Take { source: u16, sequence: u64, id: u64, run: u64, nominal: i64 },
     /// The follower has it on disk: the entry of the outbox goes.
     Delivered { sequence: u64 },
+    /// Jobs under the rules of one index of a time zone are under those of another behind `after`.
+    Rules { from: u32, to: u32, after: i64 },
 }
 
 /// See [`Effect::Put`].
@@ -180,6 +182,12 @@ impl Effect<'_> {
                 out.push(18);
                 put_u64(out, *sequence);
             }
+            Self::Rules { from, to, after } => {
+                out.push(19);
+                put_u64(out, u64::from(*from));
+                put_u64(out, u64::from(*to));
+                put_i64(out, *after);
+            }
         }
     }
 
@@ -263,6 +271,11 @@ impl Effect<'_> {
                 nominal: from.i64("take")?,
             },
             18 => Effect::Delivered { sequence: from.u64("delivered")? },
+            19 => Effect::Rules {
+                from: from.u32("rules")?,
+                to: from.u32("rules")?,
+                after: from.i64("rules")?,
+            },
             _ => return Err(Malformed { what: "kind of an effect" }),
         })
     }
@@ -376,6 +389,7 @@ mod tests {
             Effect::Trigger { id: 7, run: 8, sequence: 9, follower: "b", nominal: -1 },
             Effect::Take { source: 255, sequence: 9, id: 0, run: 8, nominal: -1 },
             Effect::Delivered { sequence: 9 },
+            Effect::Rules { from: 1, to: 2, after: -7 },
         ];
         let mut record = Vec::new();
         for effect in &all {

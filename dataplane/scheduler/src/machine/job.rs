@@ -144,7 +144,6 @@ impl Job {
         self.own = (!own.is_empty()).then(|| Box::new(own));
     }
 
-    #[expect(dead_code, reason = "x")]
     pub(super) fn set_times(&mut self, times: Option<Arc<Occurrences>>) {
         let own = self.own.take().map_or_else(Own::default, |own| *own);
         self.set_own(Own { times, ..own });

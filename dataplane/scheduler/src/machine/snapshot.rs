@@ -1,7 +1,8 @@
 //! The whole state as bytes. Definitions are written once however many jobs share them.
 //!
 //! Layout: version, next run, end of the ledger; zones; definitions; jobs; free slots; runs; what goes on
-//! at jobs; since version 2 followers, outbox and what was taken. Lists have their length before them.
+//! at jobs; since version 2 followers, outbox, what was taken,
+//! and changes of rules of time zones. Lists have their length before them.
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use super::effect::{Cause, Ended, Pause};
 use super::job::{Job, LastRun, Own, Run, Waiting};
 use super::links::Links;
 use super::state::{State, StateError};
+use super::zones::Rules;
 use crate::codec::{Malformed, Reader, put_bytes, put_i64, put_u64};
 
 const VERSION: u8 = 2;
@@ -101,6 +103,12 @@ impl State {
             }
         }
         self.links.encode(out);
+        put_u64(out, self.rules.len() as u64);
+        for Rules { from, to, after } in &self.rules {
+            put_u64(out, u64::from(*from));
+            put_u64(out, u64::from(*to));
+            put_i64(out, *after);
+        }
     }
 
     /// The state that [`Self::to_snapshot`] wrote, its pieces one behind the other.
@@ -159,6 +167,10 @@ impl State {
         }
         if version >= 2 {
             state.links = Links::read(&mut from)?;
+            for _ in 0..from.u64("rules")? {
+                let (old, to, after) = (from.u32("rules")?, from.u32("rules")?, from.i64("rules")?);
+                state.rules.push(Rules { from: old, to, after });
+            }
         }
         state.count_declared();
         Ok(state)

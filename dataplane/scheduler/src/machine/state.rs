@@ -24,6 +24,7 @@ use super::definition::{self, Definition, Definitions};
 use super::effect::Effect;
 use super::job::{Job, NEVER, Run, Waiting};
 use super::links::Links;
+use super::zones::Rules;
 
 /// What goes on at a job.
 #[derive(Debug, Default)]
@@ -54,7 +55,7 @@ pub enum StateError {
 /// See the module.
 #[derive(Debug)]
 pub struct State {
-    slots: Slots,
+    pub(super) slots: Slots,
     free: Vec<u32>,
     by_name: HashTable<u32>,
     hasher: foldhash::fast::FixedState,
@@ -62,6 +63,8 @@ pub struct State {
     pub(super) active: HashMap<u32, Activity>,
     /// Every definition of a time zone ever used, by index.
     pub(super) zones: Vec<Arc<Zone>>,
+    /// Every time that the rules of a time zone changed, in order.
+    pub(super) rules: Vec<Rules>,
     pub(super) definitions: Definitions,
     pub(super) links: Links,
     /// Number of the next run.
@@ -82,6 +85,7 @@ impl Default for State {
             runs: HashMap::new(),
             active: HashMap::new(),
             zones: vec![],
+            rules: vec![],
             definitions: Definitions::default(),
             links: Links::default(),
             next_run: 1,
@@ -217,6 +221,7 @@ impl State {
             | Effect::Skip { id, .. }
             | Effect::SkipRange { id, .. }
             | Effect::Wait { id, .. } => is_declared(*id),
+            Effect::Rules { .. } => self.declared > 0,
             Effect::End { run, .. } | Effect::Overdue { run } => {
                 self.run(*run).is_some_and(|run| is_declared(run.job))
             }
@@ -264,6 +269,7 @@ impl State {
             add(format!("{slot} {activity:?}").as_bytes());
         }
         add(self.links.digested().as_bytes());
+        add(format!("{:?}", self.rules).as_bytes());
         sum
     }
 

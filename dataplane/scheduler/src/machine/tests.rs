@@ -2,3 +2,4 @@
 
 pub(crate) mod life;
 mod policies;
+mod zones;

@@ -297,7 +297,11 @@ impl Copy {
         let has_news = before != Some(last);
         if has_news {
             // Of the rest the owner speaks.
-            shared.tell(self.place.partition, Figures { durable: last.0, ..Figures::default() });
+            shared.tell(
+                self.place.partition,
+                Figures { durable: last.0, ..Figures::default() },
+                false,
+            );
         }
         self.pause = if has_news { LOOK } else { (self.pause * 2).min(LOOK_MAX) };
         self.look_at = Instant::now() + self.pause;

@@ -9,6 +9,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use orrery_journal::{JournalError, Position, Record};
+use orrery_recurrence::Zones;
 use orrery_wheel::Wheel;
 
 use super::crew::Crew;
@@ -44,6 +45,8 @@ pub struct PartitionOptions {
     /// How long the ledger is kept.
     pub history_seconds: i64,
     pub snapshot_after_bytes: u64,
+    /// Where the rules of time zones come from.
+    pub zones: Arc<Zones>,
     /// All partitions, this one included, by their numbers.
     pub peers: Arc<[Handle]>,
 }
@@ -139,7 +142,7 @@ impl Partition {
         Handle::new(id)
     }
 
-    fn now_ms(&self) -> i64 {
+    pub(super) fn now_ms(&self) -> i64 {
         self.crew.env.wall_us() / 1000
     }
 
@@ -198,6 +201,7 @@ impl Partition {
                 Ok(vec![])
             })?;
         }
+        self.look_at_zones()?;
         self.tell(true);
         Ok(())
     }
@@ -280,7 +284,7 @@ impl Partition {
 
     /// A turn at `now_ms`: what `work` decides is written down under that very time, so that a replay
     /// sees the same, and what it gives is called when that is durable.
-    fn decide(
+    pub(super) fn decide(
         &mut self,
         now_ms: i64,
         work: impl FnOnce(&mut Turn<'_>) -> Result<Vec<Release>, StateError>,
@@ -290,6 +294,14 @@ impl Partition {
         let releases = work(&mut turn)?;
         let output = std::mem::take(&mut turn.output);
         self.follow(now_ms, output, releases)
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.recovered.state
+    }
+
+    pub(super) fn zones(&self) -> &Zones {
+        &self.options.zones
     }
 
     /// Whether there is anything to do but to end.
@@ -491,6 +503,7 @@ impl Partition {
             let oldest_ms = now_ms - self.options.history_seconds.saturating_mul(1000);
             self.recovered.ledger.forget_before(oldest_ms)?;
             self.decide(now_ms, |turn| turn.sweep(oldest_ms, SWEPT_MAX).map(|_| vec![]))?;
+            self.look_at_zones()?;
         }
         Ok(())
     }

@@ -36,6 +36,8 @@ fn serve() {
 
 pub(crate) struct Engine {
     pub(crate) folder: tempfile::TempDir,
+    /// Folder of the time zone database; none: the one that is compiled in.
+    pub(crate) zones: Option<PathBuf>,
     partitions: u16,
     management: u16,
     api: u16,
@@ -58,6 +60,7 @@ impl Engine {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Self {
             folder,
+            zones: None,
             partitions,
             management: free_port(),
             api: free_port(),
@@ -118,6 +121,7 @@ impl Engine {
             .env("ORRERY_LISTEN_MANAGEMENT", local(self.management))
             .envs(self.secret.iter().map(|folder| ("ORRERY_JOURNAL_SECRET", folder)))
             .envs(orrery_e2e_tests::clock::environment(self.folder.path()))
+            .envs(self.zones.iter().map(|folder| ("TZDIR", folder)))
             .stdout(Stdio::null())
             .stdin(Stdio::null())
             .spawn();

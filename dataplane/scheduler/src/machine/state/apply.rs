@@ -8,6 +8,7 @@ use super::{State, StateError};
 use crate::ledger::entry::{Entry, Fact};
 use crate::machine::effect::{Cause, Effect, Ended, Pause, Put, SkipReason};
 use crate::machine::job::{Job, LastRun, Own, Run, Waiting};
+use crate::machine::zones::Rules;
 
 impl State {
     /// Applies one effect that happened at `at_ms`, and appends what the ledger is to say of it.
@@ -141,6 +142,10 @@ impl State {
                 self.take(at_ms, *source, *sequence, (*id, *run, *nominal), ledger);
             }
             Effect::Delivered { sequence } => self.delivered(*sequence),
+            Effect::Rules { from, to, after } => {
+                let (from, to, after) = (*from, *to, *after);
+                self.change_rules(at_ms, Rules { from, to, after }, ledger)?;
+            }
         }
         Ok(())
     }

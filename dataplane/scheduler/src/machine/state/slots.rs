@@ -16,7 +16,7 @@ enum Slot {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Slots {
+pub(in crate::machine) struct Slots {
     /// All but the last are full.
     chunks: Vec<Vec<Slot>>,
 }
@@ -64,6 +64,13 @@ impl Slots {
 
     pub(super) fn jobs(&self) -> impl Iterator<Item = &Job> {
         self.chunks.iter().flatten().filter_map(|slot| match slot {
+            Slot::Taken(job) => Some(job),
+            Slot::Free(_) => None,
+        })
+    }
+
+    pub(in crate::machine) fn jobs_mut(&mut self) -> impl Iterator<Item = &mut Job> {
+        self.chunks.iter_mut().flatten().filter_map(|slot| match slot {
             Slot::Taken(job) => Some(job),
             Slot::Free(_) => None,
         })

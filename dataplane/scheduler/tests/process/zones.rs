@@ -1,0 +1,89 @@
+//! A database of time zones that is replaced while the engine runs, and between two starts.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use orrery_e2e_tests::clock;
+use orrery_recurrence::Zones;
+use serde_json::{Value, json};
+
+use super::engine::{Engine, now};
+
+/// Puts the rules of one zone into a folder as those of Paris, as a whole or not at all.
+fn write(folder: &Path, rules_of: &str) {
+    let zone = Zones::bundled().get(rules_of).unwrap();
+    std::fs::create_dir_all(folder.join("Europe")).unwrap();
+    let half = folder.join("half");
+    std::fs::write(&half, zone.tzif()).unwrap();
+    std::fs::rename(half, folder.join("Europe/Paris")).unwrap();
+}
+
+/// The next noon in a zone.
+fn noon(zone: &str, after: i64) -> i64 {
+    let known = Zones::bundled().get(zone).unwrap();
+    let zone = jiff::tz::TimeZone::tzif(zone, known.tzif()).unwrap();
+    let after = jiff::Timestamp::from_second(after).unwrap().to_zoned(zone.clone());
+    let noon = after.date().at(12, 0, 0, 0).to_zoned(zone).unwrap();
+    let noon = if noon > after { noon } else { noon.tomorrow().unwrap() };
+    noon.timestamp().as_second()
+}
+
+/// When the job fires next, as its object would show it.
+fn next(engine: &Engine, jobs: &[(String, Value)]) -> i64 {
+    let answer = engine.declare(jobs);
+    let state: Value = serde_json::from_slice(&answer.results[0].state).unwrap();
+    let at: jiff::Timestamp = state["nextTimes"][0].as_str().unwrap().parse().unwrap();
+    at.as_second()
+}
+
+#[track_caller]
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_mins(1);
+    while !is_so() {
+        assert!(Instant::now() < until, "not so in time: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn other_rules_are_noticed_while_it_runs_and_when_it_starts() {
+    let library = match clock::library() {
+        Ok(library) => library,
+        Err(why) => return println!("not run: {why}"),
+    };
+    let mut engine = Engine::new(2, "");
+    clock::install(&library, engine.folder.path());
+    let (one, other) = (engine.folder.path().join("one"), engine.folder.path().join("other"));
+    write(&one, "Europe/Paris");
+    write(&other, "America/New_York");
+    engine.zones = Some(one.clone());
+    let folder = engine.folder.path().to_owned();
+    let job = json!({
+        "when": {"cron": "0 12 * * *", "timeZone": "Europe/Paris"},
+        "action": {"http": {"url": "http://127.0.0.1:9/"}},
+    });
+    let jobs = [("noon".to_owned(), job)];
+    let begin = now();
+    // Long before any noon, so that none comes while this goes on.
+    let midnight = noon("Europe/Paris", begin) + 12 * 3600;
+    clock::set(&folder, (midnight - begin) * 1_000_000_000);
+    engine.start();
+    assert_eq!(next(&engine, &jobs), noon("Europe/Paris", midnight));
+    write(&one, "Europe/London");
+    // A minute later, by its clock.
+    clock::set(&folder, (midnight + 61 - begin) * 1_000_000_000);
+    until("the rules of London", || next(&engine, &jobs) == noon("Europe/London", midnight));
+    engine.kill();
+    engine.zones = Some(other);
+    engine.start();
+    assert_eq!(next(&engine, &jobs), noon("America/New_York", midnight));
+    // It fires by the newest rules.
+    let due = noon("America/New_York", midnight);
+    clock::set(&folder, (due - 2 - now()) * 1_000_000_000);
+    until("it fired", || next(&engine, &jobs) > due);
+    engine.stop();
+    let changes: usize = engine.partitions().iter().map(|(state, _)| state.rules().len()).sum();
+    assert_eq!(changes, 2);
+    let verdict = engine.verify(begin, due + 60);
+    assert!(verdict.is_clean() && verdict.launched == 1, "{verdict:?}");
+}
