@@ -30,6 +30,7 @@ mod lane;
 mod lanes;
 mod note;
 mod options;
+mod outside;
 mod queue;
 mod request;
 mod resolve;
@@ -51,6 +52,8 @@ pub use target::{AdHoc, Target, TargetName};
 pub enum Action {
     /// A request to a target.
     Http(HttpAction),
+    /// Something outside of this process, which the operator does.
+    Errand(orrery_operand::v1::Errand),
     /// Counts and succeeds at once, in process. For benchmarks and simulations: no API leads here.
     Sink,
 }

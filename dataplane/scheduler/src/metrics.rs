@@ -48,6 +48,7 @@ impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let figures = self.shared.figures();
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let (errands, waiting) = self.dispatcher.errands().count();
         self.vitals.encode(&mut encoder)?;
         let owner = i64::from(self.shared.standing.is_owner());
         let gauges = [
@@ -55,6 +56,8 @@ impl Collector for Figures {
             ("jobs", "Jobs, recurring and single", count(figures.jobs)),
             ("jobs_declared", "Jobs declared by Schedules", count(figures.declared)),
             ("runs_in_flight", "Runs launched and not over", count(figures.running)),
+            ("errands_open", "Runs that the operator carries out", count(errands as u64)),
+            ("errands_waiting", "Of those, not begun yet", count(waiting as u64)),
             ("jobs_waiting", "Jobs that are due and wait for room", count(figures.parked)),
         ];
         for (name, help, value) in gauges {

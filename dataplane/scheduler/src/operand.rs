@@ -10,16 +10,20 @@ use orrery_kit::health::{Health, Readiness};
 use orrery_kit::identity::Identity;
 use orrery_kit::volume::Volume;
 use orrery_operand::OperandError;
+use orrery_operand::errands::ErrandBook;
 use orrery_operand::progress::{Finished, ProgressSender};
 use orrery_operand::server::Operand;
 use orrery_operand::v1::{
     DeclaredSet, FenceResponse, FollowRequest, FollowResponse, Link, PromoteResponse, RenewRequest,
-    RenewResponse, ReportResponse, Role, Shard, SyncRequest, SyncResponse,
+    RenewResponse, ReportResponse, Role, SettleRequest, Shard, Standing as ErrandStanding,
+    SyncRequest, SyncResponse,
 };
 
+use crate::dispatch::Dispatcher;
 use crate::engine::{Engine, EngineError, Figures};
 use crate::ownership::{Promotion, Said, Stand, Standing};
 use crate::partition::Handle;
+use crate::run::Outcome;
 
 /// The kind of declared objects this engine takes.
 const KIND: &str = "Schedule";
@@ -34,6 +38,7 @@ const TAKE_OVER_WAIT: Duration = Duration::from_secs(3);
 /// One engine process.
 pub struct SchedulerOperand {
     engine: Arc<Engine>,
+    dispatcher: Arc<Dispatcher>,
     health: Health,
     config_hash: String,
     identity: Option<Arc<Identity>>,
@@ -51,6 +56,7 @@ impl std::fmt::Debug for SchedulerOperand {
 impl SchedulerOperand {
     pub(crate) fn new(
         engine: Arc<Engine>,
+        dispatcher: Arc<Dispatcher>,
         health: Health,
         config_hash: String,
         identity: Option<Arc<Identity>>,
@@ -58,7 +64,7 @@ impl SchedulerOperand {
         volume: Volume,
     ) -> Self {
         let standing = Arc::clone(&engine.shared.standing);
-        Self { engine, health, config_hash, identity, env, volume, standing }
+        Self { engine, dispatcher, health, config_hash, identity, env, volume, standing }
     }
 
     /// The figures of the newest verification.
@@ -170,11 +176,14 @@ impl Operand for SchedulerOperand {
         let set_hash = self.engine.declared_hash_now();
         let declared = set_hash.map(|set_hash| DeclaredSet { kind: KIND.into(), set_hash });
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let (errands, waiting) = self.dispatcher.errands().count();
         let named = [
             (figures::SCHEDULES, count(told.jobs)),
             ("declared", count(told.declared)),
             ("running", count(told.running)),
             ("parked", count(told.parked)),
+            ("errands", count(errands as u64)),
+            ("errands_waiting", count(waiting as u64)),
         ];
         let late = late.map(|bound| (figures::LATENESS_P99_MS, bound));
         let named = named.into_iter().chain(late).chain(self.verified());
@@ -232,6 +241,40 @@ impl Operand for SchedulerOperand {
 
     fn changes(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
         Some(self.engine.shared.changes())
+    }
+
+    fn errands(&self) -> Result<Arc<ErrandBook>, OperandError> {
+        // Before every partition has told its own, the book is not the whole of it.
+        if !self.standing.is_owner() || !self.engine.shared.all_serve() {
+            return Err(OperandError::Unavailable("recovering".into()));
+        }
+        Ok(Arc::clone(self.dispatcher.errands()))
+    }
+
+    async fn settle(&self, request: SettleRequest) -> Result<(), OperandError> {
+        let standing = request.standing();
+        let SettleRequest { key, attempt, message: note, .. } = request;
+        let unavailable = |error: EngineError| OperandError::Unavailable(error.to_string());
+        let outcome = match standing {
+            ErrandStanding::Unspecified => {
+                return Err(OperandError::Invalid("it does not say how the errand stands".into()));
+            }
+            ErrandStanding::Started => {
+                self.engine.errand_started(&key, attempt).await.map_err(unavailable)?;
+                self.dispatcher.errands().started(&key, attempt);
+                return Ok(());
+            }
+            ErrandStanding::Succeeded => Outcome::Succeeded { note },
+            ErrandStanding::Failed => Outcome::Failed { note },
+            ErrandStanding::Refused => Outcome::Refused { note },
+            ErrandStanding::Cancelled => Outcome::Cancelled,
+            ErrandStanding::Expired => Outcome::Expired,
+        };
+        let ended = self.engine.errand_ended(&key, attempt, outcome).await;
+        if let Some(run) = ended.map_err(unavailable)? {
+            self.dispatcher.close_errand(run, &key, attempt);
+        }
+        Ok(())
     }
 
     async fn drain(&self, _seconds: u32, on: ProgressSender) -> Result<Finished, OperandError> {

@@ -115,7 +115,11 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         health: health.clone(),
         standing: Arc::clone(&standing),
         targets: args.targets.as_deref(),
-        ..Parts::alone(&config, Resolver::unnamed(&config.targets), Arc::clone(&env))
+        ..Parts::alone(
+            &config,
+            Resolver::unnamed(&config.targets).in_namespace(&config.object.namespace),
+            Arc::clone(&env),
+        )
     };
     if let Some(folder) = std::env::var_os(ZONES) {
         parts.zones = Zones::folder(PathBuf::from(folder));
@@ -126,6 +130,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     let crew = assembly.crew.clone();
     let operand = SchedulerOperand::new(
         Arc::clone(&assembly.engine),
+        Arc::clone(&crew.dispatcher),
         health.clone(),
         loaded.hash,
         identity.clone(),

@@ -9,6 +9,7 @@ use tonic::{Request, Status, Streaming};
 use tracing::{Instrument as _, Span};
 
 use crate::changes::Changes;
+use crate::errands::Errands;
 use crate::error::OperandError;
 use crate::progress::Finished;
 use crate::secured::Caller;
@@ -16,10 +17,10 @@ use crate::server::MESSAGE_BYTES_MAX;
 use crate::trace;
 use crate::v1::operand_client;
 use crate::v1::{
-    DrainRequest, FenceRequest, FenceResponse, FollowRequest, FollowResponse, Progress,
-    PromoteRequest, PromoteResponse, RenewRequest, RenewResponse, ReportRequest, ReportResponse,
-    RestoreRequest, RouteRequest, RouteResponse, SnapshotRequest, SyncRequest, SyncResponse,
-    WatchRequest,
+    DrainRequest, ErrandsRequest, FenceRequest, FenceResponse, FollowRequest, FollowResponse,
+    Progress, PromoteRequest, PromoteResponse, RenewRequest, RenewResponse, ReportRequest,
+    ReportResponse, RestoreRequest, RouteRequest, RouteResponse, SettleRequest, SnapshotRequest,
+    SyncRequest, SyncResponse, WatchRequest,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -98,6 +99,19 @@ impl OperandClient {
         let (span, request) = self.request("Watch", WatchRequest {});
         let stream = within(span, CALL_TIMEOUT, self.inner.clone().watch(request)).await?;
         Ok(Changes::new(stream))
+    }
+
+    /// Hears what the process wants done.
+    pub async fn errands(&self) -> Result<Errands, OperandError> {
+        let (span, request) = self.request("Errands", ErrandsRequest {});
+        let stream = within(span, CALL_TIMEOUT, self.inner.clone().errands(request)).await?;
+        Ok(Errands::new(stream))
+    }
+
+    /// Says how an errand stands. Durable in the process when it returns.
+    pub async fn settle(&self, request: SettleRequest) -> Result<(), OperandError> {
+        let (span, request) = self.request("Settle", request);
+        within(span, SYNC_TIMEOUT, self.inner.clone().settle(request)).await.map(drop)
     }
 
     pub async fn promote(&self, shard: u32, epoch: u64) -> Result<PromoteResponse, OperandError> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::client::OperandClient;
 use crate::error::OperandError;
 use crate::set_hash::sync_request;
-use crate::v1::{DeclaredObject, Role};
+use crate::v1::{DeclaredObject, Role, SettleRequest, Standing};
 
 /// Epochs used by the suite start here.
 pub const EPOCH: u64 = 1_000;
@@ -25,6 +25,8 @@ pub struct Subject {
     pub declared: Option<(String, Specs)>,
     /// Whether it tells how its declared objects fare; then accepted ones have a state.
     pub tells_changes: bool,
+    /// Whether it has errands.
+    pub has_errands: bool,
     /// `file://` address of an empty folder on the data plane's machine.
     pub snapshot_to: Option<String>,
 }
@@ -58,6 +60,7 @@ pub async fn run(client: &OperandClient, subject: &Subject) -> Result<(), Broken
     report_says_what_it_is(client, subject).await?;
     declared_sets_are_whole(client, subject).await?;
     changes_are_told(client, subject).await?;
+    errands_are_told(client, subject).await?;
     promotion_needs_a_higher_epoch(client).await?;
     fencing_holds(client).await?;
     snapshots_report_progress(client, subject).await?;
@@ -147,6 +150,37 @@ async fn changes_are_told(client: &OperandClient, subject: &Subject) -> Result<(
     let next = next.unwrap_or_else(|_| Err(OperandError::Unknown("nothing came".into())));
     answer("a new object is a change", next)?;
     answer("sync answers", client.sync(sync_request(kind, Vec::new())).await)?;
+    Ok(())
+}
+
+async fn errands_are_told(client: &OperandClient, subject: &Subject) -> Result<(), Broken> {
+    let settled = SettleRequest {
+        key: "conformance_0_1".into(),
+        attempt: 1,
+        standing: Standing::Succeeded.into(),
+        message: String::new(),
+    };
+    if !subject.has_errands {
+        let refused = client.errands().await.err();
+        let unsupported = matches!(refused, Some(OperandError::Unsupported(_)));
+        rule!("who has no errands says so", unsupported, "{refused:?}");
+        let refused = client.settle(settled).await;
+        let unsupported = matches!(refused, Err(OperandError::Unsupported(_)));
+        rule!("who has no errands says so", unsupported, "{refused:?}");
+        return Ok(());
+    }
+    let mut errands = answer("errands are told", client.errands().await)?;
+    let first = tokio::time::timeout(PATIENCE, errands.next()).await;
+    let first = first.unwrap_or_else(|_| Err(OperandError::Unknown("nothing came".into())));
+    let first = answer("errands are told at once", first)?;
+    rule!("a source is named", !first.source.is_empty(), "it is empty");
+    rule!("the list without errands is complete", first.complete, "{first:?}");
+    let unknown = client.settle(settled.clone()).await;
+    answer("an errand that was never open is settled all the same", unknown)?;
+    let nothing = SettleRequest { standing: Standing::Unspecified.into(), ..settled };
+    let refused = client.settle(nothing).await;
+    let refused_as_invalid = matches!(refused, Err(OperandError::Invalid(_)));
+    rule!("a standing must be said", refused_as_invalid, "{refused:?}");
     Ok(())
 }
 

@@ -11,6 +11,7 @@
 pub mod changes;
 pub mod client;
 pub mod conformance;
+pub mod errands;
 pub mod error;
 pub mod progress;
 pub mod secured;

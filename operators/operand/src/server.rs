@@ -14,14 +14,16 @@ use tonic::transport::server::{TcpConnectInfo, UdsConnectInfo};
 use tonic::{Request, Response, Status};
 
 use crate::changes::told;
+use crate::errands::{self, ErrandBook};
 use crate::error::OperandError;
 use crate::progress::{Finished, ProgressSender};
 use crate::v1::operand_server::{self, OperandServer};
 use crate::v1::{
-    DrainRequest, FenceRequest, FenceResponse, FollowRequest, FollowResponse, Progress,
-    PromoteRequest, PromoteResponse, RenewRequest, RenewResponse, ReportRequest, ReportResponse,
-    RestoreRequest, RouteRequest, RouteResponse, SnapshotRequest, SyncRequest, SyncResponse,
-    WatchRequest, WatchResponse,
+    DrainRequest, ErrandsRequest, ErrandsResponse, FenceRequest, FenceResponse, FollowRequest,
+    FollowResponse, Progress, PromoteRequest, PromoteResponse, RenewRequest, RenewResponse,
+    ReportRequest, ReportResponse, RestoreRequest, RouteRequest, RouteResponse, SettleRequest,
+    SettleResponse, SnapshotRequest, Standing, SyncRequest, SyncResponse, WatchRequest,
+    WatchResponse,
 };
 
 /// A full set of declared objects must fit one message.
@@ -40,6 +42,14 @@ pub trait Operand: Send + Sync + 'static {
     /// out.
     fn changes(&self) -> Option<watch::Receiver<u64>> {
         None
+    }
+    /// What it wants done outside; not before it knows all of it. Systems without errands leave it out.
+    fn errands(&self) -> Result<Arc<ErrandBook>, OperandError> {
+        Err(OperandError::Unsupported("this system has no errands".into()))
+    }
+    /// Learns how an errand stands; durable before the answer. Systems without errands leave it out.
+    async fn settle(&self, _request: SettleRequest) -> Result<(), OperandError> {
+        Err(OperandError::Unsupported("this system has no errands".into()))
     }
     /// Stops taking work, finishes what was accepted.
     async fn drain(&self, seconds: u32, on: ProgressSender) -> Result<Finished, OperandError>;
@@ -105,6 +115,7 @@ impl<T> std::fmt::Debug for Service<T> {
 
 type ProgressStream = ReceiverStream<Result<Progress, Status>>;
 type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;
+type ErrandsStream = ReceiverStream<Result<ErrandsResponse, Status>>;
 
 impl<T: Operand> Service<T> {
     fn admit<M>(&self, request: Request<M>) -> Result<M, Status> {
@@ -156,6 +167,7 @@ fn is_local<M>(request: &Request<M>) -> bool {
 #[tonic::async_trait]
 impl<T: Operand> operand_server::Operand for Service<T> {
     type WatchStream = WatchStream;
+    type ErrandsStream = ErrandsStream;
     type DrainStream = ProgressStream;
     type SnapshotStream = ProgressStream;
     type RestoreStream = ProgressStream;
@@ -183,6 +195,26 @@ impl<T: Operand> operand_server::Operand for Service<T> {
             return Err(OperandError::Unsupported(none.into()).into());
         };
         Ok(Response::new(told(changes)))
+    }
+
+    async fn errands(
+        &self,
+        request: Request<ErrandsRequest>,
+    ) -> Result<Response<Self::ErrandsStream>, Status> {
+        self.admit(request)?;
+        Ok(Response::new(errands::told(self.operand.errands()?)))
+    }
+
+    async fn settle(
+        &self,
+        request: Request<SettleRequest>,
+    ) -> Result<Response<SettleResponse>, Status> {
+        let request = self.admit(request)?;
+        if request.standing() == Standing::Unspecified {
+            return Err(OperandError::Invalid("how the errand stands must be said".into()).into());
+        }
+        self.operand.settle(request).await?;
+        Ok(Response::new(SettleResponse {}))
     }
 
     async fn drain(

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex};
 
 use orrery_operand::client::OperandClient;
 use orrery_operand::conformance::{self, Specs, Subject};
+use orrery_operand::errands::ErrandBook;
 use orrery_operand::progress::{Finished, ProgressSender};
 use orrery_operand::server::{Access, Operand, service};
 use orrery_operand::v1::{
-    DeclaredSet, FenceResponse, ObjectResult, PromoteResponse, ReportResponse, Role, SyncRequest,
-    SyncResponse,
+    DeclaredSet, FenceResponse, ObjectResult, PromoteResponse, ReportResponse, Role, SettleRequest,
+    SyncRequest, SyncResponse,
 };
 use orrery_operand::{OperandError, v1};
 use sha2::{Digest, Sha256};
@@ -31,6 +32,7 @@ enum Fault {
     StaysReadyWhenDrained,
     TellsNoChanges,
     HasNoStates,
+    RefusesUnknownErrands,
 }
 
 #[derive(Default)]
@@ -45,6 +47,7 @@ struct Small {
     fault: Fault,
     state: Mutex<State>,
     changes: watch::Sender<u64>,
+    errands: Arc<ErrandBook>,
 }
 
 #[tonic::async_trait]
@@ -112,6 +115,18 @@ impl Operand for Small {
         Some(self.changes.subscribe())
     }
 
+    fn errands(&self) -> Result<Arc<ErrandBook>, OperandError> {
+        Ok(Arc::clone(&self.errands))
+    }
+
+    async fn settle(&self, request: SettleRequest) -> Result<(), OperandError> {
+        let known = self.errands.close(&request.key, request.attempt);
+        if known.is_none() && self.fault == Fault::RefusesUnknownErrands {
+            return Err(OperandError::Invalid("unknown".into()));
+        }
+        Ok(())
+    }
+
     async fn drain(&self, _: u32, _: ProgressSender) -> Result<Finished, OperandError> {
         self.state.lock().expect("no holder panics").drained = true;
         Ok(Finished::default())
@@ -165,7 +180,8 @@ impl Operand for Small {
 }
 
 async fn serve(fault: Fault, access: Access) -> SocketAddr {
-    let small = Small { fault, state: Mutex::default(), changes: watch::Sender::new(0) };
+    let errands = Arc::new(ErrandBook::new("small"));
+    let small = Small { fault, state: Mutex::default(), changes: watch::Sender::new(0), errands };
     listen(small, access).await
 }
 
@@ -188,6 +204,7 @@ async fn conformance_of(fault: Fault) -> Result<(), conformance::Broken> {
             Specs { accepted: ["good".into(), "fine".into()], refused: "bad".into() },
         )),
         tells_changes: true,
+        has_errands: true,
         snapshot_to: Some("file:///images".into()),
     };
     conformance::run(&client, &subject).await
@@ -203,6 +220,7 @@ async fn every_way_of_breaking_a_rule_is_noticed() {
     for (fault, rule) in [
         (Fault::TellsNoChanges, "a new object is a change"),
         (Fault::HasNoStates, "an accepted object has a state"),
+        (Fault::RefusesUnknownErrands, "an errand that was never open is settled all the same"),
         (Fault::GrantsTheSameEpochTwice, "an epoch is granted once"),
         (Fault::ForgetsTheFence, "a fenced shard says so"),
         (Fault::AcceptsBadObjects, "bad objects are refused alone"),
@@ -217,7 +235,9 @@ async fn every_way_of_breaking_a_rule_is_noticed() {
 #[tokio::test]
 async fn changes_come_at_most_once_a_second_and_none_is_lost() {
     let (sender, receiver) = watch::channel(0);
-    let small = Small { fault: Fault::None, state: Mutex::default(), changes: sender.clone() };
+    let errands = Arc::new(ErrandBook::new("small"));
+    let changes = sender.clone();
+    let small = Small { fault: Fault::None, state: Mutex::default(), changes, errands };
     drop(receiver);
     let address = listen(small, Access::Loopback).await.to_string();
     let client = OperandClient::new(&address, None).expect("the address is good");

@@ -52,6 +52,7 @@ fn the_engine_keeps_the_rules_of_the_management_protocol() {
             },
         )),
         tells_changes: false,
+        has_errands: false,
         snapshot_to: Some(format!("file://{}", folder.path().display())),
     };
     block_on(async {

@@ -6,13 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use orrery_operand::errands::ErrandBook;
 use tokio::runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+use super::Action;
 use super::event_loop::{Command, EventLoop, OnOutcomes, Shared};
 use super::figures::{Registry, TargetFigures};
 use super::lanes::Lanes;
 use super::options::Options;
+use super::outside::Outside;
 use super::target::Target;
 use crate::run::{Call, Outcome, RunId};
 
@@ -34,6 +37,7 @@ pub struct Dispatcher {
     commands: UnboundedSender<Command>,
     shared: Arc<Shared>,
     registry: Arc<Registry>,
+    outside: Outside,
     calls_max: usize,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -61,6 +65,7 @@ impl Dispatcher {
     ) -> io::Result<Self> {
         let registry = Arc::<Registry>::default();
         let shared = Arc::<Shared>::default();
+        let outside = Outside::new();
         let (threads, calls_max) = (options.threads, options.calls_max);
         let in_flight_max = options.in_flight_max.max(1);
         let lease = Arc::clone(&options.lease);
@@ -76,11 +81,28 @@ impl Dispatcher {
             // A name server that does not answer holds a thread; nobody waits for it.
             runtime.shutdown_background();
         })?;
-        Ok(Self { commands, shared, registry, calls_max, thread: Mutex::new(Some(thread)) })
+        Ok(Self {
+            commands,
+            shared,
+            registry,
+            outside,
+            calls_max,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// Takes calls in. Never blocks and never refuses: the owner hands over what there is `room` for.
     pub fn hand_over(&self, calls: Vec<Call>) {
+        let (errands, calls): (Vec<Call>, Vec<Call>) =
+            calls.into_iter().partition(|call| matches!(&*call.action, Action::Errand(_)));
+        for call in errands {
+            if let Action::Errand(errand) = &*call.action {
+                self.outside.open(call.run, errand.clone());
+            }
+        }
+        if calls.is_empty() {
+            return;
+        }
         self.shared.held.fetch_add(calls.len(), Ordering::AcqRel);
         self.command(Command::Calls(calls.into_iter()));
     }
@@ -91,9 +113,26 @@ impl Dispatcher {
     }
 
     /// Settles a run as cancelled, unless it is settled already. One in flight has its request
-    /// dropped; the target may have run it.
+    /// dropped; the target may have run it. An errand is settled when the operator has ended it.
     pub fn cancel(&self, run: RunId) {
-        self.command(Command::Cancel(run));
+        if !self.outside.cancel(run) {
+            self.command(Command::Cancel(run));
+        }
+    }
+
+    /// What is to be done outside, for the operator.
+    pub fn errands(&self) -> &Arc<ErrandBook> {
+        self.outside.book()
+    }
+
+    /// An errand is settled, and that is durable.
+    pub fn close_errand(&self, run: RunId, key: &str, attempt: u32) {
+        self.outside.close(run, key, attempt);
+    }
+
+    /// Errands of a partition that are open. No end of this process waits for them.
+    pub fn errands_of(&self, partition: u16) -> usize {
+        self.outside.count_of(partition)
     }
 
     /// How each target does.

@@ -272,6 +272,11 @@ impl EventLoop {
         let is_late = deadline(&call).is_some_and(|expires_ms| expires_ms < clock.now_ms);
         let action = match &*call.action {
             Action::Http(action) => action,
+            Action::Errand(_) => {
+                debug_assert!(false, "errands are not handed to this loop");
+                let note = "an errand has no target".to_owned();
+                return self.settle(run, attempt, Outcome::Refused { note });
+            }
             Action::Sink if is_late => return self.settle(run, attempt, expired(&call)),
             Action::Sink => {
                 self.shared.sunk.fetch_add(1, Ordering::Relaxed);

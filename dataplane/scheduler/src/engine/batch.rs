@@ -64,7 +64,7 @@ impl Checker<'_> {
         let JobSpec { name, spec, exclusions } = job;
         // The times of hashed texts depend on the name.
         let is_hashed = spec.when.cron.as_ref().is_some_and(|cron| cron.contains(['H', 'h']));
-        let declared = DeclaredSchedule { spec, exclusions };
+        let declared = DeclaredSchedule { spec, exclusions, uid: None };
         if is_hashed {
             return self.engine.check(&name, declared, 0, self.now);
         }

@@ -138,7 +138,7 @@ impl Engine {
         if generation == 0 {
             super::rules::check(spec)?;
         }
-        self.check_action(spec)?;
+        self.check_action(spec, generation)?;
         let zone = self.zones.get(zone_name(spec))?;
         let leader = spec.when.after.as_ref().map(|after| after.schedule.clone());
         let at = spec.when.at.as_deref().and_then(|at| jiff::Timestamp::from_str(at).ok());
@@ -170,11 +170,10 @@ impl Engine {
         })
     }
 
-    fn check_action(&self, spec: &ScheduleSpec) -> Result<(), Refusal> {
+    fn check_action(&self, spec: &ScheduleSpec, generation: i64) -> Result<(), Refusal> {
         let action = &spec.action;
         let others = [
             ("grpc", action.grpc.is_some()),
-            ("kubernetesJob", action.kubernetes_job.is_some()),
             ("pooledPod", action.pooled_pod.is_some()),
             ("taskQueue", action.task_queue.is_some()),
             ("workflow", action.workflow.is_some()),
@@ -183,6 +182,12 @@ impl Engine {
             let message = format!("action {other} is not carried out yet: use http");
             return Err(Refusal::new(RefusalReason::NotYetSupported, message));
         }
+        if action.kubernetes_job.is_some() && generation == 0 {
+            let message = "action kubernetesJob is for Schedule objects alone: whoever may write the \
+                           object may have the Job made, and this API knows nobody's rights in the \
+                           cluster";
+            return Err(Refusal::new(RefusalReason::InvalidSpec, message));
+        }
         if spec.template.is_some() {
             let message = "template is not carried out yet: make the jobs by the API";
             return Err(Refusal::new(RefusalReason::NotYetSupported, message));
@@ -190,6 +195,9 @@ impl Engine {
         let target = action.http.as_ref().and_then(|http| http.target.as_deref());
         if let Some(target) = target.filter(|target| !self.resolver.has(target)) {
             return Err(Refusal::new(RefusalReason::TargetMissing, self.resolver.unknown(target)));
+        }
+        if action.kubernetes_job.is_some() {
+            return Ok(());
         }
         let built = self.resolver.build(spec, None, None);
         built.map(drop).map_err(|message| Refusal::new(RefusalReason::InvalidSpec, message))

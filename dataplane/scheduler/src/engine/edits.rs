@@ -3,6 +3,8 @@
 use super::check::{Prepared, Refusal, RefusalReason};
 use super::{Engine, EngineError};
 use crate::machine::{Cause, Edited, Pause};
+use crate::partition::Handle;
+use crate::run::{Outcome, RunId};
 
 /// Jobs of one request.
 pub const JOBS_PER_REQUEST_MAX: usize = 10_000;
@@ -156,6 +158,30 @@ impl Engine {
             turn.cancel(run.number).map(|()| found)
         });
         if found.await? { Ok(()) } else { Err(none()) }
+    }
+
+    /// An attempt of a run was begun outside.
+    pub async fn errand_started(&self, key: &str, attempt: u32) -> Result<(), EngineError> {
+        let Some((run, handle)) = self.run_of(key) else { return Ok(()) };
+        Ok(handle.act(move |turn| turn.started(run.number, attempt)).await?)
+    }
+
+    /// How an attempt ended that was carried out outside. Gives its run, once that is durable; none where
+    /// the key is of another engine.
+    pub async fn errand_ended(
+        &self,
+        key: &str,
+        attempt: u32,
+        outcome: Outcome,
+    ) -> Result<Option<RunId>, EngineError> {
+        let Some((run, handle)) = self.run_of(key) else { return Ok(None) };
+        handle.act(move |turn| turn.outcome(run.number, attempt, &outcome)).await?;
+        Ok(Some(run))
+    }
+
+    fn run_of(&self, key: &str) -> Option<(RunId, &Handle)> {
+        let run = RunId::of_key(key).filter(|run| self.resolver.key(*run) == key)?;
+        Some((run, self.handles().get(usize::from(run.partition))?))
     }
 
     /// Does something with a job. Where `owns` is set, it must not be declared by an object.

@@ -83,7 +83,7 @@ impl Engine {
         }
         let spec = serde_json::json!({ "when": when, "action": {} });
         let spec = serde_json::from_value(spec).expect("a schedule of its required fields");
-        DeclaredSchedule { spec, exclusions: vec![] }
+        DeclaredSchedule { spec, exclusions: vec![], uid: None }
     }
 }
 

@@ -11,10 +11,14 @@ use http::{HeaderMap, Method, Uri};
 use orrery_api::scheduler::config::{TARGET_AUTH, TARGET_CA, TARGET_SIGNING};
 use orrery_api::scheduler::{self as api, TargetFile, TargetTls};
 
+use orrery_operand::v1::{self, Errand};
+
 use crate::dispatch::{Action, Auth, HttpAction, SigningKey, SuccessCodes, Target, TargetName};
-use crate::machine::{Job, Run};
+use crate::machine::{Cause, Job, Run};
 use crate::run::{Call, Outcome, RunId};
 
+/// The kind of declared objects that errands are for.
+const DECLARED_KIND: &str = "Schedule";
 /// Name under which the certificate of an authority lies in its folder.
 const CA_FILE: &str = "ca.crt";
 
@@ -45,6 +49,8 @@ pub struct Resolver {
     /// What names the engine in keys of runs, as no other does. Where journals are carried elsewhere it
     /// stands there, and is known once they are owned.
     engine: OnceLock<String>,
+    /// Where its declared objects are.
+    namespace: String,
     targets: HashMap<String, TargetFile>,
     /// Everything goes into a sink instead; see [`Self::into_sink`].
     is_sink: bool,
@@ -62,7 +68,14 @@ impl Resolver {
         let named = targets.iter().map(|target| (target.name.clone(), target.clone()));
         let mut known = HashMap::with_capacity(targets.len());
         known.extend(named);
-        Self { engine: OnceLock::new(), targets: known, is_sink: false }
+        let engine = OnceLock::new();
+        Self { engine, namespace: String::new(), targets: known, is_sink: false }
+    }
+
+    /// The same, with the namespace of the declared objects.
+    #[must_use]
+    pub fn in_namespace(self, namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..self }
     }
 
     /// Says what the engine is called, once and for good.
@@ -107,12 +120,31 @@ impl Resolver {
             return Err(Outcome::Cancelled);
         };
         let key: Arc<str> = self.key(id).into();
-        let action = self.action(job, &key).map_err(|note| Outcome::Refused { note })?;
         let policies = &job.definition.policies;
         let expires_ms = policies
             .deadline_seconds
             .filter(|_| run.attempt == 1 && run.cause.is_of_job())
             .map(|seconds| run.planned_ms.saturating_add(seconds.saturating_mul(1000)));
+        let action = match &job.definition.outside {
+            Some(uid) if !self.is_sink => {
+                let errand = Errand {
+                    key: key.to_string(),
+                    attempt: run.attempt,
+                    kind: DECLARED_KIND.to_owned(),
+                    namespace: self.namespace.clone(),
+                    name: job.name.to_string(),
+                    uid: uid.to_string(),
+                    nominal_seconds: run.nominal,
+                    cause: cause(run.cause).into(),
+                    number: id.number,
+                    expires_milliseconds: expires_ms.unwrap_or(0),
+                    started: run.started,
+                    cancel: false,
+                };
+                Arc::new(Action::Errand(errand))
+            }
+            _ => self.action(job, &key).map_err(|note| Outcome::Refused { note })?,
+        };
         Ok(Call {
             run: id,
             attempt: run.attempt,
@@ -251,6 +283,15 @@ fn say_type(headers: &mut HeaderMap, body: &[u8], kind: Option<&str>) -> Result<
     let value = HeaderValue::from_str(kind).map_err(|error| format!("{kind}: {error}"))?;
     headers.insert(CONTENT_TYPE, value);
     Ok(())
+}
+
+fn cause(cause: Cause) -> v1::Cause {
+    match cause {
+        Cause::Schedule | Cause::CatchUp => v1::Cause::Schedule,
+        Cause::Manual => v1::Cause::Manual,
+        Cause::Backfill => v1::Cause::Backfill,
+        Cause::Dependency => v1::Cause::Dependency,
+    }
 }
 
 /// Type of a body that says nothing of it.

@@ -84,10 +84,14 @@ impl Shared {
     /// A partition works.
     pub fn serves(&self, partition: u16) {
         self.cells[usize::from(partition)].serves.store(true, Ordering::Release);
-        let all = self.cells.iter().all(|cell| cell.serves.load(Ordering::Acquire));
-        if all {
+        if self.all_serve() {
             self.health.set_ready();
         }
+    }
+
+    /// Whether every partition works, and has handed over what an earlier process left.
+    pub fn all_serve(&self) -> bool {
+        self.cells.iter().all(|cell| cell.serves.load(Ordering::Acquire))
     }
 
     /// A partition has no room for records, or has it again. Where journals are carried elsewhere that

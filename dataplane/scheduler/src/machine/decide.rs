@@ -349,6 +349,15 @@ impl<'a> Turn<'a> {
         self.finish(run, ended, note)
     }
 
+    /// An attempt was begun outside of this process.
+    pub fn started(&mut self, run: u64, attempt: u32) -> Result<(), StateError> {
+        let known = self.state.run(run).filter(|run| run.attempt == attempt && !run.started);
+        if known.is_none_or(|run| run.retry_at_ms.is_some()) {
+            return Ok(());
+        }
+        self.effect(&Effect::Started { run })
+    }
+
     /// Cancels a run that somebody no longer wants.
     pub fn cancel(&mut self, run: u64) -> Result<(), StateError> {
         if self.state.run(run).is_none() {

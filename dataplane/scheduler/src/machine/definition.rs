@@ -20,6 +20,9 @@ use crate::engine::Template;
 /// Jobs are of this tenant unless they say otherwise.
 pub const TENANT_DEFAULT: &str = "default";
 
+/// What runs that are carried out outside are counted under: no address begins so.
+const OUTSIDE: &str = "kubernetes:";
+
 /// Why a definition cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DefinitionError {
@@ -114,6 +117,8 @@ pub struct Definition {
     pub policies: Policies,
     /// Its runs follow those of another job.
     pub after: Option<Leader>,
+    /// Its runs are carried out outside of this process, for the object of this UID.
+    pub outside: Option<Box<str>>,
     /// None: nothing names its times but runs of others; or they depend on the name of the job.
     pub(super) times: Option<Arc<Occurrences>>,
     is_hashed: bool,
@@ -153,6 +158,11 @@ impl Definition {
             zone: zone_index,
             policies: policies(spec),
             after,
+            outside: spec
+                .action
+                .kubernetes_job
+                .as_ref()
+                .map(|_| declared.uid.as_deref().unwrap_or_default().into()),
             times: times.filter(|_| !is_hashed),
             is_hashed,
             action: OnceLock::new(),
@@ -308,6 +318,7 @@ fn dst(dst: Dst) -> recurrence::Dst {
 fn policies(spec: &ScheduleSpec) -> Policies {
     let unsigned = |number: i32| u64::try_from(number).unwrap_or(0);
     let http = spec.action.http.as_ref();
+    let is_outside = spec.action.kubernetes_job.is_some();
     let target = http.map(|http| match (&http.target, &http.url) {
         (Some(target), _) => target.clone(),
         (None, url) => authority(url.as_deref().unwrap_or_default()).to_owned(),
@@ -333,7 +344,7 @@ fn policies(spec: &ScheduleSpec) -> Policies {
         keep_failed_runs: history.and_then(|history| kept(history.keep_failed_runs)),
         suspend: spec.suspend,
         tenant: spec.tenant.as_deref().unwrap_or(TENANT_DEFAULT).into(),
-        target: target.unwrap_or_default().into(),
+        target: if is_outside { OUTSIDE.into() } else { target.unwrap_or_default().into() },
     }
 }
 

@@ -49,6 +49,8 @@ pub enum Effect<'a> {
     Delivered { sequence: u64 },
     /// Jobs under the rules of one index of a time zone are under those of another behind `after`.
     Rules { from: u32, to: u32, after: i64 },
+    /// An attempt was begun outside of this process.
+    Started { run: u64 },
 }
 
 /// See [`Effect::Put`].
@@ -188,6 +190,10 @@ impl Effect<'_> {
                 put_u64(out, u64::from(*to));
                 put_i64(out, *after);
             }
+            Self::Started { run } => {
+                out.push(20);
+                put_u64(out, *run);
+            }
         }
     }
 
@@ -276,6 +282,7 @@ impl Effect<'_> {
                 to: from.u32("rules")?,
                 after: from.i64("rules")?,
             },
+            20 => Effect::Started { run: from.u64("start")? },
             _ => return Err(Malformed { what: "kind of an effect" }),
         })
     }
@@ -390,6 +397,7 @@ mod tests {
             Effect::Take { source: 255, sequence: 9, id: 0, run: 8, nominal: -1 },
             Effect::Delivered { sequence: 9 },
             Effect::Rules { from: 1, to: 2, after: -7 },
+            Effect::Started { run: 8 },
         ];
         let mut record = Vec::new();
         for effect in &all {

@@ -187,6 +187,8 @@ pub struct Run {
     /// The attempt failed, and the next one begins then.
     pub retry_at_ms: Option<i64>,
     pub overdue: bool,
+    /// The attempt was begun outside of this process: it is never begun again.
+    pub started: bool,
 }
 
 impl Run {

@@ -261,12 +261,12 @@ fn put_run(out: &mut Vec<u8>, number: u64, run: &Run) {
     put_u64(out, u64::from(run.attempt));
     put_bytes(out, run.target.as_bytes());
     put_i64(out, run.retry_at_ms.unwrap_or(i64::MIN));
-    out.push(u8::from(run.overdue));
+    out.push(u8::from(run.overdue) | u8::from(run.started) << 1);
 }
 
 fn read_run(from: &mut Reader<'_>) -> Result<(u64, Run), Malformed> {
     let number = from.u64("run")?;
-    let run = Run {
+    let mut run = Run {
         job: from.u64("run")?,
         revision: from.u32("run")?,
         cause: Cause::read_in(from)?,
@@ -276,7 +276,10 @@ fn read_run(from: &mut Reader<'_>) -> Result<(u64, Run), Malformed> {
         attempt: from.u32("run")?,
         target: from.text("run")?.into(),
         retry_at_ms: Some(from.i64("run")?).filter(|at| *at != i64::MIN),
-        overdue: from.u8("run")? > 0,
+        overdue: false,
+        started: false,
     };
+    let flags = from.u8("run")?;
+    (run.overdue, run.started) = (flags & 1 > 0, flags & 2 > 0);
     Ok((number, run))
 }

@@ -16,6 +16,14 @@ pub struct Crew {
     pub shared: Arc<Shared>,
 }
 
+impl Crew {
+    /// Says what the engine is called, once and for good.
+    pub(crate) fn name(&self, engine: &str) {
+        self.dispatcher.errands().name(engine.to_owned());
+        self.resolver.name(engine);
+    }
+}
+
 impl std::fmt::Debug for Crew {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Crew").field("shared", &self.shared).finish_non_exhaustive()

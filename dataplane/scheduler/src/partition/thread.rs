@@ -306,7 +306,10 @@ impl Partition {
 
     /// Whether there is anything to do but to end.
     fn goes_on(&self) -> bool {
-        let awaits = |at: Instant| self.recovered.state.running() > 0 && Instant::now() < at;
+        // Errands wait for the next process, which has them again under the same keys.
+        let errands = self.crew.dispatcher.errands_of(self.options.id);
+        let is_awaited = self.recovered.state.running() > errands;
+        let awaits = |at: Instant| is_awaited && Instant::now() < at;
         self.ends_at.is_none_or(awaits)
     }
 

@@ -68,7 +68,7 @@ impl Served<'_> {
         let data = &self.args.data;
         let name = instance::name(data, &*self.env)
             .map_err(|source| ServeError::Folder { path: data.clone(), source })?;
-        assembly.crew.resolver.name(&self.key(&name));
+        assembly.crew.name(&self.key(&name));
         let opened = assembly.open(&self.folder())?;
         let _api = serve()?;
         let all = assembly.handles.clone();
@@ -102,7 +102,7 @@ impl Served<'_> {
         });
         let Some(owned) = standby.wait()? else { return Ok(0) };
         let Owned { owner, seat: mut own, name, partitions, asked, others_until } = owned;
-        assembly.crew.resolver.name(&self.key(&name));
+        assembly.crew.name(&self.key(&name));
         standing.lease.confirm(asked);
         let opened = assembly.go_on(&folder, partitions, others_until);
         if !standing.owns(owner.epoch.0) {

@@ -7,6 +7,15 @@ use super::{YEARLY, yearly_with};
 use crate::harness::{Stage, config};
 
 #[test]
+fn a_job_of_the_cluster_is_for_objects_alone() {
+    let stage = Stage::new();
+    let spec =
+        r#"{"when": {"cron": "0 7 * * *"}, "action": {"kubernetesJob": {"jobTemplate": {}}}}"#;
+    let answer = stage.put("/v1/jobs/a", &format!(r#"{{"spec": {spec}}}"#));
+    answer.refused(422, "InvalidSpec");
+}
+
+#[test]
 fn a_job_is_made_changed_looked_at_and_removed() {
     let stage = Stage::new();
     let made = stage.put("/v1/jobs/a", YEARLY).is(201);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use orrery_operand::OperandError;
 use orrery_operand::client::OperandClient;
 use orrery_operand::set_hash::sync_request;
-use orrery_operand::v1::{DeclaredObject, ReportResponse, SyncResponse};
+use orrery_operand::v1::{DeclaredObject, ReportResponse, SettleRequest, SyncResponse};
 use orrery_scheduler::ServeArgs;
 use orrery_scheduler::ledger::verify::{Verdict, View, verify};
 use orrery_scheduler::machine::State;
@@ -128,7 +128,7 @@ impl Engine {
         self.child = Some(child.expect("the child starts"));
     }
 
-    fn client(&self) -> OperandClient {
+    pub(crate) fn client(&self) -> OperandClient {
         let _inside = self.runtime.enter();
         let address = format!("127.0.0.1:{}", self.management);
         OperandClient::new(&address, None).expect("an address")
@@ -213,6 +213,16 @@ impl Engine {
             assert!(Instant::now() < until, "it does not end");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Says how an errand stands.
+    pub(crate) fn settle(&self, request: SettleRequest) {
+        let client = self.client();
+        self.runtime.block_on(client.settle(request)).expect("it answers");
+    }
+
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
     }
 
     pub(crate) fn kill(&mut self) {

@@ -3,6 +3,7 @@
 mod clock;
 mod crash;
 mod engine;
+mod errands;
 mod sink;
 mod takeover;
 mod zones;

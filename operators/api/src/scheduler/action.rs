@@ -9,6 +9,11 @@ use crate::cel::rules;
 /// Longest body of a call, in characters.
 pub const BODY_CHARS_MAX: usize = 256 << 10;
 
+/// Finished Jobs that are kept of those that succeeded, as of a CronJob.
+pub const SUCCESSFUL_JOBS_DEFAULT: i32 = 3;
+/// Finished Jobs that are kept of those that failed, as of a CronJob.
+pub const FAILED_JOBS_DEFAULT: i32 = 1;
+
 /// What a run does.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -167,6 +172,23 @@ pub struct KubernetesJobAction {
     /// What the Job is made from, as in a CronJob.
     #[schemars(schema_with = "any_object")]
     pub job_template: Value,
+    /// Finished Jobs that are kept of those that succeeded; the newest ones. A Schedule that was made
+    /// from a CronJob leaves this to the CronJob.
+    #[serde(default = "successful_jobs")]
+    #[schemars(range(min = 0, max = 10_000))]
+    pub successful_jobs_history_limit: i32,
+    /// The same of those that failed.
+    #[serde(default = "failed_jobs")]
+    #[schemars(range(min = 0, max = 10_000))]
+    pub failed_jobs_history_limit: i32,
+}
+
+fn successful_jobs() -> i32 {
+    SUCCESSFUL_JOBS_DEFAULT
+}
+
+fn failed_jobs() -> i32 {
+    FAILED_JOBS_DEFAULT
 }
 
 fn any_object(_: &mut SchemaGenerator) -> Schema {

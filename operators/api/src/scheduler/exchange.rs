@@ -17,6 +17,10 @@ pub struct DeclaredSchedule {
     /// `spec.calendars.exclude` names, in their order, the values of one by their keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclusions: Vec<String>,
+    /// UID of the object, where its runs are carried out by the operator; then the spec has of its
+    /// action no more than which one it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
 }
 
 /// What a process answers for each object it has. It holds nothing that changes while nothing

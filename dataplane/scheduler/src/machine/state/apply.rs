@@ -57,6 +57,7 @@ impl State {
                     target,
                     retry_at_ms: None,
                     overdue: false,
+                    started: false,
                 };
                 self.next_run = self.next_run.max(run + 1);
                 let activity = self.active.entry(*id as u32).or_default();
@@ -77,6 +78,7 @@ impl State {
                 let run = self.runs.get_mut(&number).ok_or(StateError::NoRun { run: number })?;
                 run.attempt += 1;
                 run.retry_at_ms = None;
+                run.started = false;
                 let (job, attempt) = (run.job, run.attempt);
                 self.note(at_ms, job, Fact::Retried { run: number, attempt }, ledger);
             }
@@ -117,6 +119,11 @@ impl State {
                     *reason,
                     ledger,
                 );
+            }
+            Effect::Started { run } => {
+                let number = *run;
+                let run = self.runs.get_mut(&number).ok_or(StateError::NoRun { run: number })?;
+                run.started = true;
             }
             Effect::Overdue { run } => {
                 let number = *run;
