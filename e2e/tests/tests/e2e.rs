@@ -18,6 +18,8 @@ mod charts;
 mod cli;
 #[path = "e2e/clients.rs"]
 mod clients;
+#[path = "e2e/cronjobs.rs"]
+mod cronjobs;
 #[path = "e2e/documentation.rs"]
 mod documentation;
 #[path = "e2e/gitops.rs"]

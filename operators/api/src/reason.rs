@@ -191,6 +191,12 @@ reasons! {
     OrphanRemoved,
     /// The engine `default` was created because a declared object needs it.
     EngineCreated,
+    /// The CronJob is suspended, and a Scheduler runs it at its times.
+    CronJobAdopted,
+    /// The CronJob is as it was before a Scheduler adopted it.
+    CronJobGivenBack,
+    /// The CronJob is not adopted, and its own controller runs it; the message says why.
+    CronJobNotAdopted,
 }
 
 impl fmt::Display for Reason {

@@ -317,7 +317,10 @@ impl<D: Declared> DeclaredKind for DeclaredOf<D> {
             .iter()
             .zip(inputs)
             .map(|pair| match pair {
-                (Ok(object), Ok(inputs)) => D::validate(object, &siblings, inputs),
+                (Ok(object), Ok(inputs)) => {
+                    D::on_one_machine(object)?;
+                    D::validate(object, &siblings, inputs)
+                }
                 (Err(refusal), _) | (_, Err(refusal)) => Err(refusal.clone()),
             })
             .collect()

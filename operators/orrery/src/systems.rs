@@ -47,7 +47,9 @@ pub(crate) fn add_to(operator: &mut orrery_runtime::Operator) {
     #[cfg(feature = "scheduler")]
     {
         let engine = operator.engine::<orrery_systems::scheduler::Jobs>();
-        operator.declared::<orrery_systems::scheduler::Schedules>(&engine);
+        let schedules = operator.declared::<orrery_systems::scheduler::Schedules>(&engine);
+        operator.errands(&schedules);
+        operator.adoption(&engine, &schedules);
     }
     #[cfg(not(any(feature = "kv", feature = "scheduler")))]
     let _ = operator;

@@ -16,6 +16,7 @@ use crate::board::Board;
 use crate::certificates::{AuthorityOptions, Certificates};
 use crate::children::ChildKind;
 use crate::children::store::{ChildStore, controller_of};
+use crate::errands::desk::Desk;
 use crate::group::pulse::Pulses;
 use crate::labels;
 use crate::lease::{Gate, LeaseOptions};
@@ -120,6 +121,7 @@ pub struct Context {
     pub turns: Turns,
     pub snapshots: Snapshots,
     pub(crate) listeners: Listeners,
+    pub(crate) desk: Desk,
     /// None where pods get no certificates.
     pub certificates: Option<Arc<Certificates>>,
     /// By UID of the object.
@@ -165,6 +167,7 @@ impl Context {
             turns,
             snapshots: Snapshots::default(),
             listeners: Listeners::default(),
+            desk: Desk::default(),
             certificates,
             tokens: Mutex::default(),
         }
@@ -214,6 +217,7 @@ impl Context {
         self.board.forget_engine(owner_uid);
         self.pulses.forget(owner_uid);
         self.listeners.forget(owner_uid);
+        self.desk.forget(owner_uid);
         self.turns.release(owner_uid);
     }
 

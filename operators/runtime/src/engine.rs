@@ -302,7 +302,9 @@ impl<S: System> Engine<S> {
                 synced.complete
             }
             Mode::Pause | Mode::Hibernate | Mode::Fence => {
-                self.ctx.listeners.forget(identity.uid.as_deref().unwrap_or_default());
+                let uid = identity.uid.as_deref().unwrap_or_default();
+                self.ctx.listeners.forget(uid);
+                self.ctx.desk.forget(uid);
                 true
             }
         };
@@ -347,13 +349,17 @@ impl<S: System> Engine<S> {
 }
 
 impl<S: System> Engine<S> {
-    /// Hears from the processes when declared objects fare otherwise than before.
+    /// Hears from the processes when declared objects fare otherwise than before, and what they want
+    /// done.
     fn listen(&self, object: &S::Kind, identity: &Identity, reached: &[Reached], count: usize) {
+        let key = (identity.namespace.clone(), identity.name.clone());
+        let uid = identity.uid.as_deref().unwrap_or_default();
+        if S::HAS_ERRANDS {
+            self.ctx.desk.hear(uid, &key, &self.triggers, reached);
+        }
         if !S::TELLS_CHANGES {
             return;
         }
-        let key = (identity.namespace.clone(), identity.name.clone());
-        let uid = identity.uid.as_deref().unwrap_or_default();
         let pause = listen::pause(count, S::references(object).len());
         self.ctx.listeners.listen(uid, &key, &self.triggers, reached, pause);
     }

@@ -41,6 +41,14 @@ pub const IDENTITY: &str = "orrery.dev/identity";
 /// `<catalog>/<version>`. It is there although the image is, because the image is the catalog's to
 /// change and this is the spec's.
 pub const RELEASE: &str = "orrery.dev/release";
+/// Label on Jobs that were made for a run: name of the engine whose run it is.
+pub const ERRAND_OF: &str = "orrery.dev/errand-of";
+/// Annotation on such Jobs: key of the run, see `orrery_operand::errands`.
+pub const RUN_KEY: &str = "orrery.dev/run-key";
+/// Annotation on such Jobs: which attempt of the run it is, from 1.
+pub const ATTEMPT: &str = "orrery.dev/attempt";
+/// Annotation on such Jobs: UID of the declared object.
+pub const OBJECT_UID: &str = "orrery.dev/object-uid";
 /// Label on Backups that a schedule made: its name.
 pub const SCHEDULE: &str = "orrery.dev/schedule";
 /// Label a StatefulSet puts on its pods: their name.

@@ -31,8 +31,10 @@ pub mod children;
 pub mod client;
 pub mod context;
 pub mod controller;
+pub mod cronjobs;
 pub mod declared;
 pub mod engine;
+pub mod errands;
 pub mod events;
 #[cfg(feature = "faults")]
 pub mod faults;
@@ -61,6 +63,7 @@ pub mod watch;
 
 pub use certificates::AuthorityOptions;
 pub use context::Options;
+pub use errands::{Kept, MakesJobs, Occasion};
 pub use observation::{Acceptance, Observation, PodView, Report, WorkloadView};
 pub use operator::{Connection, Operator, OperatorError};
 pub use redacted::Redacted;

@@ -7,13 +7,17 @@
 //! everything at once (fail-stop). A standby keeps no caches: it lists what it needs when it leads,
 //! from the newest state, which takes less than a second per kind.
 
+mod jobs;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
 use kube::client::ClientBuilder;
 use kube::{Client, Resource};
 use orrery_api::backup::{Backup, BackupSchedule};
+use serde::de::DeserializeOwned;
 use tokio::sync::watch as signal;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -39,6 +43,9 @@ use crate::step::report::StatusMemory;
 use crate::system::{Declared, Object, System};
 use crate::triggers::Triggers;
 use crate::watch::{Change, WatchOptions, changes, events, key_of};
+
+pub use jobs::DeclaredHandle;
+use jobs::Watched;
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
@@ -221,7 +228,7 @@ impl Operator {
     }
 
     /// Adds a declared kind to its engine.
-    pub fn declared<D: Declared>(&mut self, engine: &EngineHandle<D::Engine>) {
+    pub fn declared<D: Declared>(&mut self, engine: &EngineHandle<D::Engine>) -> DeclaredHandle<D> {
         let name = controller_name::<D::Kind>();
         let cache = Cache::default();
         let triggers = self.triggers(name);
@@ -241,10 +248,13 @@ impl Operator {
         let follower = Arc::clone(&kind);
         let follow: Follower = Arc::new(move |ns, name| follower.engine_changed(ns, name));
         engine.followers.lock().unwrap_or_else(PoisonError::into_inner).push(follow);
-        let told = Arc::clone(&kind);
-        self.add(D::Engine::NAME, name, cache, triggers, kind, move |change| {
+        let (told, watched) = (Arc::clone(&kind), Watched::<D>::default());
+        let also = watched.clone();
+        self.add(D::Engine::NAME, name, cache, triggers, Arc::clone(&kind), move |change| {
             told.changed(change);
+            also.tell(change);
         });
+        DeclaredHandle::new(kind, watched)
     }
 
     /// Adds Backups and BackupSchedules of an engine kind.
@@ -307,7 +317,7 @@ impl Operator {
         self.checks.push((system, check));
         let ctx = Arc::clone(&self.ctx);
         let start: Start = Box::new(move |stop| {
-            let watching = follow::<K>(&ctx, cache.clone(), changed);
+            let watching = follow(&ctx, cache.clone(), changed);
             let running = controller::run(name, ctx, cache, triggers, reconcile, stop).boxed();
             vec![watching, running]
         });
@@ -441,12 +451,21 @@ fn callers<S: System>(cache: Cache<Guarded<S::Kind>>, triggers: Arc<Triggers>) -
     })
 }
 
-/// The watch of a main kind: keeps the cache and tells changes.
-fn follow<K: Object>(
+/// The watch of a kind: keeps the cache and tells changes.
+fn follow<K>(
     ctx: &Context,
-    cache: Cache<Guarded<K>>,
-    changed: impl Fn(&Change<Guarded<K>>) + Send + 'static,
-) -> BoxFuture<'static, ()> {
+    cache: Cache<K>,
+    changed: impl Fn(&Change<K>) + Send + 'static,
+) -> BoxFuture<'static, ()>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
     // Lists of main kinds are read from the newest state, never from a cache that may lag: what is
     // missing from them is taken away from engines.
     let options = WatchOptions { streaming_lists: false, ..ctx.options.watch.clone() };
@@ -456,7 +475,7 @@ fn follow<K: Object>(
         .iter()
         .map(|scope| {
             let (client, liveness) = (&ctx.client, &ctx.liveness);
-            events::<Guarded<K>>(client, scope.as_deref(), None, &options, liveness).boxed()
+            events::<K>(client, scope.as_deref(), None, &options, liveness).boxed()
         })
         .collect();
     let events = crate::watch::merged(streams).boxed();

@@ -246,6 +246,9 @@ pub trait System: Send + Sync + Sized + 'static {
     /// Its processes tell when declared objects fare otherwise than before.
     const TELLS_CHANGES: bool = false;
 
+    /// Its processes have errands; see [`crate::errands`].
+    const HAS_ERRANDS: bool = false;
+
     /// What the spec points to.
     fn references(_object: &Self::Kind) -> Vec<Reference> {
         Vec::new()
@@ -360,6 +363,11 @@ pub trait Declared: Send + Sync + Sized + 'static {
         siblings: &[&Self::Kind],
         inputs: &Referenced,
     ) -> Result<serde_json::Value, Refusal>;
+
+    /// Refuses what one machine without Kubernetes cannot do; asked there before `validate`.
+    fn on_one_machine(_object: &Self::Kind) -> Result<(), Refusal> {
+        Ok(())
+    }
 
     /// What is worth saying of an object that its engine took over, beside that it did.
     fn standing(_object: &Self::Kind, _acceptance: &Acceptance) -> Standing {

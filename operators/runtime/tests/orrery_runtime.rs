@@ -7,6 +7,8 @@ mod backup;
 mod certificates;
 #[path = "orrery_runtime/crash.rs"]
 mod crash;
+#[path = "orrery_runtime/errands.rs"]
+mod errands;
 #[path = "orrery_runtime/faults.rs"]
 mod faults;
 #[path = "orrery_runtime/flows.rs"]

@@ -33,7 +33,7 @@ pub fn merge(mut built: PodTemplateSpec, user: Option<&PodTemplateSpec>) -> PodT
 }
 
 /// Path of the first thing in `written` that did not make it into `understood`.
-fn lost(written: &Value, understood: &Value, path: &str) -> Option<String> {
+pub(crate) fn lost(written: &Value, understood: &Value, path: &str) -> Option<String> {
     match (written, understood) {
         (Value::Object(written), understood) => written.iter().find_map(|(key, value)| {
             let path = format!("{path}.{key}");

@@ -1,8 +1,10 @@
 //! The scheduler: engine `Scheduler`, declared objects `Schedule`.
 
+mod adopt;
 pub mod build;
 pub mod declared;
 mod groups;
+mod job;
 mod rules;
 pub mod status;
 mod targets;
@@ -38,6 +40,7 @@ impl System for Jobs {
 
     const NAME: &'static str = SYSTEM;
     const TELLS_CHANGES: bool = true;
+    const HAS_ERRANDS: bool = true;
 
     fn references(object: &Scheduler) -> Vec<Reference> {
         let mut all = targets::references(&object.spec.targets);

@@ -93,6 +93,13 @@ const NEVER: &[(&str, &str, &[&str])] = &[
     ("orrery.dev", "backupschedules", &["create", "update", "patch", "delete"]),
     ("orrery.dev", "kvclusters/scale", &["update", "patch"]),
     ("orrery.dev", "kvnamespaces", &["create", "update", "patch", "delete"]),
+    // Jobs are made and ended; CronJobs are suspended and given back.
+    ("batch", "jobs", &["update", "deletecollection"]),
+    ("batch", "jobs/status", &["update", "patch"]),
+    ("batch", "cronjobs", &["create", "update", "delete", "deletecollection"]),
+    ("batch", "cronjobs/status", &["update"]),
+    ("orrery.dev", "schedules", &["update", "deletecollection"]),
+    ("orrery.dev", "schedulers", &["update", "delete", "deletecollection"]),
     // Whoever writes a catalog says which images run.
     ("orrery.dev", "releasecatalogs", &["create", "update", "patch", "delete", "deletecollection"]),
     ("*", "*", &["*", "get", "list", "create", "impersonate", "bind", "escalate"]),

@@ -218,12 +218,14 @@ impl Default for GrpcApi {
     }
 }
 
-/// CronJobs that are taken over: the original is suspended, and restored on deletion.
+/// CronJobs of the namespace that are taken over: each gets a Schedule and is suspended, and is given back
+/// as it was when this says so no more or the Scheduler is deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AdoptCronJobs {
-    /// "Off", Annotated (those that ask for it) or Namespace (all). Write "Off" with its quotes:
-    /// kubectl reads the bare word as a boolean.
+    /// "Off", Annotated (those whose annotation `orrery.dev/adopt` names this Scheduler, or is `true` for
+    /// the one called default) or Namespace (all but those whose annotation says otherwise). Write
+    /// "Off" with its quotes: kubectl reads the bare word as a boolean.
     pub mode: AdoptMode,
 }
 

@@ -160,6 +160,37 @@ pub struct ScheduleSpec {
     pub template: Option<Template>,
 }
 
+impl ScheduleSpec {
+    /// A rule and what a run does, with the defaults of everything else.
+    pub fn new(when: When, action: Action) -> Self {
+        Self {
+            scheduler_ref: None,
+            when,
+            calendars: Calendars::default(),
+            dst: Dst::default(),
+            start: None,
+            end: None,
+            jitter_seconds: 0,
+            flex_window_seconds: 0,
+            concurrency: Concurrency::default(),
+            catch_up: None,
+            starting_deadline_seconds: None,
+            action,
+            retry: Retry::default(),
+            timeout_seconds: None,
+            finish_within_seconds: None,
+            priority: PRIORITY_DEFAULT,
+            tenant: None,
+            pause_on_failure: false,
+            limit_runs: None,
+            suspend: false,
+            note: None,
+            history: None,
+            template: None,
+        }
+    }
+}
+
 fn priority() -> i32 {
     PRIORITY_DEFAULT
 }

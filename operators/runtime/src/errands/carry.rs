@@ -29,7 +29,6 @@ use crate::context::Context;
 use crate::cronjobs::mirror;
 use crate::declared::DeclaredKind;
 use crate::labels;
-use crate::system::Declared;
 use crate::triggers::Triggers;
 use crate::watch::Change;
 
@@ -118,6 +117,9 @@ impl<D: MakesJobs> Carrier<D> {
         let errand = job.errand().map(|(key, attempt)| (key.to_owned(), attempt));
         if let Some(id) = errand {
             if let Some(pod) = self.ctx.desk.find(&id) {
+                if job.is_over() {
+                    self.ctx.desk.note(&pod, &id, |open| open.over = Some(Arc::clone(job)));
+                }
                 self.triggers.push((pod, name_of(&id)));
             }
             return;
@@ -158,12 +160,18 @@ impl<D: MakesJobs> Carrier<D> {
         let errand = &case.open.errand;
         let name = D::job_name(&errand.name, &Occasion::from(errand));
         let shown = self.jobs.get(&(errand.namespace.clone(), name.clone()));
-        let mut found: Option<Arc<JobSeen>> = shown;
+        let mut found: Option<Arc<JobSeen>> = shown.or_else(|| case.open.over.clone());
         let mut asked = false;
-        let cron_job = self.cron_job_of(errand);
+        if errand.namespace != case.engine.0 {
+            let why = "its object is not in the namespace of the engine".to_owned();
+            return self.settle(pod, id, &case, Standing::Cancelled, why).await;
+        }
+        let cron_job = self.cron_job_of(&case);
+        let of_engine = labels::label_value(&case.engine.1);
         let mut known = Known {
             made: case.open.made,
             told: case.open.told,
+            engine: &of_engine,
             cron_job: cron_job.as_deref(),
         };
         loop {
@@ -172,7 +180,13 @@ impl<D: MakesJobs> Carrier<D> {
                 None if asked => Look::None,
                 None => Look::NotShown,
             };
-            match decide(errand, look, known) {
+            let step = decide(errand, look, known);
+            if let Some(job) = &found
+                && matches!(step, Step::Tell | Step::End | Step::Settle(..))
+            {
+                self.mirror(errand, job).await?;
+            }
+            match step {
                 Step::Ask => {
                     found = self.ask(&errand.namespace, &name).await?.map(Arc::new);
                     asked = true;
@@ -196,9 +210,6 @@ impl<D: MakesJobs> Carrier<D> {
                     }
                 },
                 Step::Tell => {
-                    if let Some(job) = &found {
-                        self.mirror(errand, job).await?;
-                    }
                     self.tell(&case, Standing::Started, name.clone()).await?;
                     self.ctx.desk.note(pod, id, |open| open.told = true);
                     return Ok(());
@@ -220,8 +231,11 @@ impl<D: MakesJobs> Carrier<D> {
     }
 
     /// UID of the CronJob that the object of an errand was made from.
-    fn cron_job_of(&self, errand: &Errand) -> Option<String> {
+    fn cron_job_of(&self, case: &Case) -> Option<String> {
+        let errand = &case.open.errand;
         let object = self.kind.cache.get(&(errand.namespace.clone(), errand.name.clone()))?;
+        let is_of_engine = |object: &D::Kind| D::engine_name(object) == case.engine.1;
+        object.0.as_ref().ok().filter(|object| is_of_engine(object))?;
         let owner = controller_of(object.meta())?;
         (owner.kind == CRON_JOB).then(|| owner.uid.clone())
     }
@@ -244,7 +258,7 @@ impl<D: MakesJobs> Carrier<D> {
             return gone("its object is gone");
         }
         let Ok(object) = &object.0 else { return gone("its object cannot be read") };
-        if (&errand.namespace, D::engine_name(object)) != (&case.engine.0, case.engine.1.as_str()) {
+        if D::engine_name(object) != case.engine.1 {
             return gone("its object belongs to another engine");
         }
         let now_ms = jiff::Timestamp::now().as_millisecond();
@@ -259,6 +273,7 @@ impl<D: MakesJobs> Carrier<D> {
             Ok(job) => job,
             Err(refusal) => return Ok(Made::Settled(Standing::Refused, refusal.message)),
         };
+        mirror::unlisted(&mut job);
         keep_books(&mut job, case, object.meta().uid.as_deref().unwrap_or_default());
         self.pace.turn().await;
         let api: Api<Job> = Api::namespaced(self.ctx.client.clone(), &errand.namespace);
@@ -304,15 +319,16 @@ impl<D: MakesJobs> Carrier<D> {
                 Ok(())
             }
             // It is gone, or another one by now.
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
+                Ok(())
+            }
             Err(source) => Err(CarryError::End { name, source }),
         }
     }
 
-    /// A Job of a CronJob is written into that one's status, as its own controller does.
+    /// A Job that was made for a CronJob is given to it, once it is in its status.
     async fn mirror(&self, errand: &Errand, job: &JobSeen) -> Result<(), CarryError> {
-        let Some(owner) = controller_of(&job.metadata).filter(|owner| owner.kind == CRON_JOB)
-        else {
+        let Some(owner) = mirror::owner_to_be(job).filter(|_| job.is_of(errand)) else {
             return Ok(());
         };
         let client = self.ctx.client.clone();
@@ -363,9 +379,8 @@ impl<D: MakesJobs> Carrier<D> {
                 && controller_of(&job.metadata).map(|owner| &owner.uid) == uid.as_ref()
         });
         let is_settled = |job: &JobSeen| {
-            job.errand().is_none_or(|(key, attempt)| {
-                !self.ctx.desk.is_open(&(key.to_owned(), attempt))
-            })
+            job.errand()
+                .is_none_or(|(key, attempt)| !self.ctx.desk.is_open(&(key.to_owned(), attempt)))
         };
         let finished: Vec<&JobSeen> = of_object
             .iter()

@@ -5,6 +5,7 @@
 use orrery_operand::v1::{Errand, Standing};
 
 use super::seen::{JobSeen, Stands};
+use crate::labels;
 
 /// What was seen of the Job of an errand.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +25,8 @@ pub(super) struct Known<'a> {
     pub made: bool,
     /// The engine knows that the Job was made.
     pub told: bool,
+    /// Value of the label that Jobs of the engine have which asks.
+    pub engine: &'a str,
     /// UID of the CronJob that the object was made from: a Job it made itself for the very second is as
     /// good as ours.
     pub cron_job: Option<&'a str>,
@@ -52,12 +55,11 @@ pub(super) fn decide(errand: &Errand, look: Look<'_>, known: Known<'_>) -> Step 
     match look {
         // Nobody but the server knows whether a Job was made that this process did not see.
         Look::NotShown if was_made || errand.cancel => Step::Ask,
-        Look::NotShown => Step::Make,
         Look::None if errand.cancel => Step::Settle(Standing::Cancelled, String::new()),
         Look::None if was_made => {
             Step::Settle(Standing::Failed, "the Job was deleted before it was over".to_owned())
         }
-        Look::None => Step::Make,
+        Look::NotShown | Look::None => Step::Make,
         Look::Some(job) if is_ours(errand, job, known) => of_job(errand, job, known),
         Look::Some(_) if errand.cancel => Step::Settle(Standing::Cancelled, String::new()),
         Look::Some(job) => {
@@ -73,7 +75,8 @@ fn is_ours(errand: &Errand, job: &JobSeen, known: Known<'_>) -> bool {
         let is_of_second = job.scheduled_at() == Some(errand.nominal_seconds);
         job.errand().is_none() && is_of_second && job.cron_job_uid() == known.cron_job
     };
-    job.is_of(errand) || (known.cron_job.is_some() && made_by_cron_job())
+    let is_of_engine = job.label(labels::ERRAND_OF) == Some(known.engine);
+    (job.is_of(errand) && is_of_engine) || (known.cron_job.is_some() && made_by_cron_job())
 }
 
 fn of_job(errand: &Errand, job: &JobSeen, known: Known<'_>) -> Step {
@@ -92,8 +95,8 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    const MADE: Known<'_> = Known { made: true, told: false, cron_job: None };
-    const NEW: Known<'_> = Known { made: false, told: false, cron_job: None };
+    const MADE: Known<'_> = Known { made: true, ..NEW };
+    const NEW: Known<'_> = Known { made: false, told: false, engine: "a", cron_job: None };
 
     fn errand() -> Errand {
         Errand {
@@ -105,7 +108,9 @@ mod tests {
     }
 
     fn job(annotations: &Value, more: &Value) -> JobSeen {
-        let mut value = json!({"metadata": {"name": "a-1", "annotations": annotations}});
+        let labels = json!({"orrery.dev/errand-of": "a"});
+        let mut value =
+            json!({"metadata": {"name": "a-1", "annotations": annotations, "labels": labels}});
         for (key, part) in more.as_object().expect("parts") {
             if key == "metadata" {
                 let into = value["metadata"].as_object_mut().expect("an object");
@@ -169,6 +174,10 @@ mod tests {
             let step = decide(&taken_back, Look::Some(&job), NEW);
             assert_eq!(standing(&step), Some(Standing::Cancelled), "{annotations}");
         }
+        // The engine that asks is another than the one it was made for.
+        let of_another = Known { engine: "b", ..NEW };
+        let step = decide(&errand(), Look::Some(&ours(&json!({}))), of_another);
+        assert_eq!(standing(&step), Some(Standing::Refused));
     }
 
     #[test]
@@ -180,7 +189,8 @@ mod tests {
         assert_eq!(decide(&taken_back, Look::Some(&leaving), NEW), Step::Wait);
         let step = decide(&taken_back, Look::None, NEW);
         assert_eq!(standing(&step), Some(Standing::Cancelled));
-        let done = ours(&json!({"status": {"conditions": [{"type": "Complete", "status": "True"}]}}));
+        let done =
+            ours(&json!({"status": {"conditions": [{"type": "Complete", "status": "True"}]}}));
         let step = decide(&taken_back, Look::Some(&done), NEW);
         assert_eq!(standing(&step), Some(Standing::Succeeded), "it was faster");
     }

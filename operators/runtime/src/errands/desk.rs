@@ -9,13 +9,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use orrery_operand::OperandError;
 use orrery_operand::client::OperandClient;
+use orrery_operand::errands::Errands;
 use orrery_operand::v1::{Errand, ErrandsResponse, SettleRequest, Standing};
 use tokio::task::AbortHandle;
 use tracing::{debug, warn};
 
+use super::seen::JobSeen;
 use crate::backoff::{Attempts, BackoffOptions};
 use crate::board::Key;
 use crate::step::report::Reached;
@@ -23,6 +26,10 @@ use crate::triggers::Triggers;
 
 /// Streams at once, as of those that tell changes.
 const STREAMS_MAX: usize = 4096;
+/// Pause before a process is asked again that has no errands to tell yet.
+const TRY_PAUSE: Duration = Duration::from_secs(1);
+/// So often it is asked before a round looks whether it is still there, and where.
+const TRIES: u32 = 30;
 
 /// Key and attempt of an errand.
 pub(super) type Id = (String, u32);
@@ -69,6 +76,8 @@ pub(super) struct Open {
     pub made: bool,
     /// The process knows that it was begun.
     pub told: bool,
+    /// Its Job as it was when it was over: it may be gone before anybody looks.
+    pub over: Option<Arc<JobSeen>>,
 }
 
 /// An open errand where it belongs.
@@ -88,12 +97,16 @@ pub(super) struct Place {
     pub open: HashSet<Id>,
 }
 
+impl Drop for Desk {
+    fn drop(&mut self) {
+        // The streams hold the state as well.
+        self.lock().offices.clear();
+    }
+}
+
 impl Default for Desk {
     fn default() -> Self {
-        Self {
-            state: Arc::default(),
-            failed: Arc::new(Attempts::new(BackoffOptions::default())),
-        }
+        Self { state: Arc::default(), failed: Arc::new(Attempts::new(BackoffOptions::default())) }
     }
 }
 
@@ -241,18 +254,18 @@ struct Hearing {
 
 impl Hearing {
     async fn hear(self, client: OperandClient) {
-        let error = match client.errands().await {
-            Ok(mut errands) => loop {
-                match errands.next().await {
-                    Ok(message) => {
-                        self.failed.forget(&self.pod);
-                        let strange = self.take(message);
-                        refuse(&client, strange).await;
-                    }
-                    Err(error) => break error,
-                }
-            },
-            Err(error) => error,
+        let mut tries = 0;
+        let error = loop {
+            let error = match client.errands().await {
+                Ok(mut errands) => break self.follow(&client, &mut errands).await,
+                Err(error) => error,
+            };
+            // One that recovers, or stands by for another, has none to tell yet.
+            if !matches!(error, OperandError::Unavailable(_)) || tries == TRIES {
+                break error;
+            }
+            tries += 1;
+            tokio::time::sleep(TRY_PAUSE).await;
         };
         debug!(pod_uid = self.pod, %error, "the errands of a process are not heard");
         if matches!(error, OperandError::Unsupported(_)) {
@@ -261,6 +274,20 @@ impl Hearing {
         }
         tokio::time::sleep(self.failed.failed(self.pod)).await;
         self.rounds.push(self.engine);
+    }
+
+    /// Takes what comes until the stream breaks.
+    async fn follow(&self, client: &OperandClient, errands: &mut Errands) -> OperandError {
+        loop {
+            match errands.next().await {
+                Ok(message) => {
+                    self.failed.forget(&self.pod);
+                    let strange = self.take(message);
+                    refuse(client, strange).await;
+                }
+                Err(error) => return error,
+            }
+        }
     }
 
     /// Keeps what came and calls who carries it out. Gives errands that nobody carries out.
@@ -280,12 +307,11 @@ impl Hearing {
                 arriving.insert(id.clone());
             }
             carrier.push((self.pod.clone(), name_of(&id)));
-            match office.open.get_mut(&id) {
-                Some(open) => open.errand = errand,
-                None => {
-                    let told = errand.started;
-                    office.open.insert(id, Open { errand, made: false, told });
-                }
+            if let Some(open) = office.open.get_mut(&id) {
+                open.errand = errand;
+            } else {
+                let told = errand.started;
+                office.open.insert(id, Open { errand, made: false, told, over: None });
             }
         }
         if message.complete
@@ -348,7 +374,7 @@ mod tests {
         ErrandsResponse { errands, complete, source: "ns_a".to_owned() }
     }
 
-    async fn desk_with_a_process() -> (Desk, Arc<Triggers>) {
+    fn desk_with_a_process() -> (Desk, Arc<Triggers>) {
         let desk = Desk::default();
         let triggers = Triggers::new("test", std::time::Duration::ZERO, Arc::default());
         desk.carried_by("Thing", &triggers);
@@ -379,7 +405,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_complete_list_is_all_there_is_and_what_was_done_is_remembered() {
-        let (desk, triggers) = desk_with_a_process().await;
+        let (desk, triggers) = desk_with_a_process();
         let hearing = hearing(&desk);
         hearing.take(message(&[1, 2], false));
         assert!(desk.place("pod").is_none(), "more is to come");
@@ -402,7 +428,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_nobody_carries_out_is_given_back() {
-        let (desk, triggers) = desk_with_a_process().await;
+        let (desk, triggers) = desk_with_a_process();
         let errands = vec![errand(1, "Other"), errand(2, "Thing")];
         let message = ErrandsResponse { errands, ..ErrandsResponse::default() };
         let strange = hearing(&desk).take(message);

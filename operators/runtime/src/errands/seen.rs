@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn job(conditions: serde_json::Value) -> JobSeen {
+    fn job(conditions: &serde_json::Value) -> JobSeen {
         let value = json!({
             "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a"},
             "spec": {"template": {}}, "status": {"conditions": conditions, "active": 1},
@@ -161,21 +161,22 @@ mod tests {
 
     #[test]
     fn a_job_is_over_when_a_condition_says_so_and_not_before() {
-        assert_eq!(job(json!([])).stands(), Stands::Runs);
+        assert_eq!(job(&json!([])).stands(), Stands::Runs);
         // Criteria are met, pods are still ending.
         let met = json!([{"type": "SuccessCriteriaMet", "status": "True"}]);
-        assert_eq!(job(met).stands(), Stands::Runs);
-        let done = json!([{"type": "Failed", "status": "False"}, {"type": "Complete", "status": "True"}]);
-        assert_eq!(job(done).stands(), Stands::Succeeded);
+        assert_eq!(job(&met).stands(), Stands::Runs);
+        let done =
+            json!([{"type": "Failed", "status": "False"}, {"type": "Complete", "status": "True"}]);
+        assert_eq!(job(&done).stands(), Stands::Succeeded);
         let failed = json!([{"type": "Failed", "status": "True", "reason": "DeadlineExceeded",
             "message": "Job was active longer than specified deadline"}]);
-        let Stands::Failed(why) = job(failed).stands() else { panic!("it failed") };
+        let Stands::Failed(why) = job(&failed).stands() else { panic!("it failed") };
         assert!(why.starts_with("DeadlineExceeded: Job was active"), "{why}");
     }
 
     #[test]
     fn the_second_of_a_job_is_read_in_any_zone() {
-        let mut job = job(json!([]));
+        let mut job = job(&json!([]));
         let at = |text: &str| [(SCHEDULED_AT.to_owned(), text.to_owned())].into();
         job.metadata.annotations = Some(at("2026-11-27T11:00:00+01:00"));
         assert_eq!(job.scheduled_at(), Some(1_795_773_600));

@@ -19,12 +19,14 @@ use orrery_api::Reason;
 use orrery_api::kv::config::FENCED_FILE;
 use orrery_e2e_cluster::{MarkOnly, PodRunner, Seat};
 use orrery_operand::OperandError;
+use orrery_operand::errands::ErrandBook;
 use orrery_operand::progress::{Finished, ProgressSender};
 use orrery_operand::secured::accepted;
 use orrery_operand::server::{Access, Operand, service};
 use orrery_operand::v1::{
     DeclaredSet, FenceResponse, FollowRequest, FollowResponse, Follower, Link, ObjectResult,
-    PromoteResponse, RenewRequest, RenewResponse, ReportResponse, Role, SyncRequest, SyncResponse,
+    PromoteResponse, RenewRequest, RenewResponse, ReportResponse, Role, SettleRequest, Standing,
+    SyncRequest, SyncResponse,
 };
 use orrery_runtime::labels;
 use tokio::net::TcpListener;
@@ -68,6 +70,21 @@ struct World {
     running: BTreeMap<String, (String, Seen)>,
     /// How declared objects fare, by name.
     states: BTreeMap<String, String>,
+    /// What was said of errands.
+    settled: Vec<SettleRequest>,
+}
+
+/// What keys of errands begin with.
+pub const SOURCE: &str = "test_default_1";
+
+/// The errands of all processes.
+#[derive(Debug)]
+struct Book(Arc<ErrandBook>);
+
+impl Default for Book {
+    fn default() -> Self {
+        Self(Arc::new(ErrandBook::new(SOURCE)))
+    }
 }
 
 /// Runs the pods of one namespace.
@@ -76,9 +93,22 @@ pub struct Answering {
     world: Arc<Mutex<World>>,
     /// Counts the changes of states.
     changes: watch::Sender<u64>,
+    errands: Arc<Book>,
 }
 
 impl Answering {
+    /// What the processes want done.
+    pub fn errands(&self) -> &ErrandBook {
+        &self.errands.0
+    }
+
+    /// What was said of the errand with this key, in order.
+    pub fn settled(&self, key: &str) -> Vec<(Standing, String)> {
+        let world = self.lock();
+        let of_key = world.settled.iter().filter(|request| request.key == key);
+        of_key.map(|request| (request.standing(), request.message.clone())).collect()
+    }
+
     /// The processes that run now, by pod.
     pub fn seen(&self) -> BTreeMap<String, Seen> {
         let world = self.lock();
@@ -267,6 +297,20 @@ impl Operand for Process {
 
     fn changes(&self) -> Option<watch::Receiver<u64>> {
         Some(self.all.changes.subscribe())
+    }
+
+    fn errands(&self) -> Result<Arc<ErrandBook>, OperandError> {
+        Ok(Arc::clone(&self.all.errands.0))
+    }
+
+    async fn settle(&self, request: SettleRequest) -> Result<(), OperandError> {
+        if request.standing() == Standing::Started {
+            self.all.errands().started(&request.key, request.attempt);
+        } else {
+            self.all.errands().close(&request.key, request.attempt);
+        }
+        self.all.lock().settled.push(request);
+        Ok(())
     }
 
     async fn drain(&self, _: u32, _: ProgressSender) -> Result<Finished, OperandError> {

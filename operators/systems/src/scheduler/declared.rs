@@ -5,17 +5,20 @@
 
 use std::collections::HashMap;
 
+use k8s_openapi::api::batch::v1::Job;
 use orrery_api::scheduler::{
-    Action, DeclaredSchedule, Dialect, Schedule, ScheduleSpec, ScheduleState, ScheduleStatus,
-    Scheduler, SchedulerSpec, When,
+    Action, AdoptMode, DeclaredSchedule, Dialect, Schedule, ScheduleSpec, ScheduleState,
+    ScheduleStatus, Scheduler, SchedulerSpec, When,
 };
 use orrery_api::{CommonStatus, Reason};
+use orrery_runtime::cronjobs::{AdoptsCronJobs, CronJobSeen, Takes};
 use orrery_runtime::{
-    Acceptance, DEFAULT_ENGINE, Declared, Reference, Referenced, Refusal, Standing,
+    Acceptance, DEFAULT_ENGINE, Declared, Kept, MakesJobs, Occasion, Reference, Referenced,
+    Refusal, Standing,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::Jobs;
+use super::{Jobs, adopt, job};
 use crate::parts::checks;
 
 /// The most text of all days of one schedule, in bytes: tens of thousands of days.
@@ -50,10 +53,24 @@ impl Declared for Schedules {
         check(object)?;
         check_leaders(object, siblings)?;
         let exclusions = exclusions(spec, inputs)?;
-        let declared = DeclaredSchedule { spec: spec.clone(), exclusions };
+        let mut spec = spec.clone();
+        let uid = spec.action.kubernetes_job.as_mut().and_then(|action| {
+            // What a Job is made of the operator knows; the engine has no use for it.
+            action.job_template = json!({});
+            object.metadata.uid.clone()
+        });
+        let declared = DeclaredSchedule { spec, exclusions, uid };
         serde_json::to_value(&declared).map_err(|error| {
             Refusal::object(Reason::InvalidSpec, format!("the spec is not JSON: {error}"))
         })
+    }
+
+    fn on_one_machine(object: &Schedule) -> Result<(), Refusal> {
+        if object.spec.action.kubernetes_job.is_none() {
+            return Ok(());
+        }
+        let why = "one machine without Kubernetes makes no Jobs; use http";
+        Err(Refusal::field(Reason::NotOnThisCarrier, "spec.action.kubernetesJob", why))
     }
 
     fn standing(object: &Schedule, acceptance: &Acceptance) -> Standing {
@@ -124,6 +141,43 @@ impl Declared for Schedules {
     }
 }
 
+impl MakesJobs for Schedules {
+    fn job_name(object: &str, occasion: &Occasion) -> String {
+        job::name(object, occasion)
+    }
+
+    fn job(object: &Schedule, occasion: &Occasion) -> Result<Job, Refusal> {
+        job::job(object, occasion)
+    }
+
+    fn kept(object: &Schedule) -> Option<Kept> {
+        job::kept(object)
+    }
+}
+
+impl AdoptsCronJobs for Schedules {
+    fn takes(engine: &Scheduler) -> Takes {
+        match engine.spec.adopt_cron_jobs.mode {
+            AdoptMode::Off => Takes::None,
+            AdoptMode::Annotated => Takes::Annotated,
+            AdoptMode::Namespace => Takes::All,
+        }
+    }
+
+    fn adopted(cron_job: &CronJobSeen, engine: &str, suspend: bool) -> Schedule {
+        adopt::schedule(cron_job, engine, suspend)
+    }
+
+    fn is_same(stored: &Schedule, wanted: &Schedule) -> bool {
+        stored.spec == wanted.spec
+    }
+
+    fn next_seconds(object: &Schedule) -> Option<i64> {
+        let next = object.status.as_ref()?.next_times.first()?;
+        Some(next.timestamp().as_second())
+    }
+}
+
 /// What the engine says of the object.
 fn state(acceptance: &Acceptance) -> Option<ScheduleState> {
     serde_json::from_value(acceptance.state.clone()?).ok()
@@ -137,7 +191,6 @@ fn check(object: &Schedule) -> Result<(), Refusal> {
     let action = &spec.action;
     let asked = [
         ("spec.action.grpc", action.grpc.is_some()),
-        ("spec.action.kubernetesJob", action.kubernetes_job.is_some()),
         ("spec.action.pooledPod", action.pooled_pod.is_some()),
         ("spec.action.taskQueue", action.task_queue.is_some()),
         ("spec.action.workflow", action.workflow.is_some()),
@@ -219,6 +272,9 @@ fn check_action(action: &Action) -> Result<(), Refusal> {
         let message = "action needs exactly one of http, grpc, kubernetesJob, pooledPod, taskQueue \
                        and workflow";
         return Err(invalid("spec.action", message));
+    }
+    if let Some(action) = &action.kubernetes_job {
+        job::template(action)?;
     }
     let Some(http) = &action.http else { return Ok(()) };
     if http.target.is_some() == http.url.is_some() {

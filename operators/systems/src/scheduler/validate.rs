@@ -80,19 +80,23 @@ pub(super) fn listener(object: &Scheduler) -> Option<Listener<'_>> {
 fn not_yet(spec: &SchedulerSpec) -> Result<(), Refusal> {
     let asked = [
         ("spec.journal.backend", spec.journal.backend == JournalBackend::Kafka),
-        ("spec.adoptCronJobs.mode", spec.adopt_cron_jobs.mode != AdoptMode::Off),
         ("spec.deletionPolicy", spec.engine.deletion_policy == DeletionPolicy::Snapshot),
     ];
     checks::not_yet("Scheduler", &asked)
 }
 
 /// What one machine cannot do.
-fn elsewhere(spec: &SchedulerSpec) -> [(&'static str, bool, &'static str); 3] {
+fn elsewhere(spec: &SchedulerSpec) -> [(&'static str, bool, &'static str); 4] {
     [
         (
             "spec.replicas",
             spec.replicas > 1,
             "others stand by for the loss of a machine, and here is only one; use 1",
+        ),
+        (
+            "spec.adoptCronJobs.mode",
+            spec.adopt_cron_jobs.mode != AdoptMode::Off,
+            "one machine without Kubernetes has no CronJobs; leave it out",
         ),
         (
             "spec.rollout.strategy",

@@ -179,5 +179,8 @@ fn rules_of_the_operator_name_the_kinds() {
         })
     };
     assert!(may("schedulers", "create") && may("schedules/status", "patch"));
-    assert!(!may("schedules", "delete") && !may("schedulers", "delete"));
+    assert!(!may("schedules", "update") && !may("schedulers", "delete"));
+    // Jobs are made and ended, CronJobs suspended and given back.
+    assert!(may("jobs", "create") && !may("jobs", "update"));
+    assert!(may("cronjobs", "patch") && !may("cronjobs", "delete"));
 }

@@ -47,7 +47,6 @@ fn what_is_not_carried_out_yet_is_refused_by_name_and_listed() {
     let action = |action: Value| json!({"action": action});
     let cases = [
         ("spec.action.grpc", action(json!({"grpc": {"target": "a", "method": "p.S/M"}}))),
-        ("spec.action.kubernetesJob", action(json!({"kubernetesJob": {"jobTemplate": {}}}))),
         ("spec.action.pooledPod", action(json!({"pooledPod": {"image": "a"}}))),
         ("spec.action.taskQueue", action(json!({"taskQueue": {"queue": "a", "jobtype": "b"}}))),
         ("spec.action.workflow", action(json!({"workflow": {"type": "a"}}))),
@@ -61,6 +60,23 @@ fn what_is_not_carried_out_yet_is_refused_by_name_and_listed() {
         assert_eq!(refusal.reason, Reason::NotYetSupported, "{field}");
         assert_eq!(refusal.field.as_deref(), Some(field));
     }
+}
+
+#[test]
+fn the_engine_gets_no_template_and_the_uid_instead() {
+    let pods =
+        json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "b"}]}});
+    let action = json!({"kubernetesJob": {"jobTemplate": {"spec": {"template": pods}}}});
+    let mut object = with(&json!({"action": action}));
+    object.metadata.uid = Some("u".to_owned());
+    let declared = validate(&object).unwrap();
+    assert_eq!(declared["uid"], "u");
+    assert_eq!(declared["spec"]["action"]["kubernetesJob"]["jobTemplate"], json!({}));
+    let refusal = Schedules::on_one_machine(&object).unwrap_err();
+    assert_eq!(refusal.reason, Reason::NotOnThisCarrier);
+    let calls = with(&json!({}));
+    assert_eq!(Schedules::on_one_machine(&calls), Ok(()));
+    assert_eq!(validate(&calls).unwrap().get("uid"), None);
 }
 
 #[test]

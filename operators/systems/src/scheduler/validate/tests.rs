@@ -62,7 +62,6 @@ fn a_listener_that_speaks_tls_has_a_certificate_or_that_of_its_pods() {
 fn what_is_not_carried_out_yet_is_refused_by_name_and_listed() {
     let cases = [
         ("spec.journal.backend", json!({"journal": {"backend": "Kafka", "ref": {"name": "x"}}})),
-        ("spec.adoptCronJobs.mode", json!({"adoptCronJobs": {"mode": "Annotated"}})),
         ("spec.deletionPolicy", json!({"deletionPolicy": "Snapshot"})),
     ];
     let listed: Vec<&str> =
@@ -132,9 +131,15 @@ fn a_pod_template_keeps_the_restricted_profile() {
 
 #[test]
 fn what_one_machine_cannot_do_is_said() {
-    let spec = json!({"rollout": {"strategy": "Gated"}});
-    let refusal = alone(spec, Carrier::Local).unwrap_err();
-    assert_eq!(refusal.reason, Reason::NotOnThisCarrier);
+    for spec in [
+        json!({"rollout": {"strategy": "Gated"}}),
+        json!({"adoptCronJobs": {"mode": "Annotated"}}),
+        json!({"adoptCronJobs": {"mode": "Namespace"}}),
+    ] {
+        assert!(alone(spec.clone(), Carrier::Cluster).is_ok(), "{spec}");
+        let refusal = alone(spec, Carrier::Local).unwrap_err();
+        assert_eq!(refusal.reason, Reason::NotOnThisCarrier);
+    }
 }
 
 #[test]

@@ -12,7 +12,6 @@ pub(in super::super) const SCHEDULER: Hints = Hints {
         vec![
             ("spec.replicas", json!(2)),
             ("spec.deletionPolicy", json!("Snapshot")),
-            ("spec.adoptCronJobs.mode", json!("Namespace")),
             (
                 "spec.targets",
                 json!([{ "name": "a", "host": "a", "authRef": { "name": "nowhere" } }]),
@@ -22,6 +21,7 @@ pub(in super::super) const SCHEDULER: Hints = Hints {
         ]
     },
     unseen: &[
+        ("spec.adoptCronJobs.mode", "it is about CronJobs"),
         ("spec.rollout.strategy", "it is about the next change"),
         ("spec.rollout.released", "it is about a gated change"),
         ("spec.rollout.skipHealthChecks", "it is about pods that do not serve"),
