@@ -60,7 +60,7 @@ impl ErrandBook {
     /// `source` is what the keys of this process begin with, and those of no other.
     pub fn new(source: impl Into<String>) -> Self {
         let book = Self::unnamed();
-        book.name(source.into());
+        book.name(&source.into());
         book
     }
 
@@ -71,9 +71,9 @@ impl ErrandBook {
     }
 
     /// Says what the keys begin with, once and for good and before anybody reads.
-    pub fn name(&self, source: String) {
-        let known = self.source.get_or_init(|| source.clone());
-        debug_assert!(*known == source, "keys begin with one thing");
+    pub fn name(&self, source: &str) {
+        let known = self.source.get_or_init(|| source.to_owned());
+        debug_assert!(known == source, "keys begin with one thing");
     }
 
     /// Puts an errand in. One that is there already stays as it is.

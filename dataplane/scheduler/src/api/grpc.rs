@@ -42,7 +42,7 @@ mod tests {
     fn the_code_is_made_from_the_source() {
         let source = include_bytes!("../../proto/orrery/scheduler/v1/scheduler.proto");
         let code = include_str!("grpc/generated/orrery.scheduler.v1.rs");
-        let hash: String = Sha256::digest(source).iter().map(|b| format!("{b:02x}")).collect();
+        let hash = orrery_operand::set_hash::hex(&Sha256::digest(source));
         let first = format!("// source sha256: {hash}\n");
         assert!(code.starts_with(&first), "run cargo run -p xtask --features protocol -- protocol");
     }

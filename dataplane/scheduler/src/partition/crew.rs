@@ -19,7 +19,7 @@ pub struct Crew {
 impl Crew {
     /// Says what the engine is called, once and for good.
     pub(crate) fn name(&self, engine: &str) {
-        self.dispatcher.errands().name(engine.to_owned());
+        self.dispatcher.errands().name(engine);
         self.resolver.name(engine);
     }
 }

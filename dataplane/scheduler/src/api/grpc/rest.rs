@@ -108,7 +108,7 @@ impl Rest {
     ) -> Result<A, Status> {
         let answer = self.ask(from, asked).await?;
         let body = whole(answer).await?;
-        serde_json::from_slice(&body).map_err(unread)
+        serde_json::from_slice(&body).map_err(|error| unread(&error))
     }
 }
 
@@ -116,10 +116,10 @@ impl Rest {
 pub(super) fn job(mut json: Json) -> Result<v1::Job, Status> {
     let spec = json.get_mut("spec").map(Json::take).unwrap_or_default();
     json["spec"] = Json::String(spec.to_string());
-    serde_json::from_value(json).map_err(unread)
+    serde_json::from_value(json).map_err(|error| unread(&error))
 }
 
-pub(super) fn unread(error: serde_json::Error) -> Status {
+pub(super) fn unread(error: &serde_json::Error) -> Status {
     Status::internal(format!("the answer is not understood: {error}"))
 }
 

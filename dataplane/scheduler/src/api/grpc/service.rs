@@ -16,19 +16,13 @@ use super::v1;
 const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// One line of the answer to many jobs.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct PutLine {
     name: String,
     revision: u32,
     result: String,
     problem: Option<v1::Problem>,
-}
-
-impl Default for PutLine {
-    fn default() -> Self {
-        Self { name: String::new(), revision: 0, result: String::new(), problem: None }
-    }
 }
 
 /// A number as a part of a query; 0 is left out.
@@ -66,7 +60,7 @@ impl v1::scheduler_server::Scheduler for Rest {
         let lines = answer.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let results = lines.map(|line| {
             let PutLine { name, revision, result, problem } =
-                serde_json::from_slice(line).map_err(unread)?;
+                serde_json::from_slice(line).map_err(|error| unread(&error))?;
             Ok(v1::PutResult { name, revision, result, problem })
         });
         Ok(Response::new(v1::PutJobsResponse { results: results.collect::<Result<_, Status>>()? }))
@@ -262,7 +256,8 @@ where
     stream::try_unfold(left, |mut left| async move {
         loop {
             if let Some(end) = left.buffer.iter().position(|byte| *byte == b'\n') {
-                let line = serde_json::from_slice(&left.buffer[..end]).map_err(unread)?;
+                let line =
+                    serde_json::from_slice(&left.buffer[..end]).map_err(|error| unread(&error))?;
                 left.buffer.drain(..=end);
                 return Ok(Some((line, left)));
             }
