@@ -41,7 +41,12 @@ pub const PARTITIONS_DEFAULT: i32 = 16;
         printcolumn(name = "Schedules", type_ = "string", json_path = ".status.schedules"),
         printcolumn(name = "Partitions", type_ = "integer", json_path = ".status.partitionCount"),
         printcolumn(name = "Durability", type_ = "string", json_path = ".status.durability"),
-        printcolumn(name = "Owner", type_ = "string", json_path = ".status.partitions[0].owner"),
+        printcolumn(
+            name = "Owner",
+            type_ = "string",
+            json_path = ".status.partitions[0].owner",
+            priority = 1
+        ),
         printcolumn(
             name = "Endpoint",
             type_ = "string",

@@ -101,7 +101,7 @@ async fn one_that_stands_by_takes_the_place_of_a_lost_owner() {
     assert!(stage.nodes.order(namespace, &second, Order::Signal(SIGCONT)));
     stage.ready("scheduler/default").await;
     verify(&stage, &third).await;
-    let table = stage.kubectl(&["get", "scheduler"]).await.expect("it lists");
+    let table = stage.kubectl(&["get", "scheduler", "-o=wide"]).await.expect("it lists");
     assert!(table.contains("OWNER") && table.contains(&third), "{table}");
 
     // The database dies: nothing is launched that is not written down, and what was due comes late.
