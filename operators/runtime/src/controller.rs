@@ -12,9 +12,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
 use kube::core::DeserializeGuard;
 use tokio::sync::watch;
 use tracing::{debug, error, warn};
@@ -80,7 +78,7 @@ pub async fn run<K, R>(
     cache: Cache<Guarded<K>>,
     triggers: Arc<Triggers>,
     reconcile: Arc<R>,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) where
     K: Object,
     R: Reconcile<K>,
@@ -97,26 +95,8 @@ pub async fn run<K, R>(
         failures: Attempts::new(options.backoff),
         polls: Attempts::new(polls),
     };
-    // An error means the sender is gone, which is a stop as well.
-    let mut stopped = std::pin::pin!(async { drop(stop.wait_for(|stop| *stop).await) });
-    tokio::select! {
-        () = shared.cache.complete() => {}
-        () = &mut stopped => return,
-    }
-    let mut running = FuturesUnordered::new();
-    loop {
-        while running.len() < concurrency
-            && let Some(key) = triggers.start()
-        {
-            running.push(one_round(key, &shared));
-        }
-        tokio::select! {
-            () = &mut stopped => break,
-            Some((key, after)) = running.next() => triggers.finished(key, after),
-            () = triggers.due(), if running.len() < concurrency => {}
-        }
-    }
-    while running.next().await.is_some() {}
+    let one = |key| one_round(key, &shared);
+    triggers.work(concurrency, shared.cache.complete(), stop, one).await;
 }
 
 /// The object, and after which time it is to be looked at again.

@@ -11,7 +11,9 @@ mod queue;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use tokio::sync::{Notify, watch};
 
 use crate::board::Key;
 use crate::metrics::Metrics;
@@ -72,6 +74,40 @@ impl Triggers {
                 () = self.wake.notified() => {}
             }
         }
+    }
+
+    /// Does `one` for each object that is due, at most `at_once` at the same time, from when `complete` is
+    /// until `stop` turns true and all that run have ended. `one` gives the object back, and after which
+    /// time it is to be looked at again.
+    pub(crate) async fn work<F>(
+        &self,
+        at_once: usize,
+        complete: impl Future<Output = ()>,
+        mut stop: watch::Receiver<bool>,
+        one: impl Fn(Key) -> F,
+    ) where
+        F: Future<Output = (Key, Option<Duration>)>,
+    {
+        // An error means the sender is gone, which is a stop as well.
+        let mut stopped = std::pin::pin!(async { drop(stop.wait_for(|stop| *stop).await) });
+        tokio::select! {
+            () = complete => {}
+            () = &mut stopped => return,
+        }
+        let mut running = FuturesUnordered::new();
+        loop {
+            while running.len() < at_once
+                && let Some(key) = self.start()
+            {
+                running.push(one(key));
+            }
+            tokio::select! {
+                () = &mut stopped => break,
+                Some((key, after)) = running.next() => self.finished(key, after),
+                () = self.due(), if running.len() < at_once => {}
+            }
+        }
+        while running.next().await.is_some() {}
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {

@@ -1,6 +1,8 @@
 //! The loop of a partition: what is due and what was asked for becomes one record, and when that is on
 //! disk, calls and answers go out.
 
+mod house;
+
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -455,60 +457,6 @@ impl Partition {
             },
             is_shown,
         );
-    }
-
-    /// Snapshots, and what is too old.
-    fn keep_house(&mut self) -> Result<(), Poisoned> {
-        if let Some(error) = self.recovered.journal.failed() {
-            return Err(error.into());
-        }
-        let is_away = self.recovered.journal.is_away();
-        if is_away != self.is_full {
-            self.is_full = is_away;
-            self.crew.shared.is_full(self.options.id, is_away);
-        }
-        if self.snapshot.as_ref().is_some_and(Running::is_over)
-            && let Some(snapshot) = self.snapshot.take()
-        {
-            let at = snapshot.at;
-            match snapshot.result() {
-                Ok(_) => self.recovered.snapshot_position = at.0,
-                Err(error) => {
-                    tracing::warn!(partition = self.options.id, %error, "a snapshot failed");
-                }
-            }
-        }
-        let is_due = self.recovered.bytes_since >= self.options.snapshot_after_bytes;
-        if is_due && self.snapshot.is_none() {
-            let at = self.recovered.journal.last();
-            match self.recovered.journal.snapshot_writer(at) {
-                Ok(writer) => {
-                    self.recovered.bytes_since = 0;
-                    let state = self.recovered.state.to_snapshot();
-                    let ledger = &self.recovered.ledger;
-                    let carried = self.recovered.journal.owner().map(|_| ledger.view());
-                    match Running::begin(writer, state, ledger.last_file(), carried) {
-                        Ok(running) => self.snapshot = Some(running),
-                        Err(error) => tracing::warn!(%error, "failed to begin a snapshot"),
-                    }
-                }
-                Err(error) => {
-                    // Tried again after as many bytes.
-                    self.recovered.bytes_since = 0;
-                    tracing::warn!(partition = self.options.id, %error, "no snapshot now");
-                }
-            }
-        }
-        let now_ms = self.now_ms();
-        if now_ms - self.forgotten_ms > 60_000 {
-            self.forgotten_ms = now_ms;
-            self.plans.forget_before(now_ms / 1000 - 1);
-            let oldest_ms = now_ms - self.options.history_seconds.saturating_mul(1000);
-            self.recovered.ledger.forget_before(oldest_ms)?;
-            self.decide(now_ms, |turn| turn.sweep(oldest_ms, SWEPT_MAX).map(|_| vec![]))?;
-            self.look_at_zones()?;
-        }
-        Ok(())
     }
 }
 

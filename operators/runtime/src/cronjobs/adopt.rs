@@ -5,8 +5,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use kube::Resource;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
@@ -111,32 +109,13 @@ impl<D: AdoptsCronJobs> Adoption<D> {
     }
 
     /// Runs until `stop` turns true.
-    pub(crate) async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        // An error means the sender is gone, which is a stop as well.
-        let mut stopped = std::pin::pin!(async { drop(stop.wait_for(|stop| *stop).await) });
+    pub(crate) async fn run(self: Arc<Self>, stop: watch::Receiver<bool>) {
         let complete = async {
             self.cron_jobs.complete().await;
             self.kind.cache.complete().await;
             self.kind.engine.cache.complete().await;
         };
-        tokio::select! {
-            () = complete => {}
-            () = &mut stopped => return,
-        }
-        let mut running = FuturesUnordered::new();
-        loop {
-            while running.len() < AT_ONCE
-                && let Some(key) = self.triggers.start()
-            {
-                running.push(self.one(key));
-            }
-            tokio::select! {
-                () = &mut stopped => break,
-                Some((key, after)) = running.next() => self.triggers.finished(key, after),
-                () = self.triggers.due(), if running.len() < AT_ONCE => {}
-            }
-        }
-        while running.next().await.is_some() {}
+        self.triggers.work(AT_ONCE, complete, stop, |key| self.one(key)).await;
     }
 
     async fn one(&self, key: Key) -> (Key, Option<Duration>) {

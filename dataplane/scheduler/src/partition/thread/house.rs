@@ -1,0 +1,66 @@
+//! What a partition does beside its jobs: snapshots, and what is too old.
+
+use super::{Partition, Poisoned, SWEPT_MAX};
+use crate::partition::snapshots::Running;
+
+/// How often it is looked for what is too old, in milliseconds.
+const FORGET_EVERY_MS: i64 = 60_000;
+
+impl Partition {
+    /// Looks after the journal, the snapshots and the past.
+    pub(super) fn keep_house(&mut self) -> Result<(), Poisoned> {
+        if let Some(error) = self.recovered.journal.failed() {
+            return Err(error.into());
+        }
+        let is_away = self.recovered.journal.is_away();
+        if is_away != self.is_full {
+            self.is_full = is_away;
+            self.crew.shared.is_full(self.options.id, is_away);
+        }
+        self.end_snapshot();
+        let is_due = self.recovered.bytes_since >= self.options.snapshot_after_bytes;
+        if is_due && self.snapshot.is_none() {
+            self.begin_snapshot();
+        }
+        let now_ms = self.now_ms();
+        if now_ms - self.forgotten_ms > FORGET_EVERY_MS {
+            self.forgotten_ms = now_ms;
+            self.plans.forget_before(now_ms / 1000 - 1);
+            let oldest_ms = now_ms - self.options.history_seconds.saturating_mul(1000);
+            self.recovered.ledger.forget_before(oldest_ms)?;
+            self.decide(now_ms, |turn| turn.sweep(oldest_ms, SWEPT_MAX).map(|_| vec![]))?;
+            self.look_at_zones()?;
+        }
+        Ok(())
+    }
+
+    fn end_snapshot(&mut self) {
+        let Some(snapshot) = self.snapshot.take_if(|snapshot| snapshot.is_over()) else { return };
+        let at = snapshot.at;
+        match snapshot.result() {
+            Ok(_) => self.recovered.snapshot_position = at.0,
+            Err(error) => {
+                tracing::warn!(partition = self.options.id, %error, "a snapshot failed");
+            }
+        }
+    }
+
+    /// One that cannot begin is tried again after as many bytes.
+    fn begin_snapshot(&mut self) {
+        let at = self.recovered.journal.last();
+        self.recovered.bytes_since = 0;
+        let writer = match self.recovered.journal.snapshot_writer(at) {
+            Ok(writer) => writer,
+            Err(error) => {
+                return tracing::warn!(partition = self.options.id, %error, "no snapshot now");
+            }
+        };
+        let state = self.recovered.state.to_snapshot();
+        let ledger = &self.recovered.ledger;
+        let carried = self.recovered.journal.owner().map(|_| ledger.view());
+        match Running::begin(writer, state, ledger.last_file(), carried) {
+            Ok(running) => self.snapshot = Some(running),
+            Err(error) => tracing::warn!(%error, "failed to begin a snapshot"),
+        }
+    }
+}
