@@ -61,7 +61,7 @@ impl AddAssign for Counts {
 }
 
 /// From sending to the outcome.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Latency {
     /// How many attempts took up to `2^i` milliseconds and more than the bucket before.
     pub buckets: [u64; BUCKETS],

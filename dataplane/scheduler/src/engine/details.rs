@@ -124,9 +124,7 @@ pub(super) fn details(state: &State, job: &Job, key: &dyn Fn(u64) -> String) -> 
         paused: match job.pause {
             Pause::None if job.definition.policies.suspend => Some("Suspended"),
             Pause::None => None,
-            Pause::Asked => Some("Asked"),
-            Pause::Failure => Some("Failure"),
-            Pause::Limit => Some("Limit"),
+            pause => Some(pause.as_str()),
         },
         next_times: next_times(job).into_iter().map(shown).collect(),
         last_run,

@@ -1,5 +1,7 @@
 //! What a change of a Schedule does to its runs, said by whoever has only the objects.
 
+use std::sync::Arc;
+
 use foldhash::HashMap;
 use orrery_api::scheduler::DeclaredSchedule;
 use orrery_operand::v1::DeclaredObject;
@@ -40,13 +42,19 @@ impl Engine {
         objects: &[DeclaredObject],
         now: i64,
     ) -> Result<HashMap<String, String>, EngineError> {
-        let mut known: HashMap<String, (i64, DeclaredSchedule)> = HashMap::default();
+        let wanted = objects.iter().map(|object| (object.name.clone(), object.generation.max(1)));
+        let wanted: Arc<HashMap<String, i64>> = Arc::new(wanted.collect());
+        // What is there of each; nothing of one whose generation is there.
+        let mut known: HashMap<String, Option<DeclaredSchedule>> = HashMap::default();
         for handle in self.handles() {
-            let looked = handle.look(|state, _| {
+            let wanted = Arc::clone(&wanted);
+            let looked = handle.look(move |state, _| {
                 let jobs = state.jobs().filter(|job| job.is_declared());
                 let read = jobs.filter_map(|job| {
-                    let declared = job.definition.declared().ok()?;
-                    Some((job.name.to_string(), (job.generation(), declared)))
+                    let is_new = *wanted.get(&*job.name)? != job.generation();
+                    let declared =
+                        if is_new { Some(job.definition.declared().ok()?) } else { None };
+                    Some((job.name.to_string(), declared))
                 });
                 read.collect::<Vec<_>>()
             });
@@ -54,13 +62,9 @@ impl Engine {
         }
         let changed: Vec<(String, Option<DeclaredSchedule>, Vec<u8>)> = objects
             .iter()
-            .filter_map(|object| {
-                let (name, spec) = (object.name.clone(), object.spec.clone());
-                match known.remove(&object.name) {
-                    Some((generation, _)) if generation == object.generation.max(1) => None,
-                    Some((_, old)) => Some((name, Some(old), spec)),
-                    None => Some((name, None, spec)),
-                }
+            .filter_map(|object| match known.remove(&object.name) {
+                Some(None) => None,
+                known => Some((object.name.clone(), known.flatten(), object.spec.clone())),
             })
             .take(CHANGES_MAX)
             .collect();

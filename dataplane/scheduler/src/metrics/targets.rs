@@ -15,6 +15,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use crate::dispatch::{Counts, Latency, TargetFigures, TargetName};
 
 /// Figures of one series.
+#[derive(Default)]
 struct Sum {
     queued: u64,
     in_flight: u64,
@@ -24,16 +25,6 @@ struct Sum {
 }
 
 impl Sum {
-    fn of(figures: &TargetFigures) -> Self {
-        Self {
-            queued: figures.queued,
-            in_flight: figures.in_flight,
-            throttled: u64::from(figures.throttled_since_ms.is_some()),
-            counts: figures.counts,
-            latency: figures.latency.clone(),
-        }
-    }
-
     fn add(&mut self, other: &TargetFigures) {
         self.queued += other.queued;
         self.in_flight += other.in_flight;
@@ -54,7 +45,7 @@ pub(super) fn encode(
             TargetName::Named(name) => &**name,
             TargetName::AdHoc(_) => "",
         };
-        targets.entry(name).and_modify(|sum| sum.add(figures)).or_insert_with(|| Sum::of(figures));
+        targets.entry(name).or_default().add(figures);
     }
     gauges(&targets, encoder)?;
     calls(&targets, encoder)?;
