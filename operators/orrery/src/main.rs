@@ -7,14 +7,13 @@ use clap::Parser as _;
 mod cli;
 mod cluster;
 mod commands;
+mod memory;
 mod output;
 mod systems;
 mod traces;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    memory::set_up();
     let cli = cli::Cli::parse();
     match commands::run(cli.command) {
         Ok(code) => code,

@@ -3,6 +3,7 @@
 
 use std::ops::ControlFlow;
 
+use compact_str::CompactString;
 use foldhash::HashMap;
 use orrery_api::scheduler::AfterResult;
 use serde::Serialize;
@@ -202,7 +203,7 @@ impl Engine {
         for handle in self.handles() {
             let seen = handle.look(|state, ledger| {
                 let names = state.jobs().map(|job| (job.id, job.name.clone()));
-                (names.collect::<HashMap<u64, Box<str>>>(), ledger.clone())
+                (names.collect::<HashMap<u64, CompactString>>(), ledger.clone())
             });
             let (names, ledger): (_, LedgerView) = seen.await?;
             let (resolver, partition) = (std::sync::Arc::clone(&self.resolver), handle.partition);

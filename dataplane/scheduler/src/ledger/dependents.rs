@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use compact_str::CompactString;
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use orrery_api::scheduler::AfterResult;
 
@@ -21,7 +22,7 @@ use crate::machine::{Cause, Ended};
 #[derive(Debug, Default)]
 pub struct LinksView {
     /// Leader, follower, and after which runs.
-    followers: Vec<(Box<str>, Box<str>, AfterResult)>,
+    followers: Vec<(CompactString, CompactString, AfterResult)>,
     /// The newest sequence of its outbox.
     newest: u64,
     /// The newest sequence that was taken, by partition.
@@ -47,7 +48,7 @@ impl LinksView {
 #[derive(Debug, Default)]
 pub struct Told {
     /// By sequence: whom, and of which second.
-    sent: BTreeMap<u64, (Box<str>, i64)>,
+    sent: BTreeMap<u64, (CompactString, i64)>,
     /// How often each was taken, and of which second it is.
     taken: BTreeMap<(u16, u64), (u64, i64)>,
     newest: u64,
@@ -59,9 +60,9 @@ pub struct Told {
 /// Who follows whom while a ledger is read.
 #[derive(Debug, Default)]
 struct Followers {
-    by_leader: HashMap<Box<str>, Vec<(Box<str>, AfterResult)>>,
+    by_leader: HashMap<CompactString, Vec<(CompactString, AfterResult)>>,
     /// Names of the jobs that are followed, by id.
-    leaders: HashMap<u64, Box<str>>,
+    leaders: HashMap<u64, CompactString>,
 }
 
 impl Followers {
@@ -72,8 +73,8 @@ impl Followers {
         for (leader, follower, result) in &view.links.followers {
             found.set(leader, follower, Some(*result));
         }
-        let mut undone: HashSet<(Box<str>, Box<str>)> = HashSet::new();
-        let mut old: Vec<(u64, Box<str>)> = vec![];
+        let mut undone: HashSet<(CompactString, CompactString)> = HashSet::new();
+        let mut old: Vec<(u64, CompactString)> = vec![];
         view.ledger.scan(since_ms, |_, entry| {
             match entry.fact {
                 // The first change of a pair says what was before all of them.
@@ -87,7 +88,7 @@ impl Followers {
             }
             true
         })?;
-        let names: HashSet<Box<str>> = found.by_leader.keys().cloned().collect();
+        let names: HashSet<CompactString> = found.by_leader.keys().cloned().collect();
         let jobs = view.jobs.iter().map(|job| (job.id, job.name.clone()));
         found.leaders = jobs.chain(old).filter(|(_, name)| names.contains(name)).collect();
         Ok(found)
@@ -100,7 +101,7 @@ impl Followers {
     }
 
     /// Who is to be told when a run of a job ends so.
-    fn of(&self, job: u64, ended: Ended) -> impl Iterator<Item = &Box<str>> {
+    fn of(&self, job: u64, ended: Ended) -> impl Iterator<Item = &CompactString> {
         let all = self.leaders.get(&job).and_then(|name| self.by_leader.get(name));
         let all = all.into_iter().flatten();
         all.filter(move |(_, result)| follows(*result, ended)).map(|(follower, _)| follower)
@@ -116,7 +117,7 @@ struct Reading {
     first: i64,
     followers: Followers,
     /// Whom a run that ended is to be told to, and its second.
-    due: HashMap<(u64, Box<str>), i64>,
+    due: HashMap<(u64, CompactString), i64>,
     /// What was taken and what was decided, by job.
     jobs: HashMap<u64, (Tally, Tally)>,
     told: Told,

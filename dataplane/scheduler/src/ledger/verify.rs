@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use foldhash::{HashMap, HashMapExt as _};
 use orrery_recurrence::{Occurrences, Zone};
 
@@ -38,7 +39,7 @@ pub struct View {
 #[derive(Debug)]
 pub struct JobView {
     pub id: u64,
-    pub name: Box<str>,
+    pub name: CompactString,
     pub definition: Arc<Definition>,
     /// None: its rule names nothing now.
     pub times: Option<Arc<Occurrences>>,
@@ -157,7 +158,7 @@ impl Tally {
 
 #[derive(Debug, Default)]
 struct Known {
-    name: Box<str>,
+    name: CompactString,
     recorded: Tally,
     ranges: Vec<(i64, i64)>,
     periods: Vec<Period>,

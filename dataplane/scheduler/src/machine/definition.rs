@@ -6,6 +6,7 @@
 use std::str::FromStr as _;
 use std::sync::{Arc, OnceLock};
 
+use compact_str::CompactString;
 use foldhash::HashMap;
 use orrery_api::scheduler::{
     After, AfterResult, CatchUpPolicy, Concurrency, DeclaredSchedule, Dialect, Dst, ScheduleSpec,
@@ -75,7 +76,7 @@ pub struct Policies {
 /// Whose runs bring about those of a job, and when they do.
 #[derive(Debug)]
 pub struct Leader {
-    pub leader: Box<str>,
+    pub leader: CompactString,
     pub result: AfterResult,
     start: Option<Seconds>,
     end: Option<Seconds>,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use compact_str::CompactString;
 use orrery_api::scheduler::AfterResult;
 
 use super::decide::Turn;
@@ -14,8 +15,8 @@ use super::state::StateError;
 /// A job follows another one from now on, or no longer: for the partition of the leader.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Following {
-    pub leader: Box<str>,
-    pub follower: Box<str>,
+    pub leader: CompactString,
+    pub follower: CompactString,
     /// After which runs; none: no longer.
     pub result: Option<AfterResult>,
 }
@@ -87,7 +88,7 @@ impl Turn<'_> {
         let Some(job) = self.state().job(id) else { return Ok(()) };
         let all = self.state().links().of(&job.name).iter();
         let told = all.filter(|follower| follows(follower.result, ended));
-        let told: Vec<Box<str>> = told.map(|follower| follower.name.clone()).collect();
+        let told: Vec<CompactString> = told.map(|follower| follower.name.clone()).collect();
         for follower in told {
             let sequence = self.state().links().newest() + 1;
             let follower = &*follower;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use orrery_recurrence::Occurrences;
 
 use super::definition::Definition;
@@ -16,12 +17,13 @@ const UNPLANNED: u32 = u32::MAX;
 
 /// A job: a rule, an action, and how far both came.
 ///
-/// There may be a million of them: what few have is in [`Own`], numbers are as wide as they need to be.
+/// There may be a million of them: what few have is in [`Own`], numbers are as wide as they need to be, and
+/// a name of up to 24 bytes lies in the job.
 #[derive(Debug)]
 pub struct Job {
     /// Unique in the partition for all times; the lower half is the slot.
     pub id: u64,
-    pub name: Box<str>,
+    pub name: CompactString,
     pub definition: Arc<Definition>,
     own: Option<Box<Own>>,
     /// Seconds after this one belong to this revision and pause.
@@ -212,6 +214,6 @@ mod tests {
 
     #[test]
     fn a_job_is_no_larger_than_a_million_of_them_may_be() {
-        assert!(size_of::<Job>() <= 128, "{}", size_of::<Job>());
+        assert!(size_of::<Job>() <= 136, "{}", size_of::<Job>());
     }
 }

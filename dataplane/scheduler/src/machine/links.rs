@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use compact_str::CompactString;
 use foldhash::HashMap;
 use orrery_api::scheduler::AfterResult;
 
@@ -19,7 +20,7 @@ use crate::ledger::entry::Fact;
 /// A job whose runs begin after those of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Follower {
-    pub name: Box<str>,
+    pub name: CompactString,
     pub result: AfterResult,
 }
 
@@ -28,8 +29,8 @@ pub struct Follower {
 pub struct Trigger {
     /// Grows along the journal of the leader's partition.
     pub sequence: u64,
-    pub leader: Box<str>,
-    pub follower: Box<str>,
+    pub leader: CompactString,
+    pub follower: CompactString,
     /// Number of the leader's run.
     pub run: u64,
     /// The second that run was of.
@@ -42,7 +43,7 @@ pub struct Trigger {
 #[derive(Debug, Default)]
 pub struct Links {
     /// By the name of the leader, which may not be there.
-    followers: HashMap<Box<str>, Vec<Follower>>,
+    followers: HashMap<CompactString, Vec<Follower>>,
     /// By sequence.
     outbox: BTreeMap<u64, Trigger>,
     /// The newest sequence there was; 0 before the first.

@@ -2,4 +2,5 @@
 
 pub(crate) mod life;
 mod policies;
+mod year;
 mod zones;

@@ -107,7 +107,10 @@ impl Committer {
             let woken = match self.turn() {
                 Turn::Committed => continue,
                 Turn::Failed => return,
-                Turn::Idle => self.shared.queue.sleep(None),
+                Turn::Idle => {
+                    self.shared.queue.calm(&mut self.group);
+                    self.shared.queue.sleep(None)
+                }
                 Turn::Full => self.shared.queue.sleep(Some(FULL_RETRY)),
                 Turn::Away => self.shared.queue.sleep(Some(self.porter.pause())),
             };

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// Buffers larger than this go back to the allocator after use.
 const KEPT_BYTES_MAX: usize = 8 << 20;
+/// The same once nothing waits: what a burst needed is not kept for the calm behind it.
+const KEPT_BYTES_CALM: usize = 256 << 10;
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -67,6 +69,17 @@ impl Queue {
         }
         std::mem::swap(&mut waiting.frames, group);
         Some(waiting.last)
+    }
+
+    /// Gives back what a burst needed, once nothing waits.
+    pub(crate) fn calm(&self, group: &mut Vec<u8>) {
+        let free = |buffer: &mut Vec<u8>| {
+            if buffer.is_empty() && buffer.capacity() > KEPT_BYTES_CALM {
+                *buffer = Vec::new();
+            }
+        };
+        free(group);
+        free(&mut self.lock().frames);
     }
 
     /// Sleeps until there is work or the journal stops, at most `limit` if one is given.

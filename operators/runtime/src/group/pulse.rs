@@ -1,6 +1,7 @@
 //! The pulse of groups: every process of every object with followers is asked once a second, so
 //! that a lost primary is noticed without a watch, and the leases of primaries are renewed. A process
-//! is asked once for all of its shards; each shard is renewed for itself.
+//! is asked once for all of its shards; each shard is renewed for itself. Where others read along and take
+//! over without waiting for anybody ([`Group::tailed`]) it is asked twice a second, and waited for less.
 //!
 //! Must not: decide. It renews what the grant says, remembers who answered when, and calls the
 //! controller when something changed that a round must look at.
@@ -29,12 +30,18 @@ use crate::triggers::Triggers;
 
 /// Pause between two beats.
 pub const BEAT: Duration = Duration::from_secs(1);
+/// The same for groups that are tailed.
+const BEAT_TAILED: Duration = Duration::from_millis(500);
 /// How long a process may take to answer a beat.
 pub const ANSWER: Duration = Duration::from_millis(1500);
+/// The same for groups that are tailed.
+const ANSWER_TAILED: Duration = Duration::from_millis(700);
 /// The same in a beat for one that did not answer before: the others' beats must not be late.
 const ANSWER_BEAT_LOST: Duration = Duration::from_millis(900);
 /// The same in a round.
 const ANSWER_LOST: Duration = Duration::from_millis(500);
+/// The same in a round for a group that is tailed, when the last beat had no answer.
+const ANSWER_LOST_TAILED: Duration = Duration::from_millis(250);
 /// Processes that are asked at once.
 const AT_ONCE: usize = 256;
 
@@ -59,6 +66,12 @@ pub struct Watched {
     /// None where pods get no certificates.
     pub certificates: Option<Arc<Certificates>>,
     pub triggers: Arc<Triggers>,
+}
+
+impl Watched {
+    fn is_tailed(&self) -> bool {
+        self.groups.iter().any(|own| own.group.tailed)
+    }
 }
 
 /// What is remembered of one object.
@@ -194,7 +207,16 @@ impl Pulses {
     /// How long a round waits for a pod: one that has not answered for long, or never yet, is given
     /// a moment only, so that it does not hold up what is done about it. The beats hear of it.
     pub fn patience(&self, uid: &str, pod: &str) -> Duration {
-        if self.answers(uid, pod) { ANSWER } else { ANSWER_LOST }
+        let missed_tailed = self.lock().get(uid).is_some_and(|memory| {
+            memory.watched.is_tailed() && memory.said.get(pod).is_some_and(Option::is_none)
+        });
+        if missed_tailed {
+            ANSWER_LOST_TAILED
+        } else if self.answers(uid, pod) {
+            ANSWER
+        } else {
+            ANSWER_LOST
+        }
     }
 
     fn answers(&self, uid: &str, pod: &str) -> bool {
@@ -233,23 +255,29 @@ impl Pulses {
 
     /// Runs the beats; never ends. Nothing is renewed while `gate` is closed.
     pub async fn run(self: Arc<Self>, children: Arc<ChildStore>, gate: Arc<Gate>) {
-        let mut beat = tokio::time::interval(BEAT);
+        tokio::join!(self.beats(false, &children, &gate), self.beats(true, &children, &gate));
+    }
+
+    /// The beats of the groups that are tailed, or of the others: neither waits for the other.
+    async fn beats(&self, tailed: bool, children: &ChildStore, gate: &Gate) {
+        let mut beat = tokio::time::interval(if tailed { BEAT_TAILED } else { BEAT });
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             beat.tick().await;
-            let asked = self.questions(&children);
+            let asked = self.questions(tailed, children);
             let answers =
-                futures::stream::iter(asked.into_iter().map(|question| question.ask(&gate)));
+                futures::stream::iter(asked.into_iter().map(|question| question.ask(gate)));
             let mut answers = answers.buffer_unordered(AT_ONCE);
             while let Some((question, answer)) = answers.next().await {
                 self.note(&question, answer.as_ref());
             }
-            self.keep_clients(&children);
+            self.keep_clients(children);
         }
     }
 
-    fn questions(&self, children: &ChildStore) -> Vec<Question> {
+    fn questions(&self, tailed: bool, children: &ChildStore) -> Vec<Question> {
         let groups: Vec<(String, Watched)> = awake(&self.lock())
+            .filter(|(_, memory)| memory.watched.is_tailed() == tailed)
             .map(|(uid, memory)| (uid.clone(), memory.watched.clone()))
             .collect();
         let mut questions = Vec::new();
@@ -258,7 +286,13 @@ impl Pulses {
                 let client = self.client(&pod, &watched);
                 let (address, watched) = (pod.management_address(), watched.clone());
                 let (uid, pod) = (uid.clone(), pod.view.name);
-                let limit = if self.answers(&uid, &pod) { ANSWER } else { ANSWER_BEAT_LOST };
+                let limit = if tailed {
+                    ANSWER_TAILED
+                } else if self.answers(&uid, &pod) {
+                    ANSWER
+                } else {
+                    ANSWER_BEAT_LOST
+                };
                 questions.push(Question { uid, pod, address, watched, client, limit });
             }
         }

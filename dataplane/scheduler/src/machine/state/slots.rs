@@ -3,8 +3,8 @@
 
 use crate::machine::job::Job;
 
-/// Slots of a chunk.
-const CHUNK: usize = 1024;
+/// Slots of a chunk: as many as leave a block of 64 KiB, which allocators have a class for, hardly empty.
+const CHUNK: usize = (64 << 10) / size_of::<Slot>();
 
 /// A place for one job at a time.
 #[derive(Debug)]

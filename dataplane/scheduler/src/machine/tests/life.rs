@@ -40,6 +40,8 @@ pub(crate) struct Life {
     pub(crate) followings: Vec<Following>,
     pub(crate) triggers: Vec<u64>,
     zones: Zones,
+    /// Whether every turn is followed by a look at the whole state: not with very many jobs.
+    pub(crate) is_watched: bool,
 }
 
 impl Life {
@@ -72,6 +74,7 @@ impl Life {
             followings: vec![],
             triggers: vec![],
             zones: Zones::bundled(),
+            is_watched: true,
         }
     }
 
@@ -81,8 +84,10 @@ impl Life {
         let done = work(&mut turn);
         let output = std::mem::take(&mut turn.output);
         self.follow(output);
-        let broken = self.state.check();
-        assert!(broken.is_empty(), "{broken:?}");
+        if self.is_watched {
+            let broken = self.state.check();
+            assert!(broken.is_empty(), "{broken:?}");
+        }
         done
     }
 
@@ -108,7 +113,9 @@ impl Life {
         for run in output.calls {
             if let Some(known) = self.state.run(run).filter(|run| run.retry_at_ms.is_none()) {
                 self.sent.push_back((run, known.attempt));
-                self.all_sent.push((run, known.attempt));
+                if self.is_watched {
+                    self.all_sent.push((run, known.attempt));
+                }
             }
         }
     }
