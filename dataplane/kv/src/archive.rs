@@ -1,65 +1,40 @@
-//! Outside of the data folder: the journal on its way into an archive, and the way back.
+//! The key-value engine as what archives its journal sees it.
 //!
-//! | module | job |
-//! |---|---|
-//! | [`config`] | where to, where from, how often |
-//! | [`writer`] | a thread that goes on with the archive whatever happens to it |
-//! | [`session`] | one connection to it: reads along and puts what became durable |
-//! | [`post`] | whether this process is the one that writes |
-//! | [`ownership`] | whether it may |
-//! | [`line`] | where it goes on, after another writer or itself |
-//! | [`keeping`] | records that are not trimmed before they are archived |
-//! | [`recover`] | fills an empty data folder from an archive, once |
-//! | [`fill`] | fetches what leads to the moment asked for |
-//!
-//! Nothing here is waited for by clients: an archive that cannot be written degrades the engine and
-//! stops nothing.
+//! Must not: archive anything itself; `orrery-archiving` does, for every engine.
 
-pub(crate) mod config;
-mod fill;
-mod keeping;
-mod line;
-mod ownership;
-pub(crate) mod post;
-pub(crate) mod recover;
-mod session;
-#[cfg(test)]
-mod tests;
-pub(crate) mod writer;
+use std::sync::{Arc, OnceLock};
 
-use orrery_archive::ArchiveError;
-use orrery_blob::BlobError;
-use orrery_journal::JournalError;
+use orrery_archiving::writer::Engine;
+use tokio::sync::oneshot;
 
-/// Failed to go on with an archive; the writer tries again.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum WriteError {
-    #[error(transparent)]
-    Archive(#[from] ArchiveError),
-    #[error("failed to read along: {0}")]
-    Journal(#[from] JournalError),
-    #[error("failed to read the snapshot: {0}")]
-    Snapshot(std::io::Error),
-    #[error("the archive has records up to {archived}, the journal only up to {durable}")]
-    Ahead { archived: u64, durable: u64 },
-    #[error("the record {position} of the archive is not the one of the journal")]
-    Diverged { position: u64 },
-    #[error("failed to keep the identity of this journal: {0}")]
-    Identity(std::io::Error),
-    #[error("the archive was written by another volume of this object")]
-    OtherVolume,
-    #[error("nothing of what is in the archive is in this journal: give it another place")]
-    Unrelated,
-    #[error("the process with epoch {by} writes the archive now")]
-    Superseded { by: u64 },
-    #[error("{member} writes the archive under epoch {epoch}")]
-    Taken { epoch: u64, member: String },
-    #[error("failed to understand the history of epoch {epoch} in the archive")]
-    History { epoch: u64 },
+use crate::metrics::Shared;
+use crate::operand::Loop;
+use crate::persistence::snapshots::Target;
+use crate::server::requests::{Hearer, Request};
+
+/// One shard.
+#[derive(Debug)]
+pub(crate) struct Archived {
+    pub(crate) shared: Arc<Shared>,
+    /// Set once recovery is over.
+    pub(crate) event_loop: Arc<OnceLock<Loop>>,
 }
 
-impl From<BlobError> for WriteError {
-    fn from(error: BlobError) -> Self {
-        Self::Archive(error.into())
+impl Engine for Archived {
+    fn snapshot_position(&self) -> u64 {
+        self.shared.snapshot_position.get()
+    }
+
+    fn epoch(&self) -> u64 {
+        self.shared.epoch.get()
+    }
+
+    fn ask_for_snapshot(&self) {
+        let Some(event_loop) = self.event_loop.get() else { return };
+        let (answer, _) = oneshot::channel();
+        let request = Request::Snapshot { target: Target::Journal, on: Hearer::Nobody, answer };
+        if let Err(error) = event_loop.ask(request) {
+            tracing::warn!(%error, "failed to ask for a snapshot");
+        }
     }
 }

@@ -11,10 +11,9 @@ use orrery_api::kv::config::{
 };
 use orrery_api::kv::layout::SHARDS_MAX;
 use orrery_api::kv::{Class, JournalBackend, KvConfig, Layout};
-use orrery_blob::BlobError;
+use orrery_archiving::config::{ArchiveConfig, ConfigError, RecoveryConfig};
 use orrery_carrying::Carried;
 
-use crate::archive::config::{ArchiveConfig, RecoveryConfig};
 use crate::namespaces::NotYet;
 
 /// A configuration that can be carried out.
@@ -107,12 +106,8 @@ pub enum Unusable {
     CarriedArchive(&'static str),
     #[error("defaultClass: {0}")]
     Class(#[from] NotYet),
-    #[error("{field}: {source}")]
-    Store { field: &'static str, source: BlobError },
-    #[error("{field} is no http:// or https:// address of a server")]
-    Endpoint { field: &'static str },
-    #[error("recovery has both targetTimeUs and targetPosition: one of them is possible")]
-    TwoTargets,
+    #[error(transparent)]
+    Archive(#[from] ConfigError),
     #[error("archive.owner is needed in a group: its members share the archive")]
     NoOwner,
     #[error("recovery.member is needed in a group: one member is filled, the others copy from it")]

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub(crate) use orrery_archiving::Figure;
+use orrery_archiving::Figures;
 use orrery_kit::health::Health;
 pub(crate) use orrery_kit::health::Readiness;
 use orrery_kit::vitals::Vitals;
@@ -18,23 +20,6 @@ use prometheus_client::registry::Registry;
 
 use crate::replication::copy::Discarded;
 use crate::server::stream::tls::Tally;
-
-/// Longest message about the archive: servers answer at length.
-const TROUBLE_CHARACTERS_MAX: usize = 500;
-
-/// One figure.
-#[derive(Debug, Default)]
-pub(crate) struct Figure(AtomicU64);
-
-impl Figure {
-    pub(crate) fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// What `Report` says about role, epochs and links. The numbers are those of its message.
 #[derive(Debug, Clone, Default)]
@@ -63,7 +48,6 @@ pub(crate) struct Shared {
     pub(crate) tls: Arc<Tally>,
     declared_hash: Mutex<String>,
     view: Mutex<View>,
-    archive_trouble: Mutex<String>,
     pub(crate) connected_clients: Figure,
     pub(crate) commands: Figure,
     pub(crate) input_bytes: Figure,
@@ -93,14 +77,7 @@ pub(crate) struct Shared {
     pub(crate) lag_records: Figure,
     pub(crate) source_lag_bytes: Figure,
     pub(crate) discarded_records: Figure,
-    /// Everything up to here is in the archive.
-    pub(crate) archived_position: Figure,
-    /// Durable records that are not in the archive.
-    pub(crate) archive_lag_records: Figure,
-    /// Position of the newest snapshot there.
-    pub(crate) archive_snapshot_position: Figure,
-    /// How much of the one that is being put is there; for who waits for it.
-    pub(crate) archive_copy_percent: Figure,
+    pub(crate) archive: Arc<Figures>,
     /// Where a recovery from an archive ended; 0 when there was none.
     pub(crate) recovered_position: Figure,
 }
@@ -126,7 +103,7 @@ impl Shared {
 
     pub(crate) fn set_readiness(&self, readiness: Readiness, declared: &str) {
         let Readiness { ready, reason, message } = readiness;
-        let trouble = self.archive_trouble();
+        let trouble = self.archive.trouble();
         match (ready, reason.as_str()) {
             (true, "") if !trouble.is_empty() => {
                 self.health.set_degraded("ArchiveFailing", trouble);
@@ -138,21 +115,6 @@ impl Shared {
         let mut hash = self.declared_hash.lock().unwrap_or_else(PoisonError::into_inner);
         if *hash != declared {
             declared.clone_into(&mut hash);
-        }
-    }
-
-    /// Why the archive cannot be written now; empty when it can.
-    pub(crate) fn archive_trouble(&self) -> String {
-        self.archive_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn set_archive_trouble(&self, trouble: &str) {
-        let end =
-            trouble.char_indices().nth(TROUBLE_CHARACTERS_MAX).map_or(trouble.len(), |at| at.0);
-        let trouble = &trouble[..end];
-        let mut held = self.archive_trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if *held != trouble {
-            trouble.clone_into(&mut held);
         }
     }
 
@@ -197,16 +159,20 @@ impl Shared {
             ),
             ("followers", "Links of followers", &self.followers),
             ("followers_in_sync", "Followers that have caught up", &self.followers_in_sync),
-            ("archived_position", "Last journal position in the archive", &self.archived_position),
+            (
+                "archived_position",
+                "Last journal position in the archive",
+                &self.archive.archived_position,
+            ),
             (
                 "archive_lag_records",
                 "Records on disk that are not in the archive",
-                &self.archive_lag_records,
+                &self.archive.lag_records,
             ),
             (
                 "archive_snapshot_position",
                 "Journal position of the newest snapshot in the archive",
-                &self.archive_snapshot_position,
+                &self.archive.snapshot_position,
             ),
             (
                 "recovered_position",

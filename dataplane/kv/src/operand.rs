@@ -14,6 +14,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use orrery_api::Reason;
 use orrery_api::kv::Layout;
+use orrery_archiving::demand::At;
+use orrery_archiving::post::Posts;
 use orrery_kit::health::{Health, Readiness};
 use orrery_kit::identity::Identity;
 use orrery_operand::OperandError;
@@ -25,7 +27,6 @@ use orrery_operand::v1::{
     SyncResponse,
 };
 
-use crate::archive::post::{Post, Posts};
 use crate::cluster::{Known, Topology};
 use crate::persistence::declared::{Declared, DeclaredSet};
 use crate::persistence::snapshots::Target;
@@ -47,8 +48,6 @@ const TAKE_OVER_POLL: Duration = Duration::from_millis(10);
 const TAKE_OVER_WAIT: Duration = Duration::from_secs(3);
 /// The address of the configured archive in calls.
 const ARCHIVE: &str = "archive:";
-/// How often the archive is looked at while a call waits for it.
-const ARCHIVE_POLL: Duration = Duration::from_millis(50);
 
 /// The archive of this process, for calls.
 #[derive(Debug)]
@@ -93,7 +92,6 @@ impl KvOperand {
         };
         let shard = self.only()?;
         let post = archive.posts.current();
-        let is_mine = |post: &Arc<Post>| archive.posts.is_current(post);
         let writer = post.as_ref().and_then(|post| Some((post, post.mandate.as_ref()?)));
         let Some((post, mandate)) = writer else {
             let is_running = shard.event_loop.get().is_some();
@@ -104,31 +102,15 @@ impl KvOperand {
         if made.position == 0 {
             return Err(OperandError::Precondition("there is nothing to archive yet".into()));
         }
-        mandate.want_snapshot(made.position);
-        let shared = &shard.shared;
+        let at = At { posts: &archive.posts, post, mandate, figures: &shard.shared.archive };
         let mut percent = 50;
-        // Figures may be those of an earlier time: what counts is said of this mandate.
-        let epoch = loop {
-            let (position, line) = mandate.snapshot();
-            if position >= made.position {
-                break line;
-            }
-            if !is_mine(post) {
-                let why = "it is no longer this process that archives";
-                return Err(OperandError::Unavailable(why.into()));
-            }
-            let trouble = shared.archive_trouble();
-            if !trouble.is_empty() {
-                return Err(OperandError::Unavailable(format!("failed to archive to {trouble}")));
-            }
-            if on.is_abandoned() {
-                return Err(OperandError::Unavailable("nobody waits any more".into()));
-            }
+        let archived = at.snapshot(made.position, |copied| {
             // A copy may begin again: progress does not fall.
-            percent = percent.max(50 + shared.archive_copy_percent.get() / 2);
+            percent = percent.max(50 + copied / 2);
             on.step("archiving", percent, 100);
-            tokio::time::sleep(ARCHIVE_POLL).await;
-        };
+            !on.is_abandoned()
+        });
+        let epoch = archived.await.map_err(|error| OperandError::Unavailable(error.to_string()))?;
         // A later snapshot may have come first: the way to this position is there all the same.
         Ok(Finished { location: archive.to.clone(), epoch, ..made })
     }

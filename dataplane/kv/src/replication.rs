@@ -3,7 +3,6 @@
 //! | module | job |
 //! |---|---|
 //! | [`grants`] | what a process of a group must not forget: epochs, and how its group is made up |
-//! | [`history`] | which positions were written under which epoch |
 //! | [`lease`] | until when a primary may write |
 //! | [`wire`] | the messages between the two, byte by byte |
 //! | [`peers`] | the primary's side: one link per follower |
@@ -19,7 +18,6 @@
 pub(crate) mod copy;
 pub(crate) mod dial;
 pub(crate) mod grants;
-pub(crate) mod history;
 pub(crate) mod lease;
 pub(crate) mod link;
 pub(crate) mod peers;

@@ -25,7 +25,6 @@ use orrery_operand::v1::Role;
 use self::course::Course;
 pub(crate) use self::course::Member;
 use self::ending::Ending;
-use crate::archive::recover::RecoverError;
 use crate::cluster::{Known, Node, Place, Topology};
 use crate::config::{Config, Spread, Unusable};
 use crate::metrics::{self, Shared, View};
@@ -40,6 +39,7 @@ use crate::server::users::file::UsersFile;
 use crate::server::users::{Users, UsersError};
 use crate::watch;
 use crate::watch::http::WatchError;
+use orrery_archiving::recover::RecoverError;
 use orrery_kit::volume::Volume;
 
 /// Name of the port for clients that speak HTTP.

@@ -59,7 +59,6 @@ use self::users::denied::DeniedLog;
 use self::users::file::UsersFile;
 use self::waiting::Waiting;
 use crate::adopt::Adoption;
-use crate::archive::post::Posts;
 use crate::cluster::Cluster;
 use crate::machine::Machine;
 use crate::metrics::Shared;
@@ -69,6 +68,7 @@ use crate::persistence::log::{Log, Trouble};
 use crate::persistence::snapshots::Snapshots;
 use crate::replication::replicas::Replicas;
 use crate::watch::Watchers;
+use orrery_archiving::post::Posts;
 
 const WAKER: Token = Token(0);
 const FIRST_LISTENER: usize = 1;

@@ -11,7 +11,6 @@ use orrery_operand::progress::{Finished, ProgressSender};
 use orrery_operand::v1::{ObjectResult, Shard};
 use tokio::sync::oneshot;
 
-use super::ARCHIVE_POLL;
 use crate::metrics::View;
 use crate::persistence::declared::DeclaredSet;
 use crate::persistence::snapshots::Target;
@@ -25,6 +24,8 @@ const DURABLE_POLL: Duration = Duration::from_millis(1);
 const DURABLE_WAIT: Duration = Duration::from_secs(10);
 /// Longest wait for another snapshot to end.
 const BUSY_WAIT: Duration = Duration::from_mins(1);
+/// How often it is looked whether that has ended.
+const SNAPSHOT_POLL: Duration = Duration::from_millis(50);
 /// Figures of records that were put aside, and under which epoch, by the latest copy.
 const LAST_DISCARDED: &str = "last_discarded_records";
 const LAST_DISCARDED_EPOCH: &str = "last_discarded_epoch";
@@ -105,7 +106,7 @@ impl Member {
                 Err(OperandError::Unavailable(_))
                     if tokio::time::Instant::now() < until && !on.is_abandoned() =>
                 {
-                    tokio::time::sleep(ARCHIVE_POLL).await;
+                    tokio::time::sleep(SNAPSHOT_POLL).await;
                 }
                 result => return result,
             }
@@ -144,9 +145,9 @@ impl Member {
                 ("snapshot_position", &shared.snapshot_position),
                 ("lag_records", &shared.lag_records),
                 ("source_lag_bytes", &shared.source_lag_bytes),
-                ("archived_position", &shared.archived_position),
-                ("archive_lag_records", &shared.archive_lag_records),
-                ("archive_snapshot_position", &shared.archive_snapshot_position),
+                ("archived_position", &shared.archive.archived_position),
+                ("archive_lag_records", &shared.archive.lag_records),
+                ("archive_snapshot_position", &shared.archive.snapshot_position),
                 ("recovered_position", &shared.recovered_position),
                 ("discarded_records", &shared.discarded_records),
             ]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use orrery_journal::{Carrier, Epoch, Journal, JournalError, Owner, Position, Record};
 
-use crate::replication::history::History;
+use orrery_archiving::History;
 
 /// A record that the journal had no room for yet.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use super::{PersistenceError, image, kind};
 use crate::machine::Machine;
 use crate::namespaces::Class;
 use crate::rdb::{Item, RdbError, Reader};
-use crate::replication::history::History;
+use orrery_archiving::History;
 
 /// A machine as it was, and what else must be known.
 #[derive(Debug)]

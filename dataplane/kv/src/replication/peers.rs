@@ -17,10 +17,10 @@ use std::time::Duration;
 use mio::Waker;
 use orrery_journal::Feed;
 
-use super::history::History;
 use super::lease::Moments;
 use super::socket::Socket;
 use super::wire::{self, Message};
+use orrery_archiving::History;
 
 /// Links at the same time; a group has far fewer members.
 const LINKS_MAX: usize = 16;

@@ -6,6 +6,11 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use orrery_archiving::config::RecoveryConfig;
+use orrery_archiving::fill::fill as fill_journal;
+use orrery_archiving::post::Posts;
+use orrery_archiving::recover::Recovery;
+use orrery_archiving::writer::{Archiver, Assignment};
 use orrery_carrying as carrying;
 use orrery_journal::{Carrier, Journal, JournalError, Options, RealDisk};
 use orrery_kit::EXIT_POISONED;
@@ -14,10 +19,7 @@ use orrery_kit::identity::Identity;
 use super::ending::Ending;
 use super::{Logins, ServeArgs, ServeError, doors, random, run_id};
 use crate::adopt::{self, Adoption, Tls};
-use crate::archive;
-use crate::archive::config::RecoveryConfig;
-use crate::archive::post::Posts;
-use crate::archive::writer::{Archiver, Assignment};
+use crate::archive::Archived;
 use crate::cluster::{Cluster, Known};
 use crate::config::{Config, Spread};
 use crate::machine::{Machine, MachineOptions, MemoryPolicy};
@@ -152,7 +154,16 @@ fn fill(
     let is_own =
         |from: &&RecoveryConfig| membership.is_none_or(|of| from.member.as_ref() == Some(&of.name));
     let Some(from) = config.recovery.as_ref().filter(is_own) else { return Ok(false) };
-    archive::recover::recover(from, &member.data, &member.shared)?;
+    let recovery = Recovery {
+        from: &from.from,
+        data: &member.data,
+        folder: replication::copy::SHARD,
+        health: &member.shared.health,
+    };
+    let position = recovery.run(|runtime, folder, say| {
+        runtime.block_on(fill_journal(from, Options::default(), folder, say))
+    })?;
+    member.shared.recovered_position.set(position);
     member.shared.health.set_not_ready("Recovering", "reading the journal");
     Ok(true)
 }
@@ -170,9 +181,13 @@ fn archiver(config: &Config, member: &Member) -> Result<Option<Archiver>, ServeE
         member: std::env::var(super::POD).unwrap_or_default(),
         is_grouped: config.is_grouped,
         posts: Arc::clone(&member.posts),
+        figures: Arc::clone(&member.shared.archive),
+        engine: Arc::new(Archived {
+            shared: Arc::clone(&member.shared),
+            event_loop: Arc::clone(&member.event_loop),
+        }),
     };
-    let (shared, event_loop) = (Arc::clone(&member.shared), Arc::clone(&member.event_loop));
-    Ok(Some(Archiver::start(assignment, shared, event_loop)?))
+    Ok(Some(Archiver::start(assignment)?))
 }
 
 /// Opens a folder that this process has just closed, as soon as nobody reads it any more.

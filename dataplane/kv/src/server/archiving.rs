@@ -1,7 +1,7 @@
 //! The event loop's word to the archiver: who writes the archive, and what no failover takes back.
 
 use super::Shard;
-use crate::archive::post::Mandate;
+use orrery_archiving::post::Mandate;
 
 impl Shard {
     /// This process writes the archive from now on, under `epoch`.

@@ -7,6 +7,9 @@ use crate::group::Group;
 use crate::name::{IMAGES, JOURNAL, LINES, SNAPSHOTS, line_name, parse_line_name};
 use crate::{ArchiveError, FIRST_LINE, GroupName, Line, Manifest, PartWriter, SnapshotName, View};
 
+/// What engines say of themselves.
+const ENGINE: &str = "engine.json";
+
 /// An archive. Clones are the same one.
 #[derive(Debug, Clone)]
 pub struct Archive {
@@ -31,6 +34,20 @@ impl Archive {
             return Err(ArchiveError::Conflict { name: name.to_owned() });
         }
         Ok(())
+    }
+
+    /// Says what engine the journal is of, once and for ever; the same again is no error.
+    pub async fn describe(&self, engine: Bytes) -> Result<(), ArchiveError> {
+        self.put_once(ENGINE, engine).await
+    }
+
+    /// What was said of the engine, if anything was.
+    pub async fn engine(&self) -> Result<Option<Bytes>, ArchiveError> {
+        match self.store.get(ENGINE).await {
+            Ok(said) => Ok(Some(said)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Epochs whose writers put something, or were about to, ascending. The last one is the line

@@ -5,6 +5,7 @@
 //! | object | content |
 //! |---|---|
 //! | `owner`, `owners/<number>` | which journal it is of; put once |
+//! | `engine.json` | what the engine says of itself, if it has to; put once |
 //! | `lines/<epoch>.json` | what one writer goes on from, see [`line`] |
 //! | `journal/<first>-<last>-<earliest>-<latest>[-e<epoch>].rec` | records of these positions and times, see [`group`] |
 //! | `images/<position>-<time>[-e<epoch>]/<number>.part` | a piece of an image, as the engine wrote it |

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use orrery_journal::{Feed, JournalError, Position, SnapshotReader, Tail};
 
 use super::{Asked, Peer, Peers};
-use crate::replication::history::History;
 use crate::replication::socket::Socket;
 use crate::replication::wire::{self, CopyPlan, Message, PIECE_BYTES};
+use orrery_archiving::History;
 
 /// The follower hears from the primary at least so often.
 const HEARTBEAT: Duration = Duration::from_millis(200);

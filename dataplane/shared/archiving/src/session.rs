@@ -38,7 +38,7 @@ const REMOVED_PER_TURN: usize = 10;
 /// Pause after a removal that failed.
 const REMOVE_AGAIN: Duration = Duration::from_mins(1);
 
-pub(super) struct Session<'a> {
+pub(crate) struct Session<'a> {
     source: &'a Source,
     feed: &'a Feed,
     mandate: &'a Mandate,
@@ -73,7 +73,7 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Connects, and finds where the archive ends.
-    pub(super) async fn begin(
+    pub(crate) async fn begin(
         source: &'a Source,
         feed: &'a Feed,
         mandate: &'a Mandate,
@@ -102,7 +102,7 @@ impl<'a> Session<'a> {
         if archived > durable {
             return Err(WriteError::Ahead { archived, durable });
         }
-        source.shared.archive_copy_percent.set(0);
+        source.figures.copy_percent.set(0);
         let (tail, archived, missing) = match feed.tail(Position(archived)) {
             Err(JournalError::Trimmed { .. }) => {
                 let none = || WriteError::Snapshot(io::ErrorKind::NotFound.into());
@@ -149,12 +149,12 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    pub(super) fn archived(&self) -> u64 {
+    pub(crate) fn archived(&self) -> u64 {
         self.archived
     }
 
     /// Waits for a record for a moment, and does what is due.
-    pub(super) async fn turn(&mut self) -> Result<(), WriteError> {
+    pub(crate) async fn turn(&mut self) -> Result<(), WriteError> {
         let is_at_end = !self.read(Instant::now() + LOOK)?;
         self.put_if_due(is_at_end).await?;
         self.publish();
@@ -164,7 +164,7 @@ impl<'a> Session<'a> {
         self.look_after_snapshots().await?;
         self.remove_some().await;
         if self.is_proven {
-            self.source.shared.set_archive_trouble("");
+            self.source.figures.set_trouble("");
         }
         Ok(())
     }
@@ -187,7 +187,7 @@ impl<'a> Session<'a> {
         let Some(last) = self.builder.last() else { return Ok(()) };
         let now = Instant::now();
         let due = *self.due.get_or_insert(now + self.source.config.interval);
-        let wished = self.source.wishes.records().max(self.mandate.wished());
+        let wished = self.source.wishes.records().max(self.mandate.records());
         let is_wished = wished > self.archived && (is_at_end || last >= wished);
         let is_full = self.builder.is_full() || self.builder.bytes() >= GROUP_BYTES;
         if !(is_full || is_wished || now >= due) {
@@ -209,15 +209,16 @@ impl<'a> Session<'a> {
     }
 
     fn publish(&self) {
-        let shared = &self.source.shared;
+        let figures = &self.source.figures;
         if self.is_whole {
-            shared.archived_position.set(self.archived);
+            figures.archived_position.set(self.archived);
             let snapshot = self.newest();
-            shared.archive_snapshot_position.set(snapshot);
+            figures.snapshot_position.set(snapshot);
             self.mandate.set_snapshot(snapshot, self.line);
+            self.mandate.set_archived(self.archived);
         }
-        let archived = shared.archived_position.get();
-        shared.archive_lag_records.set(self.feed.durable().0.saturating_sub(archived));
+        let archived = figures.archived_position.get();
+        figures.lag_records.set(self.feed.durable().0.saturating_sub(archived));
     }
 
     /// Puts the journal's newest snapshot when that is worth its room, and asks for one when the
@@ -233,7 +234,7 @@ impl<'a> Session<'a> {
         let is_old = now_us().saturating_sub(self.since_us) > age.as_micros() as i64;
         let worth = config.snapshot_after_bytes.max(self.image_bytes);
         let is_wished = self.mandate.wished() > there;
-        let newest = self.source.shared.snapshot_position.get();
+        let newest = self.source.engine.snapshot_position();
         if newest > there && newest <= self.archived {
             if is_old || is_wished || self.bytes_behind >= worth {
                 return self.put_snapshot(there).await;
@@ -241,7 +242,7 @@ impl<'a> Session<'a> {
         } else if is_old && newest <= there && self.asked.is_none_or(|at| at.elapsed() > ASK_AGAIN)
         {
             self.asked = Some(Instant::now());
-            self.source.ask_for_snapshot();
+            self.source.engine.ask_for_snapshot();
         }
         Ok(())
     }
@@ -263,7 +264,7 @@ impl<'a> Session<'a> {
         }
         let (time_us, epoch) = self.bounds(position)?;
         let name = SnapshotName { position, time_us, line: self.line };
-        let shared = &self.source.shared;
+        let figures = &self.source.figures;
         let total = from.file_bytes().map_err(WriteError::Snapshot)?.max(1);
         let mut to = self.archive.begin_snapshot(name, epoch);
         let mut piece = vec![0; PIECE_BYTES];
@@ -276,7 +277,7 @@ impl<'a> Session<'a> {
             }
             to.write(&piece[..read]).await?;
             done += read as u64;
-            shared.archive_copy_percent.set((done * 100 / total).min(99));
+            figures.copy_percent.set((done * 100 / total).min(99));
             self.pass_on().await?;
             if self.source.wishes.is_ending() {
                 return Ok(());
@@ -288,7 +289,7 @@ impl<'a> Session<'a> {
         self.image_bytes = manifest.bytes();
         self.snapshots.push(name);
         (self.since_us, self.asked, self.is_whole) = (time_us, None, true);
-        shared.archive_copy_percent.set(0);
+        figures.copy_percent.set(0);
         self.publish();
         tracing::info!(position, bytes = self.image_bytes, "snapshot archived");
         Ok(())
@@ -318,7 +319,7 @@ impl<'a> Session<'a> {
                 return Ok((entry.time_us, entry.epoch.0));
             }
         }
-        Ok((now_us(), self.source.epoch().max(self.mandate.epoch)))
+        Ok((now_us(), self.source.engine.epoch().max(self.mandate.epoch)))
     }
 
     /// Removes what no moment within the retention needs. A failure costs room and nothing else.

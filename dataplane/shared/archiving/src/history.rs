@@ -9,14 +9,14 @@ const CHANGES_MAX: usize = 4096;
 
 /// First positions of epochs, ascending in both.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct History {
+pub struct History {
     starts: Vec<(u64, u64)>,
 }
 
 impl History {
     /// The record at `position` is the last one and has this epoch.
     #[inline]
-    pub(crate) fn note(&mut self, position: u64, epoch: u64) {
+    pub fn note(&mut self, position: u64, epoch: u64) {
         if self.starts.last().map_or(0, |(_, last)| *last) != epoch {
             self.starts.push((position, epoch));
             let over = self.starts.len().saturating_sub(CHANGES_MAX);
@@ -25,32 +25,32 @@ impl History {
     }
 
     /// The epoch of the record at `position`; 0 if there is none or nobody knows.
-    pub(crate) fn epoch_at(&self, position: u64) -> u64 {
+    pub fn epoch_at(&self, position: u64) -> u64 {
         let behind = self.starts.partition_point(|(first, _)| *first <= position);
         behind.checked_sub(1).map_or(0, |at| self.starts[at].1)
     }
 
     /// Up to where a journal with the record (`position`, `epoch`) at its end can agree with this
     /// one.
-    pub(crate) fn common(&self, position: u64, epoch: u64) -> u64 {
+    pub fn common(&self, position: u64, epoch: u64) -> u64 {
         let later = self.starts.iter().find(|(_, of)| *of > epoch);
         later.map_or(position, |(first, _)| position.min(first.saturating_sub(1)))
     }
 
     /// First position of the records of `epoch`.
-    pub(crate) fn start_of(&self, epoch: u64) -> Option<u64> {
+    pub fn start_of(&self, epoch: u64) -> Option<u64> {
         self.starts.iter().find(|(_, of)| *of == epoch).map(|(first, _)| *first)
     }
 
     /// What it says of positions up to `last`.
-    pub(crate) fn up_to(&self, last: u64) -> Self {
+    pub fn up_to(&self, last: u64) -> Self {
         let starts = self.starts.iter().filter(|(first, _)| *first <= last);
         Self { starts: starts.copied().collect() }
     }
 
     /// Up to where two journals have the same records: behind the last change of epoch they share,
     /// up to the next one of either. 0 when what they shared may have been forgotten.
-    pub(crate) fn agrees_with(&self, other: &Self) -> u64 {
+    pub fn agrees_with(&self, other: &Self) -> u64 {
         let shared =
             self.starts.iter().rposition(|start| other.starts.binary_search(start).is_ok());
         let next = |starts: &[(u64, u64)]| {
@@ -64,12 +64,12 @@ impl History {
         }
     }
 
-    pub(crate) fn to_text(&self) -> String {
+    pub fn to_text(&self) -> String {
         let starts = self.starts.iter().map(|(first, epoch)| format!("{first}:{epoch}"));
         starts.collect::<Vec<_>>().join(",")
     }
 
-    pub(crate) fn from_text(text: &str) -> Option<Self> {
+    pub fn from_text(text: &str) -> Option<Self> {
         if text.is_empty() {
             return Some(Self::default());
         }

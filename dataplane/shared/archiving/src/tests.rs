@@ -1,7 +1,7 @@
 //! Sessions on a small journal: gaps that trimming makes, and histories that must not mix.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use orrery_archive::Archive;
@@ -10,11 +10,11 @@ use orrery_journal::{Feed, Journal, Options, RealDisk, Record};
 
 use super::WriteError;
 use super::config::ArchiveConfig;
+use super::figures::Figures;
+use super::history::History;
 use super::post::Mandate;
 use super::session::Session;
-use super::writer::{Source, Wishes};
-use crate::metrics::Shared;
-use crate::replication::history::History;
+use super::writer::{Engine, Source, Wishes};
 
 const SOON: Duration = Duration::from_mins(1);
 
@@ -42,6 +42,22 @@ fn snapshot(journal: &mut Journal, image: &[u8]) {
     writer.finish().expect("it is written");
 }
 
+/// An engine that makes no snapshots unasked.
+#[derive(Debug)]
+struct Still;
+
+impl Engine for Still {
+    fn snapshot_position(&self) -> u64 {
+        0
+    }
+
+    fn epoch(&self) -> u64 {
+        0
+    }
+
+    fn ask_for_snapshot(&self) {}
+}
+
 struct Writing {
     source: Source,
     feed: Feed,
@@ -58,14 +74,15 @@ fn source(folder: &Path, archive: &Path, journal: &Journal) -> Writing {
             interval: Duration::from_millis(1),
             retention: None,
             snapshot_after_bytes: 1 << 30,
+            engine: None,
         },
         data: folder.to_owned(),
         member: "kv-0".into(),
         is_grouped: false,
         posts: Arc::default(),
-        shared: Arc::new(Shared::default()),
+        figures: Arc::new(Figures::default()),
         wishes: Arc::new(Wishes::default()),
-        event_loop: Arc::new(OnceLock::new()),
+        engine: Arc::new(Still),
     };
     let mandate = Mandate::new(journal.epoch().0, 0, &History::default(), u64::MAX);
     Writing { source, feed: journal.feed(), mandate }
@@ -116,9 +133,9 @@ fn a_gap_that_trimming_made_is_closed_by_a_snapshot() {
     let behind: Vec<_> = groups.iter().filter(|(_, last)| *last > 20).collect();
     assert_eq!(behind.first().map(|(first, _)| *first), Some(101), "{groups:?}");
     assert_eq!(behind.last().map(|(_, last)| *last), Some(120), "{groups:?}");
-    let shared = &source.source.shared;
-    assert_eq!(shared.archived_position.get(), 120);
-    assert_eq!(shared.archive_snapshot_position.get(), 100);
+    let figures = &source.source.figures;
+    assert_eq!(figures.archived_position.get(), 120);
+    assert_eq!(figures.snapshot_position.get(), 100);
     assert_eq!(source.mandate.snapshot(), (100, 0));
 }
 

@@ -12,15 +12,15 @@ use orrery_archive::{Archive, FIRST_LINE, GroupName, Line, Piece, Stretch, View}
 use orrery_journal::{Entry, Feed, JournalError, Position};
 
 use super::WriteError;
+use super::history::History;
 use super::post::Mandate;
 use super::writer::Source;
-use crate::replication::history::History;
 
 /// How long a record that is there may take.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The line to write; begins it when it is not there yet.
-pub(super) async fn open(
+pub(crate) async fn open(
     source: &Source,
     archive: &Archive,
     feed: &Feed,
@@ -53,7 +53,7 @@ pub(super) async fn open(
 }
 
 /// Whether a later line was begun meanwhile.
-pub(super) async fn check(archive: &Archive, line: u64) -> Result<(), WriteError> {
+pub(crate) async fn check(archive: &Archive, line: u64) -> Result<(), WriteError> {
     match archive.lines().await?.last() {
         Some(by) if *by > line => Err(WriteError::Superseded { by: *by }),
         _ => Ok(()),
@@ -117,7 +117,7 @@ fn names(groups: Vec<(GroupName, u64)>) -> Vec<GroupName> {
 }
 
 /// An entry of the journal as the archive keeps it.
-pub(super) fn record<'a>(entry: &Entry<'a>) -> Record<'a> {
+pub(crate) fn record<'a>(entry: &Entry<'a>) -> Record<'a> {
     Record {
         position: entry.position.0,
         epoch: entry.epoch.0,
@@ -129,7 +129,7 @@ pub(super) fn record<'a>(entry: &Entry<'a>) -> Record<'a> {
 }
 
 /// The end of what follows on `base` without a gap.
-pub(super) fn reached(base: u64, pieces: &[Piece]) -> u64 {
+pub(crate) fn reached(base: u64, pieces: &[Piece]) -> u64 {
     let next = |reached: u64, piece: &Piece| {
         if piece.first <= reached + 1 { reached.max(piece.last) } else { reached }
     };
@@ -137,7 +137,7 @@ pub(super) fn reached(base: u64, pieces: &[Piece]) -> u64 {
 }
 
 /// Whether the last of these records is one of this journal, as far as that is still there.
-pub(super) async fn same_history(
+pub(crate) async fn same_history(
     archive: &Archive,
     pieces: &[Piece],
     feed: &Feed,

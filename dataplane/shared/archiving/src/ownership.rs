@@ -22,7 +22,15 @@ use super::writer::Source;
 const IDENTITY: &str = "archive-owner";
 
 /// Opens the archive to write to it, or says whose it is.
-pub(super) async fn claim(source: &Source, store: Store) -> Result<Archive, WriteError> {
+pub(crate) async fn claim(source: &Source, store: Store) -> Result<Archive, WriteError> {
+    let archive = take(source, store).await?;
+    if let Some(engine) = &source.config.engine {
+        archive.describe(engine.clone().into()).await?;
+    }
+    Ok(archive)
+}
+
+async fn take(source: &Source, store: Store) -> Result<Archive, WriteError> {
     let (data, config) = (&source.data, &source.config);
     let kept = read(data).map_err(WriteError::Identity)?;
     let keep = |owner: &str| write(data, owner).map_err(WriteError::Identity);
@@ -62,7 +70,7 @@ fn owner(source: &Source) -> Option<String> {
 }
 
 /// A member of a group may be the one that is left of it.
-pub(super) fn prepare(source: &Source) -> io::Result<()> {
+pub(crate) fn prepare(source: &Source) -> io::Result<()> {
     match owner(source) {
         Some(owner) if source.is_grouped && read(&source.data)?.is_none() => {
             write(&source.data, &owner)

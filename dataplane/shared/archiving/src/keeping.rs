@@ -16,18 +16,18 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// Ends of the journal at earlier times, the oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Keeping {
+pub(crate) struct Keeping {
     ends: VecDeque<(Instant, u64)>,
 }
 
 impl Keeping {
     /// The journal is replaced: its ends were those of another one.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.ends.clear();
     }
 
     /// Keeps what came within the last `span`, and no less than [`SPAN`].
-    pub(super) fn lately(&mut self, post: &Post, span: Duration, now: Instant) {
+    pub(crate) fn lately(&mut self, post: &Post, span: Duration, now: Instant) {
         post.keep_behind(self.begin(post.feed.durable().0, span.max(SPAN), now));
     }
 

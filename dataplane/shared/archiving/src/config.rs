@@ -8,49 +8,70 @@ use orrery_api::kv::config::{
     ARCHIVE_SECRET, ArchiveFile, RECOVERY_SECRET, RecoveryFile,
 };
 use orrery_archive::Target;
-use orrery_blob::{Access, Address};
-
-use crate::config::{Unusable, within};
+use orrery_blob::{Access, Address, BlobError};
 
 /// Longest address of a server, in bytes.
 const ENDPOINT_BYTES_MAX: usize = 1024;
 
+/// Refused where an archive is to be.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{field} is {value}, allowed is {low} to {high}")]
+    OutOfRange { field: &'static str, value: i64, low: i64, high: i64 },
+    #[error("{field}: {source}")]
+    Store { field: &'static str, source: BlobError },
+    #[error("{field} is no http:// or https:// address of a server")]
+    Endpoint { field: &'static str },
+    #[error("recovery has both targetTimeUs and targetPosition: one of them is possible")]
+    TwoTargets,
+}
+
+/// `value` if it is within its bounds.
+fn within(field: &'static str, value: i64, low: i64, high: i64) -> Result<i64, ConfigError> {
+    if (low..=high).contains(&value) {
+        return Ok(value);
+    }
+    Err(ConfigError::OutOfRange { field, value, low, high })
+}
+
 /// Where and how often the journal is archived.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ArchiveConfig {
-    pub(crate) to: Address,
-    pub(crate) access: Access,
+pub struct ArchiveConfig {
+    pub to: Address,
+    pub access: Access,
     /// The object it belongs to, as `namespace/name`.
-    pub(crate) object: String,
+    pub object: String,
     /// What this object has and no other: its owner in the archive.
-    pub(crate) owner: Option<String>,
+    pub owner: Option<String>,
     /// Longest time a record waits for its group to be put.
-    pub(crate) interval: Duration,
+    pub interval: Duration,
     /// How far back every moment is kept; `None` = for ever.
-    pub(crate) retention: Option<Duration>,
+    pub retention: Option<Duration>,
     /// Bytes of records after which a snapshot is worth its room.
-    pub(crate) snapshot_after_bytes: u64,
+    pub snapshot_after_bytes: u64,
+    /// What the engine says of itself in the archive, once and for ever.
+    pub engine: Option<String>,
 }
 
 /// What an empty data folder is filled from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RecoveryConfig {
-    pub(crate) from: Address,
-    pub(crate) access: Access,
-    pub(crate) target: Target,
+pub struct RecoveryConfig {
+    pub from: Address,
+    pub access: Access,
+    pub target: Target,
     /// The line to follow; `None` = the newest.
-    pub(crate) line: Option<u64>,
+    pub line: Option<u64>,
     /// The one member of a group that is filled.
-    pub(crate) member: Option<String>,
+    pub member: Option<String>,
 }
 
 impl ArchiveConfig {
     /// Credentials come from the folder that the environment names.
-    pub(crate) fn of(
+    pub fn of(
         file: ArchiveFile,
         object: String,
         snapshot_after_bytes: u64,
-    ) -> Result<Self, Unusable> {
+    ) -> Result<Self, ConfigError> {
         let interval = within(
             "archive.intervalSeconds",
             file.interval_seconds.unwrap_or(ARCHIVE_INTERVAL_SECONDS_DEFAULT),
@@ -68,18 +89,19 @@ impl ArchiveConfig {
             interval: Duration::from_secs(interval as u64),
             retention: retention.transpose()?.map(|seconds| Duration::from_secs(seconds as u64)),
             snapshot_after_bytes,
+            engine: None,
         })
     }
 }
 
 impl RecoveryConfig {
     /// Credentials come from the folder that the environment names.
-    pub(crate) fn of(file: RecoveryFile) -> Result<Self, Unusable> {
+    pub fn of(file: RecoveryFile) -> Result<Self, ConfigError> {
         let target = match (file.target_time_us, file.target_position) {
             (None, None) => Target::Newest,
             (Some(time_us), None) => Target::Time(time_us),
             (None, Some(position)) => Target::Position(position),
-            (Some(_), Some(_)) => return Err(Unusable::TwoTargets),
+            (Some(_), Some(_)) => return Err(ConfigError::TwoTargets),
         };
         let member = file.member.filter(|member| !member.is_empty());
         Ok(Self {
@@ -92,8 +114,8 @@ impl RecoveryConfig {
     }
 }
 
-fn address(field: &'static str, text: &str) -> Result<Address, Unusable> {
-    text.parse().map_err(|source| Unusable::Store { field, source })
+fn address(field: &'static str, text: &str) -> Result<Address, ConfigError> {
+    text.parse().map_err(|source| ConfigError::Store { field, source })
 }
 
 fn access(
@@ -101,7 +123,7 @@ fn access(
     field: &'static str,
     endpoint: Option<String>,
     region: Option<String>,
-) -> Result<Access, Unusable> {
+) -> Result<Access, ConfigError> {
     let endpoint = endpoint.filter(|url| !url.is_empty());
     if let Some(url) = &endpoint {
         let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
@@ -109,7 +131,7 @@ fn access(
         if url.len() > ENDPOINT_BYTES_MAX
             || host.is_none_or(|host| host.is_empty() || !host.chars().all(is_plain))
         {
-            return Err(Unusable::Endpoint { field });
+            return Err(ConfigError::Endpoint { field });
         }
     }
     Ok(Access {

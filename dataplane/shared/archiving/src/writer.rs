@@ -3,6 +3,7 @@
 //! It keeps nothing of its own but the identity of the journal; what it tells others are figures,
 //! and whether it writes at all is a matter of its [`Posts`].
 
+use std::fmt::Debug;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,18 +12,14 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use orrery_journal::JournalError;
-use tokio::sync::oneshot;
 
 use super::WriteError;
 use super::config::ArchiveConfig;
+use super::figures::Figures;
 use super::keeping::Keeping;
 use super::ownership;
 use super::post::{Mandate, Post, Posts};
 use super::session::Session;
-use crate::metrics::Shared;
-use crate::operand::Loop;
-use crate::persistence::snapshots::Target;
-use crate::server::requests::{Hearer, Request};
 
 /// How often the thread looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
@@ -36,7 +33,7 @@ const RUNNING: u64 = u64::MAX;
 
 /// What others want of the thread.
 #[derive(Debug)]
-pub(super) struct Wishes {
+pub(crate) struct Wishes {
     /// The position after which it ends.
     end: AtomicU64,
     /// When waiting for that is given up; set before it.
@@ -52,12 +49,12 @@ impl Default for Wishes {
 
 impl Wishes {
     /// Records up to here are not to wait.
-    pub(super) fn records(&self) -> u64 {
+    pub(crate) fn records(&self) -> u64 {
         let end = Some(self.end.load(Ordering::Acquire)).filter(|end| *end != RUNNING);
         end.unwrap_or(0)
     }
 
-    pub(super) fn is_ending(&self) -> bool {
+    pub(crate) fn is_ending(&self) -> bool {
         self.end.load(Ordering::Acquire) != RUNNING
     }
 
@@ -75,76 +72,80 @@ impl Wishes {
     }
 }
 
-/// What is archived, and who hears of it.
-pub(super) struct Source {
-    pub(super) config: ArchiveConfig,
-    pub(super) data: PathBuf,
-    /// Name of this process.
-    pub(super) member: String,
-    /// Others may write the archive after it.
-    pub(super) is_grouped: bool,
-    pub(super) posts: Arc<Posts>,
-    pub(super) shared: Arc<Shared>,
-    pub(super) wishes: Arc<Wishes>,
-    pub(super) event_loop: Arc<OnceLock<Loop>>,
+/// The engine whose journal is archived.
+pub trait Engine: Debug + Send + Sync {
+    /// Position of the newest snapshot in its journal.
+    fn snapshot_position(&self) -> u64;
+
+    /// The epoch in force.
+    fn epoch(&self) -> u64;
+
+    /// Asks for a snapshot in the journal. Whether it comes, its position shows.
+    fn ask_for_snapshot(&self);
 }
 
-impl Source {
-    pub(super) fn epoch(&self) -> u64 {
-        self.shared.epoch.get()
-    }
-
-    /// Asks for a snapshot in the journal. Whether it comes, its figure shows.
-    pub(super) fn ask_for_snapshot(&self) {
-        let Some(event_loop) = self.event_loop.get() else { return };
-        let (answer, _) = oneshot::channel();
-        let request = Request::Snapshot { target: Target::Journal, on: Hearer::Nobody, answer };
-        if let Err(error) = event_loop.ask(request) {
-            tracing::warn!(%error, "failed to ask for a snapshot");
-        }
-    }
+/// What is archived, and who hears of it.
+pub(crate) struct Source {
+    pub(crate) config: ArchiveConfig,
+    pub(crate) data: PathBuf,
+    /// Name of this process.
+    pub(crate) member: String,
+    /// Others may write the archive after it.
+    pub(crate) is_grouped: bool,
+    pub(crate) posts: Arc<Posts>,
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) wishes: Arc<Wishes>,
+    pub(crate) engine: Arc<dyn Engine>,
 }
 
 /// The running thread.
 #[derive(Debug)]
-pub(crate) struct Archiver {
+pub struct Archiver {
     wishes: Arc<Wishes>,
     thread: JoinHandle<()>,
 }
 
 /// Who archives, and for whom.
 #[derive(Debug)]
-pub(crate) struct Assignment {
-    pub(crate) config: ArchiveConfig,
+pub struct Assignment {
+    pub config: ArchiveConfig,
     /// Folder with that of the journal.
-    pub(crate) data: PathBuf,
+    pub data: PathBuf,
     /// Name of this process.
-    pub(crate) member: String,
+    pub member: String,
     /// It is one of several.
-    pub(crate) is_grouped: bool,
-    pub(crate) posts: Arc<Posts>,
+    pub is_grouped: bool,
+    pub posts: Arc<Posts>,
+    pub figures: Arc<Figures>,
+    pub engine: Arc<dyn Engine>,
 }
 
 impl Archiver {
     /// Begins to archive the journal whenever it is this process's to archive.
-    pub(crate) fn start(
-        assignment: Assignment,
-        shared: Arc<Shared>,
-        event_loop: Arc<OnceLock<Loop>>,
-    ) -> io::Result<Self> {
+    pub fn start(assignment: Assignment) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let Assignment { config, data, member, is_grouped, posts } = assignment;
+        let Assignment { config, data, member, is_grouped, posts, figures, engine } = assignment;
         let wishes = Arc::new(Wishes::default());
         let wished = Arc::clone(&wishes);
-        let source = Source { config, data, member, is_grouped, posts, shared, wishes, event_loop };
+        let source = Source { config, data, member, is_grouped, posts, figures, wishes, engine };
         let thread =
             thread::Builder::new().name("archive".into()).spawn(move || run(&source, &runtime))?;
         Ok(Self { wishes: wished, thread })
     }
 
     /// Puts what is durable up to `position`, if the archive takes it within [`LAST`], and ends.
-    pub(crate) fn finish(self, position: u64) {
+    pub fn finish(self, position: u64) {
+        self.end_after(position);
+        self.wait();
+    }
+
+    /// Has it put what is durable up to `position`, and end; [`Self::wait`] waits for that.
+    pub fn end_after(&self, position: u64) {
         self.wishes.end_after(position);
+    }
+
+    /// Waits for an end that was asked for.
+    pub fn wait(self) {
         let until = Instant::now() + LAST + LOOK;
         // A target that hangs must not hold the process: the rest is archived at the next start.
         while !self.thread.is_finished() && Instant::now() < until {
@@ -154,7 +155,7 @@ impl Archiver {
 }
 
 fn run(source: &Source, runtime: &tokio::runtime::Runtime) {
-    let (shared, wishes, posts) = (&source.shared, &source.wishes, &source.posts);
+    let (figures, wishes, posts) = (&source.figures, &source.wishes, &source.posts);
     let mut keeping = Keeping::default();
     let mut wait = RETRY_MIN;
     if let Err(error) = ownership::prepare(source) {
@@ -170,13 +171,13 @@ fn run(source: &Source, runtime: &tokio::runtime::Runtime) {
             if wishes.is_ending() {
                 return;
             }
-            source.stand_by();
+            figures.clear();
             drop(post);
             thread::sleep(LOOK);
             continue;
         };
         let Some(post) = &post else { continue };
-        let before = shared.archived_position.get();
+        let before = figures.archived_position.get();
         match runtime.block_on(archive(source, post, mandate)) {
             Ok(()) if wishes.is_ending() => return,
             Ok(()) => continue,
@@ -189,10 +190,10 @@ fn run(source: &Source, runtime: &tokio::runtime::Runtime) {
             Err(error) => {
                 let to = &source.config.to;
                 tracing::warn!(%error, %to, "failed to archive");
-                shared.set_archive_trouble(&format!("{to}: {error}"));
+                figures.set_trouble(&format!("{to}: {error}"));
             }
         }
-        let went_on = shared.archived_position.get() > before;
+        let went_on = figures.archived_position.get() > before;
         wait = if went_on { RETRY_MIN } else { (wait * 2).min(RETRY_MAX) };
         let until = Instant::now() + wait;
         while Instant::now() < until && posts.is_current(post) && !wishes.is_over(None) {
@@ -205,20 +206,6 @@ impl Source {
     /// How long what was written may take to be archived, by whoever does it.
     fn span(&self) -> Duration {
         self.config.interval * 4
-    }
-
-    /// Somebody else archives: there is nothing to say of it here.
-    fn stand_by(&self) {
-        let shared = &self.shared;
-        for figure in [
-            &shared.archived_position,
-            &shared.archive_lag_records,
-            &shared.archive_snapshot_position,
-            &shared.archive_copy_percent,
-        ] {
-            figure.set(0);
-        }
-        shared.set_archive_trouble("");
     }
 }
 

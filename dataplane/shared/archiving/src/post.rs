@@ -3,26 +3,26 @@
 //! The event loop says so with every change of role; the archiver looks. A post is left before its
 //! journal is closed, and [`Posts::wait_until_left`] waits until nobody holds on to that journal.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use orrery_journal::{Feed, Hold, Position};
 
-use crate::replication::history::History;
+use super::history::History;
 
 /// How often a change of post is looked for.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The right to write the archive, of one epoch.
 #[derive(Debug)]
-pub(crate) struct Mandate {
-    pub(crate) epoch: u64,
+pub struct Mandate {
+    pub epoch: u64,
     /// Last position of the journal when it was given.
-    pub(crate) begins: u64,
+    pub begins: u64,
     /// Which positions up to there have which epoch.
-    pub(crate) history: History,
+    pub history: History,
     /// No failover can take back what is up to here.
     safe: AtomicU64,
     /// A snapshot of this position or a later one is wanted, with every record up to it.
@@ -31,10 +31,16 @@ pub(crate) struct Mandate {
     snapshot: AtomicU64,
     /// The epoch in the names of its objects; 0 when they have none.
     line: AtomicU64,
+    /// Records up to here are not to wait.
+    records: AtomicU64,
+    /// Everything up to here is in the archive, on its line.
+    archived: AtomicU64,
+    /// The archive was opened, and is this one's to write.
+    is_begun: AtomicBool,
 }
 
 impl Mandate {
-    pub(crate) fn new(epoch: u64, begins: u64, history: &History, safe: u64) -> Self {
+    pub fn new(epoch: u64, begins: u64, history: &History, safe: u64) -> Self {
         Self {
             epoch,
             begins,
@@ -43,30 +49,54 @@ impl Mandate {
             wished: AtomicU64::new(0),
             snapshot: AtomicU64::new(0),
             line: AtomicU64::new(0),
+            records: AtomicU64::new(0),
+            archived: AtomicU64::new(0),
+            is_begun: AtomicBool::new(false),
         }
     }
 
-    pub(super) fn safe(&self) -> u64 {
+    pub(crate) fn safe(&self) -> u64 {
         self.safe.load(Ordering::Acquire)
     }
 
     /// Wants the journal's snapshot of `position`, or a later one, in the archive.
-    pub(crate) fn want_snapshot(&self, position: u64) {
+    pub fn want_snapshot(&self, position: u64) {
         self.wished.fetch_max(position, Ordering::AcqRel);
     }
 
-    pub(super) fn wished(&self) -> u64 {
+    /// Wants every record up to `position` in the archive at once.
+    pub fn want_records(&self, position: u64) {
+        self.records.fetch_max(position, Ordering::AcqRel);
+    }
+
+    /// Records up to here are not to wait.
+    pub(crate) fn records(&self) -> u64 {
+        self.records.load(Ordering::Acquire).max(self.wished())
+    }
+
+    /// Everything up to here is in the archive; none before it was opened.
+    pub fn archived(&self) -> Option<u64> {
+        let is_begun = self.is_begun.load(Ordering::Acquire);
+        is_begun.then(|| self.archived.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_archived(&self, position: u64) {
+        self.archived.store(position, Ordering::Release);
+        self.is_begun.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn wished(&self) -> u64 {
         self.wished.load(Ordering::Acquire)
     }
 
     /// Position of the newest snapshot there, and the line it is on.
-    pub(crate) fn snapshot(&self) -> (u64, u64) {
+    pub fn snapshot(&self) -> (u64, u64) {
         // In this order: the line is known before there is a snapshot on it.
         let position = self.snapshot.load(Ordering::Acquire);
         (position, self.line.load(Ordering::Acquire))
     }
 
-    pub(super) fn set_snapshot(&self, position: u64, line: u64) {
+    pub(crate) fn set_snapshot(&self, position: u64, line: u64) {
         self.line.store(line, Ordering::Release);
         self.snapshot.store(position, Ordering::Release);
     }
@@ -74,10 +104,10 @@ impl Mandate {
 
 /// One post.
 #[derive(Debug)]
-pub(crate) struct Post {
-    pub(super) feed: Feed,
+pub struct Post {
+    pub(crate) feed: Feed,
     /// `None`: somebody else writes.
-    pub(crate) mandate: Option<Mandate>,
+    pub mandate: Option<Mandate>,
     /// What is kept of the journal for the archive.
     hold: Mutex<Option<Hold>>,
 }
@@ -85,7 +115,7 @@ pub(crate) struct Post {
 impl Post {
     /// Has what is behind `position` kept, for as long as there is this post, or another one with
     /// the same journal.
-    pub(super) fn keep_behind(&self, position: u64) {
+    pub(crate) fn keep_behind(&self, position: u64) {
         let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         let hold = hold.get_or_insert_with(|| self.feed.hold(Position(position)));
         hold.move_to(Position(position));
@@ -112,7 +142,7 @@ impl Held {
 
 /// The post of this process.
 #[derive(Debug, Default)]
-pub(crate) struct Posts {
+pub struct Posts {
     held: Mutex<Held>,
 }
 
@@ -122,7 +152,7 @@ impl Posts {
     }
 
     /// Takes up a post with the same journal, or the first one.
-    pub(crate) fn take(&self, feed: Feed, mandate: Option<Mandate>) {
+    pub fn take(&self, feed: Feed, mandate: Option<Mandate>) {
         let mut held = self.held();
         let hold = Mutex::new(held.post.as_ref().and_then(|post| post.take_hold()));
         held.leave();
@@ -130,12 +160,12 @@ impl Posts {
     }
 
     /// Leaves the post.
-    pub(crate) fn leave(&self) {
+    pub fn leave(&self) {
         self.held().leave();
     }
 
     /// Leaves `post`, unless another was taken up since.
-    pub(super) fn leave_this(&self, post: &Arc<Post>) {
+    pub(crate) fn leave_this(&self, post: &Arc<Post>) {
         let mut held = self.held();
         if held.post.as_ref().is_some_and(|current| Arc::ptr_eq(current, post)) {
             held.leave();
@@ -143,7 +173,7 @@ impl Posts {
     }
 
     /// Waits until nobody uses any post that was left; `false` when that takes longer than `limit`.
-    pub(crate) fn wait_until_left(&self, limit: Duration) -> bool {
+    pub fn wait_until_left(&self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
         while self.held().before.iter().any(|post| post.strong_count() > 0) {
             if Instant::now() >= until {
@@ -154,23 +184,23 @@ impl Posts {
         true
     }
 
-    pub(crate) fn current(&self) -> Option<Arc<Post>> {
+    pub fn current(&self) -> Option<Arc<Post>> {
         self.held().post.clone()
     }
 
-    pub(crate) fn is_current(&self, post: &Arc<Post>) -> bool {
+    pub fn is_current(&self, post: &Arc<Post>) -> bool {
         self.held().post.as_ref().is_some_and(|held| Arc::ptr_eq(held, post))
     }
 
     /// Ends once `post` is no longer the one.
-    pub(super) async fn changed(&self, post: &Arc<Post>) {
+    pub(crate) async fn changed(&self, post: &Arc<Post>) {
         while self.is_current(post) {
             tokio::time::sleep(LOOK).await;
         }
     }
 
     /// Everything up to `position` is safe now.
-    pub(crate) fn set_safe(&self, position: u64) {
+    pub fn set_safe(&self, position: u64) {
         if let Some(mandate) = self.held().post.as_ref().and_then(|post| post.mandate.as_ref()) {
             mandate.safe.store(position, Ordering::Release);
         }

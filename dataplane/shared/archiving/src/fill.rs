@@ -33,21 +33,25 @@ pub enum FillError {
     Journal(#[from] JournalError),
     #[error("failed to write what is recovered: {0}")]
     Disk(#[from] io::Error),
+    /// The engine cannot go on with what is there.
+    #[error("{0}")]
+    Engine(String),
 }
 
 impl FillError {
     /// The archive could not be reached, or was just being changed: later may be better.
-    pub(super) fn is_passing(&self) -> bool {
+    pub(crate) fn is_passing(&self) -> bool {
         matches!(self, Self::Archive(ArchiveError::Store(_)))
     }
 }
 
 /// Makes the journal of `config`'s target in the empty `folder`; gives its last position. `say` is
 /// told how far it is.
-pub(super) async fn fill(
+pub async fn fill(
     config: &RecoveryConfig,
+    options: Options,
     folder: &Path,
-    say: &impl Fn(String),
+    say: &dyn Fn(String),
 ) -> Result<u64, FillError> {
     let store = Store::open(&config.from, &config.access).map_err(ArchiveError::from)?;
     let archive = Archive::new(store);
@@ -59,14 +63,33 @@ pub(super) async fn fill(
     let plan = plan(&snapshots, &pieces, config.target)?;
     let end = end(&archive, &plan, config.target, begin).await?;
     if let Some(name) = plan.snapshot {
-        image(&archive, name, RealDisk::new(folder)?, say).await?;
+        image(&archive, name, (RealDisk::new(folder)?, options.clone()), say).await?;
     }
     let disk = RealDisk::new(folder)?;
-    let mut journal = Journal::open(Arc::new(disk), Options::default())?.journal;
+    let mut journal = Journal::open(Arc::new(disk), options)?.journal;
     records(&archive, &plan, end, &mut journal, say).await?;
     journal.flush();
     journal.wait_durable_until(journal.last(), Instant::now() + DISK)?;
     Ok(journal.close()?.0)
+}
+
+/// What the engine said of itself whose archive it is.
+pub async fn engine(config: &RecoveryConfig) -> Result<Option<Vec<u8>>, FillError> {
+    let store = Store::open(&config.from, &config.access).map_err(ArchiveError::from)?;
+    let archive = Archive::new(store);
+    Ok(patiently(|| archive.engine()).await?.map(|said| said.to_vec()))
+}
+
+/// Whether the archive begins with the very first record, or has none: then there was nothing before
+/// the earliest moment that it tells of.
+pub async fn begins_at_first(config: &RecoveryConfig) -> Result<bool, FillError> {
+    let store = Store::open(&config.from, &config.access).map_err(ArchiveError::from)?;
+    let archive = Archive::new(store);
+    let groups = patiently(|| archive.groups_behind(0)).await?;
+    if groups.iter().any(|(name, _)| name.first == 1) {
+        return Ok(true);
+    }
+    Ok(groups.is_empty() && patiently(|| archive.snapshots()).await?.is_empty())
 }
 
 /// Fetches something; what cannot be reached is asked for again a few times.
@@ -89,12 +112,12 @@ where
 async fn image(
     archive: &Archive,
     name: SnapshotName,
-    disk: RealDisk,
-    say: &impl Fn(String),
+    (disk, options): (RealDisk, Options),
+    say: &dyn Fn(String),
 ) -> Result<(), FillError> {
     let manifest = patiently(|| archive.manifest(name)).await?;
     let (at, epoch) = (Position(manifest.position), Epoch(manifest.epoch));
-    let mut writer = CopyWriter::begin(Arc::new(disk), Options::default(), at, epoch)?;
+    let mut writer = CopyWriter::begin(Arc::new(disk), options, at, epoch)?;
     let (total, mut done) = (manifest.bytes().max(1), 0);
     for number in 0..manifest.parts.len() {
         let part = patiently(|| archive.part(&manifest, number)).await?;
@@ -139,7 +162,7 @@ async fn records(
     plan: &Plan,
     end: u64,
     journal: &mut Journal,
-    say: &impl Fn(String),
+    say: &dyn Fn(String),
 ) -> Result<(), FillError> {
     let first = journal.last().0;
     let wanted = plan.pieces.iter().filter(|piece| piece.first <= end);
