@@ -12,13 +12,14 @@ use orrery_kit::env::Env;
 use orrery_kit::health::Health;
 use orrery_recurrence::Zones;
 
+use crate::archive::Archived;
 use crate::dispatch::{Dispatcher, Options, Settled};
 use crate::engine::{Engine, Resolver, Shared, TargetError, targets};
 use crate::machine::Bounds;
 use crate::machine::definition::CatchUp;
 use crate::ownership::Standing;
 use crate::partition::{
-    Crew, Handle, Mailbox, Partition, PartitionOptions, RecoverError, Recovered,
+    Crew, Handle, Mailbox, Partition, PartitionOptions, Poisoned, RecoverError, Recovered,
 };
 
 /// Bytes of journal of one partition behind which it writes a snapshot.
@@ -81,6 +82,15 @@ pub enum AssemblyError {
     Thread(#[from] io::Error),
 }
 
+/// Failed to open the partitions.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    #[error(transparent)]
+    Poisoned(#[from] Poisoned),
+}
+
 /// An engine whose partitions are yet to be opened.
 #[derive(Debug)]
 pub struct Assembly {
@@ -89,6 +99,8 @@ pub struct Assembly {
     pub handles: Vec<Handle>,
     mailboxes: Vec<Mailbox>,
     bounds: Bounds,
+    /// Where the partitions are archived, by their numbers; empty: nowhere.
+    pub(crate) archived: Vec<Archived>,
 }
 
 impl Assembly {
@@ -119,7 +131,7 @@ impl Assembly {
             Arc::clone(&shared),
         );
         let crew = Crew { env, dispatcher, resolver, shared };
-        Ok(Self { engine: Arc::new(engine), crew, handles, mailboxes, bounds })
+        Ok(Self { engine: Arc::new(engine), crew, handles, mailboxes, bounds, archived: vec![] })
     }
 
     /// What the partition `id` works with.
@@ -133,17 +145,24 @@ impl Assembly {
             snapshot_after_bytes: snapshot_after_bytes(config),
             zones: Arc::clone(&self.engine.zones),
             peers: self.handles.clone().into(),
+            archived: self.archived.get(usize::from(id)).cloned(),
         }
     }
 
     /// Opens every partition in a folder of its number below `folder`.
-    pub fn open(&mut self, folder: &Path) -> Result<Vec<Partition>, RecoverError> {
+    pub fn open(&mut self, folder: &Path) -> Result<Vec<Partition>, OpenError> {
         let all = self.mailboxes();
         let open = |(handle, mailbox): (Handle, Mailbox)| {
             let options = self.options(handle.partition, folder.join(handle.partition.to_string()));
             Partition::open(options, self.crew.clone(), (handle, mailbox))
         };
-        all.into_iter().map(open).collect()
+        let opened: Result<Vec<Partition>, RecoverError> = all.into_iter().map(open).collect();
+        let mut opened = opened?;
+        for index in 0..opened.len() {
+            let taken = opened.iter().map(|other| other.taken(index as u16)).max();
+            opened[index].used_up(taken.unwrap_or(0))?;
+        }
+        Ok(opened)
     }
 
     /// Goes on with every partition as it was recovered, in their order. Until `others_until` another

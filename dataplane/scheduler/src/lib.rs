@@ -15,6 +15,7 @@
 //! [`run`] is the whole process.
 
 pub mod api;
+mod archive;
 pub mod assembly;
 pub mod codec;
 pub mod dispatch;

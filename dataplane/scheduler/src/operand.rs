@@ -19,6 +19,7 @@ use orrery_operand::v1::{
     SyncRequest, SyncResponse,
 };
 
+use crate::archive::{Archives, Moment};
 use crate::dispatch::Dispatcher;
 use crate::engine::{Engine, EngineError, Figures};
 use crate::ownership::{Promotion, Said, Stand, Standing};
@@ -28,6 +29,8 @@ use crate::run::Outcome;
 /// The kind of declared objects this engine takes.
 const KIND: &str = "Schedule";
 
+/// The address of the configured archive in calls.
+const ARCHIVE: &str = "archive:";
 /// Reason of a process that may be made the owner, and was told of none.
 const WAITS: &str = "Standby";
 /// How often it is looked whether the journals were taken over.
@@ -45,6 +48,7 @@ pub struct SchedulerOperand {
     env: Arc<dyn Env>,
     volume: Volume,
     standing: Arc<Standing>,
+    archives: Option<Arc<Archives>>,
 }
 
 impl std::fmt::Debug for SchedulerOperand {
@@ -62,9 +66,10 @@ impl SchedulerOperand {
         identity: Option<Arc<Identity>>,
         env: Arc<dyn Env>,
         volume: Volume,
+        archives: Option<Arc<Archives>>,
     ) -> Self {
         let standing = Arc::clone(&engine.shared.standing);
-        Self { engine, dispatcher, health, config_hash, identity, env, volume, standing }
+        Self { engine, dispatcher, health, config_hash, identity, env, volume, standing, archives }
     }
 
     /// The figures of the newest verification.
@@ -90,10 +95,38 @@ impl SchedulerOperand {
         if !readiness.ready || !readiness.reason.is_empty() {
             return readiness;
         }
-        match self.volume.lack_of_room() {
-            Some(message) => Readiness::new(true, Reason::VolumeFilling.as_str(), message),
-            None => readiness,
+        if let Some(message) = self.volume.lack_of_room() {
+            return Readiness::new(true, Reason::VolumeFilling.as_str(), message);
         }
+        match self.archives.as_ref().map(|archives| archives.trouble()) {
+            Some(trouble) if !trouble.is_empty() => {
+                Readiness::new(true, Reason::ArchiveFailing.as_str(), trouble)
+            }
+            _ => readiness,
+        }
+    }
+
+    /// A snapshot of everything in the archive, with every record up to a moment behind it.
+    async fn snapshot_into_archive(&self, on: &ProgressSender) -> Result<Finished, OperandError> {
+        let Some(archives) = &self.archives else {
+            return Err(OperandError::Precondition("no archive is configured".into()));
+        };
+        if !self.health.readiness().ready {
+            return Err(OperandError::Unavailable("recovering".into()));
+        }
+        let (handles, env) = (self.engine.handles(), &*self.env);
+        let goes_on = |copied: u64| {
+            on.step("archiving", copied / 2, 100);
+            !on.is_abandoned()
+        };
+        let moment = Moment { archives, handles, env }.take(&goes_on).await;
+        let moment_us = moment.map_err(|error| OperandError::Unavailable(error.to_string()))?;
+        Ok(Finished {
+            position: u64::try_from(moment_us).unwrap_or(0),
+            location: archives.to(),
+            units: self.engine.shared.figures().jobs,
+            epoch: 0,
+        })
     }
 }
 
@@ -185,8 +218,10 @@ impl Operand for SchedulerOperand {
             ("errands", count(errands as u64)),
             ("errands_waiting", count(waiting as u64)),
         ];
+        let lag = self.archives.as_ref().map(|archives| archives.lag_records());
+        let lag = lag.map(|records| ("archive_lag_records", count(records)));
         let late = late.map(|bound| (figures::LATENESS_P99_MS, bound));
-        let named = named.into_iter().chain(late).chain(self.verified());
+        let named = named.into_iter().chain(late).chain(lag).chain(self.verified());
         let named = named.filter(|_| self.standing.is_owner());
         let shards = self.shards(&readiness);
         let standing = self.standing.said();
@@ -326,11 +361,15 @@ impl Operand for SchedulerOperand {
         Ok(RenewResponse { epoch: self.standing.said().known })
     }
 
-    async fn snapshot(&self, _to: String, _on: ProgressSender) -> Result<Finished, OperandError> {
-        Err(OperandError::Unsupported("images of a scheduler are not written yet".into()))
+    async fn snapshot(&self, to: String, on: ProgressSender) -> Result<Finished, OperandError> {
+        if to == ARCHIVE {
+            return self.snapshot_into_archive(&on).await;
+        }
+        Err(OperandError::Unsupported(format!("{to}: a scheduler has snapshots in archive: alone")))
     }
 
     async fn restore(&self, _from: String, _on: ProgressSender) -> Result<Finished, OperandError> {
-        Err(OperandError::Unsupported("images of a scheduler are not read yet".into()))
+        let why = "a scheduler is recovered into an empty folder, as its configuration says";
+        Err(OperandError::Unsupported(why.into()))
     }
 }

@@ -13,7 +13,7 @@ mod zones;
 pub use crew::Crew;
 pub(crate) use recover::{Place, recover_anew, recover_copy};
 pub use recover::{RecoverError, Recovered, recover};
-pub use requests::{Answer, Handle, Link, Mailbox, Request, Unavailable};
+pub use requests::{Answer, Handle, Link, Mailbox, Newest, Request, Unavailable};
 pub(crate) use snapshots::write_copy;
 pub use thread::{Partition, PartitionOptions, Poisoned};
 

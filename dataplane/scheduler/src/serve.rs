@@ -25,12 +25,13 @@ use orrery_kit::{EXIT_POISONED, listen, management};
 use orrery_recurrence::Zones;
 
 use self::course::{Served, carriers};
-use crate::assembly::{Assembly, AssemblyError, Parts};
+use crate::archive::{self, Archives, Stores};
+use crate::assembly::{Assembly, AssemblyError, OpenError, Parts, snapshot_after_bytes};
 use crate::dispatch::Options;
 use crate::engine::Resolver;
 use crate::operand::SchedulerOperand;
 use crate::ownership::{StandbyError, Standing};
-use crate::partition::{Handle, Partition, Poisoned, RecoverError};
+use crate::partition::{Handle, Partition, Poisoned};
 use crate::{api, metrics};
 
 /// Folder with a newer time zone database than the one that is built in.
@@ -78,7 +79,11 @@ pub enum ServeError {
     #[error("{0} does not carry journals in this release")]
     Backend(&'static str),
     #[error(transparent)]
-    Recover(#[from] RecoverError),
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Archive(#[from] archive::Refused),
+    #[error(transparent)]
+    FromArchive(#[from] orrery_archiving::recover::RecoverError),
     #[error("failed to use the data folder {path}: {source}")]
     Folder { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
@@ -97,6 +102,8 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     if !partitions.is_power_of_two() || partitions > 256 {
         return Err(ServeError::Partitions(config.partitions));
     }
+    let Stores { archive, recovery } = Stores::of(&config, snapshot_after_bytes(&config))?;
+    let archives = archive.map(|archive| Arc::new(Archives::new(archive, partitions)));
     let secrets = Secrets::new(args.secrets.as_deref());
     let token = secrets.get(API_TOKEN_KEY)?;
     let identity = match &args.identity {
@@ -126,7 +133,8 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     }
     // Without a token there is no cluster, and whoever is on this machine may do all of this.
     parts.dispatch = Options { allow_loopback: token.is_none(), ..parts.dispatch };
-    let assembly = Assembly::new(parts)?;
+    let mut assembly = Assembly::new(parts)?;
+    assembly.archived = archives.iter().flat_map(|archives| archives.each.clone()).collect();
     let crew = assembly.crew.clone();
     let operand = SchedulerOperand::new(
         Arc::clone(&assembly.engine),
@@ -136,6 +144,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         identity.clone(),
         Arc::clone(&env),
         Volume::of(args.data.clone()),
+        archives.clone(),
     );
     let _management = management::start(
         management::Options {
@@ -171,7 +180,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
     if let Some(live) = &args.live {
         fence::watch(live, &crew.shared, &assembly.handles)?;
     }
-    let served = Served { args, config: &config, env: Arc::clone(&env) };
+    let served = Served { args, config: &config, env: Arc::clone(&env), recovery, archives };
     let ended = match carriers {
         None => served.alone(assembly, serve)?,
         Some(carriers) => {

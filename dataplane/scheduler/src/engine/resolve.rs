@@ -13,6 +13,7 @@ use orrery_api::scheduler::{self as api, TargetFile, TargetTls};
 
 use orrery_operand::v1::{self, Errand};
 
+use crate::archive::Inherited;
 use crate::dispatch::{Action, Auth, HttpAction, SigningKey, SuccessCodes, Target, TargetName};
 use crate::machine::{Cause, Job, Run};
 use crate::run::{Call, Outcome, RunId};
@@ -49,6 +50,8 @@ pub struct Resolver {
     /// What names the engine in keys of runs, as no other does. Where journals are carried elsewhere it
     /// stands there, and is known once they are owned.
     engine: OnceLock<String>,
+    /// What named it in keys of runs before it was recovered, the oldest first.
+    before: OnceLock<Vec<Inherited>>,
     /// Where its declared objects are.
     namespace: String,
     targets: HashMap<String, TargetFile>,
@@ -68,8 +71,13 @@ impl Resolver {
         let named = targets.iter().map(|target| (target.name.clone(), target.clone()));
         let mut known = HashMap::with_capacity(targets.len());
         known.extend(named);
-        let engine = OnceLock::new();
-        Self { engine, namespace: String::new(), targets: known, is_sink: false }
+        Self {
+            engine: OnceLock::new(),
+            before: OnceLock::new(),
+            namespace: String::new(),
+            targets: known,
+            is_sink: false,
+        }
     }
 
     /// The same, with the namespace of the declared objects.
@@ -82,6 +90,12 @@ impl Resolver {
     pub fn name(&self, engine: &str) {
         let known = self.engine.get_or_init(|| engine.to_owned());
         debug_assert!(known == engine, "an engine has one name");
+    }
+
+    /// Says what it was called in keys of runs before it was recovered, once and before the first.
+    pub(crate) fn inherit(&self, before: Vec<Inherited>) {
+        // Asked for again, it is the same.
+        self.before.get_or_init(|| before);
     }
 
     /// The same, with every run swallowed within the process: what is measured then is the engine.
@@ -104,7 +118,10 @@ impl Resolver {
 
     /// The key of a run, which its target sees.
     pub fn key(&self, run: RunId) -> String {
-        run.key(self.engine.get().map_or("", String::as_str))
+        let mut before = self.before.get().into_iter().flatten();
+        let before = before.find(|before| before.has(run.partition, run.number));
+        let name = before.map(|before| before.name.as_str());
+        run.key(name.unwrap_or_else(|| self.engine.get().map_or("", String::as_str)))
     }
 
     /// What is handed over for an attempt of a run; an outcome where nothing can be sent.

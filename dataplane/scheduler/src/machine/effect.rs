@@ -51,6 +51,8 @@ pub enum Effect<'a> {
     Rules { from: u32, to: u32, after: i64 },
     /// An attempt was begun outside of this process.
     Started { run: u64 },
+    /// Sequences of the outbox up to here were used up, by records that are lost.
+    UsedUp { sequence: u64 },
 }
 
 /// See [`Effect::Put`].
@@ -194,6 +196,10 @@ impl Effect<'_> {
                 out.push(20);
                 put_u64(out, *run);
             }
+            Self::UsedUp { sequence } => {
+                out.push(21);
+                put_u64(out, *sequence);
+            }
         }
     }
 
@@ -283,6 +289,7 @@ impl Effect<'_> {
                 after: from.i64("rules")?,
             },
             20 => Effect::Started { run: from.u64("start")? },
+            21 => Effect::UsedUp { sequence: from.u64("sequence")? },
             _ => return Err(Malformed { what: "kind of an effect" }),
         })
     }
@@ -398,6 +405,7 @@ mod tests {
             Effect::Delivered { sequence: 9 },
             Effect::Rules { from: 1, to: 2, after: -7 },
             Effect::Started { run: 8 },
+            Effect::UsedUp { sequence: 9 },
         ];
         let mut record = Vec::new();
         for effect in &all {

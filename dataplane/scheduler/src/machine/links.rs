@@ -218,6 +218,10 @@ impl State {
         self.note(at_ms, id, Fact::Taken { source, sequence, run, nominal }, ledger);
     }
 
+    pub(super) fn used_up(&mut self, sequence: u64) {
+        self.links.newest = self.links.newest.max(sequence);
+    }
+
     pub(super) fn delivered(&mut self, sequence: u64) {
         self.links.outbox.remove(&sequence);
     }

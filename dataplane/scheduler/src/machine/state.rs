@@ -127,6 +127,11 @@ impl State {
         self.slots.jobs()
     }
 
+    /// The newest run there was; 0 before the first.
+    pub fn newest_run(&self) -> u64 {
+        self.next_run - 1
+    }
+
     pub fn runs(&self) -> impl Iterator<Item = (u64, &Run)> {
         self.runs.iter().map(|(number, run)| (*number, run))
     }

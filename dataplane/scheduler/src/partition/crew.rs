@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use orrery_kit::env::Env;
 
+use crate::archive::Inherited;
 use crate::dispatch::Dispatcher;
 use crate::engine::{Resolver, Shared};
 
@@ -17,6 +18,11 @@ pub struct Crew {
 }
 
 impl Crew {
+    /// Says what it was called in keys of runs before it was recovered, once and before the first.
+    pub(crate) fn inherit(&self, before: Vec<Inherited>) {
+        self.resolver.inherit(before);
+    }
+
     /// Says what the engine is called, once and for good.
     pub(crate) fn name(&self, engine: &str) {
         self.dispatcher.errands().name(engine);

@@ -61,7 +61,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    fn journal(&self) -> PathBuf {
+    pub(crate) fn journal(&self) -> PathBuf {
         self.folder.join("journal")
     }
 
@@ -69,7 +69,7 @@ impl Place {
         self.folder.join("ledger")
     }
 
-    fn options(&self) -> Options {
+    pub(crate) fn options(&self) -> Options {
         let shard = u32::from(self.partition);
         Options { shard, segment_bytes: SEGMENT_BYTES, ..Options::default() }
     }

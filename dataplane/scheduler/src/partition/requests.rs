@@ -64,10 +64,24 @@ pub enum Request {
     },
     /// Something of another partition about jobs that follow others.
     Link(Link),
+    /// What is written, and with `snapshot` one of all of it.
+    Newest {
+        snapshot: bool,
+        answer: oneshot::Sender<Newest>,
+    },
     /// The journal got on.
     Wake,
     /// It ends, at the latest after so long.
     End(Duration),
+}
+
+/// How far a partition has written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Newest {
+    /// The last position of its journal; it may be on its way to the disk.
+    pub position: u64,
+    /// The latest time of a record since the process began, in milliseconds.
+    pub last_ms: i64,
 }
 
 /// What partitions tell each other.
@@ -90,6 +104,7 @@ impl std::fmt::Debug for Request {
             Self::Look(_) => "Look",
             Self::Outcome { .. } => "Outcome",
             Self::Link(_) => "Link",
+            Self::Newest { .. } => "Newest",
             Self::Wake => "Wake",
             Self::End(_) => "End",
         })
@@ -177,6 +192,29 @@ impl Handle {
             _ = to.send(look(state, ledger));
         })))?;
         from.await.map_err(|_| Unavailable::Ended)
+    }
+
+    /// How far it has written.
+    pub(crate) async fn newest(&self) -> Answer<Newest> {
+        self.ask_newest(false).await
+    }
+
+    /// Has it write a snapshot of all that it has written, and does not wait for it.
+    pub(crate) async fn snapshot(&self) -> Answer<Newest> {
+        self.ask_newest(true).await
+    }
+
+    async fn ask_newest(&self, snapshot: bool) -> Answer<Newest> {
+        let (answer, from) = oneshot::channel();
+        self.send(Request::Newest { snapshot, answer })?;
+        from.await.map_err(|_| Unavailable::Ended)
+    }
+
+    /// Asks it for a snapshot.
+    pub(crate) fn want_snapshot(&self) {
+        let (answer, _) = oneshot::channel();
+        // A partition that has ended is not asked again.
+        _ = self.send(Request::Newest { snapshot: true, answer });
     }
 
     /// What became of an attempt.

@@ -27,6 +27,7 @@ impl Partition {
                     look(&self.recovered.state, &self.recovered.ledger.view());
                 }
                 Request::Wake => self.mailbox.awake.store(false, Ordering::Release),
+                Request::Newest { snapshot, answer } => self.say_newest(snapshot, answer),
                 other @ (Request::Outcome { .. } | Request::Link(_) | Request::End(_)) => {
                     self.kept.push_back(other);
                 }
@@ -48,12 +49,14 @@ impl Partition {
                     look(&self.recovered.state, &self.recovered.ledger.view());
                 }
                 Ok(Request::Wake) => self.mailbox.awake.store(false, Ordering::Release),
+                Ok(Request::Newest { snapshot, answer }) => self.say_newest(snapshot, answer),
                 Ok(Request::End(_)) | Err(RecvTimeoutError::Disconnected) => {
                     self.ends_at = Some(Instant::now());
                 }
                 Ok(other) => kept.push(other),
                 Err(RecvTimeoutError::Timeout) => {}
             }
+            self.tend_snapshot();
             if let Some(error) = self.recovered.journal.failed() {
                 return Err(error.into());
             }

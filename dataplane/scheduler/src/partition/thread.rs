@@ -19,6 +19,7 @@ use super::links;
 use super::recover::{RecoverError, Recovered, TURN, recover};
 use super::requests::{Handle, Link, Mailbox, Release, Request};
 use super::snapshots::Running;
+use crate::archive::Archived;
 use crate::machine::state::StateError;
 use crate::machine::{Bounds, Following, Output, Packed, Plans, State, Timer, Turn};
 use crate::run::{Call, Outcome, RunId};
@@ -51,6 +52,8 @@ pub struct PartitionOptions {
     pub zones: Arc<Zones>,
     /// All partitions, this one included, by their numbers.
     pub peers: Arc<[Handle]>,
+    /// Where it is archived.
+    pub archived: Option<Archived>,
 }
 
 /// What waits for a record to be durable.
@@ -76,6 +79,9 @@ pub struct Partition {
     /// Runs that an owner before launched and may still be sending, and until when.
     inherited: Option<(Instant, Vec<u64>)>,
     snapshot: Option<Running>,
+    /// A snapshot of this position is wanted, and not before then.
+    snapshot_wanted: u64,
+    snapshot_from: Instant,
     forgotten_ms: i64,
     is_full: bool,
     /// It was asked to end: nothing new is launched, and answers are awaited until then.
@@ -120,6 +126,9 @@ impl Partition {
         others_until: Option<Instant>,
     ) -> Self {
         recovered.journal.on_progress(Box::new(move || handle.wake()));
+        if let Some(archived) = &options.archived {
+            archived.begin(&recovered.journal, recovered.snapshot_position);
+        }
         // Before any partition works, so that none ends a run that it does not know the followers of.
         links::tell_again(options.id, &options.peers, &recovered.state);
         Self {
@@ -133,10 +142,22 @@ impl Partition {
             held: VecDeque::new(),
             inherited: others_until.map(|until| (until, vec![])),
             snapshot: None,
+            snapshot_wanted: 0,
+            snapshot_from: Instant::now(),
             forgotten_ms: 0,
             is_full: false,
             ends_at: None,
         }
+    }
+
+    /// The newest sequence of partition `source` that was taken here.
+    pub(crate) fn taken(&self, source: u16) -> u64 {
+        self.recovered.state.links().taken(source)
+    }
+
+    /// Others have taken what it told under sequences up to this one. Before it works.
+    pub(crate) fn used_up(&mut self, sequence: u64) -> Result<(), Poisoned> {
+        self.decide(self.now_ms(), |turn| turn.used_up(sequence).map(|()| vec![]))
     }
 
     /// The way to a partition that is yet to be opened.
@@ -171,6 +192,9 @@ impl Partition {
             tracing::warn!(partition = self.options.id, %error, "no snapshot at the end");
         }
         self.recovered.ledger.sync()?;
+        if let Some(archived) = &self.options.archived {
+            archived.end(last.0);
+        }
         self.recovered.journal.close()?;
         Ok(())
     }
@@ -237,7 +261,7 @@ impl Partition {
         let counted = requests.iter().filter(is_counted).count();
         self.mailbox.waiting.fetch_sub(counted, Ordering::AcqRel);
         let awake = Arc::clone(&self.mailbox.awake);
-        let (mut looks, mut ends) = (vec![], None);
+        let (mut looks, mut newest, mut ends) = (vec![], vec![], None);
         let (peers, is_ending) = (Arc::clone(&self.options.peers), self.ends_at.is_some());
         self.decide(now_ms, |turn| {
             for timer in due {
@@ -254,6 +278,7 @@ impl Partition {
                     // Whoever told it tells it again after the next start.
                     Request::Link(Link::Ended { .. }) if is_ending => {}
                     Request::Link(link) => releases.extend(links::carry_out(turn, link, &peers)?),
+                    Request::Newest { snapshot, answer } => newest.push((snapshot, answer)),
                     Request::Wake => awake.store(false, Ordering::Release),
                     Request::End(patience) => ends = Some(patience),
                 }
@@ -269,6 +294,9 @@ impl Partition {
             for look in looks {
                 look(&self.recovered.state, &view);
             }
+        }
+        for (snapshot, answer) in newest {
+            self.say_newest(snapshot, answer);
         }
         self.release();
         self.inherit();
@@ -387,6 +415,7 @@ impl Partition {
             self.crew.shared.is_full(self.options.id, false);
         }
         self.recovered.bytes_since += record.len() as u64;
+        self.recovered.last_ms = self.recovered.last_ms.max(now_ms);
         Ok(())
     }
 

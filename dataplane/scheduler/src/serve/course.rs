@@ -10,16 +10,18 @@ use std::time::{Duration, Instant};
 
 use orrery_api::scheduler::SchedulerConfig;
 use orrery_api::spec::JournalBackend;
+use orrery_archiving::config::RecoveryConfig;
 use orrery_carrying::Carried;
 use orrery_journal::{Carrier, Owner};
 use orrery_kit::env::Env;
 use orrery_kit::shutdown::Shutdown;
 
 use super::{ServeArgs, ServeError, work};
+use crate::archive::Archives;
 use crate::assembly::{Assembly, snapshot_after_bytes};
 use crate::ownership::{LENGTH, Owned, RENEW, SEAT, Seat, Standby, StandbyParts, Standing};
 use crate::partition::Handle;
-use crate::{api, instance};
+use crate::{api, archive, instance};
 
 /// Folder of the partitions in the data folder.
 const PARTITIONS: &str = "partitions";
@@ -47,6 +49,10 @@ pub(super) struct Served<'a> {
     pub(super) args: &'a ServeArgs,
     pub(super) config: &'a SchedulerConfig,
     pub(super) env: Arc<dyn Env>,
+    /// What an empty data folder is filled from.
+    pub(super) recovery: Option<RecoveryConfig>,
+    /// Where the journals are archived.
+    pub(super) archives: Option<Arc<Archives>>,
 }
 
 impl Served<'_> {
@@ -66,10 +72,24 @@ impl Served<'_> {
         serve: impl FnOnce() -> Result<api::Api, ServeError>,
     ) -> Result<u8, ServeError> {
         let data = &self.args.data;
+        if let Some(from) = &self.recovery {
+            let partitions = assembly.handles.len() as u16;
+            let health = &assembly.crew.shared.health;
+            archive::recover(from, (data, PARTITIONS), partitions, health)?;
+        }
         let name = instance::name(data, &*self.env)
             .map_err(|source| ServeError::Folder { path: data.clone(), source })?;
-        assembly.crew.name(&self.key(&name));
-        let opened = assembly.open(&self.folder())?;
+        let (name, folder) = (self.key(&name), self.folder());
+        let inherited = archive::inherited(&folder)
+            .map_err(|source| ServeError::Folder { path: folder.clone(), source })?;
+        assembly.crew.name(&name);
+        if let Some(archives) = &self.archives {
+            archives
+                .start(&folder, &assembly.handles, &name, &inherited)
+                .map_err(|source| ServeError::Folder { path: folder.clone(), source })?;
+        }
+        assembly.crew.inherit(inherited);
+        let opened = assembly.open(&folder)?;
         let _api = serve()?;
         let all = assembly.handles.clone();
         let _shutdown = Shutdown::on_signals(move || all.iter().for_each(Handle::end))?;

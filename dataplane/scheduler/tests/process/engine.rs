@@ -94,6 +94,19 @@ impl Engine {
         std::fs::write(live.join("fenced"), is_fenced.to_string()).expect("room");
     }
 
+    /// What it is configured to do from its next start on.
+    pub(crate) fn configure(&self, more: &str) {
+        let config = format!("partitions: {}\n{more}", self.partitions);
+        std::fs::write(self.folder.path().join("scheduler.yaml"), config).expect("room");
+    }
+
+    /// A snapshot of everything in its archive: the moment, in microseconds.
+    pub(crate) fn back_up(&self) -> Result<u64, OperandError> {
+        let client = self.client();
+        let taken = self.runtime.block_on(client.snapshot("archive:", |_| {}));
+        taken.map(|finished| finished.position)
+    }
+
     /// Takes its volume away.
     pub(crate) fn lose_volume(&mut self) {
         assert!(self.child.is_none(), "it runs");

@@ -1,5 +1,6 @@
 //! The engine as a process that is killed.
 
+mod archive;
 mod clock;
 mod crash;
 mod engine;

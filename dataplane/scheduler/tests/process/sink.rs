@@ -14,7 +14,24 @@ pub(crate) type Books = BTreeMap<(String, i64), BTreeMap<String, u32>>;
 pub(crate) struct Sink {
     pub(crate) url: String,
     books: Arc<Mutex<Books>>,
+    /// Whether calls to `/held` are answered.
+    held: tokio::sync::watch::Sender<bool>,
     _runtime: tokio::runtime::Runtime,
+}
+
+/// What takes calls.
+#[derive(Clone)]
+struct Desk {
+    books: Arc<Mutex<Books>>,
+    held: tokio::sync::watch::Receiver<bool>,
+}
+
+async fn held(State(desk): State<Desk>, headers: HeaderMap) -> &'static str {
+    let mut held = desk.held.clone();
+    let answer = run(State(desk.books), headers).await;
+    // Without a sender nobody waits any more.
+    _ = held.wait_for(|held| !held).await;
+    answer
 }
 
 async fn run(State(books): State<Arc<Mutex<Books>>>, headers: HeaderMap) -> &'static str {
@@ -37,12 +54,22 @@ impl Sink {
             .build()
             .expect("a runtime");
         let books = Arc::<Mutex<Books>>::default();
-        let routes = Router::new().route("/run", post(run)).with_state(Arc::clone(&books));
+        let (holds, held_now) = tokio::sync::watch::channel(false);
+        let desk = Desk { books: Arc::clone(&books), held: held_now };
+        let routes = Router::new()
+            .route("/run", post(run))
+            .with_state(Arc::clone(&books))
+            .merge(Router::new().route("/held", post(held)).with_state(desk));
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"));
         let listener = listener.expect("a port");
         let url = format!("http://{}/run", listener.local_addr().expect("bound"));
         runtime.spawn(async move { axum::serve(listener, routes).await });
-        Self { url, books, _runtime: runtime }
+        Self { url, books, held: holds, _runtime: runtime }
+    }
+
+    /// Has calls to `/held`, which are kept in the books, wait for their answer.
+    pub(crate) fn hold(&self, is_held: bool) {
+        self.held.send_replace(is_held);
     }
 
     pub(crate) fn books(&self) -> Books {

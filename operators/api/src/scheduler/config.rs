@@ -10,7 +10,7 @@ use super::engine::{CatchUpDefault, History, Objective, PARTITIONS_DEFAULT, Quot
 use super::target::{
     MAX_IN_FLIGHT_DEFAULT, TIMEOUT_SECONDS_DEFAULT, Target, TargetTls, TargetType,
 };
-use crate::kv::config::ObjectName;
+use crate::kv::config::{ArchiveFile, ObjectName, RecoveryFile};
 use crate::spec::JournalBackend;
 
 /// Name of the file.
@@ -55,6 +55,12 @@ pub struct SchedulerConfig {
     /// chooses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot_after_bytes: Option<i64>,
+    /// Where the journals are archived; left out: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archive: Option<ArchiveFile>,
+    /// What an empty data folder is filled from; left out: it stays empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<RecoveryFile>,
 }
 
 impl Default for SchedulerConfig {
@@ -71,6 +77,8 @@ impl Default for SchedulerConfig {
             dkron_compat: false,
             grpc: false,
             snapshot_after_bytes: None,
+            archive: None,
+            recovery: None,
         }
     }
 }

@@ -149,6 +149,7 @@ impl State {
                 self.take(at_ms, *source, *sequence, (*id, *run, *nominal), ledger);
             }
             Effect::Delivered { sequence } => self.delivered(*sequence),
+            Effect::UsedUp { sequence } => self.used_up(*sequence),
             Effect::Rules { from, to, after } => {
                 let (from, to, after) = (*from, *to, *after);
                 self.change_rules(at_ms, Rules { from, to, after }, ledger)?;
