@@ -79,7 +79,12 @@ pub const NOT_YET: &[NotYet] = &[
         "limit all clients by resp.maxClients of the KVCluster",
     ),
     scheduler("spec.journal.backend", "Kafka", "use Local, Postgres or ObjectStore"),
-    scheduler("spec.deletionPolicy", "Snapshot", "use Retain"),
+    scheduler(
+        "spec.archive",
+        "together with a journal that is not Local",
+        "back up the engine that has the journal",
+    ),
+    scheduler("spec.bootstrap", "together with a journal that is not Local", "use a Local journal"),
     schedule("spec.action.grpc", "any", "use http"),
     schedule("spec.action.pooledPod", "any", "use http"),
     schedule("spec.action.taskQueue", "any", "use http"),

@@ -12,7 +12,7 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What a user of one machine does instead of a Backup.
 const BACKUP: &str = "Backups are taken by the operator in a cluster; on one machine `spec.archive` \
-                      of the KVCluster keeps every change, and `spec.bootstrap.recovery.archive` of \
+                      of the object keeps every change, and `spec.bootstrap.recovery.archive` of \
                       another brings them back";
 
 /// What a user of one machine does instead of naming a release.
@@ -48,6 +48,7 @@ pub(crate) fn add_to(operator: &mut orrery_runtime::Operator) {
     {
         let engine = operator.engine::<orrery_systems::scheduler::Jobs>();
         let schedules = operator.declared::<orrery_systems::scheduler::Schedules>(&engine);
+        operator.backups(&engine);
         operator.errands(&schedules);
         operator.adoption(&engine, &schedules);
     }

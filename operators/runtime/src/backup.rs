@@ -4,6 +4,7 @@
 //! | module | job |
 //! |---|---|
 //! | [`snapshots`] | the snapshots that are being taken, beside the rounds |
+//! | `kind` | the engine kinds that have archives |
 //! | [`once`] | rounds of a Backup |
 //! | [`stage`] | from how far a Backup came to its status; pure |
 //! | [`schedule`] | rounds of a BackupSchedule |
@@ -11,6 +12,7 @@
 //!
 //! Must not: touch an archive. The engine writes and thins out its own.
 
+pub(crate) mod kind;
 pub mod once;
 pub mod plan;
 pub mod schedule;

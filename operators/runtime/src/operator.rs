@@ -9,6 +9,7 @@
 
 mod jobs;
 
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
@@ -22,6 +23,7 @@ use tokio::sync::watch as signal;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use crate::backup::kind::{Kind as BackedUp, Of};
 use crate::backup::once::Backups;
 use crate::backup::schedule::Schedules;
 use crate::cache::Cache;
@@ -136,6 +138,8 @@ pub struct Operator {
     /// By the system they belong to.
     checks: Vec<(&'static str, Check)>,
     starts: Vec<(&'static str, Start)>,
+    /// Of all engine kinds that have archives.
+    backups: Option<Arc<Backups>>,
     /// By kind, those whose spec names a catalog.
     releases: Vec<Callers>,
 }
@@ -173,6 +177,7 @@ impl Operator {
             routes: Routes::default(),
             checks: Vec::new(),
             starts: Vec::new(),
+            backups: None,
             releases: Vec::new(),
         }
     }
@@ -259,6 +264,20 @@ impl Operator {
 
     /// Adds Backups and BackupSchedules of an engine kind.
     pub fn backups<S: System>(&mut self, engine: &EngineHandle<S>) {
+        let kind: Arc<dyn BackedUp> =
+            Arc::new(Of::<S> { engine: Arc::clone(&engine.engine), system: PhantomData });
+        let backups = match &self.backups {
+            Some(backups) => Arc::clone(backups),
+            None => self.backup_kinds(S::NAME),
+        };
+        let kinds = &backups.kinds;
+        kinds.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&kind));
+        let follow: Follower = Arc::new(move |ns, name| backups.engine_changed(&*kind, ns, name));
+        engine.followers.lock().unwrap_or_else(PoisonError::into_inner).push(follow);
+    }
+
+    /// The controllers of Backups and BackupSchedules, which are of all engine kinds.
+    fn backup_kinds(&mut self, system: &'static str) -> Arc<Backups> {
         let cache = Cache::default();
         let schedules_name = controller_name::<BackupSchedule>();
         let schedules = Arc::new(Schedules {
@@ -269,28 +288,27 @@ impl Operator {
             statuses: StatusMemory::default(),
         });
         let name = controller_name::<Backup>();
-        let backups = Arc::new(Backups::<S> {
+        let backups = Arc::new(Backups {
             ctx: Arc::clone(&self.ctx),
             events: self.events(name),
             cache: cache.clone(),
             triggers: self.triggers(name),
-            engine: Arc::clone(&engine.engine),
+            kinds: Mutex::default(),
             statuses: StatusMemory::default(),
         });
-        let follower = Arc::clone(&backups);
-        let follow: Follower = Arc::new(move |ns, name| follower.engine_changed(ns, name));
-        engine.followers.lock().unwrap_or_else(PoisonError::into_inner).push(follow);
         let (told, also) = (Arc::clone(&backups), Arc::clone(&schedules));
         let triggers = Arc::clone(&backups.triggers);
-        self.add(S::NAME, name, cache, triggers, backups, move |change| {
+        self.add(system, name, cache, triggers, Arc::clone(&backups), move |change| {
             told.changed(change);
             also.backup_changed(change);
         });
         let cache = Cache::default();
         let (told, triggers) = (Arc::clone(&schedules), Arc::clone(&schedules.triggers));
-        self.add(S::NAME, schedules_name, cache, triggers, schedules, move |change| {
+        self.add(system, schedules_name, cache, triggers, schedules, move |change| {
             told.changed(change);
         });
+        self.backups = Some(Arc::clone(&backups));
+        backups
     }
 
     fn triggers(&self, controller: &'static str) -> Arc<Triggers> {

@@ -9,7 +9,7 @@ use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use orrery_api::backup::BackupStatus;
+use orrery_api::backup::{BackupSpec, BackupStatus};
 use orrery_api::spec::{ArchiveOf, EngineSpec, RecoveredFrom, Release};
 use orrery_api::{CommonStatus, Reason};
 use serde::{Serialize, de::DeserializeOwned};
@@ -280,6 +280,11 @@ pub trait System: Send + Sync + Sized + 'static {
 
     /// The archive of the object; none when it has none.
     fn archive(_object: &Self::Kind) -> Option<ArchiveOf> {
+        None
+    }
+
+    /// Name of the object of this kind that a Backup is of, if it is of one.
+    fn backed_up(_spec: &BackupSpec) -> Option<&str> {
         None
     }
 

@@ -3,6 +3,8 @@
 //! Must not: know a system. Every object has a part of a store for itself, so that two objects with
 //! the same store never meet.
 
+pub(crate) mod stores;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{

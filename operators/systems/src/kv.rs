@@ -11,6 +11,7 @@ pub mod validate;
 
 use crate::parts::tls::Listener;
 use orrery_api::CommonStatus;
+use orrery_api::backup::BackupSpec;
 use orrery_api::kv::{KVCluster, KVClusterStatus};
 use orrery_api::spec::{ArchiveOf, EngineSpec, Operation, RecoveredFrom};
 use orrery_runtime::group::Group;
@@ -56,7 +57,7 @@ impl System for Kv {
                 secrets.push(secret);
             }
         }
-        secrets.into_iter().chain(validate::store_references(object)).collect()
+        secrets.into_iter().chain(validate::asked(object).references()).collect()
     }
 
     fn mode(object: &KVCluster) -> Mode {
@@ -88,6 +89,10 @@ impl System for Kv {
         let meta = &object.metadata;
         let archive = object.spec.archive.as_ref()?;
         Some(archive.of(meta.namespace.as_deref()?, meta.name.as_deref()?))
+    }
+
+    fn backed_up(spec: &BackupSpec) -> Option<&str> {
+        spec.cluster.as_ref().map(|cluster| cluster.name.as_str())
     }
 
     fn recovered_from(validated: &Validated) -> Option<&RecoveredFrom> {

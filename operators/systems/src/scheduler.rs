@@ -11,8 +11,9 @@ mod targets;
 pub mod validate;
 
 use orrery_api::CommonStatus;
+use orrery_api::backup::BackupSpec;
 use orrery_api::scheduler::{Scheduler, SchedulerStatus};
-use orrery_api::spec::{EngineSpec, Operation};
+use orrery_api::spec::{ArchiveOf, EngineSpec, Operation, RecoveredFrom};
 use orrery_runtime::group::Group;
 use orrery_runtime::{
     Carrier, Identity, Mode, Observation, Prepared, Reference, Referenced, Refusal, Resources,
@@ -51,6 +52,7 @@ impl System for Jobs {
                 all.push(secret);
             }
         }
+        all.extend(validate::asked(object).references());
         all
     }
 
@@ -85,6 +87,20 @@ impl System for Jobs {
 
     fn was_granted(status: &SchedulerStatus, _shard: u32) -> bool {
         groups::was_granted(status)
+    }
+
+    fn archive(object: &Scheduler) -> Option<ArchiveOf> {
+        let meta = &object.metadata;
+        let archive = object.spec.archive.as_ref()?;
+        Some(archive.of(meta.namespace.as_deref()?, meta.name.as_deref()?))
+    }
+
+    fn backed_up(spec: &BackupSpec) -> Option<&str> {
+        spec.scheduler.as_ref().map(|scheduler| scheduler.name.as_str())
+    }
+
+    fn recovered_from(validated: &Validated) -> Option<&RecoveredFrom> {
+        validated.stores.recovery.as_ref()
     }
 
     fn engine_spec(object: &Scheduler) -> Option<&EngineSpec> {

@@ -1,5 +1,7 @@
 //! Schedules on a real API server: one file is enough, runs arrive, statuses tell, and the proof holds.
 
+#[path = "schedules/archive.rs"]
+mod archive;
 #[path = "schedules/standby.rs"]
 mod standby;
 
@@ -121,7 +123,8 @@ async fn ask(stage: &Stage, method: &str, path: &str, body: &str) -> String {
 /// That of one pod.
 async fn ask_pod(stage: &Stage, pod: &str, method: &str, path: &str, body: &str) -> String {
     let secret = "-o=go-template={{index .data \"api-token\"|base64decode}}";
-    let token = stage.kubectl(&["get", "secret/default-scheduler", secret]).await;
+    let engine = pod.rsplit_once('-').map_or(pod, |(engine, _)| engine);
+    let token = stage.kubectl(&["get", &format!("secret/{engine}"), secret]).await;
     let token = token.expect("the Secret is there");
     let pod = format!("pod/{pod}");
     let ip = ["get", &pod, "-o=jsonpath={.status.podIP}"];

@@ -9,11 +9,15 @@ use crate::condition::Time;
 use crate::spec::LocalRef;
 use crate::spec::archive::ArchiveOf;
 
+/// What is backed up is named once.
+pub(super) const OF_ONE: (&str, &str) =
+    ("has(self.cluster) != has(self.scheduler)", "exactly one of cluster and scheduler is needed");
+
 /// Seconds a Backup may take unless told otherwise: a day.
 pub const DEADLINE_SECONDS_DEFAULT: i32 = 86_400;
 
-/// One snapshot of a KVCluster into its archive, taken once. Deleting the object removes nothing
-/// from the archive; `spec.archive.retentionSeconds` of the KVCluster does.
+/// One snapshot of a KVCluster or a Scheduler into its archive, taken once. Deleting the object removes
+/// nothing from the archive; `spec.archive.retentionSeconds` of that object does.
 #[cfg_attr(feature = "crd", derive(kube::CustomResource))]
 #[cfg_attr(
     feature = "crd",
@@ -21,7 +25,7 @@ pub const DEADLINE_SECONDS_DEFAULT: i32 = 86_400;
         group = "orrery.dev",
         version = "v1alpha1",
         kind = "Backup",
-        doc = "One snapshot of a KVCluster into its archive, taken once.",
+        doc = "One snapshot of a KVCluster or a Scheduler into its archive, taken once.",
         plural = "backups",
         singular = "backup",
         shortname = "bak",
@@ -31,6 +35,7 @@ pub const DEADLINE_SECONDS_DEFAULT: i32 = 86_400;
         derive = "PartialEq",
         cel,
         printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.cluster.name"),
+        printcolumn(name = "Scheduler", type_ = "string", json_path = ".spec.scheduler.name"),
         printcolumn(
             name = "Succeeded",
             type_ = "string",
@@ -55,13 +60,18 @@ pub const DEADLINE_SECONDS_DEFAULT: i32 = 86_400;
 )]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = rules(&[(
-    "self == oldSelf",
-    "a Backup cannot change: it is taken once; make a new object",
-)])))]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    ("self == oldSelf", "a Backup cannot change: it is taken once; make a new object"),
+    OF_ONE,
+])))]
 pub struct BackupSpec {
     /// The KVCluster, in the same namespace. It needs `spec.archive`, and is waited for.
-    pub cluster: LocalRef,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<LocalRef>,
+    /// The Scheduler, in the same namespace, instead of a KVCluster. It needs `spec.archive`, and is
+    /// waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<LocalRef>,
     /// Time from the making of the object after which it fails if no snapshot was taken, in seconds.
     #[serde(default = "deadline_seconds")]
     #[schemars(range(min = 60, max = 604_800))]
@@ -71,7 +81,12 @@ pub struct BackupSpec {
 impl BackupSpec {
     /// The Backup of a cluster, with defaults.
     pub fn of(cluster: LocalRef) -> Self {
-        Self { cluster, deadline_seconds: DEADLINE_SECONDS_DEFAULT }
+        Self::of_either(Some(cluster), None)
+    }
+
+    /// The Backup of a cluster or of a Scheduler, with defaults.
+    pub fn of_either(cluster: Option<LocalRef>, scheduler: Option<LocalRef>) -> Self {
+        Self { cluster, scheduler, deadline_seconds: DEADLINE_SECONDS_DEFAULT }
     }
 }
 
@@ -100,7 +115,12 @@ pub struct BackupStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub step: Option<String>,
-    /// Journal position of the snapshot: what a recovery from this Backup ends at.
+    /// Kind of the object that the snapshot is of. Left out: KVCluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub engine: Option<String>,
+    /// What a recovery from this Backup ends at: the journal position of the snapshot of a KVCluster; of a
+    /// Scheduler, whose partitions have a journal each, the moment in microseconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub position: Option<i64>,

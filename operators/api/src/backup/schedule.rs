@@ -3,14 +3,16 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::once::OF_ONE;
 use crate::CommonStatus;
+use crate::cel::rules;
 use crate::condition::Time;
 use crate::spec::LocalRef;
 
 /// Ended Backups a schedule keeps unless told otherwise.
 pub const RETAIN_LAST_DEFAULT: i32 = 7;
 
-/// Makes Backups of a KVCluster by the clock, named `<schedule>-<YYYYMMDDhhmm>` after the time in
+/// Makes Backups of a KVCluster or a Scheduler by the clock, named `<schedule>-<YYYYMMDDhhmm>` after the time in
 /// UTC. Of runs that were missed only the newest is made up for.
 #[cfg_attr(feature = "crd", derive(kube::CustomResource))]
 #[cfg_attr(
@@ -19,7 +21,7 @@ pub const RETAIN_LAST_DEFAULT: i32 = 7;
         group = "orrery.dev",
         version = "v1alpha1",
         kind = "BackupSchedule",
-        doc = "Makes Backups of a KVCluster by the clock.",
+        doc = "Makes Backups of a KVCluster or a Scheduler by the clock.",
         plural = "backupschedules",
         singular = "backupschedule",
         shortname = "baks",
@@ -29,6 +31,7 @@ pub const RETAIN_LAST_DEFAULT: i32 = 7;
         derive = "PartialEq",
         cel,
         printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.cluster.name"),
+        printcolumn(name = "Scheduler", type_ = "string", json_path = ".spec.scheduler.name"),
         printcolumn(name = "Schedule", type_ = "string", json_path = ".spec.schedule"),
         printcolumn(
             name = "Ready",
@@ -48,9 +51,14 @@ pub const RETAIN_LAST_DEFAULT: i32 = 7;
 )]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[OF_ONE])))]
 pub struct BackupScheduleSpec {
     /// The KVCluster, in the same namespace.
-    pub cluster: LocalRef,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<LocalRef>,
+    /// The Scheduler, in the same namespace, instead of a KVCluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<LocalRef>,
     /// When to make a Backup, as a cron expression of five fields.
     #[schemars(length(min = 9, max = 64), regex(pattern = r"^\s*\S+(\s+\S+){4}\s*$"))]
     pub schedule: String,

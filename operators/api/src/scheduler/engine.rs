@@ -9,7 +9,7 @@ use super::status::SchedulerStatus;
 use super::target::Target;
 use crate::cel::rules;
 use crate::spec::release::RELEASE_OR_IMAGE;
-use crate::spec::{EngineSpec, Journal, Storage, Tls};
+use crate::spec::{Archive, Bootstrap, EngineSpec, Journal, Storage, Tls};
 
 /// Partitions of a Scheduler that names no number.
 pub const PARTITIONS_DEFAULT: i32 = 16;
@@ -88,6 +88,14 @@ pub const PARTITIONS_DEFAULT: i32 = 16;
              || self.storage.storageClassName == oldSelf.storage.storageClassName)",
         "storage.storageClassName cannot change: the ledger is on the volume; make a new object and move the schedules",
     ),
+    (
+        "!has(self.deletionPolicy) || self.deletionPolicy != 'Snapshot' || has(self.archive)",
+        "deletionPolicy Snapshot needs archive: the last snapshot goes there",
+    ),
+    (
+        "!has(self.bootstrap) || (has(oldSelf.bootstrap) && self.bootstrap == oldSelf.bootstrap)",
+        "bootstrap is for new objects: it can be removed later, and not be added or changed",
+    ),
 ])))]
 pub struct SchedulerSpec {
     /// Number of pods: one owns all partitions, the others stand by and take its place. Above 1 the
@@ -131,6 +139,13 @@ pub struct SchedulerSpec {
     /// How many jobs there may be. Left out: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota: Option<Quota>,
+    /// Where every launch and every change of a job is copied to beside the volume: for Backups, and for
+    /// recovery to any moment. Left out: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archive: Option<Archive>,
+    /// Where a new object takes its jobs and its ledger from. Left out: it starts empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<Bootstrap>,
     /// Fields every engine has.
     #[serde(flatten)]
     pub engine: EngineSpec,
@@ -150,6 +165,8 @@ impl Default for SchedulerSpec {
             objective: Objective::default(),
             history: History::default(),
             quota: None,
+            archive: None,
+            bootstrap: None,
             engine: EngineSpec::default(),
         }
     }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::spec::RecoveredFrom;
 use crate::{CommonStatus, Time};
 
 /// What is true of a Scheduler.
@@ -44,6 +45,9 @@ pub struct SchedulerStatus {
     /// What the newest verification of the ledger found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<Verification>,
+    /// What `spec.bootstrap.recovery` was found to be. It is kept, so that the Backup may go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovered_from: Option<RecoveredFrom>,
 }
 
 /// An address clients connect to.

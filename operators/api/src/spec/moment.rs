@@ -16,6 +16,11 @@ impl Moment {
         Self(Timestamp::from_microsecond(at.as_microsecond()).expect("part of a valid time"))
     }
 
+    /// The moment so many microseconds after the Unix epoch; none beyond the years that have names.
+    pub fn from_microseconds(microseconds: i64) -> Option<Self> {
+        Timestamp::from_microsecond(microseconds).ok().map(Self)
+    }
+
     /// Microseconds since the Unix epoch.
     pub fn microseconds(self) -> i64 {
         self.0.as_microsecond()

@@ -4,51 +4,54 @@
 //! Must not: decide what is in the archive, or remember across lives what it did; a snapshot whose
 //! end nobody saw is taken again.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kube::Resource;
-use orrery_api::backup::{Backup, BackupStatus};
+use orrery_api::backup::{Backup, BackupSpec, BackupStatus};
+use orrery_api::spec::ArchiveOf;
 use orrery_api::{Reason, Time};
 use orrery_operand::client::OperandClient;
 use tracing::info;
 
 use super::is_over;
+use super::kind::{Found, Kind, Sought};
 use super::snapshots::Look;
 use super::stage::{Stage, summarise};
 use crate::cache::Cache;
 use crate::context::Context;
 use crate::controller::{Guarded, Next, Reconcile};
-use crate::engine::{Engine, count, ready_change, tell_malformed};
+use crate::engine::{count, ready_change, tell_malformed};
 use crate::events::{Events, Notice};
 use crate::labels;
 use crate::observation::{Observation, Role};
 use crate::step::report::{Reached, StatusMemory, observe, write_status};
 use crate::step::{SnapshotError, StepError};
-use crate::system::{Carrier, Identity, Mode, System};
+use crate::system::{Identity, Mode, System};
 use crate::triggers::Triggers;
 use crate::watch::{Change, key_of};
 
-/// The controller of Backups of one engine kind.
-pub struct Backups<S: System> {
+/// The controller of Backups.
+pub struct Backups {
     pub(crate) ctx: Arc<Context>,
     pub(crate) events: Events,
     pub(crate) cache: Cache<Guarded<Backup>>,
     pub(crate) triggers: Arc<Triggers>,
-    pub(crate) engine: Arc<Engine<S>>,
+    /// In the order they were added.
+    pub(crate) kinds: Mutex<Vec<Arc<dyn Kind>>>,
     pub(crate) statuses: StatusMemory<BackupStatus>,
 }
 
-impl<S: System> std::fmt::Debug for Backups<S> {
+impl std::fmt::Debug for Backups {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Backups").field("system", &S::NAME).finish_non_exhaustive()
+        f.debug_struct("Backups").finish_non_exhaustive()
     }
 }
 
-impl<S: System> Reconcile<Backup> for Backups<S> {
+impl Reconcile<Backup> for Backups {
     fn round<'a>(&'a self, object: &'a Backup) -> BoxFuture<'a, Result<Next, StepError>> {
         self.reconcile(object).boxed()
     }
@@ -71,7 +74,7 @@ impl Step {
     }
 }
 
-impl<S: System> Backups<S> {
+impl Backups {
     async fn reconcile(&self, backup: &Backup) -> Result<Next, StepError> {
         let uid = backup.metadata.uid.as_deref().unwrap_or_default();
         if backup.metadata.deletion_timestamp.is_some() {
@@ -133,31 +136,37 @@ impl<S: System> Backups<S> {
             }
             _ => {}
         }
-        let (namespace, name) = (key_of(backup).0, backup.spec.cluster.name.as_str());
-        // Until the list of engines is complete, one that is not shown may well exist.
-        self.engine.cache.complete().await;
-        let engine = self.engine.cache.get(&(namespace.clone(), name.to_owned()));
-        let Some(engine) = engine else {
-            let message = format!("{} {name} does not exist in {namespace}", S::Kind::kind(&()));
-            return Ok(Step::waits(Reason::RefNotFound, message, Next::Within(left)));
+        let Some((kind, name)) = self.of(&backup.spec) else {
+            // A rule of the API server refuses it; one that came before that rule was of a cluster.
+            let message = "it names nothing that this operator backs up".to_owned();
+            let stage = Stage::Stuck { reason: Reason::RefNotFound, message };
+            return Ok(Step { stage, next: Next::Within(left), failure: None });
         };
-        let Ok(engine) = &engine.0 else {
-            let message = format!("{} {name} cannot be read", S::Kind::kind(&()));
-            return Ok(Step::waits(Reason::EngineNotReady, message, Next::Within(left)));
+        let (namespace, of) = (key_of(backup).0, kind.kind());
+        let found = match kind.find(&self.ctx, &namespace, name).await {
+            Sought::Found(found) => found,
+            Sought::Missing => {
+                let message = format!("{of} {name} does not exist in {namespace}");
+                return Ok(Step::waits(Reason::RefNotFound, message, Next::Within(left)));
+            }
+            Sought::Unreadable => {
+                let message = format!("{of} {name} cannot be read");
+                return Ok(Step::waits(Reason::EngineNotReady, message, Next::Within(left)));
+            }
         };
-        let Some(archive) = S::archive(engine) else {
-            let message =
-                format!("{} {name} has no archive; set its spec.archive", S::Kind::kind(&()));
+        let Some(archive) = &found.archive else {
+            let message = format!("{of} {name} has no archive; set its spec.archive");
             let stage = Stage::Stuck { reason: Reason::NoArchive, message };
             return Ok(Step { stage, next: Next::Within(left), failure: None });
         };
         if let Some(Look::Ended(Ok(finished))) = look {
             let position = finished.position;
             info!(engine = name, position, location = finished.location, "a snapshot was taken");
-            let stage = Stage::Done { finished, archive: Box::new(archive) };
+            let (archive, engine) = (Box::new(archive.clone()), of.into_owned());
+            let stage = Stage::Done { finished, archive, engine };
             return Ok(Step { stage, next: Next::OnChange, failure: None });
         }
-        match self.start(backup, uid, engine, &archive).await? {
+        match self.start(backup, uid, &*kind, &found, archive).await? {
             Ok(()) => {
                 let stage = Stage::UnderWay { percent: 0, step: String::new() };
                 Ok(Step { stage, next: Next::Soon, failure: None })
@@ -166,24 +175,30 @@ impl<S: System> Backups<S> {
         }
     }
 
+    /// The kind and the name of what is backed up.
+    fn of<'a>(&self, spec: &'a BackupSpec) -> Option<(Arc<dyn Kind>, &'a str)> {
+        let kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.iter().find_map(|kind| Some((Arc::clone(kind), kind.backed_up(spec)?)))
+    }
+
     /// Lets the primary of the engine take a snapshot, or says what is awaited.
     async fn start(
         &self,
         backup: &Backup,
         uid: &str,
-        engine: &S::Kind,
-        archive: &orrery_api::spec::ArchiveOf,
+        kind: &dyn Kind,
+        found: &Found,
+        archive: &ArchiveOf,
     ) -> Result<Result<(), (Reason, String)>, StepError> {
-        let options = &self.ctx.options;
-        let identity = Identity::of(engine, &options.image, &options.version, Carrier::Cluster);
+        let identity = &found.identity;
         let name = &identity.name;
-        if engine.meta().deletion_timestamp.is_some() {
+        if found.is_leaving {
             return Ok(Err((Reason::EngineMissing, format!("{name} is being deleted"))));
         }
-        if S::mode(engine) == Mode::Hibernate {
+        if found.mode == Mode::Hibernate {
             return Ok(Err((Reason::EngineNotReady, format!("{name} is hibernated"))));
         }
-        let client = match primary::<S>(&self.ctx, &identity, Some(archive)).await? {
+        let client = match kind.primary(&self.ctx, identity, archive).await? {
             Ok(client) => client,
             Err(message) => return Ok(Err((Reason::EngineNotReady, message))),
         };
@@ -210,11 +225,12 @@ impl<S: System> Backups<S> {
     }
 
     /// An engine appeared, changed or went: Backups that wait for it are looked at.
-    pub(crate) fn engine_changed(&self, namespace: &str, name: &str) {
+    pub(crate) fn engine_changed(&self, kind: &dyn Kind, namespace: &str, name: &str) {
         let waiting = self.cache.filter(|backup: &Guarded<Backup>| {
             backup.meta().namespace.as_deref() == Some(namespace)
                 && backup.0.as_ref().is_ok_and(|backup| {
-                    backup.spec.cluster.name == name && !backup.status.as_ref().is_some_and(is_over)
+                    kind.backed_up(&backup.spec) == Some(name)
+                        && !backup.status.as_ref().is_some_and(is_over)
                 })
         });
         for backup in waiting {
@@ -228,7 +244,7 @@ impl<S: System> Backups<S> {
 pub(crate) async fn primary<S: System>(
     ctx: &Context,
     identity: &Identity,
-    archive: Option<&orrery_api::spec::ArchiveOf>,
+    archive: Option<&ArchiveOf>,
 ) -> Result<Result<OperandClient, String>, StepError> {
     let (seen, reached) = observe(ctx, identity, S::NAME, false).await?;
     Ok(choose(&identity.name, &seen, &reached, archive.map(labels::archive_hash).as_deref()))

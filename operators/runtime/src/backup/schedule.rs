@@ -12,7 +12,9 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kube::Resource;
 use kube::api::{Api, DeleteParams, PostParams, Preconditions};
-use orrery_api::backup::{Backup, BackupSchedule, BackupScheduleStatus, BackupSpec};
+use orrery_api::backup::{
+    Backup, BackupSchedule, BackupScheduleSpec, BackupScheduleStatus, BackupSpec,
+};
 use orrery_api::{CommonStatus, ConditionSet, ConditionType, Reason, Time};
 use tracing::info;
 
@@ -160,7 +162,9 @@ impl Schedules {
         let options = &self.ctx.options;
         let identity = Identity::of(schedule, &options.image, &options.version, Carrier::Cluster);
         let name = name(&identity.name, at);
-        let mut backup = Backup::new(&name, BackupSpec::of(schedule.spec.cluster.clone()));
+        let BackupScheduleSpec { cluster, scheduler, .. } = &schedule.spec;
+        let spec = BackupSpec::of_either(cluster.clone(), scheduler.clone());
+        let mut backup = Backup::new(&name, spec);
         let own = [(labels::SCHEDULE.to_owned(), labels::label_value(&identity.name))];
         backup.metadata = identity.child(&name, own.into());
         let params = PostParams {

@@ -23,7 +23,7 @@ pub enum Stage {
     /// It could not be taken, and is tried again.
     Failed { message: String },
     /// It is in the archive.
-    Done { finished: Finished, archive: Box<ArchiveOf> },
+    Done { finished: Finished, archive: Box<ArchiveOf>, engine: String },
     /// Its time is over.
     Late { message: String },
 }
@@ -47,7 +47,7 @@ pub fn summarise(generation: i64, stored: &BackupStatus, stage: &Stage, now: Tim
             step: (!step.is_empty()).then(|| bounded(step, STEP_CHARS_MAX)),
             ..kept
         },
-        Stage::Done { finished, archive } => BackupStatus {
+        Stage::Done { finished, archive, engine } => BackupStatus {
             started_at: Some(stored.started_at.unwrap_or(now)),
             completed_at: Some(now),
             percent: Some(100),
@@ -56,6 +56,7 @@ pub fn summarise(generation: i64, stored: &BackupStatus, stage: &Stage, now: Tim
             epoch: Some(i64::try_from(finished.epoch).unwrap_or(i64::MAX)),
             location: Some(bounded(&finished.location, LOCATION_CHARS_MAX)),
             archive: Some((**archive).clone()),
+            engine: Some(engine.clone()),
             ..kept
         },
     }
@@ -142,7 +143,12 @@ mod tests {
             ),
             (Stage::UnderWay { percent: 3, step: "s".into() }, None, true, false),
             (Stage::Failed { message: message.clone() }, None, true, false),
-            (Stage::Done { finished, archive: archive() }, Some(true), false, false),
+            (
+                Stage::Done { finished, archive: archive(), engine: "KVCluster".into() },
+                Some(true),
+                false,
+                false,
+            ),
             (Stage::Late { message }, Some(false), false, true),
         ];
         for (stage, expected, reconciling, stalled) in cases {
@@ -165,7 +171,12 @@ mod tests {
         let failed = summarise(1, &first, &Stage::Failed { message: "m".into() }, at(10));
         assert_eq!((failed.percent, failed.started_at), (None, Some(at(5))));
         let finished = Finished { position: 7, location: "x".into(), units: 1, epoch: 3 };
-        let done = summarise(1, &failed, &Stage::Done { finished, archive: archive() }, at(20));
+        let done = summarise(
+            1,
+            &failed,
+            &Stage::Done { finished, archive: archive(), engine: "KVCluster".into() },
+            at(20),
+        );
         assert_eq!((done.percent, done.position), (Some(100), Some(7)));
         assert_eq!((done.started_at, done.completed_at), (Some(at(5)), Some(at(20))));
     }

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::CustomResource;
+use orrery_api::backup::BackupSpec;
 use orrery_api::kv::layout::Layout;
 use orrery_api::spec::{ArchiveOf, Folder, ObjectRef};
 use orrery_api::{CommonStatus, Reason};
@@ -156,6 +157,10 @@ impl System for ToySystem {
 
     fn places(spec: &ToySpec, identity: &Identity) -> Vec<Place> {
         places(spec, &identity.name)
+    }
+
+    fn backed_up(spec: &BackupSpec) -> Option<&str> {
+        spec.cluster.as_ref().map(|cluster| cluster.name.as_str())
     }
 
     fn archive(toy: &Toy) -> Option<ArchiveOf> {

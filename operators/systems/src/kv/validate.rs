@@ -4,7 +4,6 @@
 //! done yet is refused by name; `orrery_api::not_yet` lists the same fields for the documentation.
 
 mod adopt;
-mod archive;
 mod memory;
 mod not_yet;
 mod ports;
@@ -21,12 +20,11 @@ use orrery_runtime::{Carrier, Identity, Redacted, Referenced, Refusal};
 use super::build::pod;
 use super::groups::{groups, had_primary, is_grouped};
 use super::{names, spread};
+use crate::archive::stores::{self, Asked, Position, Stores};
 use crate::parts::checks::{self, content};
 use crate::parts::journal;
 use crate::parts::tls::Listener;
 use crate::{labels, pod_template};
-
-pub(crate) use archive::{Stores, references as store_references};
 
 /// Key of the password in Secrets, and name of its file in the pod.
 pub const PASSWORD_KEY: &str = "password";
@@ -89,7 +87,7 @@ pub fn validate(
     let users = users::file(spec, inputs)?;
     let adopt_port = adopt::port(spec, inputs)?;
     adopt::check_tls(spec, inputs)?;
-    let stores = archive::check(object, inputs)?;
+    let stores = stores::check(&asked(object), inputs)?;
     let journal_ports = journal::ports(&spec.journal, inputs, carrier)?;
     let validated = Validated {
         config: config(object, memory::limit_bytes(spec)?, &stores),
@@ -107,6 +105,18 @@ pub fn validate(
     Ok(validated)
 }
 
+/// What the spec says of archives.
+pub(crate) fn asked(object: &KVCluster) -> Asked<'_> {
+    Asked {
+        kind: "KVCluster",
+        meta: &object.metadata,
+        archive: object.spec.archive.as_ref(),
+        bootstrap: object.spec.bootstrap.as_ref(),
+        recovered: object.status.as_ref().and_then(|status| status.recovered_from.as_ref()),
+        position: Position::Record,
+    }
+}
+
 /// The listener for clients, if it speaks TLS.
 pub(crate) fn listener(object: &KVCluster) -> Option<Listener<'_>> {
     let tls = object.spec.resp.tls.as_ref()?;
@@ -116,6 +126,9 @@ pub(crate) fn listener(object: &KVCluster) -> Option<Listener<'_>> {
 
 fn config(object: &KVCluster, memory_limit_bytes: i64, stores: &Stores) -> KvConfig {
     let spec = &object.spec;
+    // The first primary is recovered; the others copy from it.
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let member = (spec.followers > 0).then(|| names::pod(name, 0));
     KvConfig {
         object: ObjectName {
             namespace: object.metadata.namespace.clone().unwrap_or_default(),
@@ -128,8 +141,8 @@ fn config(object: &KVCluster, memory_limit_bytes: i64, stores: &Stores) -> KvCon
         journal: spec.journal.backend,
         max_clients: spec.resp.max_clients,
         group: is_grouped(spec).then_some(true),
-        archive: stores.archive_file(object),
-        recovery: stores.recovery_file(object),
+        archive: stores.archive_file(&asked(object)),
+        recovery: stores.recovery_file(member),
         ..KvConfig::default()
     }
 }

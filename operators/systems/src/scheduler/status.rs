@@ -60,6 +60,8 @@ pub fn summary(
     let schedules = sum(figures::SCHEDULES).map(|count| step(&SCHEDULES, count, "over 100M"));
     let late = seen.reports().filter_map(|(_, r)| r.figures.get(figures::LATENESS_P99_MS)).max();
     let lateness = late.map(|late| Lateness { p99_bucket: step(&LATENESS, *late, "over 1h") });
+    // What a recovery was found to be when it was first carried out is kept.
+    let recovery = object.spec.bootstrap.as_ref().and_then(|bootstrap| bootstrap.recovery.as_ref());
     // Nothing is promised before there is a workload that was applied.
     let exists = !seen.workloads.is_empty();
     SchedulerStatus {
@@ -71,6 +73,8 @@ pub fn summary(
         lateness: lateness.or(stored.lateness),
         durability: exists.then(|| durability(object, seen)),
         verify: seen.reports().find_map(|(_, report)| verification(report)).or(stored.verify),
+        recovered_from: recovery
+            .and_then(|_| stored.recovered_from.or(seen.recovered_from.clone())),
     }
 }
 

@@ -12,6 +12,7 @@ use orrery_runtime::{Carrier, Identity, Referenced, Refusal};
 
 use super::targets::{self, Files};
 use super::{SYSTEM, build};
+use crate::archive::stores::{self, Asked, Position, Stores};
 use crate::parts::tls::Listener;
 use crate::parts::{checks, journal, names};
 use crate::{labels, pod_template};
@@ -25,6 +26,8 @@ pub struct Validated {
     pub(crate) config: SchedulerConfig,
     /// Secrets of the targets.
     pub(crate) files: Vec<Files>,
+    /// Where it is archived and recovered from.
+    pub(crate) stores: Stores,
     /// The user's changes to the pods.
     pub(crate) pod_template: Option<PodTemplateSpec>,
 }
@@ -57,8 +60,10 @@ pub fn validate(
     if let Some(listener) = listener(object) {
         listener.check(inputs, carrier)?;
     }
+    let stores = stores::check(&asked(object), inputs)?;
     let validated = Validated {
-        config: config(object),
+        config: config(object, &stores),
+        stores,
         files: targets::files(&spec.targets, inputs)?,
         pod_template: pod_template::parse(spec.engine.pod_template.as_ref())?,
         spec: spec.clone(),
@@ -67,6 +72,18 @@ pub fn validate(
     let identity = Identity::of(object, "image", "version", carrier);
     checks::pod(&build::pod::template(&validated, &identity), carrier)?;
     Ok(validated)
+}
+
+/// What the spec says of archives.
+pub(super) fn asked(object: &Scheduler) -> Asked<'_> {
+    Asked {
+        kind: "Scheduler",
+        meta: &object.metadata,
+        archive: object.spec.archive.as_ref(),
+        bootstrap: object.spec.bootstrap.as_ref(),
+        recovered: object.status.as_ref().and_then(|status| status.recovered_from.as_ref()),
+        position: Position::Moment,
+    }
 }
 
 /// The listener for clients, if it speaks TLS.
@@ -78,15 +95,17 @@ pub(super) fn listener(object: &Scheduler) -> Option<Listener<'_>> {
 
 /// Refuses the first field that asks for something not done yet.
 fn not_yet(spec: &SchedulerSpec) -> Result<(), Refusal> {
+    let copies = spec.journal.backend.caps().copies;
     let asked = [
         ("spec.journal.backend", spec.journal.backend == JournalBackend::Kafka),
-        ("spec.deletionPolicy", spec.engine.deletion_policy == DeletionPolicy::Snapshot),
+        ("spec.archive", spec.archive.is_some() && !copies),
+        ("spec.bootstrap", spec.bootstrap.is_some() && !copies),
     ];
     checks::not_yet("Scheduler", &asked)
 }
 
 /// What one machine cannot do.
-fn elsewhere(spec: &SchedulerSpec) -> [(&'static str, bool, &'static str); 4] {
+fn elsewhere(spec: &SchedulerSpec) -> [(&'static str, bool, &'static str); 5] {
     [
         (
             "spec.replicas",
@@ -107,6 +126,11 @@ fn elsewhere(spec: &SchedulerSpec) -> [(&'static str, bool, &'static str); 4] {
             "spec.maintenanceWindows",
             !spec.engine.maintenance_windows.is_empty(),
             "on one machine nothing restarts unasked; leave it out",
+        ),
+        (
+            "spec.deletionPolicy",
+            spec.engine.deletion_policy == DeletionPolicy::Snapshot,
+            "on one machine the archive has everything when the process ends; use Delete",
         ),
     ]
 }
@@ -131,7 +155,7 @@ fn replicas(spec: &SchedulerSpec) -> Result<(), Refusal> {
     Err(Refusal::field(Reason::InvalidSpec, "spec.replicas", message))
 }
 
-fn config(object: &Scheduler) -> SchedulerConfig {
+fn config(object: &Scheduler, stores: &Stores) -> SchedulerConfig {
     let spec = &object.spec;
     SchedulerConfig {
         object: ObjectName {
@@ -147,6 +171,8 @@ fn config(object: &Scheduler) -> SchedulerConfig {
         quota: spec.quota.clone(),
         dkron_compat: spec.api.http.dkron_compat == DkronCompat::On,
         grpc: spec.api.grpc.is_some(),
+        archive: stores.archive_file(&asked(object)),
+        recovery: stores.recovery_file(None),
         ..SchedulerConfig::default()
     }
 }

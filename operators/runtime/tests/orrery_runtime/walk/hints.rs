@@ -198,6 +198,8 @@ pub(super) const BACKUP: Hints = Hints {
     good: |field| (field == "spec.cluster").then(|| vec![json!({ "name": BESIDE })]),
     refused: || vec![("spec.cluster", json!({ "name": "nowhere" }))],
     unseen: &[("spec.deadlineSeconds", "it is about a Backup that is not taken in time")],
+    // Of one thing at a time.
+    dependent: &["spec.scheduler"],
     about: Some(archived),
     is_fixed: true,
     ..NONE
@@ -228,6 +230,7 @@ pub(super) const BACKUPSCHEDULE: Hints = Hints {
         ("spec.cluster", "it is about the Backups that will be made"),
         ("spec.retainLast", "it is about Backups that are there"),
     ],
+    dependent: &["spec.scheduler"],
     tells: &["nextScheduleTime"],
     about: Some(archived),
     ..NONE

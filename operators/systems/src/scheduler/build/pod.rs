@@ -19,10 +19,14 @@ use crate::parts::{certificate, config_file, journal, pod};
 /// The template of the pods with the user's changes.
 pub(crate) fn template(validated: &Validated, identity: &Identity) -> PodTemplateSpec {
     let hash = config_file::hash(&config_file::text(&validated.config));
+    let mut annotations = BTreeMap::from([(labels::CONFIG_HASH.to_owned(), hash)]);
+    if let Some(archive) = &validated.stores.archive {
+        annotations.insert(labels::ARCHIVE_HASH.to_owned(), labels::archive_hash(archive));
+    }
     let content = pod::Content {
         container: container(validated, identity),
         volumes: volumes(validated, identity),
-        annotations: BTreeMap::from([(labels::CONFIG_HASH.to_owned(), hash)]),
+        annotations,
         user: validated.pod_template.as_ref(),
     };
     pod::template(&frame(validated, identity), content)
@@ -38,7 +42,10 @@ fn container(validated: &Validated, identity: &Identity) -> Container {
             .chain(own)
             .map(|(name, number)| (name.to_owned(), number))
             .collect(),
-        variables: journal::named(&validated.spec.journal).into_iter().collect(),
+        variables: journal::named(&validated.spec.journal)
+            .into_iter()
+            .chain(validated.stores.variables())
+            .collect(),
         mounts: mounts(validated, identity),
     };
     container::build(&frame(validated, identity), process)
@@ -70,6 +77,7 @@ fn volumes(validated: &Validated, identity: &Identity) -> Vec<Volume> {
         .chain(volumes::identity(&frame))
         .chain(validated.spec.api.tls.as_ref().map(tls::volume))
         .chain(targets::volume(&validated.files))
+        .chain(validated.stores.volumes())
         .chain(journal::volume(&validated.spec.journal))
         .collect()
 }
@@ -88,6 +96,7 @@ fn mounts(validated: &Validated, identity: &Identity) -> Vec<VolumeMount> {
     .chain(validated.spec.api.tls.as_ref().map(|_| tls::mounted()))
     .chain(shown)
     .chain(targets)
+    .chain(validated.stores.mounts())
     .chain(journal::mounted(&validated.spec.journal))
     .collect()
 }

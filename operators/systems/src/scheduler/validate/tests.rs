@@ -60,9 +60,17 @@ fn a_listener_that_speaks_tls_has_a_certificate_or_that_of_its_pods() {
 
 #[test]
 fn what_is_not_carried_out_yet_is_refused_by_name_and_listed() {
+    let carried = json!({"backend": "Postgres", "ref": {"name": "x"}});
     let cases = [
         ("spec.journal.backend", json!({"journal": {"backend": "Kafka", "ref": {"name": "x"}}})),
-        ("spec.deletionPolicy", json!({"deletionPolicy": "Snapshot"})),
+        (
+            "spec.archive",
+            json!({"archive": {"folder": {"claimName": "a"}}, "journal": carried.clone()}),
+        ),
+        (
+            "spec.bootstrap",
+            json!({"bootstrap": {"recovery": {"backup": {"name": "a"}}}, "journal": carried}),
+        ),
     ];
     let listed: Vec<&str> =
         NOT_YET.iter().filter(|entry| entry.kind == "Scheduler").map(|e| e.field).collect();

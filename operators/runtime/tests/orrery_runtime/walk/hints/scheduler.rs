@@ -27,8 +27,16 @@ pub(in super::super) const SCHEDULER: Hints = Hints {
         ("spec.rollout.skipHealthChecks", "it is about pods that do not serve"),
         ("spec.maintenanceWindows", "they are about the next release"),
     ],
-    // What is on the volume stays as it is.
-    dependent: &["spec.journal.ref", "spec.storage.storageClassName"],
+    // What is on the volume stays as it is, and a recovery is for new objects.
+    dependent: &[
+        "spec.archive.intervalSeconds",
+        "spec.archive.retentionSeconds",
+        "spec.bootstrap.recovery.archive",
+        "spec.bootstrap.recovery.backup",
+        "spec.bootstrap.recovery.targetTime",
+        "spec.journal.ref",
+        "spec.storage.storageClassName",
+    ],
     ..NONE
 };
 

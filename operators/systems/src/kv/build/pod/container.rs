@@ -68,6 +68,6 @@ fn ports(validated: &Validated, identity: &Identity) -> Vec<(String, i32)> {
 }
 
 fn variables(validated: &Validated) -> Vec<EnvVar> {
-    let stores = volumes::store_variables(validated);
-    stores.into_iter().chain(journal::named(&validated.spec.journal)).collect()
+    let stores = validated.stores.variables();
+    stores.chain(journal::named(&validated.spec.journal)).collect()
 }

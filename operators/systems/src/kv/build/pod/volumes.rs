@@ -1,17 +1,15 @@
 //! What the container finds on its file system: configuration, secrets, certificates, data.
 
 use k8s_openapi::api::core::v1::{
-    EnvVar, ProjectedVolumeSource, SecretProjection, SecretVolumeSource, Volume, VolumeMount,
+    ProjectedVolumeSource, SecretProjection, SecretVolumeSource, Volume, VolumeMount,
     VolumeProjection,
 };
 use orrery_api::kv::AdoptTls;
-use orrery_api::kv::config::{ARCHIVE_SECRET, RECOVERY_SECRET};
 use orrery_runtime::{Carrier, Identity, labels};
 
 use super::super::super::names;
 use super::super::super::validate::{PASSWORD_KEY, Validated};
 use super::super::frame;
-use crate::archive::{Mounted, Use};
 use crate::parts::volumes::{
     self, CONFIG, CONFIG_FOLDER, DATA, DATA_FOLDER, IDENTITY, IDENTITY_FOLDER, LIVE, LIVE_FOLDER,
     SECRET_MODE, SECRETS, SECRETS_FOLDER, item, mount, secret, whole,
@@ -34,7 +32,7 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Volume> {
     let adopt = adopt.map(|adopt| secret(ADOPT, &adopt.secret_ref.name));
     let adopt_tls = adopt_tls(validated).map(|tls| secret(ADOPT_TLS, &tls.secret_ref.name));
     let adopt = adopt.chain(adopt_tls);
-    let stores = stores(validated).into_iter().filter_map(|store| store.volume());
+    let stores = validated.stores.volumes();
     let shown = volumes::identity(&frame);
     // New content reaches the folder, and the process, without a restart.
     let live = secret(LIVE, &names::live(&identity.name));
@@ -46,23 +44,6 @@ pub(super) fn build(validated: &Validated, identity: &Identity) -> Vec<Volume> {
 /// What the certificate of the Redis to take over is checked with.
 pub(super) fn adopt_tls(validated: &Validated) -> Option<&AdoptTls> {
     validated.spec.adopt_from.as_ref().and_then(|adopt| adopt.tls.as_ref())
-}
-
-/// The archive and what is recovered from.
-fn stores(validated: &Validated) -> Vec<Mounted> {
-    let stores = &validated.stores;
-    let archive = stores.archive.iter().map(|archive| Mounted::new(Use::Archive, archive));
-    let recovery = stores.recovery.iter().map(|from| Mounted::new(Use::Recovery, &from.archive));
-    archive.chain(recovery).collect()
-}
-
-/// Variables that name the folders of the Secrets of buckets.
-pub(super) fn store_variables(validated: &Validated) -> Vec<EnvVar> {
-    let name = |store: &Mounted| match store.purpose() {
-        Use::Archive => ARCHIVE_SECRET,
-        Use::Recovery => RECOVERY_SECRET,
-    };
-    stores(validated).iter().filter_map(|store| store.variable(name(store))).collect()
 }
 
 /// The generated Secret; with a password of the user's own, both Secrets in one folder.
@@ -121,6 +102,6 @@ pub(super) fn mounts(validated: &Validated, identity: &Identity) -> Vec<VolumeMo
         mounts.push(mount(ADOPT_TLS, ADOPT_TLS_FOLDER, true));
     }
     mounts.extend(journal::mounted(&validated.spec.journal));
-    mounts.extend(stores(validated).iter().filter_map(Mounted::mount));
+    mounts.extend(validated.stores.mounts());
     mounts
 }

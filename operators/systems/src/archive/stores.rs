@@ -1,17 +1,17 @@
-//! Where a KVCluster is archived, and what it is recovered from.
+//! Where an object is archived, and what it is recovered from: the same for every engine.
 //!
 //! Must not: look into a store. The processes do; here only mistakes are caught that would keep
 //! every one of them from starting.
 
+use k8s_openapi::api::core::v1::{EnvVar, Volume, VolumeMount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use orrery_api::Reason;
 use orrery_api::condition::{ConditionStatus, ConditionType, find};
-use orrery_api::kv::KVCluster;
-use orrery_api::kv::config::{ArchiveFile, RecoveryFile};
-use orrery_api::spec::{ArchiveOf, Bucket, RecoveredFrom, Recovery};
+use orrery_api::kv::config::{ARCHIVE_SECRET, ArchiveFile, RECOVERY_SECRET, RecoveryFile};
+use orrery_api::spec::{Archive, ArchiveOf, Bootstrap, Bucket, Moment, RecoveredFrom, Recovery};
 use orrery_runtime::{Reference, Referenced, Refusal};
 
-use super::super::names;
-use crate::archive::{Use, address, bucket_port_of, port};
+use super::{Mounted, Use, address, bucket_port_of, port};
 
 /// The stores of an object.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -22,39 +22,60 @@ pub(crate) struct Stores {
     pub(crate) ports: Vec<u16>,
 }
 
-fn recovery(object: &KVCluster) -> Option<&Recovery> {
-    object.spec.bootstrap.as_ref()?.recovery.as_ref()
+/// What a spec says of archives, and what was found before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// Kind of the object, and its metadata.
+    pub(crate) kind: &'static str,
+    pub(crate) meta: &'a ObjectMeta,
+    pub(crate) archive: Option<&'a Archive>,
+    pub(crate) bootstrap: Option<&'a Bootstrap>,
+    /// What was found when the object was recovered; later the Backup and the Secret may be gone.
+    pub(crate) recovered: Option<&'a RecoveredFrom>,
+    /// What the position of a Backup is.
+    pub(crate) position: Position,
 }
 
-/// What was found when the object was recovered; later the Backup and the Secret may be gone.
-fn recovered(object: &KVCluster) -> Option<&RecoveredFrom> {
-    object.status.as_ref()?.recovered_from.as_ref()
+/// What the position of a Backup is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Position {
+    /// That of a record in the one journal there is.
+    Record,
+    /// A moment, in microseconds since the Unix epoch.
+    Moment,
 }
 
-/// What the archive and the recovery of a spec point to.
-pub(crate) fn references(object: &KVCluster) -> Vec<Reference> {
-    let secret = |bucket: &Bucket| Reference::Secret(bucket.secret_ref.name.clone());
-    let archive = object.spec.archive.iter().flat_map(|archive| &archive.bucket);
-    let mut references: Vec<Reference> = archive.map(secret).collect();
-    if let Some(recovery) = recovery(object)
-        && recovered(object).is_none()
-    {
-        references.extend(recovery.backup.iter().map(|one| Reference::Backup(one.name.clone())));
-        let bucket = recovery.archive.iter().flat_map(|archive| &archive.bucket);
-        references.extend(bucket.map(secret));
+impl<'a> Asked<'a> {
+    fn recovery(&self) -> Option<&'a Recovery> {
+        self.bootstrap?.recovery.as_ref()
     }
-    references
+
+    /// What the archive and the recovery point to.
+    pub(crate) fn references(&self) -> Vec<Reference> {
+        let secret = |bucket: &Bucket| Reference::Secret(bucket.secret_ref.name.clone());
+        let archive = self.archive.iter().flat_map(|archive| &archive.bucket);
+        let mut references: Vec<Reference> = archive.map(secret).collect();
+        if let Some(recovery) = self.recovery()
+            && self.recovered.is_none()
+        {
+            let backup = recovery.backup.iter();
+            references.extend(backup.map(|one| Reference::Backup(one.name.clone())));
+            let bucket = recovery.archive.iter().flat_map(|archive| &archive.bucket);
+            references.extend(bucket.map(secret));
+        }
+        references
+    }
 }
 
 /// The stores, with the Backup of a recovery looked up.
-pub(super) fn check(object: &KVCluster, inputs: &Referenced) -> Result<Stores, Refusal> {
-    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-    let name = object.metadata.name.as_deref().unwrap_or_default();
-    let archive = object.spec.archive.as_ref().map(|archive| archive.of(namespace, name));
-    let recovery = match (recovery(object), recovered(object)) {
+pub(crate) fn check(asked: &Asked<'_>, inputs: &Referenced) -> Result<Stores, Refusal> {
+    let namespace = asked.meta.namespace.as_deref().unwrap_or_default();
+    let name = asked.meta.name.as_deref().unwrap_or_default();
+    let archive = asked.archive.map(|archive| archive.of(namespace, name));
+    let recovery = match (asked.recovery(), asked.recovered) {
         (None, _) => None,
         (Some(_), Some(found)) => Some(found.clone()),
-        (Some(recovery), None) => Some(found(recovery, inputs)?),
+        (Some(recovery), None) => Some(found(asked, recovery, inputs)?),
     };
     let own = archive.as_ref().map(|archive| address(Use::Archive, archive));
     let other = recovery.as_ref().map(|recovery| address(Use::Archive, &recovery.archive));
@@ -85,7 +106,11 @@ fn claim(archive: &ArchiveOf) -> Option<&str> {
 }
 
 /// What a recovery means by its words.
-fn found(recovery: &Recovery, inputs: &Referenced) -> Result<RecoveredFrom, Refusal> {
+fn found(
+    asked: &Asked<'_>,
+    recovery: &Recovery,
+    inputs: &Referenced,
+) -> Result<RecoveredFrom, Refusal> {
     let target_time = recovery.target_time;
     let Some(backup) = &recovery.backup else {
         let field = "spec.bootstrap.recovery";
@@ -107,6 +132,18 @@ fn found(recovery: &Recovery, inputs: &Referenced) -> Result<RecoveredFrom, Refu
         let message = format!("Backup {name} has failed; name one that has succeeded");
         return Err(Refusal::field(Reason::BackupFailed, field, message));
     };
+    // An earlier release does not say: it backed up KVClusters alone.
+    let engine = backup.engine.as_deref().unwrap_or("KVCluster");
+    if engine != asked.kind {
+        let message = format!("Backup {name} is that of a {engine}, and this is a {}", asked.kind);
+        return Err(Refusal::field(Reason::InvalidSpec, field, message));
+    }
+    if asked.position == Position::Moment {
+        let taken = backup.position.and_then(Moment::from_microseconds);
+        let target_time = target_time.or(taken);
+        let (archive, position, epoch) = (archive.clone(), None, None);
+        return Ok(RecoveredFrom { archive, position, epoch, target_time });
+    }
     let position = backup.position.filter(|_| target_time.is_none());
     // A failover may have left its epoch behind: what the Backup promised is there all the same.
     let epoch = position.map(|_| backup.epoch.unwrap_or(0));
@@ -124,12 +161,12 @@ fn bucket_port(bucket: &Bucket, field: &str, inputs: &Referenced) -> Result<u16,
 
 impl Stores {
     /// The part of the configuration file about the archive.
-    pub(super) fn archive_file(&self, object: &KVCluster) -> Option<ArchiveFile> {
-        let (spec, archive) = (object.spec.archive.as_ref()?, self.archive.as_ref()?);
+    pub(crate) fn archive_file(&self, asked: &Asked<'_>) -> Option<ArchiveFile> {
+        let (spec, archive) = (asked.archive?, self.archive.as_ref()?);
         let bucket = archive.bucket.as_ref();
         Some(ArchiveFile {
             to: address(Use::Archive, archive),
-            owner: object.metadata.uid.clone(),
+            owner: asked.meta.uid.clone(),
             interval_seconds: Some(i64::from(spec.interval_seconds)),
             retention_seconds: spec.retention_seconds.map(i64::from),
             endpoint: bucket.and_then(|bucket| bucket.endpoint.clone()),
@@ -137,21 +174,44 @@ impl Stores {
         })
     }
 
-    /// The part of the configuration file about the recovery.
-    pub(super) fn recovery_file(&self, object: &KVCluster) -> Option<RecoveryFile> {
-        // The first primary; the others copy from it.
-        let name = object.metadata.name.as_deref().unwrap_or_default();
-        let member = (object.spec.followers > 0).then(|| names::pod(name, 0));
+    /// The part of the configuration file about the recovery. `member`: the one pod that is recovered,
+    /// where others copy from it.
+    pub(crate) fn recovery_file(&self, member: Option<String>) -> Option<RecoveryFile> {
         let recovery = self.recovery.as_ref()?;
         let bucket = recovery.archive.bucket.as_ref();
         Some(RecoveryFile {
             from: address(Use::Recovery, &recovery.archive),
-            target_time_us: recovery.target_time.map(orrery_api::spec::Moment::microseconds),
+            target_time_us: recovery.target_time.map(Moment::microseconds),
             target_position: recovery.position.and_then(|position| u64::try_from(position).ok()),
             target_epoch: recovery.epoch.and_then(|epoch| u64::try_from(epoch).ok()),
             member,
             endpoint: bucket.and_then(|bucket| bucket.endpoint.clone()),
             region: bucket.and_then(|bucket| bucket.region.clone()),
         })
+    }
+
+    fn mounted(&self) -> impl Iterator<Item = Mounted> {
+        let archive = self.archive.iter().map(|archive| Mounted::new(Use::Archive, archive));
+        let recovery = self.recovery.iter();
+        archive.chain(recovery.map(|from| Mounted::new(Use::Recovery, &from.archive)))
+    }
+
+    /// The volumes of the archive and of what is recovered from.
+    pub(crate) fn volumes(&self) -> impl Iterator<Item = Volume> {
+        self.mounted().filter_map(|store| store.volume())
+    }
+
+    /// Where these are mounted.
+    pub(crate) fn mounts(&self) -> impl Iterator<Item = VolumeMount> {
+        self.mounted().filter_map(|store| store.mount())
+    }
+
+    /// Variables that name the folders of the Secrets of buckets.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = EnvVar> {
+        let name = |store: &Mounted| match store.purpose() {
+            Use::Archive => ARCHIVE_SECRET,
+            Use::Recovery => RECOVERY_SECRET,
+        };
+        self.mounted().filter_map(move |store| store.variable(name(&store)))
     }
 }
