@@ -25,11 +25,12 @@ async fn gone(stage: &Stage, target: &str) {
 
 async fn add(stage: &Stage, name: &str, url: &str) {
     let job = format!(
-        "{{\"name\": \"{name}\", \"spec\": {{\"when\": {{\"cron\": \"* * * * * *\"}}, \
+        "{{\"spec\": {{\"when\": {{\"cron\": \"* * * * * *\"}}, \
          \"catchUp\": {{\"policy\": \"FireAll\", \"maxRuns\": 1000}}, \
          \"action\": {{\"http\": {{\"url\": \"{url}\"}}}}}}}}"
     );
-    let answer = ask_pod(stage, "jobs-scheduler-0", "POST", "/v1/jobs", &job).await;
+    let path = format!("/v1/jobs/{name}");
+    let answer = ask_pod(stage, "jobs-scheduler-0", "PUT", &path, &job).await;
     assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
 }
 
