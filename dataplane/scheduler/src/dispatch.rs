@@ -9,6 +9,7 @@
 //! has its calls handed over again as resumed.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +26,7 @@ mod event_loop;
 mod exchange;
 mod figures;
 mod flight;
+mod grpc;
 mod guard;
 mod lane;
 mod lanes;
@@ -52,10 +54,33 @@ pub use target::{AdHoc, Target, TargetName};
 pub enum Action {
     /// A request to a target.
     Http(HttpAction),
+    /// A method of a target, called by gRPC.
+    Grpc(GrpcAction),
     /// Something outside of this process, which the operator does.
     Errand(orrery_operand::v1::Errand),
     /// Counts and succeeds at once, in process. For benchmarks and simulations: no API leads here.
     Sink,
+}
+
+/// Where an action goes, of those that go to a target.
+pub(crate) struct Destination<'a> {
+    pub(crate) target: &'a TargetName,
+    /// Bytes of its body.
+    pub(crate) bytes: usize,
+    /// From the first request to the outcome.
+    pub(crate) timeout: Duration,
+}
+
+impl Action {
+    /// None for what no target is called for.
+    pub(crate) fn destination(&self) -> Option<Destination<'_>> {
+        let (target, body, timeout) = match self {
+            Self::Http(action) => (&action.target, &action.body, action.timeout),
+            Self::Grpc(action) => (&action.target, &action.body, action.timeout),
+            Self::Errand(_) | Self::Sink => return None,
+        };
+        Some(Destination { target, bytes: body.len(), timeout })
+    }
 }
 
 /// A request, as it is sent for each attempt.
@@ -86,6 +111,37 @@ impl fmt::Debug for HttpAction {
             .field("target", &self.target)
             .field("method", &self.method)
             .field("host", &self.uri.host())
+            .field("body_bytes", &self.body.len())
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A call of a unary method by gRPC, as it is made for each attempt.
+///
+/// Delivery is at least once, as for requests: a successor calls again with the same key.
+#[derive(Clone)]
+pub struct GrpcAction {
+    /// Of the configuration.
+    pub target: TargetName,
+    /// Scheme and host of the target, and `/package.Service/Method`.
+    pub uri: Uri,
+    /// The service with its package.
+    pub service: Arc<str>,
+    /// The method alone.
+    pub method: Box<str>,
+    /// The message as JSON; empty for one without fields.
+    pub body: Bytes,
+    /// From the first request to the outcome, asking for the methods included.
+    pub timeout: Duration,
+}
+
+// The message may have secrets of the user.
+impl fmt::Debug for GrpcAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrpcAction")
+            .field("target", &self.target)
+            .field("method", &self.uri.path())
             .field("body_bytes", &self.body.len())
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()

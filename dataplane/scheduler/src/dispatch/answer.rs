@@ -13,7 +13,7 @@ use super::note;
 use crate::run::Outcome;
 
 /// Longest pause that a target may ask for.
-const PAUSE_MAX: Duration = Duration::from_hours(1);
+pub(super) const PAUSE_MAX: Duration = Duration::from_hours(1);
 
 /// An answer, as far as it was read.
 #[derive(Debug)]

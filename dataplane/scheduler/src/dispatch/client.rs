@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::Uri;
 use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -23,6 +24,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower_service::Service;
 
+use super::grpc::GrpcReach;
 use super::guard::Guard;
 use super::resolve::Resolver;
 
@@ -54,6 +56,8 @@ pub(super) enum TrustError {
 /// What a target is reached by; shared by its calls.
 pub(super) struct Reach {
     pub(super) client: HttpClient,
+    /// For calls by gRPC; those go to targets of the configuration alone.
+    pub(super) grpc: Option<GrpcReach>,
     /// Longest time to ask how a run stands.
     pub(super) timeout: Duration,
     /// Where its calls may go; `None`: anywhere.
@@ -104,13 +108,28 @@ fn config(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
 
 /// A client for one target, with connections of its own.
 pub(super) fn client(tls: Arc<ClientConfig>, guard: Guard, idle_max: usize) -> HttpClient {
+    builder(idle_max).build(connector(tls, guard))
+}
+
+/// A client that speaks HTTP/2 alone, without TLS by prior knowledge: the one way gRPC is spoken.
+pub(super) fn h2_client(tls: &ClientConfig, guard: Guard, idle_max: usize) -> HttpClient {
+    let mut tls = tls.clone();
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    builder(idle_max).http2_only(true).build(connector(Arc::new(tls), guard))
+}
+
+fn connector(tls: Arc<ClientConfig>, guard: Guard) -> Connector {
     let mut http = HttpConnector::new_with_resolver(Resolver::new(guard));
     http.enforce_http(false);
     http.set_nodelay(true);
     http.set_keepalive(Some(KEEP_ALIVE));
     http.set_connect_timeout(Some(CONNECT_MAX));
-    let connector = Connector { inner: HttpsConnector::from((http, tls)), guard };
-    Client::builder(TokioExecutor::new())
+    Connector { inner: HttpsConnector::from((http, tls)), guard }
+}
+
+fn builder(idle_max: usize) -> client::legacy::Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder
         .pool_idle_timeout(IDLE_MAX)
         .pool_max_idle_per_host(idle_max)
         .pool_timer(TokioTimer::new())
@@ -118,8 +137,8 @@ pub(super) fn client(tls: Arc<ClientConfig>, guard: Guard, idle_max: usize) -> H
         .http1_max_buf_size(HEAD_BYTES)
         .http2_max_header_list_size(HEAD_BYTES as u32)
         .http2_keep_alive_interval(KEEP_ALIVE)
-        .http2_keep_alive_timeout(CONNECT_MAX)
-        .build(connector)
+        .http2_keep_alive_timeout(CONNECT_MAX);
+    builder
 }
 
 /// Connects, to addresses that are allowed, within a bounded time.

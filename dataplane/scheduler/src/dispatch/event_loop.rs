@@ -270,26 +270,18 @@ impl EventLoop {
         }
         let (run, attempt) = (call.run, call.attempt);
         let is_late = deadline(&call).is_some_and(|expires_ms| expires_ms < clock.now_ms);
-        let action = match &*call.action {
-            Action::Http(action) => action,
-            Action::Errand(_) => {
-                debug_assert!(false, "errands are not handed to this loop");
-                let note = "an errand has no target".to_owned();
-                return self.settle(run, attempt, Outcome::Refused { note });
-            }
-            Action::Sink if is_late => return self.settle(run, attempt, expired(&call)),
-            Action::Sink => {
-                self.shared.sunk.fetch_add(1, Ordering::Relaxed);
-                return self.settle(run, attempt, Outcome::Succeeded { note: String::new() });
-            }
+        let Some(to) = call.action.destination() else {
+            return self.settle_here(&call, is_late);
         };
+        let bytes = to.bytes;
+        let lane = self.lanes.find(to.target);
         if self.runs.contains_key(&run) {
             debug_assert!(false, "a run is handed over again only once it is settled");
             tracing::error!(?run, attempt, "a run was handed over twice; the first one counts");
             self.shared.held.fetch_sub(1, Ordering::AcqRel);
             return;
         }
-        let lane = match self.lanes.find(&action.target) {
+        let lane = match lane {
             Ok(lane) => lane,
             Err(outcome) => return self.settle(run, attempt, outcome),
         };
@@ -308,11 +300,27 @@ impl EventLoop {
             self.deadlines.insert((expires_ms, run));
         }
         if let Some(state) = self.lanes.get(lane) {
-            state.push(&place, run, cost(action.body.len()));
+            state.push(&place, run, cost(bytes));
         }
         let stage = Stage::Queued(Box::new((call, place)));
         self.runs.insert(run, Entry { attempt, sequence: self.sequence, lane, stage });
         self.list(lane);
+    }
+
+    /// Settles what goes nowhere.
+    fn settle_here(&mut self, call: &Call, is_late: bool) {
+        let outcome = match &*call.action {
+            Action::Sink if is_late => expired(call),
+            Action::Sink => {
+                self.shared.sunk.fetch_add(1, Ordering::Relaxed);
+                Outcome::Succeeded { note: String::new() }
+            }
+            Action::Http(_) | Action::Grpc(_) | Action::Errand(_) => {
+                debug_assert!(false, "errands are not handed to this loop");
+                Outcome::Refused { note: "an errand has no target".to_owned() }
+            }
+        };
+        self.settle(call.run, call.attempt, outcome);
     }
 
     fn cancel(&mut self, run: RunId) {

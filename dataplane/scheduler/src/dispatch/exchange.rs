@@ -4,8 +4,10 @@ use std::error::Error;
 
 use bytes::Bytes;
 use http::Request;
+use http::response::Parts;
 use http_body::Body;
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::capture_connection;
 use tokio::time::{Instant, timeout_at};
 
@@ -55,21 +57,34 @@ impl From<Trouble> for Outcome {
 /// Sends a request and reads the answer; `keep` bytes of its body are kept.
 pub(super) async fn exchange(
     client: &HttpClient,
-    mut request: Request<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
     deadline: Instant,
     keep: usize,
 ) -> Result<Answer, Trouble> {
+    exchange_by(client, request, deadline, async |head, body| {
+        let body = read(body, keep, BODY_BYTES).await?;
+        Ok(Answer { status: head.status, headers: head.headers.clone(), body })
+    })
+    .await
+}
+
+/// Sends a request and has the answer read, all of it before the deadline.
+pub(super) async fn exchange_by<T>(
+    client: &HttpClient,
+    mut request: Request<Full<Bytes>>,
+    deadline: Instant,
+    read: impl AsyncFnOnce(&Parts, Incoming) -> Result<T, hyper::Error>,
+) -> Result<T, Trouble> {
     let connection = capture_connection(&mut request);
     let mut status = None;
     let answer = async {
         let response = client.request(request).await.map_err(|error| trouble(&error))?;
         let (head, body) = response.into_parts();
         status = Some(head.status);
-        let body = read(body, keep).await.map_err(|error| {
+        read(&head, body).await.map_err(|error| {
             let why = note::of_error(&error);
             Trouble::Broken(format!("{}, and its body broke off: {why}", head.status))
-        })?;
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        })
     };
     let start = Instant::now();
     let Ok(answer) = timeout_at(deadline, answer).await else {
@@ -87,7 +102,7 @@ pub(super) async fn exchange(
 
 /// The first bytes of a body, which is read on to its end or to the limit: only a body that was
 /// read to its end leaves the connection for the next request.
-async fn read<B>(mut body: B, keep: usize) -> Result<Vec<u8>, B::Error>
+pub(super) async fn read<B>(mut body: B, keep: usize, most: usize) -> Result<Vec<u8>, B::Error>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -101,7 +116,7 @@ where
         let room = keep.saturating_sub(kept.len());
         kept.extend_from_slice(&data[..data.len().min(room)]);
         seen = seen.saturating_add(data.len());
-        if seen > BODY_BYTES {
+        if seen > most {
             break;
         }
     }
@@ -133,8 +148,8 @@ mod tests {
     #[test]
     fn a_body_is_kept_in_part_and_read_to_its_end() {
         let body = Full::new(Bytes::from(vec![b'x'; 1_000]));
-        assert_eq!(read(body, 10).now_or_never(), Some(Ok(vec![b'x'; 10])));
+        assert_eq!(read(body, 10, BODY_BYTES).now_or_never(), Some(Ok(vec![b'x'; 10])));
         let body = Full::new(Bytes::new());
-        assert_eq!(read(body, 10).now_or_never(), Some(Ok(Vec::new())));
+        assert_eq!(read(body, 10, BODY_BYTES).now_or_never(), Some(Ok(Vec::new())));
     }
 }

@@ -7,11 +7,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::Action;
 use super::answer::Report;
 use super::attempt::Attempt;
 use super::client::Reach;
 use super::secret::Credentials;
+use super::{Action, grpc};
 use crate::run::{Call, Outcome, RunId};
 
 /// Longest attempt, so that no moment lies beyond what the clock counts.
@@ -63,13 +63,17 @@ pub(super) fn start(
 ) -> AbortHandle {
     let task = tokio::spawn(async move {
         let action = Arc::clone(&call.action);
-        let Action::Http(action) = &*action else {
+        let Some(to) = action.destination() else {
             debug_assert!(false, "only requests are sent");
             return;
         };
-        let deadline = now + action.timeout.min(TIMEOUT_MAX);
+        let deadline = now + to.timeout.min(TIMEOUT_MAX);
         let attempt = Attempt { call, reach, credentials, deadline };
-        reporter.done(attempt.run(action).await);
+        match &*action {
+            Action::Http(action) => reporter.done(attempt.run(action).await),
+            Action::Grpc(action) => reporter.done(grpc::run(&attempt, action).await),
+            Action::Errand(_) | Action::Sink => {}
+        }
     });
     task.abort_handle()
 }

@@ -11,8 +11,9 @@ use foldhash::HashMap;
 use tokio::time::Instant;
 
 use super::bucket::Bucket;
-use super::client::{Reach, Trust, TrustError, client};
+use super::client::{Reach, Trust, TrustError, client, h2_client};
 use super::figures::Registry;
+use super::grpc::GrpcReach;
 use super::guard::Guard;
 use super::lane::Lane;
 use super::options::Options;
@@ -84,8 +85,10 @@ impl Lanes {
         let tls = self.trust.with(target.ca_pem.as_deref());
         let tls = tls.map_err(|source| LanesError::Trust { name, source })?;
         let guard = Guard::new(&self.options, target.allow_private);
+        let grpc = GrpcReach::new(h2_client(&tls, guard, target.max_in_flight));
         let reach = Reach {
             client: client(tls, guard, target.max_in_flight),
+            grpc: Some(grpc),
             timeout: target.timeout,
             origin: target.origin,
         };
@@ -123,6 +126,7 @@ impl Lanes {
         let guard = Guard::new(&self.options, limits.allow_private);
         let reach = Reach {
             client: client(tls, guard, limits.max_in_flight),
+            grpc: None,
             timeout: limits.timeout,
             origin: None,
         };

@@ -1,5 +1,7 @@
 //! The requests of an attempt: what the user wrote, and the headers that each has.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::Full;
@@ -89,6 +91,37 @@ pub(super) fn ask(
         add_credentials(&mut headers, call, credentials, now, &[]);
     }
     request(Method::GET, uri.clone(), headers, Bytes::new())
+}
+
+/// The request that calls a method by gRPC (PROTOCOL-HTTP2): a message with its length before it, and
+/// the message that is signed. `left` is the time that the target has.
+pub(super) fn grpc(
+    call: &Call,
+    uri: &Uri,
+    (body, signed): (Bytes, &[u8]),
+    credentials: &Credentials,
+    now: u64,
+    left: Duration,
+) -> Request<Full<Bytes>> {
+    let mut headers = HeaderMap::with_capacity(16);
+    add_own(&mut headers, call);
+    add_credentials(&mut headers, call, credentials, now, signed);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity"));
+    if let Ok(timeout) = HeaderValue::try_from(grpc_timeout(left)) {
+        headers.insert("grpc-timeout", timeout);
+    }
+    request(Method::POST, uri.clone(), headers, body)
+}
+
+/// At most eight digits and a unit: milliseconds, or seconds where those are too many.
+fn grpc_timeout(left: Duration) -> String {
+    let milliseconds = left.as_millis().max(1);
+    if milliseconds < 100_000_000 {
+        return format!("{milliseconds}m");
+    }
+    format!("{}S", left.as_secs().min(99_999_999))
 }
 
 fn request(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {

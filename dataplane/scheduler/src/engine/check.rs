@@ -173,13 +173,12 @@ impl Engine {
     fn check_action(&self, spec: &ScheduleSpec, generation: i64) -> Result<(), Refusal> {
         let action = &spec.action;
         let others = [
-            ("grpc", action.grpc.is_some()),
             ("pooledPod", action.pooled_pod.is_some()),
             ("taskQueue", action.task_queue.is_some()),
             ("workflow", action.workflow.is_some()),
         ];
         if let Some((other, _)) = others.iter().find(|(_, is_set)| *is_set) {
-            let message = format!("action {other} is not carried out yet: use http");
+            let message = format!("action {other} is not carried out yet: use http or grpc");
             return Err(Refusal::new(RefusalReason::NotYetSupported, message));
         }
         if action.kubernetes_job.is_some() && generation == 0 {
@@ -192,7 +191,8 @@ impl Engine {
             let message = "template is not carried out yet: make the jobs by the API";
             return Err(Refusal::new(RefusalReason::NotYetSupported, message));
         }
-        let target = action.http.as_ref().and_then(|http| http.target.as_deref());
+        let http = action.http.as_ref().and_then(|http| http.target.as_deref());
+        let target = http.or(action.grpc.as_ref().map(|grpc| grpc.target.as_str()));
         if let Some(target) = target.filter(|target| !self.resolver.has(target)) {
             return Err(Refusal::new(RefusalReason::TargetMissing, self.resolver.unknown(target)));
         }

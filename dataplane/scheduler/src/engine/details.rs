@@ -105,8 +105,9 @@ pub(super) fn details(state: &State, job: &Job, key: &dyn Fn(u64) -> String) -> 
         }
         Err(_) => (Value::Null, vec![]),
     };
-    if let (Some(payload), Some(http)) = (job.payload(), spec.pointer_mut("/action/http")) {
-        http["body"] = Value::String(String::from_utf8_lossy(payload).into_owned());
+    let path = if spec.pointer("/action/grpc").is_some() { "/action/grpc" } else { "/action/http" };
+    if let (Some(payload), Some(action)) = (job.payload(), spec.pointer_mut(path)) {
+        action["body"] = Value::String(String::from_utf8_lossy(payload).into_owned());
     }
     let activity = state.activity(job);
     let last_run = job.last().map(|last| LastRunShown {

@@ -14,7 +14,9 @@ use orrery_api::scheduler::{self as api, TargetFile, TargetTls};
 use orrery_operand::v1::{self, Errand};
 
 use crate::archive::Inherited;
-use crate::dispatch::{Action, Auth, HttpAction, SigningKey, SuccessCodes, Target, TargetName};
+use crate::dispatch::{
+    Action, Auth, GrpcAction, HttpAction, SigningKey, SuccessCodes, Target, TargetName,
+};
 use crate::machine::{Cause, Job, Run};
 use crate::run::{Call, Outcome, RunId};
 
@@ -185,6 +187,10 @@ impl Resolver {
         });
         let Template { action, content_type, status_path } =
             template.as_ref().map_err(Clone::clone)?;
+        if let (Action::Grpc(shared), Some(body)) = (&**action, job.payload()) {
+            let body = Bytes::copy_from_slice(body);
+            return Ok(Arc::new(Action::Grpc(GrpcAction { body, ..shared.clone() })));
+        }
         let Action::Http(shared) = &**action else { return Ok(Arc::clone(action)) };
         if job.payload().is_none() && status_path.is_none() {
             return Ok(Arc::clone(action));
@@ -219,6 +225,9 @@ impl Resolver {
     ) -> Result<Action, String> {
         if self.is_sink {
             return Ok(Action::Sink);
+        }
+        if let Some(grpc) = &spec.action.grpc {
+            return self.call_of(grpc, spec.timeout_seconds, body);
         }
         let Some(http) = &spec.action.http else {
             return Err("the action is not carried out by this release".to_owned());
@@ -270,7 +279,27 @@ impl Resolver {
             body,
             status_uri,
             success,
-            timeout: Duration::from_secs(u64::try_from(seconds).unwrap_or(1).max(1)),
+            timeout: timeout_of(seconds),
+        }))
+    }
+
+    /// What a call by gRPC comes to.
+    fn call_of(
+        &self,
+        grpc: &api::GrpcAction,
+        timeout_seconds: Option<i64>,
+        body: Option<Bytes>,
+    ) -> Result<Action, String> {
+        let target = self.targets.get(&grpc.target).ok_or_else(|| self.unknown(&grpc.target))?;
+        let (service, method) = parts(&grpc.method)?;
+        let text = format!("{}/{service}/{method}", origin(target));
+        Ok(Action::Grpc(GrpcAction {
+            target: TargetName::named(&grpc.target),
+            uri: text.parse().map_err(|error| format!("{text} is no URL: {error}"))?,
+            service: service.into(),
+            method: method.into(),
+            body: body.or_else(|| grpc.body.clone().map(Bytes::from)).unwrap_or_default(),
+            timeout: timeout_of(timeout_seconds.unwrap_or(target.timeout_seconds)),
         }))
     }
 
@@ -281,6 +310,23 @@ impl Resolver {
             names => format!("target {name} is not there: the Scheduler has {}", names.join(", ")),
         }
     }
+}
+
+fn timeout_of(seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(1).max(1))
+}
+
+/// Service and method of `package.Service/Method`.
+fn parts(method: &str) -> Result<(&str, &str), String> {
+    let is_name = |text: &str| {
+        let first = text.bytes().next();
+        first.is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    method
+        .split_once('/')
+        .filter(|(service, method)| service.split('.').all(is_name) && is_name(method))
+        .ok_or_else(|| format!("{method:?} is no method: write package.Service/Method"))
 }
 
 /// Where the target is asked about the run of this key.

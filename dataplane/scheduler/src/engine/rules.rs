@@ -64,6 +64,13 @@ fn check_action(spec: &ScheduleSpec) -> Result<(), Refusal> {
         let message = "action needs exactly one of http, grpc, kubernetesJob, pooledPod, taskQueue and workflow";
         return Err(refuse(message));
     }
+    let most = orrery_api::scheduler::action::BODY_CHARS_MAX;
+    if let Some(grpc) = &action.grpc {
+        if grpc.body.as_ref().is_some_and(|body| body.len() > 4 * most) {
+            return Err(refuse(format!("body has more than {} bytes", 4 * most)));
+        }
+        return Ok(());
+    }
     let Some(http) = &action.http else { return Ok(()) };
     if http.target.is_some() == http.url.is_some() {
         return Err(refuse("http needs exactly one of target and url"));
@@ -71,7 +78,6 @@ fn check_action(spec: &ScheduleSpec) -> Result<(), Refusal> {
     if http.path.is_some() && http.target.is_none() {
         return Err(refuse("path is only for a target: a url has its own"));
     }
-    let most = orrery_api::scheduler::action::BODY_CHARS_MAX;
     if http.body.as_ref().is_some_and(|body| body.len() > 4 * most) {
         return Err(refuse(format!("body has more than {} bytes", 4 * most)));
     }

@@ -135,8 +135,10 @@ pub fn zone_name(spec: &ScheduleSpec) -> &str {
 
 /// The text of a definition, and the body taken out of it.
 pub fn canonical(mut declared: DeclaredSchedule) -> (String, Option<Vec<u8>>) {
-    let http = declared.spec.action.http.as_mut();
-    let body = http.and_then(|http| http.body.take()).map(String::into_bytes);
+    let action = &mut declared.spec.action;
+    let http = action.http.as_mut().and_then(|http| http.body.take());
+    let grpc = action.grpc.as_mut().and_then(|grpc| grpc.body.take());
+    let body = http.or(grpc).map(String::into_bytes);
     let text = serde_json::to_string(&declared).expect("a schedule has string keys only");
     (text, body)
 }
@@ -318,12 +320,13 @@ fn dst(dst: Dst) -> recurrence::Dst {
 
 fn policies(spec: &ScheduleSpec) -> Policies {
     let unsigned = |number: i32| u64::try_from(number).unwrap_or(0);
-    let http = spec.action.http.as_ref();
+    let (http, grpc) = (spec.action.http.as_ref(), spec.action.grpc.as_ref());
     let is_outside = spec.action.kubernetes_job.is_some();
     let target = http.map(|http| match (&http.target, &http.url) {
         (Some(target), _) => target.clone(),
         (None, url) => authority(url.as_deref().unwrap_or_default()).to_owned(),
     });
+    let target = target.or_else(|| grpc.map(|grpc| grpc.target.clone()));
     let kept = |most: Option<i32>| most.and_then(|most| usize::try_from(most).ok());
     let history = spec.history.as_ref();
     Policies {
