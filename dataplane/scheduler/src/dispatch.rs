@@ -50,7 +50,6 @@ pub use target::{AdHoc, Target, TargetName};
 
 /// What a run does, resolved: every name looked up, every text parsed.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "it is shared behind a pointer, and a sink is rare")]
 pub enum Action {
     /// A request to a target.
     Http(HttpAction),

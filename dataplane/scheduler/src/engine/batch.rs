@@ -62,6 +62,10 @@ impl Engine {
 impl Checker<'_> {
     pub(crate) fn check(&mut self, job: JobSpec) -> Result<Prepared, Refusal> {
         let JobSpec { name, spec, exclusions } = job;
+        if let Some(grpc) = &spec.action.grpc {
+            let refused = |why| Refusal::new(RefusalReason::InvalidSpec, why);
+            grpc.check_body().map_err(refused)?;
+        }
         // The times of hashed texts depend on the name.
         let is_hashed = spec.when.cron.as_ref().is_some_and(|cron| cron.contains(['H', 'h']));
         let declared = DeclaredSchedule { spec, exclusions, uid: None };
@@ -73,7 +77,7 @@ impl Checker<'_> {
             check_name(&name)?;
             return Ok(checked.prepared(name, payload));
         }
-        // The body is not part of what is checked: it may be anything.
+        // The body is not part of what is checked further: it may be anything.
         let declared = serde_json::from_str(&text)
             .map_err(|error| Refusal::new(RefusalReason::InvalidSpec, error.to_string()))?;
         let checked = self.engine.check(&name, declared, 0, self.now)?;

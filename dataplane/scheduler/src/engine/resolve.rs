@@ -291,7 +291,8 @@ impl Resolver {
         body: Option<Bytes>,
     ) -> Result<Action, String> {
         let target = self.targets.get(&grpc.target).ok_or_else(|| self.unknown(&grpc.target))?;
-        let (service, method) = parts(&grpc.method)?;
+        let (service, method) = grpc.parts()?;
+        grpc.check_body()?;
         let text = format!("{}/{service}/{method}", origin(target));
         Ok(Action::Grpc(GrpcAction {
             target: TargetName::named(&grpc.target),
@@ -314,19 +315,6 @@ impl Resolver {
 
 fn timeout_of(seconds: i64) -> Duration {
     Duration::from_secs(u64::try_from(seconds).unwrap_or(1).max(1))
-}
-
-/// Service and method of `package.Service/Method`.
-fn parts(method: &str) -> Result<(&str, &str), String> {
-    let is_name = |text: &str| {
-        let first = text.bytes().next();
-        first.is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    };
-    method
-        .split_once('/')
-        .filter(|(service, method)| service.split('.').all(is_name) && is_name(method))
-        .ok_or_else(|| format!("{method:?} is no method: write package.Service/Method"))
 }
 
 /// Where the target is asked about the run of this key.

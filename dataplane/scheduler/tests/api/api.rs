@@ -3,6 +3,7 @@
 mod access;
 mod ahead;
 mod bulk;
+mod calls;
 mod dkron;
 mod following;
 mod grpc;

@@ -4,6 +4,7 @@ mod answers;
 mod course;
 mod fairness;
 mod faults;
+pub(crate) mod grpc;
 mod guarded;
 mod pace;
 mod resumed;

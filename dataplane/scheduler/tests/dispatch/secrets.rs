@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::rig::{Rig, http, named, note, succeeded, wait_until};
 use super::server::{Request, Server, answer};
 
-fn folder(files: &[(&str, &str)]) -> TempDir {
+pub(super) fn folder(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for (name, text) in files {
         std::fs::write(folder.path().join(name), text).expect("writable");
@@ -41,13 +41,18 @@ fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
 
 /// Whether one of the signatures of a request is by this key, and its time is now.
 fn is_signed(request: &Request, key: &[u8]) -> bool {
-    let header = |name| request.header(name).expect("it is signed");
+    let header = |name: &str| request.header(name).expect("it is signed").to_owned();
+    is_signed_by(header, &request.body, key)
+}
+
+/// The same for headers and a body.
+pub(super) fn is_signed_by(header: impl Fn(&str) -> String, body: &[u8], key: &[u8]) -> bool {
     let (id, time) = (header("webhook-id"), header("webhook-timestamp"));
     let now = super::rig::now_ms() / 1_000;
     let age = now - time.parse::<i64>().expect("a number");
     assert!((0..300).contains(&age), "{age} s old");
     let mut message = format!("{id}.{time}.").into_bytes();
-    message.extend_from_slice(&request.body);
+    message.extend_from_slice(body);
     let expected = format!("v1,{}", STANDARD.encode(hmac_sha256(key, &message)));
     header("webhook-signature").split(' ').any(|signature| signature == expected)
 }

@@ -1,6 +1,7 @@
 //! The engine as a process that is killed.
 
 mod archive;
+mod calls;
 mod clock;
 mod crash;
 mod engine;

@@ -149,7 +149,7 @@ pub struct Header {
     pub value: String,
 }
 
-/// A call by gRPC.
+/// A call of a unary method by gRPC. Each carries `idempotency-key`, the same for all attempts of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GrpcAction {
@@ -159,10 +159,34 @@ pub struct GrpcAction {
     /// Method, as `package.Service/Method`.
     #[schemars(length(min = 3, max = 512), regex(pattern = r"^[A-Za-z0-9_.]+/[A-Za-z0-9_]+$"))]
     pub method: String,
-    /// The message as JSON.
+    /// The message as JSON, by the mapping of Protocol Buffers. What its fields are, the target says by
+    /// server reflection. Left out: a message without fields, which needs no reflection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = BODY_CHARS_MAX))]
     pub body: Option<String>,
+}
+
+impl GrpcAction {
+    /// The service with its package, and the method; a sentence where the text is no method.
+    pub fn parts(&self) -> Result<(&str, &str), String> {
+        let is_name = |text: &str| {
+            text.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        };
+        self.method
+            .split_once('/')
+            .filter(|(service, method)| service.split('.').all(is_name) && is_name(method))
+            .ok_or_else(|| format!("{:?} is no method: write package.Service/Method", self.method))
+    }
+
+    /// Says where the body is no JSON. Whether it fits the method, the target alone knows.
+    pub fn check_body(&self) -> Result<(), String> {
+        let body = self.body.as_deref().map(str::trim).filter(|body| !body.is_empty());
+        let Some(body) = body else { return Ok(()) };
+        serde_json::from_str::<serde::de::IgnoredAny>(body)
+            .map(drop)
+            .map_err(|error| format!("the body is no JSON: {error}"))
+    }
 }
 
 /// A Kubernetes Job for each run.

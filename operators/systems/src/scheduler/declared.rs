@@ -190,7 +190,6 @@ fn check(object: &Schedule) -> Result<(), Refusal> {
     check_action(&spec.action)?;
     let action = &spec.action;
     let asked = [
-        ("spec.action.grpc", action.grpc.is_some()),
         ("spec.action.pooledPod", action.pooled_pod.is_some()),
         ("spec.action.taskQueue", action.task_queue.is_some()),
         ("spec.action.workflow", action.workflow.is_some()),
@@ -275,6 +274,10 @@ fn check_action(action: &Action) -> Result<(), Refusal> {
     }
     if let Some(action) = &action.kubernetes_job {
         job::template(action)?;
+    }
+    if let Some(grpc) = &action.grpc {
+        grpc.parts().map_err(|why| invalid("spec.action.grpc.method", &why))?;
+        grpc.check_body().map_err(|why| invalid("spec.action.grpc.body", &why))?;
     }
     let Some(http) = &action.http else { return Ok(()) };
     if http.target.is_some() == http.url.is_some() {

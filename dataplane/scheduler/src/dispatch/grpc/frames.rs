@@ -106,7 +106,9 @@ mod tests {
 
     fn body(messages: &[&[u8]]) -> Vec<u8> {
         let mut body = BytesMut::new();
-        messages.iter().for_each(|message| put(&mut body, message));
+        for message in messages {
+            put(&mut body, message);
+        }
         body.to_vec()
     }
 

@@ -82,57 +82,57 @@ async fn gather(
 ) -> Result<BTreeMap<String, FileDescriptorProto>, Miss> {
     let known = DescriptorPool::global();
     let mut files = BTreeMap::new();
-    // Files that were asked for by their names.
+    // Names of files that were asked for.
     let mut asked = BTreeSet::new();
     let mut wanted = vec![wire::Request::symbol(service)];
     let mut bytes = 0_usize;
     for number in 0..ROUNDS_MAX {
-        for response in round(attempt, uri, &wanted).await? {
-            // A file that cannot be had may be imported for options alone, which nobody reads here.
-            if let Some(error) = response.error.filter(|_| number == 0) {
-                return Err(Miss::Other(denied(&error, service)));
-            }
-            for file in response.files.unwrap_or_default().file {
-                bytes = bytes.saturating_add(file.len());
-                let file = FileDescriptorProto::decode(&*file).map_err(|error| {
-                    let why = note::of_error(&error);
-                    refused(&format!("the target describes {service} malformed: {why}"))
-                })?;
-                files.entry(file.name().to_owned()).or_insert(file);
-            }
+        let (responses, is_whole) = round(attempt, uri, &wanted, service, number == 0).await?;
+        // The one behind the last answer is not there, if not all were answered.
+        let count = if is_whole { wanted.len() } else { responses.len() + 1 };
+        asked.extend(wanted.drain(..).take(count).map(wire::Request::into_name));
+        for file in
+            responses.into_iter().flat_map(|response| response.files.unwrap_or_default().file)
+        {
+            bytes = bytes.saturating_add(file.len());
+            let file = FileDescriptorProto::decode(&*file).map_err(|error| {
+                let why = note::of_error(&error);
+                refused(&format!("the target describes {service} malformed: {why}"))
+            })?;
+            files.entry(file.name().to_owned()).or_insert(file);
         }
         if bytes > BYTES_MAX || files.len() > FILES_MAX {
             break;
         }
         let imports = files.values().flat_map(|file: &FileDescriptorProto| &file.dependency);
-        let missing: BTreeSet<&String> = imports
+        let missing: BTreeSet<String> = imports
             .filter(|name| !files.contains_key(*name) && known.get_file_by_name(name).is_none())
+            .cloned()
             .collect();
-        let new: Vec<String> = missing
-            .iter()
-            .filter(|name| !asked.contains(**name))
-            .map(|name| (*name).clone())
-            .collect();
-        if new.is_empty() {
-            let missing: Vec<String> = missing.into_iter().cloned().collect();
-            for name in missing {
+        let new = missing.iter().filter(|name| !asked.contains(*name)).take(FILES_MAX);
+        wanted.extend(new.map(|name| wire::Request::file(name)));
+        if wanted.is_empty() {
+            // What cannot be had may be imported for options alone, which nobody reads here.
+            files.extend(missing.into_iter().map(|name| {
                 let empty = FileDescriptorProto { name: Some(name.clone()), ..Default::default() };
-                files.insert(name, empty);
-            }
+                (name, empty)
+            }));
             return Ok(files);
         }
-        wanted = new.iter().take(FILES_MAX).map(|name| wire::Request::file(name)).collect();
-        asked.extend(new);
     }
     Err(refused(&format!("the target describes {service} by too many files")))
 }
 
-/// One call with one request for each of what is wanted.
+/// One call with one request for each of what is wanted, and whether all were answered: some servers end
+/// the call at the first that they do not have, others answer that with an error. In the first one
+/// either is the end.
 async fn round(
     attempt: &Attempt,
     uri: &Uri,
     wanted: &[wire::Request],
-) -> Result<Vec<wire::Response>, Miss> {
+    service: &str,
+    is_first: bool,
+) -> Result<(Vec<wire::Response>, bool), Miss> {
     let Some(reach) = &attempt.reach.grpc else { return Err(Miss::NoReflection) };
     let (mut body, mut signed) = (BytesMut::new(), BytesMut::new());
     for request in wanted {
@@ -162,34 +162,37 @@ async fn round(
     if answer.cut.is_some() {
         return Err(refused("the target describes its methods by too many bytes"));
     }
-    match answer.code() {
-        Some(Code::OK) => {}
+    let is_whole = match answer.code() {
+        Some(Code::OK) => true,
         Some(Code::UNIMPLEMENTED) => return Err(Miss::NoReflection),
+        Some(Code::NOT_FOUND) if is_first => return Err(no_service(service)),
+        Some(Code::NOT_FOUND) => false,
         _ => return Err(Miss::Other(Reply::Grpc(answer).judge_alone(uri).outcome)),
-    }
+    };
     let messages = answer.frames.messages().unwrap_or_default();
     let read = |message: &frames::Message| {
         let is_usable = message.is_whole && !message.is_compressed;
         is_usable.then(|| wire::Response::decode(&*message.bytes).ok()).flatten()
     };
     let responses: Option<Vec<_>> = messages.iter().map(read).collect();
-    responses
-        .filter(|responses| !responses.is_empty())
-        .ok_or_else(|| refused("the target answers server reflection malformed"))
+    let responses = responses
+        .filter(|responses| !is_whole || !responses.is_empty())
+        .ok_or_else(|| refused("the target answers server reflection malformed"))?;
+    if is_first && let Some(error) = responses.iter().find_map(|response| response.error.as_ref()) {
+        if error.error_code == i32::from(Code::NOT_FOUND.0) {
+            return Err(no_service(service));
+        }
+        let (code, message) = (error.error_code, note::of_bytes(error.error_message.as_bytes()));
+        let note = format!("the target does not describe {service}: {code}: {message}");
+        return Err(Miss::Other(Outcome::Failed { note }));
+    }
+    Ok((responses, is_whole))
+}
+
+fn no_service(service: &str) -> Miss {
+    refused(&format!("the target has no service {service}"))
 }
 
 fn refused(note: &str) -> Miss {
     Miss::Other(Outcome::Refused { note: note.to_owned() })
-}
-
-/// What an error of the protocol means for the run.
-fn denied(error: &wire::ErrorResponse, service: &str) -> Outcome {
-    let message = note::of_bytes(error.error_message.as_bytes());
-    if error.error_code == i32::from(Code::NOT_FOUND.0) {
-        return Outcome::Refused {
-            note: format!("the target has no service {service}: {message}"),
-        };
-    }
-    let code = error.error_code;
-    Outcome::Failed { note: format!("the target does not describe {service}: {code}: {message}") }
 }

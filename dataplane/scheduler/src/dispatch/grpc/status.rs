@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
 use jiff::Timestamp;
 use percent_encoding::percent_decode;
 use prost::Message as _;
@@ -137,7 +137,7 @@ impl GrpcAnswer {
 
     /// The code and what the target says about it.
     fn note(&self, code: Code) -> String {
-        let message = self.trailers.get("grpc-message").map(|text| text.as_bytes());
+        let message = self.trailers.get("grpc-message").map(HeaderValue::as_bytes);
         let message: Vec<u8> = percent_decode(message.unwrap_or_default()).collect();
         match note::of_bytes(&message) {
             message if message.is_empty() => code.name().to_owned(),

@@ -46,7 +46,6 @@ fn the_engine_gets_the_spec_and_the_days_it_leaves_out() {
 fn what_is_not_carried_out_yet_is_refused_by_name_and_listed() {
     let action = |action: Value| json!({"action": action});
     let cases = [
-        ("spec.action.grpc", action(json!({"grpc": {"target": "a", "method": "p.S/M"}}))),
         ("spec.action.pooledPod", action(json!({"pooledPod": {"image": "a"}}))),
         ("spec.action.taskQueue", action(json!({"taskQueue": {"queue": "a", "jobtype": "b"}}))),
         ("spec.action.workflow", action(json!({"workflow": {"type": "a"}}))),
@@ -95,6 +94,14 @@ fn rules_of_the_server_hold_without_one() {
         ("spec.action.http", json!({"action": {"http": {}}})),
         ("spec.action.http", json!({"action": {"http": {"url": "http://a/", "target": "a"}}})),
         ("spec.action.http.path", json!({"action": {"http": {"url": "http://a/", "path": "/"}}})),
+        (
+            "spec.action.grpc.method",
+            json!({"action": {"grpc": {"target": "a", "method": "p..S/M"}}}),
+        ),
+        (
+            "spec.action.grpc.body",
+            json!({"action": {"grpc": {"target": "a", "method": "p.S/M", "body": "{\"a\""}}}),
+        ),
     ] {
         let refusal = validate(&with(&spec)).expect_err(&spec.to_string());
         assert_eq!(refusal.field.as_deref(), Some(field), "{spec}");

@@ -16,6 +16,11 @@ impl Request {
         Self { file_by_filename: None, file_containing_symbol: Some(name.to_owned()) }
     }
 
+    /// What it asks for.
+    pub(super) fn into_name(self) -> String {
+        self.file_by_filename.or(self.file_containing_symbol).unwrap_or_default()
+    }
+
     /// For a file.
     pub(super) fn file(name: &str) -> Self {
         Self { file_by_filename: Some(name.to_owned()), file_containing_symbol: None }

@@ -1,5 +1,5 @@
 use super::*;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 
 use super::super::super::answer::Answer;
 use super::super::frames::{Frames, framed};

@@ -92,6 +92,9 @@ pub(in super::super) const SCHEDULE: Hints = Hints {
         "spec.when.anchor",
         "spec.action.http.target",
         "spec.action.http.path",
+        "spec.action.grpc.target",
+        "spec.action.grpc.method",
+        "spec.action.grpc.body",
     ],
     ..NONE
 };
