@@ -6,6 +6,7 @@ pub mod config;
 pub mod engine;
 pub mod exchange;
 pub mod policy;
+pub mod runner;
 pub mod schedule;
 pub mod state;
 pub mod status;

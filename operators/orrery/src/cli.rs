@@ -3,6 +3,8 @@
 pub(crate) mod backup;
 pub(crate) mod bench;
 mod operator;
+#[cfg(feature = "scheduler")]
+pub(crate) mod runner;
 pub(crate) mod verify;
 
 use std::path::PathBuf;
@@ -313,6 +315,8 @@ pub(crate) enum Serve {
     Kv(ServeArgs),
     #[cfg(feature = "scheduler")]
     Scheduler(ServeScheduler),
+    #[cfg(feature = "scheduler")]
+    Runner(runner::ServeRunner),
 }
 
 /// A key-value process: the Redis protocol over a journal.

@@ -46,5 +46,19 @@ pub(crate) fn run(system: Serve) -> anyhow::Result<ExitCode> {
             let code = orrery_scheduler::run(&arguments).context("the scheduler process failed")?;
             Ok(ExitCode::from(code))
         }
+        #[cfg(feature = "scheduler")]
+        Serve::Runner(arguments) => {
+            if let Some(folder) = arguments.install {
+                orrery_runner::install(&folder)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            let arguments = orrery_runner::RunnerArgs {
+                secrets: arguments.secrets,
+                runs_max: usize::from(arguments.runs),
+                grace: std::time::Duration::from_secs(arguments.grace_seconds),
+            };
+            orrery_runner::run(&arguments).context("the runner failed")?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
