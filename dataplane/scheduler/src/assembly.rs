@@ -14,7 +14,7 @@ use orrery_recurrence::Zones;
 
 use crate::archive::Archived;
 use crate::dispatch::{Dispatcher, Options, Settled};
-use crate::engine::{Engine, Resolver, Shared, TargetError, targets};
+use crate::engine::{Engine, Resolver, Shared, TargetError, pools, targets};
 use crate::machine::Bounds;
 use crate::machine::definition::CatchUp;
 use crate::ownership::Standing;
@@ -114,7 +114,8 @@ impl Assembly {
         let resolver = Arc::new(parts.resolver);
         let dispatcher = {
             let handles = handles.clone();
-            let targets = targets(&config.targets, parts.targets)?;
+            let mut targets = targets(&config.targets, parts.targets)?;
+            targets.extend(pools(&config.pools, parts.targets)?);
             Arc::new(Dispatcher::start_batched(options, targets, move |settled| {
                 for Settled { run, attempt, outcome } in settled {
                     if let Some(handle) = handles.get(usize::from(run.partition)) {

@@ -33,6 +33,8 @@ mod lanes;
 mod note;
 mod options;
 mod outside;
+mod pool;
+mod pooled;
 mod queue;
 mod request;
 mod resolve;
@@ -45,6 +47,8 @@ pub use codes::{CodesError, SuccessCodes};
 pub use dispatcher::{Dispatcher, Settled};
 pub use figures::{Counts, Latency, TargetFigures};
 pub use options::Options;
+pub use pool::PoolMembers;
+pub use pooled::PooledAction;
 pub use secret::{Auth, SigningKey};
 pub use target::{AdHoc, Target, TargetName};
 
@@ -55,6 +59,8 @@ pub enum Action {
     Http(HttpAction),
     /// A method of a target, called by gRPC.
     Grpc(GrpcAction),
+    /// A command in a pod that is warm already.
+    Pooled(PooledAction),
     /// Something outside of this process, which the operator does.
     Errand(orrery_operand::v1::Errand),
     /// Counts and succeeds at once, in process. For benchmarks and simulations: no API leads here.
@@ -73,12 +79,13 @@ pub(crate) struct Destination<'a> {
 impl Action {
     /// None for what no target is called for.
     pub(crate) fn destination(&self) -> Option<Destination<'_>> {
-        let (target, body, timeout) = match self {
-            Self::Http(action) => (&action.target, &action.body, action.timeout),
-            Self::Grpc(action) => (&action.target, &action.body, action.timeout),
+        let (target, bytes, timeout) = match self {
+            Self::Http(action) => (&action.target, action.body.len(), action.timeout),
+            Self::Grpc(action) => (&action.target, action.body.len(), action.timeout),
+            Self::Pooled(action) => (&action.target, action.bytes(), action.timeout),
             Self::Errand(_) | Self::Sink => return None,
         };
-        Some(Destination { target, bytes: body.len(), timeout })
+        Some(Destination { target, bytes, timeout })
     }
 }
 

@@ -124,7 +124,9 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         targets: args.targets.as_deref(),
         ..Parts::alone(
             &config,
-            Resolver::unnamed(&config.targets).in_namespace(&config.object.namespace),
+            Resolver::unnamed(&config.targets)
+                .with_pools(&config.pools)
+                .in_namespace(&config.object.namespace),
             Arc::clone(&env),
         )
     };

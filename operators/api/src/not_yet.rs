@@ -85,7 +85,6 @@ pub const NOT_YET: &[NotYet] = &[
         "back up the engine that has the journal",
     ),
     scheduler("spec.bootstrap", "together with a journal that is not Local", "use a Local journal"),
-    schedule("spec.action.pooledPod", "any", "use http"),
     schedule("spec.action.taskQueue", "any", "use http"),
     schedule("spec.action.workflow", "any", "use http"),
     schedule("spec.template", "any", "write the jobs to the API of the Scheduler"),

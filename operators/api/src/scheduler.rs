@@ -6,6 +6,7 @@ pub mod config;
 pub mod engine;
 pub mod exchange;
 pub mod policy;
+pub mod pool;
 pub mod runner;
 pub mod schedule;
 pub mod state;
@@ -17,7 +18,7 @@ pub use action::{
     Action, EnvVar, GrpcAction, Header, HttpAction, HttpMethod, KubernetesJobAction,
     PooledPodAction, TaskQueueAction, WorkflowAction,
 };
-pub use config::{SchedulerConfig, TargetFile};
+pub use config::{PoolFile, SchedulerConfig, TargetFile};
 #[cfg(feature = "crd")]
 pub use engine::Scheduler;
 pub use engine::{
@@ -26,6 +27,7 @@ pub use engine::{
 };
 pub use exchange::{DeclaredSchedule, ScheduleState, figures};
 pub use policy::{CatchUp, CatchUpPolicy, Concurrency, Dst, KeepRuns, Retry};
+pub use pool::Pool;
 #[cfg(feature = "crd")]
 pub use schedule::Schedule;
 pub use schedule::{Calendars, ScheduleSpec, Template};

@@ -84,6 +84,8 @@ pub struct WorkloadView {
     pub observed: bool,
     /// Newest revision of its template; none while its controller has not said.
     pub revision: Option<String>,
+    /// Its pods are beside those of the engine: their controller looks after them.
+    pub beside: bool,
     /// Label selector of its pods as text, for the scale subresource.
     pub selector: String,
 }

@@ -185,12 +185,11 @@ impl<S: Stage> Resources<S> {
         names
     }
 
-    /// Pods asked for, over all workloads; a workload without a number is scaled by someone else
-    /// and counts as one.
+    /// Pods of the engine asked for: those of StatefulSets. One without a number is scaled by someone
+    /// else and counts as one. Pods of Deployments are beside the engine.
     pub fn replicas_wanted(&self) -> i32 {
         let sets = self.stateful_sets.iter().map(|s| s.spec.as_ref().and_then(|s| s.replicas));
-        let deployments = self.deployments.iter().map(|d| d.spec.as_ref().and_then(|s| s.replicas));
-        sets.chain(deployments).map(|replicas| replicas.unwrap_or(1)).sum()
+        sets.map(|replicas| replicas.unwrap_or(1)).sum()
     }
 }
 

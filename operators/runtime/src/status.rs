@@ -10,7 +10,7 @@ pub mod declared;
 
 use orrery_api::{CommonStatus, Condition, ConditionSet, ConditionType, Reason, Time};
 
-use crate::observation::{FollowerView, Observation, is_fenced_by_spec};
+use crate::observation::{FollowerView, Observation, WorkloadView, is_fenced_by_spec};
 use crate::system::Refusal;
 
 /// How far this round came.
@@ -68,7 +68,8 @@ pub fn summarise(facts: &Facts<'_>) -> CommonStatus {
         }
         _ => stored.operator_version.clone(),
     };
-    let selector = seen.workloads.first().map(|workload| workload.selector.clone());
+    let engine = seen.workloads.iter().find(|workload| !workload.beside);
+    let selector = engine.map(|workload| workload.selector.clone());
     CommonStatus {
         observed_generation: if done { Some(*generation) } else { stored.observed_generation },
         conditions: conditions(facts).merge(&stored.conditions, *now),
@@ -168,6 +169,12 @@ fn shortfall(seen: &Observation, wanted: i32) -> Option<(Reason, String)> {
     }
     if let Some(growing) = &seen.growing {
         return Some(growing.clone());
+    }
+    let short = |w: &&WorkloadView| w.beside && w.ready_replicas < w.replicas;
+    if let Some(workload) = seen.workloads.iter().find(short) {
+        let (ready, wanted) = (workload.ready_replicas, workload.replicas);
+        let message = format!("{}: {ready} of {wanted} pods are ready", workload.name);
+        return Some((Reason::PodsNotReady, message));
     }
     if ready < wanted {
         // A process that says what it waits for is believed more than a count.

@@ -5,6 +5,7 @@ pub mod build;
 pub mod declared;
 mod groups;
 mod job;
+mod pools;
 mod rules;
 pub mod status;
 mod targets;

@@ -26,6 +26,7 @@ use tower_service::Service;
 
 use super::grpc::GrpcReach;
 use super::guard::Guard;
+use super::pool::Pool;
 use super::resolve::Resolver;
 
 /// Longest time for a connection, TLS included: one that nobody waits for must end as well.
@@ -62,6 +63,8 @@ pub(super) struct Reach {
     pub(super) timeout: Duration,
     /// Where its calls may go; `None`: anywhere.
     pub(super) origin: Option<Uri>,
+    /// The pods, where it is a pool of them.
+    pub(super) pool: Option<Arc<Pool>>,
 }
 
 /// Which authorities certificates of targets may come from.

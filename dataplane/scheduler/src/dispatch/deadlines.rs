@@ -26,7 +26,11 @@ impl Clock {
 /// The moment after which a call does not leave its queue. A resumed one whose target can be asked
 /// has none: it is asked at any time, and only not sent.
 pub(super) fn deadline(call: &Call) -> Option<i64> {
-    let can_ask = matches!(&*call.action, Action::Http(action) if action.status_uri.is_some());
+    let can_ask = match &*call.action {
+        Action::Http(action) => action.status_uri.is_some(),
+        Action::Pooled(_) => true,
+        Action::Errand(_) | Action::Sink => false,
+    };
     if call.is_resumed && can_ask { None } else { call.expires_ms }
 }
 

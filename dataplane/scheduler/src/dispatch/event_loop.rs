@@ -315,7 +315,7 @@ impl EventLoop {
                 self.shared.sunk.fetch_add(1, Ordering::Relaxed);
                 Outcome::Succeeded { note: String::new() }
             }
-            Action::Http(_) | Action::Grpc(_) | Action::Errand(_) => {
+            Action::Http(_) | Action::Grpc(_) | Action::Pooled(_) | Action::Errand(_) => {
                 debug_assert!(false, "errands are not handed to this loop");
                 Outcome::Refused { note: "an errand has no target".to_owned() }
             }

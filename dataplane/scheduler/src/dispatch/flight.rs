@@ -11,11 +11,11 @@ use super::answer::Report;
 use super::attempt::Attempt;
 use super::client::Reach;
 use super::secret::Credentials;
-use super::{Action, grpc};
+use super::{Action, grpc, pooled};
 use crate::run::{Call, Outcome, RunId};
 
 /// Longest attempt, so that no moment lies beyond what the clock counts.
-const TIMEOUT_MAX: Duration = Duration::from_hours(30 * 24);
+pub(super) const TIMEOUT_MAX: Duration = Duration::from_hours(30 * 24);
 
 /// What came of a call in flight. It comes also from one that was dropped.
 pub(super) struct Reported {
@@ -72,6 +72,7 @@ pub(super) fn start(
         match &*action {
             Action::Http(action) => reporter.done(attempt.run(action).await),
             Action::Grpc(action) => reporter.done(grpc::run(&attempt, action).await),
+            Action::Pooled(action) => reporter.done(pooled::run(&attempt, action).await),
             Action::Errand(_) | Action::Sink => {}
         }
     });

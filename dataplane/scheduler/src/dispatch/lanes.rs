@@ -17,6 +17,7 @@ use super::grpc::GrpcReach;
 use super::guard::Guard;
 use super::lane::Lane;
 use super::options::Options;
+use super::pool::Pool;
 use super::secret::Keeper;
 use super::target::{Target, TargetName};
 use crate::run::Outcome;
@@ -91,6 +92,7 @@ impl Lanes {
             grpc: Some(grpc),
             timeout: target.timeout,
             origin: target.origin,
+            pool: target.pool.map(|members| Arc::new(Pool::new(members))),
         };
         let rate = target.rate_per_second;
         let lane = Lane::new(
@@ -129,6 +131,7 @@ impl Lanes {
             grpc: None,
             timeout: limits.timeout,
             origin: None,
+            pool: None,
         };
         let lane = Lane::new(
             target.clone(),

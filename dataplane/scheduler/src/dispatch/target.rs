@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::Uri;
 
+use super::pool::PoolMembers;
 use super::secret::{Auth, SigningKey};
 
 /// Calls in flight to a target that says nothing of it.
@@ -81,6 +82,8 @@ pub struct Target {
     pub ca_pem: Option<String>,
     /// Whether names may lead to addresses of private networks, as those of a cluster do.
     pub allow_private: bool,
+    /// It is a pool of pods, and these take its runs.
+    pub pool: Option<PoolMembers>,
 }
 
 impl Target {
@@ -96,6 +99,7 @@ impl Target {
             signing: None,
             ca_pem: None,
             allow_private: true,
+            pool: None,
         }
     }
 }

@@ -173,7 +173,6 @@ impl Engine {
     fn check_action(&self, spec: &ScheduleSpec, generation: i64) -> Result<(), Refusal> {
         let action = &spec.action;
         let others = [
-            ("pooledPod", action.pooled_pod.is_some()),
             ("taskQueue", action.task_queue.is_some()),
             ("workflow", action.workflow.is_some()),
         ];
@@ -195,6 +194,11 @@ impl Engine {
         let target = http.or(action.grpc.as_ref().map(|grpc| grpc.target.as_str()));
         if let Some(target) = target.filter(|target| !self.resolver.has(target)) {
             return Err(Refusal::new(RefusalReason::TargetMissing, self.resolver.unknown(target)));
+        }
+        let pool = action.pooled_pod.as_ref().map(|pooled| pooled.pool.as_str());
+        let pools = &self.resolver.pools;
+        if let Some(pool) = pool.filter(|pool| !pools.has(pool)) {
+            return Err(Refusal::new(RefusalReason::TargetMissing, pools.unknown(pool)));
         }
         if action.kubernetes_job.is_some() {
             return Ok(());

@@ -9,10 +9,11 @@ use foldhash::{HashMap, HashMapExt as _};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Uri};
 use orrery_api::scheduler::config::{TARGET_AUTH, TARGET_CA, TARGET_SIGNING};
-use orrery_api::scheduler::{self as api, TargetFile, TargetTls};
+use orrery_api::scheduler::{self as api, PoolFile, TargetFile, TargetTls};
 
 use orrery_operand::v1::{self, Errand};
 
+use super::pools::Pools;
 use crate::archive::Inherited;
 use crate::dispatch::{
     Action, Auth, GrpcAction, HttpAction, SigningKey, SuccessCodes, Target, TargetName,
@@ -57,6 +58,7 @@ pub struct Resolver {
     /// Where its declared objects are.
     namespace: String,
     targets: HashMap<String, TargetFile>,
+    pub(super) pools: Pools,
     /// Everything goes into a sink instead; see [`Self::into_sink`].
     is_sink: bool,
 }
@@ -78,6 +80,7 @@ impl Resolver {
             before: OnceLock::new(),
             namespace: String::new(),
             targets: known,
+            pools: Pools::default(),
             is_sink: false,
         }
     }
@@ -86,6 +89,12 @@ impl Resolver {
     #[must_use]
     pub fn in_namespace(self, namespace: &str) -> Self {
         Self { namespace: namespace.to_owned(), ..self }
+    }
+
+    /// The same, with pools of pods.
+    #[must_use]
+    pub fn with_pools(self, pools: &[PoolFile]) -> Self {
+        Self { pools: Pools::new(pools), ..self }
     }
 
     /// Says what the engine is called, once and for good.
@@ -228,6 +237,9 @@ impl Resolver {
         }
         if let Some(grpc) = &spec.action.grpc {
             return self.call_of(grpc, spec.timeout_seconds, body);
+        }
+        if let Some(pooled) = &spec.action.pooled_pod {
+            return self.pools.build(pooled, spec.timeout_seconds).map(Action::Pooled);
         }
         let Some(http) = &spec.action.http else {
             return Err("the action is not carried out by this release".to_owned());

@@ -16,7 +16,7 @@ use orrery_recurrence::{
     self as recurrence, Exclusions, Occurrences, Options, Rule, RuleError, Seconds, Zone,
 };
 
-use crate::engine::Template;
+use crate::engine::{Template, lane};
 
 /// Jobs are of this tenant unless they say otherwise.
 pub const TENANT_DEFAULT: &str = "default";
@@ -321,12 +321,14 @@ fn dst(dst: Dst) -> recurrence::Dst {
 fn policies(spec: &ScheduleSpec) -> Policies {
     let unsigned = |number: i32| u64::try_from(number).unwrap_or(0);
     let (http, grpc) = (spec.action.http.as_ref(), spec.action.grpc.as_ref());
+    let pooled = spec.action.pooled_pod.as_ref();
     let is_outside = spec.action.kubernetes_job.is_some();
     let target = http.map(|http| match (&http.target, &http.url) {
         (Some(target), _) => target.clone(),
         (None, url) => authority(url.as_deref().unwrap_or_default()).to_owned(),
     });
     let target = target.or_else(|| grpc.map(|grpc| grpc.target.clone()));
+    let target = target.or_else(|| pooled.map(|pooled| lane(&pooled.pool)));
     let kept = |most: Option<i32>| most.and_then(|most| usize::try_from(most).ok());
     let history = spec.history.as_ref();
     Policies {

@@ -7,6 +7,7 @@ mod faults;
 pub(crate) mod grpc;
 mod guarded;
 mod pace;
+mod pools;
 mod resumed;
 mod rig;
 mod secrets;

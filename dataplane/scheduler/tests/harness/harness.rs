@@ -1,6 +1,7 @@
 //! A whole scheduler in this process, as `serve` puts it together, and a client of its API.
 
 mod client;
+pub(crate) mod runner;
 
 use std::net::SocketAddr;
 use std::path::Path;

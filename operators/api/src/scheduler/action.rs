@@ -223,24 +223,32 @@ fn any_object(_: &mut SchemaGenerator) -> Schema {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PooledPodAction {
-    /// Image of the pods.
-    #[schemars(length(min = 1, max = 512))]
-    pub image: String,
-    /// The command and what it begins with.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "words")]
+    /// Name of a pool of the Scheduler, which says in which image the command runs.
+    #[schemars(length(min = 1, max = 63))]
+    pub pool: String,
+    /// The program and what it begins with. The entry point of the image is not used.
+    #[schemars(schema_with = "some_words")]
     pub command: Vec<String>,
     /// Its arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "words")]
     pub args: Vec<String>,
-    /// Its environment.
+    /// Variables beside those of the pool.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), extend(
         "x-kubernetes-list-type" = "map",
         "x-kubernetes-list-map-keys" = ["name"]
     ))]
     pub env: Vec<EnvVar>,
+}
+
+fn some_words(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 256,
+        "items": { "type": "string", "description": "One word.", "maxLength": 4096 },
+    })
 }
 
 fn words(_: &mut SchemaGenerator) -> Schema {
@@ -256,7 +264,7 @@ fn words(_: &mut SchemaGenerator) -> Schema {
 #[serde(rename_all = "camelCase")]
 pub struct EnvVar {
     /// Name of the variable.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._A-Za-z][-._A-Za-z0-9]*$"))]
     pub name: String,
     /// Its value.
     #[serde(default)]

@@ -25,6 +25,9 @@ pub const TARGET_AUTH: &str = "auth";
 pub const TARGET_SIGNING: &str = "signing";
 /// Folder of a target with the authority of its certificate: a file `ca.crt`.
 pub const TARGET_CA: &str = "ca";
+/// Folder below the folder of targets with a folder for each pool, which has a file `token`. No target
+/// has this name.
+pub const POOLS: &str = "_pools";
 
 /// What a scheduler process does. Every field may be left out; an unknown field is an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +41,9 @@ pub struct SchedulerConfig {
     pub journal: JournalBackend,
     /// Services that runs are sent to.
     pub targets: Vec<TargetFile>,
+    /// Pods that are warm already.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<PoolFile>,
     /// What happens to missed runs of schedules that do not say.
     pub catch_up_default: CatchUpDefault,
     /// How much of the past is remembered.
@@ -70,6 +76,7 @@ impl Default for SchedulerConfig {
             partitions: PARTITIONS_DEFAULT,
             journal: JournalBackend::Local,
             targets: Vec::new(),
+            pools: Vec::new(),
             catch_up_default: CatchUpDefault::default(),
             history: History::default(),
             objective: Objective::default(),
@@ -121,6 +128,25 @@ pub struct TargetFile {
     /// There is a folder [`TARGET_CA`].
     #[serde(default)]
     pub has_ca: bool,
+}
+
+/// Pods that runs are sent to, each with a runner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PoolFile {
+    /// What actions name it by.
+    pub name: String,
+    /// `host:port` of each pod, or of several under one name.
+    pub addresses: Vec<String>,
+    /// Number of pods.
+    pub pods: i32,
+    /// Runs that each may have at the same time.
+    pub runs_per_pod: i32,
+    /// The longest a run may take, in seconds, where the schedule says nothing.
+    pub timeout_seconds: i64,
+    /// There is a folder of it below [`POOLS`].
+    #[serde(default)]
+    pub has_token: bool,
 }
 
 fn max_in_flight() -> i32 {

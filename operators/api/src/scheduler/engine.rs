@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::policy::CatchUpPolicy;
+use super::pool::Pool;
 #[cfg(feature = "crd")]
 use super::status::SchedulerStatus;
 use super::target::Target;
@@ -128,6 +129,14 @@ pub struct SchedulerSpec {
         "x-kubernetes-list-map-keys" = ["name"]
     ))]
     pub targets: Vec<Target>,
+    /// Pods that are warm already, by name, in which actions `pooledPod` run commands. A change restarts
+    /// the pods.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"]
+    ))]
+    pub pools: Vec<Pool>,
     /// CronJobs that are taken over.
     pub adopt_cron_jobs: AdoptCronJobs,
     /// What happens to missed runs of schedules that do not say.
@@ -160,6 +169,7 @@ impl Default for SchedulerSpec {
             journal: Journal::default(),
             api: Api::default(),
             targets: Vec::new(),
+            pools: Vec::new(),
             adopt_cron_jobs: AdoptCronJobs::default(),
             catch_up_default: CatchUpDefault::default(),
             objective: Objective::default(),

@@ -278,6 +278,7 @@ pub fn stateful_set(set: &StatefulSet) -> WorkloadView {
         updated_replicas: status.and_then(|status| status.updated_replicas).unwrap_or(0),
         observed: seen.is_some() && seen >= set.metadata.generation,
         revision: status.and_then(|status| status.update_revision.clone()),
+        beside: false,
         selector: spec.map(|spec| selector_text(&spec.selector)).unwrap_or_default(),
     }
 }
@@ -293,6 +294,7 @@ pub fn deployment(deployment: &Deployment) -> WorkloadView {
         updated_replicas: status.and_then(|status| status.updated_replicas).unwrap_or(0),
         observed: seen.is_some() && seen >= deployment.metadata.generation,
         revision: None,
+        beside: true,
         selector: spec.map(|spec| selector_text(&spec.selector)).unwrap_or_default(),
     }
 }

@@ -41,16 +41,18 @@ pub(crate) fn windows(engine: &EngineSpec) -> Result<(), Refusal> {
 
 /// Refuses amounts Kubernetes would refuse, and requests above their limits.
 pub(crate) fn amounts(resources: &ResourceRequirements) -> Result<(), Refusal> {
-    for (field, amounts) in [
-        ("spec.resources.requests", &resources.requests),
-        ("spec.resources.limits", &resources.limits),
-    ] {
+    amounts_of("spec.resources", resources)
+}
+
+/// The same of the field of this name.
+pub(crate) fn amounts_of(of: &str, resources: &ResourceRequirements) -> Result<(), Refusal> {
+    for (part, amounts) in [("requests", &resources.requests), ("limits", &resources.limits)] {
         for (name, quantity) in amounts {
-            milli(&format!("{field}.{name}"), quantity)?;
+            milli(&format!("{of}.{part}.{name}"), quantity)?;
         }
     }
     for (name, request) in &resources.requests {
-        let field = format!("spec.resources.requests.{name}");
+        let field = format!("{of}.requests.{name}");
         let Some(limit) = resources.limits.get(name) else { continue };
         if milli(&field, request)? > milli(&field, limit)? {
             let message = format!("{field} {request} is above the limit {limit}");

@@ -41,7 +41,7 @@ pub(crate) fn build(frame: &Frame<'_>, process: Process) -> Container {
         image_pull_policy: image.pull_policy.map(PullPolicy::as_str).map(str::to_owned),
         args: Some(process.arguments),
         env: Some(environment(frame, process.variables, &ports)),
-        resources: resources(frame),
+        resources: amounts(&frame.engine.resources),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             privileged: Some(false),
@@ -116,8 +116,9 @@ fn of_pod(name: &str, path: &str) -> EnvVar {
     }
 }
 
-fn resources(frame: &Frame<'_>) -> Option<ResourceRequirements> {
-    let asked = &frame.engine.resources;
+pub(crate) fn amounts(
+    asked: &orrery_api::spec::ResourceRequirements,
+) -> Option<ResourceRequirements> {
     let amounts = |map: &BTreeMap<String, orrery_api::spec::Quantity>| {
         let pairs = map.iter().map(|(name, q)| (name.clone(), Quantity(q.as_str().to_owned())));
         (!map.is_empty()).then(|| pairs.collect())

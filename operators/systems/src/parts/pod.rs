@@ -17,7 +17,7 @@ use crate::pod_template;
 /// Annotation that carries `spec.restart`: a new value makes a new template, which rolls the pods.
 const RESTART: &str = "orrery.dev/restart";
 /// User and group of the processes; the same as in the image.
-const USER: i64 = 65532;
+pub(crate) const USER: i64 = 65532;
 /// Time to finish replies and to force the journal to disk after a request to stop, in seconds.
 const GRACE_SECONDS: i64 = 60;
 

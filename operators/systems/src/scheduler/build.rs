@@ -3,6 +3,7 @@
 //! Must not: depend on anything but its arguments. The same input gives the same bytes.
 
 pub(crate) mod pod;
+mod pool;
 
 use std::collections::BTreeMap;
 
@@ -55,6 +56,9 @@ pub fn build(validated: &Validated, identity: &Identity) -> Resources<Prepared> 
         pod::template(validated, identity),
         &validated.spec.storage,
     ));
+    for pool in &validated.spec.pools {
+        pool::add(&mut children, &frame, pool);
+    }
     children
 }
 

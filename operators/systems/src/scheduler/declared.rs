@@ -66,11 +66,16 @@ impl Declared for Schedules {
     }
 
     fn on_one_machine(object: &Schedule) -> Result<(), Refusal> {
-        if object.spec.action.kubernetes_job.is_none() {
+        let action = &object.spec.action;
+        let (field, why) = if action.kubernetes_job.is_some() {
+            ("spec.action.kubernetesJob", "one machine without Kubernetes makes no Jobs; use http")
+        } else if action.pooled_pod.is_some() {
+            let why = "one machine without Kubernetes has no pods that wait; use http";
+            ("spec.action.pooledPod", why)
+        } else {
             return Ok(());
-        }
-        let why = "one machine without Kubernetes makes no Jobs; use http";
-        Err(Refusal::field(Reason::NotOnThisCarrier, "spec.action.kubernetesJob", why))
+        };
+        Err(Refusal::field(Reason::NotOnThisCarrier, field, why))
     }
 
     fn standing(object: &Schedule, acceptance: &Acceptance) -> Standing {
@@ -190,7 +195,6 @@ fn check(object: &Schedule) -> Result<(), Refusal> {
     check_action(&spec.action)?;
     let action = &spec.action;
     let asked = [
-        ("spec.action.pooledPod", action.pooled_pod.is_some()),
         ("spec.action.taskQueue", action.task_queue.is_some()),
         ("spec.action.workflow", action.workflow.is_some()),
         ("spec.template", spec.template.is_some()),

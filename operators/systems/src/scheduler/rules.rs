@@ -13,6 +13,8 @@ pub fn operator_rules() -> Vec<PolicyRule> {
         rule("orrery.dev", &["schedules"], &["get", "list", "watch", "create", "patch", "delete"]),
         // Runs that are Jobs. They are made and ended; what is patched is their owner.
         rule("batch", &["jobs"], &["get", "list", "watch", "create", "patch", "delete"]),
+        // Pods of pools.
+        rule("apps", &["deployments"], &["get", "list", "watch", "create", "patch", "delete"]),
         // CronJobs that are adopted are suspended and given back; the Jobs of both have them or the
         // Schedule as their owner.
         rule("batch", &["cronjobs"], &["get", "list", "watch", "patch"]),

@@ -39,6 +39,12 @@ pub(crate) struct Files {
     keys: &'static [&'static str],
 }
 
+impl Files {
+    pub(super) fn new(secret: String, folder: String, keys: &'static [&'static str]) -> Self {
+        Self { secret, folder, keys }
+    }
+}
+
 /// Each Secret once, in the order of the targets.
 pub(super) fn references(targets: &[Target]) -> Vec<Reference> {
     let mut found: Vec<Reference> = Vec::new();

@@ -11,7 +11,7 @@ use orrery_api::spec::{DeletionPolicy, JournalBackend, RolloutStrategy};
 use orrery_runtime::{Carrier, Identity, Referenced, Refusal};
 
 use super::targets::{self, Files};
-use super::{SYSTEM, build};
+use super::{SYSTEM, build, pools};
 use crate::archive::stores::{self, Asked, Position, Stores};
 use crate::parts::tls::Listener;
 use crate::parts::{checks, journal, names};
@@ -55,16 +55,19 @@ pub fn validate(
     replicas(spec)?;
     checks::windows(&spec.engine)?;
     checks::amounts(&spec.engine.resources)?;
+    pools::check(object)?;
     // Calls go anywhere, and so may what carries the journal: its ports are looked at for mistakes alone.
     journal::ports(&spec.journal, inputs, carrier)?;
     if let Some(listener) = listener(object) {
         listener.check(inputs, carrier)?;
     }
     let stores = stores::check(&asked(object), inputs)?;
+    let mut files = targets::files(&spec.targets, inputs)?;
+    files.extend(pools::files(object));
     let validated = Validated {
         config: config(object, &stores),
         stores,
-        files: targets::files(&spec.targets, inputs)?,
+        files,
         pod_template: pod_template::parse(spec.engine.pod_template.as_ref())?,
         spec: spec.clone(),
     };
@@ -107,6 +110,11 @@ fn not_yet(spec: &SchedulerSpec) -> Result<(), Refusal> {
 /// What one machine cannot do.
 fn elsewhere(spec: &SchedulerSpec) -> [(&'static str, bool, &'static str); 5] {
     [
+        (
+            "spec.pools",
+            !spec.pools.is_empty(),
+            "one machine without Kubernetes has no pods that wait; use http",
+        ),
         (
             "spec.replicas",
             spec.replicas > 1,
@@ -165,6 +173,7 @@ fn config(object: &Scheduler, stores: &Stores) -> SchedulerConfig {
         partitions: spec.partitions,
         journal: spec.journal.backend,
         targets: spec.targets.iter().map(Into::into).collect(),
+        pools: pools::configured(object),
         catch_up_default: spec.catch_up_default.clone(),
         history: spec.history.clone(),
         objective: spec.objective.clone(),

@@ -46,7 +46,6 @@ fn the_engine_gets_the_spec_and_the_days_it_leaves_out() {
 fn what_is_not_carried_out_yet_is_refused_by_name_and_listed() {
     let action = |action: Value| json!({"action": action});
     let cases = [
-        ("spec.action.pooledPod", action(json!({"pooledPod": {"image": "a"}}))),
         ("spec.action.taskQueue", action(json!({"taskQueue": {"queue": "a", "jobtype": "b"}}))),
         ("spec.action.workflow", action(json!({"workflow": {"type": "a"}}))),
         ("spec.template", json!({"template": {"dataRef": {"name": "a"}}})),
