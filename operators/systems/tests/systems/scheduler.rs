@@ -11,7 +11,7 @@ use orrery_systems::policy;
 use orrery_systems::scheduler::Jobs;
 use serde_json::{Value, json};
 
-const FIXTURES: [&str; 3] = ["minimal", "everything", "standby"];
+const FIXTURES: [&str; 4] = ["minimal", "everything", "standby", "pools"];
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems/scheduler/fixtures")
@@ -95,6 +95,44 @@ fn every_pod_keeps_the_restricted_profile_and_finds_its_configuration() {
             assert!(volumes.contains(&mount.name), "{}", mount.name);
         }
     }
+}
+
+#[test]
+fn pods_of_pools_keep_the_restricted_profile_and_are_none_of_the_engine() {
+    let built = build(&fixture("pools"));
+    assert_eq!(built.deployments.len(), 2);
+    assert_eq!(built.replicas_wanted(), 1, "the engine's own");
+    let engine = built.stateful_sets[0].spec.clone().unwrap().selector.match_labels.unwrap();
+    for deployment in &built.deployments {
+        let spec = deployment.spec.clone().unwrap();
+        let pod = spec.template.spec.unwrap();
+        assert_eq!(policy::violations(&pod), Vec::<String>::new());
+        assert_eq!(pod.automount_service_account_token, Some(false));
+        let labels = spec.template.metadata.unwrap().labels.unwrap();
+        let selector = spec.selector.match_labels.unwrap();
+        assert!(selector.iter().all(|(key, value)| labels.get(key) == Some(value)));
+        assert!(engine.iter().any(|(key, value)| labels.get(key) != Some(value)), "{labels:?}");
+        assert!(!labels.contains_key(labels::MANAGED_BY), "the operator would ask it how it is");
+        let secrets = pod.volumes.unwrap().into_iter().filter_map(|volume| volume.secret);
+        let secrets: Vec<_> = secrets.filter_map(|secret| secret.secret_name).collect();
+        assert_eq!(secrets, [deployment.metadata.name.clone().unwrap()], "no other token");
+    }
+    let asleep = build(&fixture("pools")).hibernated();
+    let pods = |d: &k8s_openapi::api::apps::v1::Deployment| d.spec.as_ref().unwrap().replicas;
+    assert!(asleep.deployments.iter().all(|deployment| pods(deployment) == Some(0)));
+}
+
+#[test]
+fn only_a_change_that_the_engine_must_know_restarts_it() {
+    let hash = |change: &dyn Fn(&mut Scheduler)| {
+        let mut object = fixture("pools");
+        change(&mut object);
+        let template = build(&object).stateful_sets[0].spec.clone().unwrap().template;
+        serde_json::to_string(&template).unwrap()
+    };
+    let before = hash(&|_| {});
+    assert_eq!(before, hash(&|object| object.spec.pools[0].image = "other".to_owned()));
+    assert_ne!(before, hash(&|object| object.spec.pools[0].size = 5));
 }
 
 #[test]

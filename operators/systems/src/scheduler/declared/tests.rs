@@ -72,6 +72,11 @@ fn the_engine_gets_no_template_and_the_uid_instead() {
     assert_eq!(declared["spec"]["action"]["kubernetesJob"]["jobTemplate"], json!({}));
     let refusal = Schedules::on_one_machine(&object).unwrap_err();
     assert_eq!(refusal.reason, Reason::NotOnThisCarrier);
+    let pooled = json!({"action": {"pooledPod": {"pool": "tools", "command": ["true"]}}});
+    let pooled = with(&pooled);
+    assert!(validate(&pooled).is_ok());
+    let refusal = Schedules::on_one_machine(&pooled).unwrap_err();
+    assert_eq!(refusal.field.as_deref(), Some("spec.action.pooledPod"));
     let calls = with(&json!({}));
     assert_eq!(Schedules::on_one_machine(&calls), Ok(()));
     assert_eq!(validate(&calls).unwrap().get("uid"), None);

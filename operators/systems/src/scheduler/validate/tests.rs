@@ -131,6 +131,39 @@ fn two_targets_of_one_name_are_refused() {
 }
 
 #[test]
+fn pools_that_cannot_be_made_are_refused() {
+    let pool = |more: Value| {
+        let mut pool = json!({"name": "tools", "image": "a", "size": 1});
+        pool.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        pool
+    };
+    let with = |pools: Value| alone(json!({"pools": pools}), Carrier::Cluster);
+    let taken = with(json!([pool(json!({})), pool(json!({"name": "other"}))])).unwrap();
+    let address = &taken.config.pools[0].addresses[0];
+    assert!(address.starts_with("default-scheduler-pool-tools."), "{address}");
+    for (field, pools) in [
+        ("spec.pools[tools]", json!([pool(json!({})), pool(json!({}))])),
+        ("spec.pools[tools].env", json!([pool(json!({"env": [{"name": "ORRERY_LOG"}]}))])),
+        ("spec.pools[tools].image", json!([pool(json!({"image": "a b"}))])),
+        ("spec.pools[a.b].name", json!([pool(json!({"name": "a.b"}))])),
+        (
+            "spec.pools[tools].resources.requests.cpu",
+            json!([pool(json!({"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}}))]),
+        ),
+    ] {
+        let refusal = with(pools).unwrap_err();
+        assert_eq!(refusal.reason, Reason::InvalidSpec, "{field}");
+        assert_eq!(refusal.field.as_deref(), Some(field));
+    }
+    let reporting = pool(json!({"name": "reporting"}));
+    let long = object(&"x".repeat(40), json!({"pools": [reporting]}));
+    let refusal = validate(&long, &Referenced::default(), Carrier::Cluster).unwrap_err();
+    assert_eq!(refusal.reason, Reason::NameTooLong);
+    let refusal = alone(json!({"pools": [pool(json!({}))]}), Carrier::Local).unwrap_err();
+    assert_eq!(refusal.reason, Reason::NotOnThisCarrier);
+}
+
+#[test]
 fn a_pod_template_keeps_the_restricted_profile() {
     let spec = json!({"podTemplate": {"spec": {"hostNetwork": true}}});
     let refusal = alone(spec, Carrier::Cluster).unwrap_err();

@@ -50,6 +50,10 @@ fn engine(field: &str) -> Option<Vec<Value>> {
             json!([{ "name": "a", "host": "a", "tls": "On", "authRef": { "name": BESIDE },
                      "caSecretRef": { "name": BESIDE }, "maxInFlight": 7 }]),
         ],
+        "spec.pools" => vec![
+            json!([{ "name": "a", "image": "a.example/b:1", "size": 2 }]),
+            json!([{ "name": "b", "image": "b", "size": 1, "runsPerPod": 3, "env": [{ "name": "A" }] }]),
+        ],
         _ => return cluster(field),
     })
 }
