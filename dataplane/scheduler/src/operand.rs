@@ -66,10 +66,15 @@ impl SchedulerOperand {
         identity: Option<Arc<Identity>>,
         env: Arc<dyn Env>,
         volume: Volume,
-        archives: Option<Arc<Archives>>,
     ) -> Self {
         let standing = Arc::clone(&engine.shared.standing);
+        let archives = None;
         Self { engine, dispatcher, health, config_hash, identity, env, volume, standing, archives }
+    }
+
+    /// The same, with the archives of its journals.
+    pub(crate) fn with_archives(self, archives: Option<Arc<Archives>>) -> Self {
+        Self { archives, ..self }
     }
 
     /// The figures of the newest verification.

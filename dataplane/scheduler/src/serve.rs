@@ -146,8 +146,8 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         identity.clone(),
         Arc::clone(&env),
         Volume::of(args.data.clone()),
-        archives.clone(),
-    );
+    )
+    .with_archives(archives.clone());
     let _management = management::start(
         management::Options {
             management: listen::address("management", SocketAddr::from(([127, 0, 0, 1], 9400)))?,

@@ -1,10 +1,11 @@
 //! Archived partition by partition, an engine is recovered as of its end or of a moment: launches that were
 //! on their way go on under the keys they had, and nothing is launched under two.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use orrery_e2e_tests::minio::{self, Minio, PASSWORD, USER};
 use orrery_operand::OperandError;
 use orrery_scheduler::engine::partition_of;
 use serde_json::json;
@@ -17,7 +18,7 @@ use super::sink::Sink;
 const JOBS: usize = 60;
 /// Partitions of all engines here.
 const PARTITIONS: u16 = 4;
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 fn archived(folder: &Path) -> String {
     format!(
@@ -92,10 +93,9 @@ fn an_engine_that_is_recovered_goes_on_where_the_archive_ends_under_the_same_key
     let mut other = recovered(store.path(), "");
     other.start();
     // Nobody answered them, so they are sent again.
-    let is_again =
-        |((job, _), keys): (&(String, i64), &std::collections::BTreeMap<String, u32>)| {
-            job.starts_with("held") && keys.values().sum::<u32>() > 1
-        };
+    let is_again = |((job, _), keys): (&(String, i64), &BTreeMap<String, u32>)| {
+        job.starts_with("held") && keys.values().sum::<u32>() > 1
+    };
     let until = Instant::now() + LIMIT;
     while sink.books().iter().filter(|entry| is_again(*entry)).count() < 8 {
         assert!(Instant::now() < until, "runs in flight are not resumed: {:?}", sink.books());
@@ -111,8 +111,7 @@ fn an_engine_that_is_recovered_goes_on_where_the_archive_ends_under_the_same_key
     assert!(verdict.expected >= (end - begin) as u64 * JOBS as u64, "{verdict:?}");
     check_books(&sink, &other);
     // Numbers go on, so the names tell the two lives apart.
-    let sent: BTreeSet<String> =
-        sink.books().into_values().flat_map(|keys| keys.into_keys()).collect();
+    let sent: BTreeSet<String> = sink.books().into_values().flat_map(BTreeMap::into_keys).collect();
     let old = sent.iter().filter(|key| key.starts_with("test_jobs_")).count();
     let new = sent.iter().filter(|key| key.starts_with("test_other_")).count();
     assert!(old > 0 && new > 0 && old + new == sent.len(), "{old} and {new}");
@@ -320,4 +319,64 @@ fn a_leader_that_lost_its_end_is_heard_again() {
     };
     assert_eq!(seconds("follower"), seconds(leader));
     assert_eq!(seconds(leader).len(), 3, "{books:?}");
+}
+
+fn with_keys(engine: &Engine) {
+    let secret = engine.folder.path().join("bucket-secret");
+    std::fs::create_dir(&secret).unwrap();
+    std::fs::write(secret.join("AWS_ACCESS_KEY_ID"), USER).unwrap();
+    std::fs::write(secret.join("AWS_SECRET_ACCESS_KEY"), PASSWORD).unwrap();
+}
+
+/// The same in a bucket, whose server is away for a while.
+#[test]
+fn a_bucket_has_everything_of_all_partitions() {
+    let program = match minio::built() {
+        Ok(program) => program,
+        Err(why) => return println!("not run: {why}"),
+    };
+    let (sink, files) = (Sink::start(), tempfile::tempdir().unwrap());
+    let mut server = Minio::start(&program, files.path(), "backups").expect("it starts");
+    let endpoint = server.endpoint();
+    let place = |of: &str, word: &str| {
+        format!(
+            "object: {{namespace: test, name: {of}}}\nsnapshotAfterBytes: 40000\n{word}: \
+             's3://backups/team/jobs', region: us-east-1, endpoint: \
+             '{endpoint}'"
+        )
+    };
+    let archive = place("jobs", "archive: {to") + ", intervalSeconds: 1, owner: one}\n";
+    let recovery = place("other", "recovery: {from") + "}\n";
+    let mut engine = Engine::new(PARTITIONS, &archive);
+    with_keys(&engine);
+    engine.start();
+    engine.declare(&herd(&sink.url, JOBS));
+    let begin = now() + 1;
+    std::thread::sleep(Duration::from_millis(1500));
+    let moment_us = engine.back_up().expect("it is taken");
+    add(&engine, "later");
+    server.kill();
+    says(&engine, "ArchiveFailing", "s3://backups/team/jobs");
+    let said = engine.report().unwrap();
+    assert!(said.writable && !said.message.contains(PASSWORD), "{said:?}");
+    server.again().expect("it starts again");
+    says(&engine, "", "");
+    engine.stop();
+    let mut other = Engine::new(PARTITIONS, &recovery);
+    with_keys(&other);
+    other.start();
+    assert!(names(&other).contains("later"));
+    std::thread::sleep(Duration::from_millis(1500));
+    let end = now() - 1;
+    drain(&other);
+    other.stop();
+    let verdict = other.verify(begin, end);
+    assert!(verdict.is_clean(), "{verdict:?}");
+    check_books(&sink, &other);
+    let as_of = place("other", "recovery: {from") + &format!(", targetTimeUs: {moment_us}}}\n");
+    let mut copy = Engine::new(PARTITIONS, &as_of);
+    with_keys(&copy);
+    copy.say_fenced(true);
+    copy.start();
+    assert!(!names(&copy).contains("later") && names(&copy).len() == JOBS);
 }

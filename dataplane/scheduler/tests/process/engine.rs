@@ -133,6 +133,8 @@ impl Engine {
             .env("ORRERY_LISTEN_HTTP", "127.0.0.1:0")
             .env("ORRERY_LISTEN_MANAGEMENT", local(self.management))
             .envs(self.secret.iter().map(|folder| ("ORRERY_JOURNAL_SECRET", folder)))
+            .env("ORRERY_ARCHIVE_SECRET", self.folder.path().join("bucket-secret"))
+            .env("ORRERY_RECOVERY_SECRET", self.folder.path().join("bucket-secret"))
             .envs(orrery_e2e_tests::clock::environment(self.folder.path()))
             .envs(self.zones.iter().map(|folder| ("TZDIR", folder)))
             .stdout(Stdio::null())

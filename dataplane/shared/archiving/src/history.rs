@@ -43,6 +43,7 @@ impl History {
     }
 
     /// What it says of positions up to `last`.
+    #[must_use]
     pub fn up_to(&self, last: u64) -> Self {
         let starts = self.starts.iter().filter(|(first, _)| *first <= last);
         Self { starts: starts.copied().collect() }

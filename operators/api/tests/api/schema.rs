@@ -170,10 +170,16 @@ fn kinds_carry_what_the_conventions_ask_for() {
                 assert_eq!(columns, ["Ready", "When", "Zone", "Next", "Last", "Suspend", "Age"]);
             }
             "Backup" => {
-                assert_eq!(columns, ["Cluster", "Scheduler", "Succeeded", "Progress", "Position", "Age"]);
+                assert_eq!(
+                    columns,
+                    ["Cluster", "Scheduler", "Succeeded", "Progress", "Position", "Age"]
+                );
             }
             "BackupSchedule" => {
-                assert_eq!(columns, ["Cluster", "Scheduler", "Schedule", "Ready", "Last", "Next", "Age"]);
+                assert_eq!(
+                    columns,
+                    ["Cluster", "Scheduler", "Schedule", "Ready", "Last", "Next", "Age"]
+                );
             }
             "ReleaseCatalog" => assert_eq!(columns, ["Age"]),
             other => panic!("no expectation for kind {other}"),
