@@ -29,6 +29,9 @@ pub const RUNNING_MAX: usize = 200_000;
 /// Of those, runs to one target: the rest stay due, undecided, until it has answered some.
 pub const OF_TARGET_MAX: usize = 20_000;
 
+/// Overdue runs of a partition that somebody is yet to be told of; of more nobody is told.
+const NOTICES_MAX: usize = 1_000;
+
 /// What an engine is made of.
 pub struct Parts<'a> {
     pub config: SchedulerConfig,
@@ -111,7 +114,7 @@ impl Assembly {
         let bounds = bounds(&config, partitions, parts.running_max, parts.of_target_max);
         let options = Options { lease: Arc::clone(&standing.lease), ..parts.dispatch };
         let shared = Arc::new(Shared::of(partitions, health, standing));
-        let resolver = Arc::new(parts.resolver);
+        let resolver = Arc::new(parts.resolver.telling(config.overdue.clone()));
         let dispatcher = {
             let handles = handles.clone();
             let mut targets = targets(&config.targets, parts.targets)?;
@@ -210,5 +213,6 @@ fn bounds(
         },
         running_max: running_max / partitions,
         of_target_max: of_target_max / partitions,
+        notices_max: if config.overdue.is_some() { NOTICES_MAX } else { 0 },
     }
 }

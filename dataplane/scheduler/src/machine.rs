@@ -12,6 +12,7 @@ pub mod effect;
 mod follow;
 pub mod job;
 pub mod links;
+pub mod notice;
 pub mod reason;
 mod smooth;
 pub mod snapshot;
@@ -26,6 +27,7 @@ pub use effect::{Cause, Effect, Ended, Pause, Put, SkipReason};
 pub use follow::Following;
 pub use job::{Job, Run};
 pub use links::{Links, Trigger};
+pub use notice::Notice;
 pub use state::State;
 pub use timer::{Packed, Timer};
 

@@ -23,7 +23,7 @@ pub use config::{PoolFile, SchedulerConfig, TargetFile};
 pub use engine::Scheduler;
 pub use engine::{
     AdoptCronJobs, AdoptMode, Api, CatchUpDefault, DkronCompat, GrpcApi, History, HttpApi,
-    Objective, Quota, SchedulerSpec,
+    Objective, Overdue, Quota, SchedulerSpec,
 };
 pub use exchange::{DeclaredSchedule, ScheduleState, figures};
 pub use policy::{CatchUp, CatchUpPolicy, Concurrency, Dst, KeepRuns, Retry};

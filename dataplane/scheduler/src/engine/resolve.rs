@@ -18,7 +18,8 @@ use crate::archive::Inherited;
 use crate::dispatch::{
     Action, Auth, GrpcAction, HttpAction, SigningKey, SuccessCodes, Target, TargetName,
 };
-use crate::machine::{Cause, Job, Run};
+use crate::machine::definition::TENANT_DEFAULT;
+use crate::machine::{Cause, Job, Notice, Run, notice};
 use crate::run::{Call, Outcome, RunId};
 
 /// The kind of declared objects that errands are for.
@@ -59,6 +60,8 @@ pub struct Resolver {
     namespace: String,
     targets: HashMap<String, TargetFile>,
     pub(super) pools: Pools,
+    /// Who is told of overdue runs.
+    overdue: Option<api::Overdue>,
     /// Everything goes into a sink instead; see [`Self::into_sink`].
     is_sink: bool,
 }
@@ -81,6 +84,7 @@ impl Resolver {
             namespace: String::new(),
             targets: known,
             pools: Pools::default(),
+            overdue: None,
             is_sink: false,
         }
     }
@@ -95,6 +99,54 @@ impl Resolver {
     #[must_use]
     pub fn with_pools(self, pools: &[PoolFile]) -> Self {
         Self { pools: Pools::new(pools), ..self }
+    }
+
+    /// The same, that tells somebody of overdue runs.
+    #[must_use]
+    pub fn telling(self, overdue: Option<api::Overdue>) -> Self {
+        Self { overdue, ..self }
+    }
+
+    /// What tells somebody that a run is overdue; a sentence where there is nobody.
+    pub fn notice(&self, run: RunId, notice: &Notice, attempt: u32) -> Result<Call, String> {
+        let overdue = self.overdue.as_ref().ok_or("the configuration names nobody")?;
+        let key = self.key(run);
+        let moment = |ms: i64| {
+            let moment =
+                jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+            moment.to_string()
+        };
+        let body = serde_json::json!({
+            "type": "schedule.overdue",
+            "schedule": notice.job,
+            "namespace": self.namespace,
+            "nominal": moment(notice.nominal.saturating_mul(1000)),
+            "started": moment(notice.launched_ms),
+            "runKey": key,
+            "finishWithinSeconds": notice.finish_within_seconds,
+        });
+        let http = api::HttpAction {
+            target: Some(overdue.target.clone()),
+            path: overdue.path.clone(),
+            body: Some(body.to_string()),
+            ..api::HttpAction::default()
+        };
+        let action = api::Action { http: Some(http), ..api::Action::default() };
+        let spec = api::ScheduleSpec::new(api::When::default(), action);
+        Ok(Call {
+            run: RunId { number: notice::number_of(run.number), ..run },
+            attempt,
+            key: format!("{key}.overdue").into(),
+            job: (*notice.job).into(),
+            tenant: TENANT_DEFAULT.into(),
+            // Behind every run.
+            priority: 0,
+            nominal: notice.nominal,
+            planned_ms: notice.since_ms,
+            expires_ms: None,
+            is_resumed: false,
+            action: Arc::new(self.build(&spec, None, None)?),
+        })
     }
 
     /// Says what the engine is called, once and for good.

@@ -13,6 +13,7 @@ use super::definition::CatchUp;
 use super::effect::{Cause, Effect, Ended, Pause, SkipReason};
 use super::follow::Following;
 use super::job::{NEVER, Run, Waiting};
+use super::notice;
 use super::smooth::Ring;
 use super::state::{State, StateError};
 use super::timer::Timer;
@@ -36,6 +37,8 @@ pub struct Bounds {
     pub running_max: usize,
     /// Runs in flight of one target: a target that hangs must not take all of them.
     pub of_target_max: usize,
+    /// Overdue runs that somebody is yet to be told of; 0: nobody is told.
+    pub notices_max: usize,
 }
 
 /// What follows from a turn.
@@ -53,6 +56,8 @@ pub struct Output {
     pub timers: Vec<(i64, Timer)>,
     /// Runs that are overdue since this turn.
     pub overdue: Vec<u64>,
+    /// Overdue runs that nobody is told of, because too many wait or nobody took it for too long.
+    pub untold: Vec<u64>,
     /// How late launches are behind their planned moment, in milliseconds.
     pub lateness_ms: Vec<i64>,
     /// Runs that ended in this turn, with the job and the second they were of.
@@ -74,6 +79,8 @@ pub struct Plans {
     of_target: HashMap<Arc<str>, usize>,
     /// Jobs that are due and whose target has no room, by target, in order.
     parked: HashMap<Arc<str>, VecDeque<Timer>>,
+    /// How often it was tried to tell of an overdue run, of those that were not told.
+    tried: HashMap<u64, u32>,
 }
 
 impl Plans {
@@ -89,6 +96,11 @@ impl Plans {
     /// Jobs that are due and wait for room at their target.
     pub fn parked(&self) -> usize {
         self.parked.values().map(VecDeque::len).sum()
+    }
+
+    /// How often it was tried since the start to tell of an overdue run.
+    pub fn tries(&self, run: u64) -> u32 {
+        self.tried.get(&run).copied().unwrap_or(0)
     }
 
     /// Forgets what was planned for seconds that are over.
@@ -124,6 +136,14 @@ impl<'a> Turn<'a> {
         self.now_ms
     }
 
+    /// Remembers how often it was tried to tell of a run; none: it is over.
+    pub(super) fn tried(&mut self, run: u64, attempt: Option<u32>) {
+        match attempt {
+            Some(attempt) => _ = self.plans.tried.insert(run, attempt),
+            None => _ = self.plans.tried.remove(&run),
+        }
+    }
+
     pub fn now_s(&self) -> i64 {
         self.now_ms.div_euclid(1000)
     }
@@ -146,6 +166,10 @@ impl<'a> Turn<'a> {
                 self.due(id)
             }
             Timer::Retry { run } => {
+                if let Some(run) = notice::run_of(run) {
+                    self.tell_again(run);
+                    return Ok(());
+                }
                 let waits = self.state.run(run).and_then(|run| run.retry_at_ms);
                 if waits.is_some_and(|at| at <= self.now_ms) {
                     self.effect(&Effect::Retry { run })?;
@@ -157,6 +181,7 @@ impl<'a> Turn<'a> {
                 if self.state.run(run).is_some_and(|run| !run.overdue) {
                     self.effect(&Effect::Overdue { run })?;
                     self.output.overdue.push(run);
+                    self.tell_overdue(run)?;
                 }
                 Ok(())
             }
@@ -319,6 +344,9 @@ impl<'a> Turn<'a> {
 
     /// What became of an attempt. Outcomes of runs or attempts that are over are passed by.
     pub fn outcome(&mut self, run: u64, attempt: u32, outcome: &Outcome) -> Result<(), StateError> {
+        if let Some(run) = notice::run_of(run) {
+            return self.told(run, attempt, outcome);
+        }
         let known = self.state.run(run);
         let Some(known) = known.filter(|run| run.attempt == attempt && run.retry_at_ms.is_none())
         else {

@@ -53,6 +53,10 @@ pub enum Effect<'a> {
     Started { run: u64 },
     /// Sequences of the outbox up to here were used up, by records that are lost.
     UsedUp { sequence: u64 },
+    /// Somebody is to be told that a run is overdue.
+    Notice { run: u64 },
+    /// Somebody was told of it, or nobody will be.
+    NoticeOver { run: u64 },
 }
 
 /// See [`Effect::Put`].
@@ -200,6 +204,14 @@ impl Effect<'_> {
                 out.push(21);
                 put_u64(out, *sequence);
             }
+            Self::Notice { run } => {
+                out.push(22);
+                put_u64(out, *run);
+            }
+            Self::NoticeOver { run } => {
+                out.push(23);
+                put_u64(out, *run);
+            }
         }
     }
 
@@ -290,6 +302,8 @@ impl Effect<'_> {
             },
             20 => Effect::Started { run: from.u64("start")? },
             21 => Effect::UsedUp { sequence: from.u64("sequence")? },
+            22 => Effect::Notice { run: from.u64("notice")? },
+            23 => Effect::NoticeOver { run: from.u64("notice")? },
             _ => return Err(Malformed { what: "kind of an effect" }),
         })
     }
@@ -406,6 +420,8 @@ mod tests {
             Effect::Rules { from: 1, to: 2, after: -7 },
             Effect::Started { run: 8 },
             Effect::UsedUp { sequence: 9 },
+            Effect::Notice { run: 8 },
+            Effect::NoticeOver { run: 8 },
         ];
         let mut record = Vec::new();
         for effect in &all {

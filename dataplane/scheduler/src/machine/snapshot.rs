@@ -2,7 +2,7 @@
 //!
 //! Layout: version, next run, end of the ledger; zones; definitions; jobs; free slots; runs; what goes on
 //! at jobs; since version 2 followers, outbox, what was taken,
-//! and changes of rules of time zones. Lists have their length before them.
+//! and changes of rules of time zones; since version 3 overdue runs to tell of. Lists have their length before them.
 
 use std::sync::Arc;
 
@@ -13,11 +13,12 @@ use super::definition::Definition;
 use super::effect::{Cause, Ended, Pause};
 use super::job::{Job, LastRun, Own, Run, Waiting};
 use super::links::Links;
+use super::notice;
 use super::state::{State, StateError};
 use super::zones::Rules;
 use crate::codec::{Malformed, Reader, put_bytes, put_i64, put_u64};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// The oldest version that is read.
 const VERSION_MIN: u8 = 1;
 
@@ -109,6 +110,7 @@ impl State {
             put_u64(out, u64::from(*to));
             put_i64(out, *after);
         }
+        notice::encode(&self.notices, out);
     }
 
     /// The state that [`Self::to_snapshot`] wrote, its pieces one behind the other.
@@ -171,6 +173,9 @@ impl State {
                 let (old, to, after) = (from.u32("rules")?, from.u32("rules")?, from.i64("rules")?);
                 state.rules.push(Rules { from: old, to, after });
             }
+        }
+        if version >= 3 {
+            state.notices = notice::read(&mut from)?;
         }
         state.count_declared();
         Ok(state)

@@ -24,6 +24,7 @@ use super::definition::{self, Definition, Definitions};
 use super::effect::Effect;
 use super::job::{Job, NEVER, Run, Waiting};
 use super::links::Links;
+use super::notice::Notices;
 use super::zones::Rules;
 
 /// What goes on at a job.
@@ -67,6 +68,7 @@ pub struct State {
     pub(super) rules: Vec<Rules>,
     pub(super) definitions: Definitions,
     pub(super) links: Links,
+    pub(super) notices: Notices,
     /// Number of the next run.
     pub(super) next_run: u64,
     /// Where the next entry of the ledger begins.
@@ -88,6 +90,7 @@ impl Default for State {
             rules: vec![],
             definitions: Definitions::default(),
             links: Links::default(),
+            notices: Notices::new(),
             next_run: 1,
             // Offset 0 stands for "no entry" in chains.
             ledger_end: 1,
@@ -274,7 +277,7 @@ impl State {
             add(format!("{slot} {activity:?}").as_bytes());
         }
         add(self.links.digested().as_bytes());
-        add(format!("{:?}", self.rules).as_bytes());
+        add(format!("{:?} {:?}", self.rules, self.notices).as_bytes());
         sum
     }
 

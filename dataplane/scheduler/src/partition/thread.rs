@@ -21,7 +21,7 @@ use super::requests::{Handle, Link, Mailbox, Release, Request};
 use super::snapshots::Running;
 use crate::archive::Archived;
 use crate::machine::state::StateError;
-use crate::machine::{Bounds, Following, Output, Packed, Plans, State, Timer, Turn};
+use crate::machine::{Bounds, Following, Output, Packed, Plans, State, Timer, Turn, notice};
 use crate::run::{Call, Outcome, RunId};
 
 /// Timers that one turn looks at; those behind follow in the next.
@@ -216,6 +216,8 @@ impl Partition {
             }
         }
         calls.sort_unstable();
+        let notices: Vec<u64> = state.notices().map(|(run, _)| notice::number_of(run)).collect();
+        self.hand_over(&notices, true);
         match &mut self.inherited {
             Some((_, runs)) => *runs = calls,
             None => self.hand_over(&calls, true),
@@ -369,6 +371,9 @@ impl Partition {
             self.cancel(*number);
         }
         self.crew.shared.count(partition, &output.lateness_ms, &output.ended, output.overdue.len());
+        for run in &output.untold {
+            tracing::warn!(partition, run, "nobody was told of an overdue run");
+        }
         self.recovered.ledger.append(&output.ledger)?;
         if !output.record.is_empty() {
             self.append(now_ms, &output.record)?;
@@ -442,6 +447,10 @@ impl Partition {
         let mut calls: Vec<Call> = vec![];
         for number in numbers {
             let id = RunId { partition: self.options.id, number: *number };
+            if let Some(run) = notice::run_of(*number) {
+                calls.extend(self.notice(run));
+                continue;
+            }
             let Some(run) = self.recovered.state.run(*number) else { continue };
             match self.crew.resolver.call(id, run, self.recovered.state.job(run.job), is_resumed) {
                 Ok(call) => calls.push(call),
@@ -453,6 +462,23 @@ impl Partition {
         }
         if !calls.is_empty() {
             self.crew.dispatcher.hand_over(calls);
+        }
+    }
+
+    /// What tells somebody that a run is overdue; where there is nobody, that is the outcome.
+    fn notice(&self, run: u64) -> Option<Call> {
+        let partition = self.options.id;
+        let notice = self.recovered.state.notice(run)?;
+        let attempt = self.plans.tries(run) + 1;
+        let about = RunId { partition, number: run };
+        match self.crew.resolver.notice(about, notice, attempt) {
+            Ok(call) => Some(call),
+            Err(why) => {
+                tracing::warn!(partition, run, why, "nobody can be told of an overdue run");
+                let (run, outcome) = (notice::number_of(run), Outcome::Cancelled);
+                self.mailbox.add(Request::Outcome { run, attempt, outcome });
+                None
+            }
         }
     }
 

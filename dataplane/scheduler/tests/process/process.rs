@@ -6,6 +6,7 @@ mod clock;
 mod crash;
 mod engine;
 mod errands;
+mod overdue;
 mod pools;
 mod sink;
 mod takeover;

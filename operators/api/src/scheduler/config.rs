@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::engine::{CatchUpDefault, History, Objective, PARTITIONS_DEFAULT, Quota};
+use super::engine::{CatchUpDefault, History, Objective, Overdue, PARTITIONS_DEFAULT, Quota};
 use super::target::{
     MAX_IN_FLIGHT_DEFAULT, TIMEOUT_SECONDS_DEFAULT, Target, TargetTls, TargetType,
 };
@@ -46,6 +46,9 @@ pub struct SchedulerConfig {
     pub pools: Vec<PoolFile>,
     /// What happens to missed runs of schedules that do not say.
     pub catch_up_default: CatchUpDefault,
+    /// Who is told of overdue runs; left out: nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overdue: Option<Overdue>,
     /// How much of the past is remembered.
     pub history: History,
     /// What is promised.
@@ -78,6 +81,7 @@ impl Default for SchedulerConfig {
             targets: Vec::new(),
             pools: Vec::new(),
             catch_up_default: CatchUpDefault::default(),
+            overdue: None,
             history: History::default(),
             objective: Objective::default(),
             quota: None,

@@ -84,6 +84,11 @@ pub const PARTITIONS_DEFAULT: i32 = 16;
         "replicas above 1 need a journal that outlives a pod: set journal.backend to Postgres or ObjectStore",
     ),
     (
+        "!has(self.overdue) || (has(self.targets) \
+         && self.targets.exists(target, target.name == self.overdue.target))",
+        "overdue.target must be the name of one of targets",
+    ),
+    (
         "has(self.storage.storageClassName) == has(oldSelf.storage.storageClassName) \
          && (!has(self.storage.storageClassName) \
              || self.storage.storageClassName == oldSelf.storage.storageClassName)",
@@ -137,6 +142,10 @@ pub struct SchedulerSpec {
         "x-kubernetes-list-map-keys" = ["name"]
     ))]
     pub pools: Vec<Pool>,
+    /// Who is told of a run that is not over within `finishWithinSeconds`. Left out: nobody, beside events,
+    /// statuses and metrics. A change restarts the pods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overdue: Option<Overdue>,
     /// CronJobs that are taken over.
     pub adopt_cron_jobs: AdoptCronJobs,
     /// What happens to missed runs of schedules that do not say.
@@ -170,6 +179,7 @@ impl Default for SchedulerSpec {
             api: Api::default(),
             targets: Vec::new(),
             pools: Vec::new(),
+            overdue: None,
             adopt_cron_jobs: AdoptCronJobs::default(),
             catch_up_default: CatchUpDefault::default(),
             objective: Objective::default(),
@@ -180,6 +190,20 @@ impl Default for SchedulerSpec {
             engine: EngineSpec::default(),
         }
     }
+}
+
+/// Who is told of overdue runs: a POST for each, with `type` `schedule.overdue` and what run it is as JSON, at
+/// least once, until it is answered with 2xx, for a day at most.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Overdue {
+    /// Name of a target, whose limits, credentials and signature hold.
+    #[schemars(length(min = 1, max = 63))]
+    pub target: String,
+    /// Path and query at the target. Left out: the path of the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048), regex(pattern = r"^/\S*$"))]
+    pub path: Option<String>,
 }
 
 /// What clients speak.

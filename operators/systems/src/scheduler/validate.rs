@@ -53,6 +53,7 @@ pub fn validate(
     checks::on_this_carrier(carrier, &elsewhere(spec))?;
     partitions(spec.partitions)?;
     replicas(spec)?;
+    overdue(spec)?;
     checks::windows(&spec.engine)?;
     checks::amounts(&spec.engine.resources)?;
     pools::check(object)?;
@@ -163,6 +164,17 @@ fn replicas(spec: &SchedulerSpec) -> Result<(), Refusal> {
     Err(Refusal::field(Reason::InvalidSpec, "spec.replicas", message))
 }
 
+/// The API server holds the same rule.
+fn overdue(spec: &SchedulerSpec) -> Result<(), Refusal> {
+    let told = spec.overdue.as_ref().map(|overdue| overdue.target.as_str());
+    let Some(told) = told else { return Ok(()) };
+    if spec.targets.iter().any(|target| target.name == told) {
+        return Ok(());
+    }
+    let message = "overdue.target must be the name of one of targets";
+    Err(Refusal::field(Reason::InvalidSpec, "spec.overdue.target", message))
+}
+
 fn config(object: &Scheduler, stores: &Stores) -> SchedulerConfig {
     let spec = &object.spec;
     SchedulerConfig {
@@ -175,6 +187,7 @@ fn config(object: &Scheduler, stores: &Stores) -> SchedulerConfig {
         targets: spec.targets.iter().map(Into::into).collect(),
         pools: pools::configured(object),
         catch_up_default: spec.catch_up_default.clone(),
+        overdue: spec.overdue.clone(),
         history: spec.history.clone(),
         objective: spec.objective.clone(),
         quota: spec.quota.clone(),

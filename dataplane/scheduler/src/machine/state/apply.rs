@@ -135,6 +135,8 @@ impl State {
                 }
                 self.note(at_ms, id, Fact::Overdue { run: number, nominal }, ledger);
             }
+            Effect::Notice { run } => self.add_notice(at_ms, *run)?,
+            Effect::NoticeOver { run } => _ = self.notices.remove(run),
             Effect::Decline { id, nominal, cause, reason } => {
                 let (nominal, cause, reason) = (*nominal, *cause, *reason);
                 self.note(at_ms, *id, Fact::Skipped { nominal, cause, reason }, ledger);

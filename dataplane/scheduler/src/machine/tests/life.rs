@@ -13,7 +13,7 @@ use crate::ledger::Ledger;
 use crate::ledger::file::FIRST;
 use crate::ledger::verify::{Verdict, View, verify};
 use crate::machine::definition::{CatchUp, canonical, zone_name};
-use crate::machine::{Bounds, Edit, Effect, Following, Output, Plans, State, Timer, Turn};
+use crate::machine::{Bounds, Edit, Effect, Following, Output, Plans, State, Timer, Turn, notice};
 use crate::run::Outcome;
 
 /// 2027-03-27 22:00 UTC: the clocks of Europe change three hours later.
@@ -36,6 +36,8 @@ pub(crate) struct Life {
     /// Every attempt ever handed over.
     pub(crate) all_sent: Vec<(u64, u32)>,
     pub(crate) cancelled: Vec<u64>,
+    /// Runs that somebody was told of because they are overdue.
+    pub(crate) told: Vec<u64>,
     /// What is to be told to other partitions.
     pub(crate) followings: Vec<Following>,
     pub(crate) triggers: Vec<u64>,
@@ -54,6 +56,7 @@ impl Life {
             state,
             plans: Plans::default(),
             bounds: Bounds {
+                notices_max: 3,
                 catch_up: CatchUp {
                     policy: CatchUpPolicy::FireOnce,
                     runs_max: 100,
@@ -71,6 +74,7 @@ impl Life {
             sent: VecDeque::new(),
             all_sent: vec![],
             cancelled: vec![],
+            told: vec![],
             followings: vec![],
             triggers: vec![],
             zones: Zones::bundled(),
@@ -111,6 +115,7 @@ impl Life {
             }
         }
         for run in output.calls {
+            self.told.extend(notice::run_of(run));
             if let Some(known) = self.state.run(run).filter(|run| run.retry_at_ms.is_none()) {
                 self.sent.push_back((run, known.attempt));
                 if self.is_watched {

@@ -36,6 +36,9 @@ pub(in super::super) const SCHEDULER: Hints = Hints {
         "spec.bootstrap.recovery.targetTime",
         "spec.journal.ref",
         "spec.storage.storageClassName",
+        // A target that is there.
+        "spec.overdue.target",
+        "spec.overdue.path",
     ],
     ..NONE
 };
