@@ -76,9 +76,6 @@ fn operator_rules() -> Vec<Value> {
         "verbs": ["list", "watch"],
     }));
     rules.push(json!({
-        "apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["list", "watch"],
-    }));
-    rules.push(json!({
         "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"],
     }));
     rules

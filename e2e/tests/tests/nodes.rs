@@ -12,6 +12,8 @@ mod loss;
 mod minio;
 #[path = "common/page.rs"]
 mod page;
+#[path = "nodes/pools.rs"]
+mod pools;
 #[path = "nodes/product.rs"]
 mod product;
 #[path = "nodes/shards.rs"]

@@ -59,6 +59,8 @@ const NEVER: &[(&str, &str, &[&str])] = &[
     ("discovery.k8s.io", "endpointslices", &["create", "update", "patch", "delete"]),
     ("apps", "statefulsets", &["update", "deletecollection"]),
     ("apps", "statefulsets/scale", &["update", "patch"]),
+    ("apps", "deployments", &["update", "deletecollection"]),
+    ("apps", "deployments/scale", &["update", "patch"]),
     ("apps", "daemonsets", &["create", "update", "patch", "delete"]),
     ("apps", "replicasets", &["create", "update", "patch", "delete"]),
     ("rbac.authorization.k8s.io", "roles", &["create", "update", "patch", "bind", "escalate"]),

@@ -66,6 +66,7 @@ impl World {
                 updated_replicas: own().filter(updated).count() as i32,
                 observed: true,
                 revision: None,
+                beside: false,
                 selector: selector.join(","),
                 name: name.clone(),
             }

@@ -20,6 +20,7 @@ fn seen(wanted: i32, ready: i32) -> Observation {
         updated_replicas: wanted,
         observed: true,
         revision: None,
+        beside: false,
         selector: "app=a".into(),
     };
     let pods = (0..wanted).map(|n| pod(&format!("a-kv-{n}"), n < ready)).collect();
@@ -60,6 +61,33 @@ fn an_object_at_rest_is_ready_and_settled() {
     assert_eq!(status.version.as_deref(), Some("0.1.0"));
     assert_eq!(status.selector.as_deref(), Some("app=a"));
     assert!(is_settled(&status.conditions));
+}
+
+#[test]
+fn pods_beside_the_engine_are_waited_for_and_make_nothing_available() {
+    let beside = |ready: i32| WorkloadView {
+        name: "a-pool".into(),
+        replicas: 3,
+        ready_replicas: ready,
+        updated_replicas: 3,
+        observed: true,
+        beside: true,
+        selector: "app=pool".into(),
+        ..WorkloadView::default()
+    };
+    let with = |engine: i32, ready: i32| {
+        let mut seen = seen(1, engine);
+        seen.workloads.insert(0, beside(ready));
+        status(&CommonStatus::default(), 1, &applied(1), &seen)
+    };
+    assert_eq!(shape(&with(1, 3))[0], (True, "Serving"));
+    let short = with(1, 2);
+    let [ready, _, _, available, degraded] = shape(&short);
+    assert_eq!((ready, available.0, degraded.0), ((False, "PodsNotReady"), True, False));
+    let message = &find(&short.conditions, ConditionType::Ready).expect("it is there").message;
+    assert!(message.contains("a-pool: 2 of 3"), "{message}");
+    assert_eq!((short.ready_replicas, short.selector.as_deref()), (1, Some("app=a")));
+    assert_eq!(shape(&with(0, 3))[3].0, False, "the engine is what serves");
 }
 
 #[test]
