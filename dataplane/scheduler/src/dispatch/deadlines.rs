@@ -29,7 +29,7 @@ pub(super) fn deadline(call: &Call) -> Option<i64> {
     let can_ask = match &*call.action {
         Action::Http(action) => action.status_uri.is_some(),
         Action::Pooled(_) => true,
-        Action::Errand(_) | Action::Sink => false,
+        Action::Grpc(_) | Action::Errand(_) | Action::Sink => false,
     };
     if call.is_resumed && can_ask { None } else { call.expires_ms }
 }

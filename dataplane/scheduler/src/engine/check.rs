@@ -172,10 +172,8 @@ impl Engine {
 
     fn check_action(&self, spec: &ScheduleSpec, generation: i64) -> Result<(), Refusal> {
         let action = &spec.action;
-        let others = [
-            ("taskQueue", action.task_queue.is_some()),
-            ("workflow", action.workflow.is_some()),
-        ];
+        let others =
+            [("taskQueue", action.task_queue.is_some()), ("workflow", action.workflow.is_some())];
         if let Some((other, _)) = others.iter().find(|(_, is_set)| *is_set) {
             let message = format!("action {other} is not carried out yet: use http or grpc");
             return Err(Refusal::new(RefusalReason::NotYetSupported, message));

@@ -118,7 +118,7 @@ impl Resolver {
         };
         let body = serde_json::json!({
             "type": "schedule.overdue",
-            "schedule": notice.job,
+            "schedule": notice.job.as_str(),
             "namespace": self.namespace,
             "nominal": moment(notice.nominal.saturating_mul(1000)),
             "started": moment(notice.launched_ms),

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use compact_str::CompactString;
+
 use super::decide::Turn;
 use super::effect::Effect;
 use super::state::{State, StateError};
@@ -24,7 +26,7 @@ const TRIED_MS: i64 = 24 * 3_600 * 1_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     /// Name of its job.
-    pub job: Box<str>,
+    pub job: CompactString,
     /// The second the rule named.
     pub nominal: i64,
     /// When it was launched.

@@ -109,7 +109,7 @@ fn not_yet(spec: &SchedulerSpec) -> Result<(), Refusal> {
 }
 
 /// What one machine cannot do.
-fn elsewhere(spec: &SchedulerSpec) -> [(&'static str, bool, &'static str); 5] {
+fn elsewhere(spec: &SchedulerSpec) -> [(&'static str, bool, &'static str); 6] {
     [
         (
             "spec.pools",

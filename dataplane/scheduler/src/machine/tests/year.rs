@@ -90,6 +90,8 @@ fn after_a_year_the_ledger_is_what_is_derived_from_the_rules() {
         let begun = Instant::now();
         launched += live(partition, jobs / PARTITIONS);
         let seconds = begun.elapsed().as_secs();
-        println!("partition {partition}: {launched} launches so far, the last year took {seconds} s");
+        println!(
+            "partition {partition}: {launched} launches so far, the last year took {seconds} s"
+        );
     }
 }
