@@ -32,6 +32,7 @@ fn spec(random: &mut Random) -> Value {
     when["timeZone"] = json!(random.one_of(&zones));
     json!({
         "when": when,
+        "start": "2027-03-28T00:00:00Z",
         "concurrency": random.one_of(&policies),
         "flexWindowSeconds": *random.one_of(&[0, 0, 0, 600]),
         "catchUp": {"policy": random.one_of(&["FireOnce", "FireAll", "Skip"]), "maxRuns": 10},
