@@ -11,7 +11,7 @@ use orrery_systems::policy;
 use orrery_systems::scheduler::Jobs;
 use serde_json::{Value, json};
 
-const FIXTURES: [&str; 4] = ["minimal", "everything", "standby", "pools"];
+const FIXTURES: [&str; 5] = ["minimal", "everything", "standby", "pools", "archived"];
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systems/scheduler/fixtures")
@@ -44,6 +44,7 @@ fn inputs() -> Referenced {
                 "jobs-journal",
                 &[("host", "db-rw"), ("dbname", "orrery"), ("username", "u"), ("password", "x")],
             ),
+            secret("s3", &[("AWS_ACCESS_KEY_ID", "u"), ("AWS_SECRET_ACCESS_KEY", "hunter2")]),
             secret("mail-password", &[("username", "u"), ("password", "hunter2")]),
         ]),
         ..Referenced::default()
@@ -141,7 +142,8 @@ fn secret_content_is_never_part_of_what_is_built_and_each_secret_is_asked_for() 
     let text = serde_json::to_string(&build(&object)).unwrap();
     assert!(text.contains("billing-token") && !text.contains("hunter2"));
     let asked = Jobs::references(&object);
-    let known = inputs().secrets.into_keys().filter(|name| name != "jobs-journal");
+    let others = ["jobs-journal", "s3"];
+    let known = inputs().secrets.into_keys().filter(|name| !others.contains(&name.as_str()));
     let known: Vec<Reference> = known.map(Reference::Secret).collect();
     assert!(known.iter().all(|secret| asked.contains(secret)) && asked.len() == known.len());
 }

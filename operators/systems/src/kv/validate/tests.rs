@@ -387,6 +387,10 @@ fn a_backup_stands_for_its_archive_up_to_its_position_or_to_a_moment() {
     let moment = json!({"backup": {"name": "b"}, "targetTime": "1970-01-01T00:00:01.5Z"});
     let file = check(moment, &with_backup(true)).unwrap().config().recovery.clone().unwrap();
     assert_eq!((file.target_position, file.target_time_us), (None, Some(1_500_000)));
+    let mut other = with_backup(true);
+    other.backups.get_mut("b").unwrap().engine = Some("Scheduler".into());
+    let refusal = check(json!({"backup": {"name": "b"}}), &other).unwrap_err();
+    assert!(refusal.message.contains("is that of a Scheduler"), "{refusal}");
     let failed = check(json!({"backup": {"name": "b"}}), &with_backup(false)).unwrap_err();
     assert_eq!(failed.reason, Reason::BackupFailed);
 }

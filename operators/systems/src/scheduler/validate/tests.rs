@@ -201,3 +201,61 @@ fn several_pods_need_a_journal_elsewhere_and_its_secret() {
     let refused = validate(&asked, &secret(&full), Carrier::Local).unwrap_err();
     assert_eq!(refused.field.as_deref(), Some("spec.replicas"), "one machine has one pod");
 }
+
+/// A Backup that has succeeded, of an object of this kind.
+fn with_backup(engine: Option<&str>) -> Referenced {
+    let status = json!({
+        "conditions": [{"type": "Succeeded", "status": "True", "reason": "SnapshotTaken",
+                        "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+        "position": 1_764_120_000_500_000_i64, "epoch": 0, "engine": engine,
+        "archive": {"folder": {"claimName": "backups"},
+                    "object": {"namespace": "shop", "name": "old"}},
+    });
+    let status = serde_json::from_value(status).unwrap();
+    Referenced { backups: BTreeMap::from([("b".to_owned(), status)]), ..Referenced::default() }
+}
+
+#[test]
+fn a_backup_stands_for_a_moment_of_all_partitions_and_is_of_one_kind() {
+    let of = |more: Value, inputs: &Referenced| {
+        let mut recovery = json!({"backup": {"name": "b"}});
+        recovery.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let new = object("new", json!({"bootstrap": {"recovery": recovery}}));
+        validate(&new, inputs, Carrier::Cluster).map(|it| it.config.recovery.unwrap())
+    };
+    let inputs = with_backup(Some("Scheduler"));
+    let file = of(json!({}), &inputs).unwrap();
+    assert_eq!(file.from, "file:///recovery/shop/old");
+    assert_eq!((file.target_time_us, file.target_position), (Some(1_764_120_000_500_000), None));
+    let earlier = of(json!({"targetTime": "1970-01-01T00:00:01.5Z"}), &inputs).unwrap();
+    assert_eq!((earlier.target_time_us, earlier.target_epoch), (Some(1_500_000), None));
+    for other in [None, Some("KVCluster")] {
+        let refusal = of(json!({}), &with_backup(other)).unwrap_err();
+        assert_eq!(refusal.field.as_deref(), Some("spec.bootstrap.recovery.backup"));
+        assert!(refusal.message.contains("is that of a KVCluster"), "{refusal}");
+    }
+}
+
+#[test]
+fn an_archive_is_its_own_and_needs_its_credentials() {
+    let bucket = json!({"archive": {"bucket": {"name": "abc", "secretRef": {"name": "s"}}}});
+    let owned = object("jobs", bucket.clone());
+    assert_eq!(Jobs::references(&owned), [Reference::Secret("s".into())]);
+    let refusal = validate(&owned, &secret(&[]), Carrier::Cluster).unwrap_err();
+    assert_eq!(refusal.field.as_deref(), Some("spec.archive.bucket.secretRef"));
+    let keys = secret(&[("AWS_ACCESS_KEY_ID", "u"), ("AWS_SECRET_ACCESS_KEY", "p")]);
+    let file = validate(&owned, &keys, Carrier::Cluster).unwrap().config.archive.unwrap();
+    assert_eq!(file.to, "s3://abc//jobs");
+    let last = json!({"deletionPolicy": "Snapshot", "archive": {"folder": {"claimName": "a"}}});
+    let refusal = alone(last, Carrier::Local).unwrap_err();
+    assert_eq!(refusal.reason, Reason::NotOnThisCarrier);
+    let same = json!({
+        "archive": {"folder": {"claimName": "a"}},
+        "bootstrap": {"recovery": {"archive": {"folder": {"claimName": "a"},
+                                               "object": {"namespace": "x", "name": "jobs"}}}},
+    });
+    let mut twice = object("jobs", same);
+    twice.metadata.namespace = Some("x".into());
+    let refusal = validate(&twice, &Referenced::default(), Carrier::Cluster).unwrap_err();
+    assert_eq!(refusal.field.as_deref(), Some("spec.archive"));
+}
