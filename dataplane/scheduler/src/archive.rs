@@ -6,6 +6,7 @@
 //! | `card` | what a partition says of itself in its archive |
 //! | `demand` | a snapshot of everything, of one moment |
 //! | `recover` | fills an empty data folder, once |
+//! | `mend` | what partitions told each other, where their archives end at different moments |
 //!
 //! Each partition has an archive of its own below that of the object, `partitions/<NNN>`.
 //!
@@ -13,6 +14,7 @@
 
 mod card;
 mod demand;
+mod mend;
 mod recover;
 
 use std::io;

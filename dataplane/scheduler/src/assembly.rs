@@ -19,7 +19,7 @@ use crate::machine::Bounds;
 use crate::machine::definition::CatchUp;
 use crate::ownership::Standing;
 use crate::partition::{
-    Crew, Handle, Mailbox, Partition, PartitionOptions, Poisoned, RecoverError, Recovered,
+    Crew, Handle, Mailbox, Partition, PartitionOptions, RecoverError, Recovered,
 };
 
 /// Bytes of journal of one partition behind which it writes a snapshot.
@@ -85,15 +85,6 @@ pub enum AssemblyError {
     Thread(#[from] io::Error),
 }
 
-/// Failed to open the partitions.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error(transparent)]
-    Recover(#[from] RecoverError),
-    #[error(transparent)]
-    Poisoned(#[from] Poisoned),
-}
-
 /// An engine whose partitions are yet to be opened.
 #[derive(Debug)]
 pub struct Assembly {
@@ -154,19 +145,13 @@ impl Assembly {
     }
 
     /// Opens every partition in a folder of its number below `folder`.
-    pub fn open(&mut self, folder: &Path) -> Result<Vec<Partition>, OpenError> {
+    pub fn open(&mut self, folder: &Path) -> Result<Vec<Partition>, RecoverError> {
         let all = self.mailboxes();
         let open = |(handle, mailbox): (Handle, Mailbox)| {
             let options = self.options(handle.partition, folder.join(handle.partition.to_string()));
             Partition::open(options, self.crew.clone(), (handle, mailbox))
         };
-        let opened: Result<Vec<Partition>, RecoverError> = all.into_iter().map(open).collect();
-        let mut opened = opened?;
-        for index in 0..opened.len() {
-            let taken = opened.iter().map(|other| other.taken(index as u16)).max();
-            opened[index].used_up(taken.unwrap_or(0))?;
-        }
-        Ok(opened)
+        all.into_iter().map(open).collect()
     }
 
     /// Goes on with every partition as it was recovered, in their order. Until `others_until` another

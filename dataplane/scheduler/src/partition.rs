@@ -11,7 +11,7 @@ mod thread;
 mod zones;
 
 pub use crew::Crew;
-pub(crate) use recover::{Place, recover_anew, recover_copy};
+pub(crate) use recover::{Place, TURN, recover_anew, recover_copy};
 pub use recover::{RecoverError, Recovered, recover};
 pub use requests::{Answer, Handle, Link, Mailbox, Newest, Request, Unavailable};
 pub(crate) use snapshots::write_copy;

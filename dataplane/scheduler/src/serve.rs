@@ -26,12 +26,12 @@ use orrery_recurrence::Zones;
 
 use self::course::{Served, carriers};
 use crate::archive::{self, Archives, Stores};
-use crate::assembly::{Assembly, AssemblyError, OpenError, Parts, snapshot_after_bytes};
+use crate::assembly::{Assembly, AssemblyError, Parts, snapshot_after_bytes};
 use crate::dispatch::Options;
 use crate::engine::Resolver;
 use crate::operand::SchedulerOperand;
 use crate::ownership::{StandbyError, Standing};
-use crate::partition::{Handle, Partition, Poisoned};
+use crate::partition::{Handle, Partition, Poisoned, RecoverError};
 use crate::{api, metrics};
 
 /// Folder with a newer time zone database than the one that is built in.
@@ -79,7 +79,7 @@ pub enum ServeError {
     #[error("{0} does not carry journals in this release")]
     Backend(&'static str),
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Recover(#[from] RecoverError),
     #[error(transparent)]
     Archive(#[from] archive::Refused),
     #[error(transparent)]

@@ -2,8 +2,7 @@
 //!
 //! Partitions are cut at the same moment: what one was told by another is then never ahead of it, as long
 //! as the clock ran forward. Where the end of the archive is the target each goes as far as it was
-//! archived, and a partition may know of ends that another one has lost: those are passed over when the
-//! partitions are opened (see `Assembly::open`).
+//! archived; what does not fit together then is mended.
 //!
 //! Must not: replace anything that is there.
 
@@ -17,6 +16,7 @@ use orrery_kit::health::Health;
 use tokio::runtime::Runtime;
 
 use super::card::{self, Card};
+use super::mend::mend;
 use super::of_partition;
 use crate::partition::{Place, recover as open};
 
@@ -48,7 +48,7 @@ impl Filling<'_> {
     fn run(&self, folder: &Path) -> Result<u64, FillError> {
         let cards = (0..self.partitions).map(|id| self.card(id));
         let cards: Vec<Card> = cards.collect::<Result<_, _>>()?;
-        let (mut reached, mut runs, mut too_early) = (0, vec![], None);
+        let (mut reached, mut runs, mut all, mut too_early) = (0, vec![], vec![], None);
         for id in 0..self.partitions {
             let place = Place { partition: id, folder: folder.join(id.to_string()) };
             match self.journal(&place) {
@@ -66,11 +66,15 @@ impl Filling<'_> {
             let failed = |error: &dyn std::fmt::Display| FillError::Engine(error.to_string());
             let opened = open(&place.folder, id).map_err(|error| failed(&error))?;
             runs.push(opened.state.newest_run());
-            drop(opened.ledger);
-            opened.journal.close().map_err(|error| failed(&error))?;
+            all.push(opened);
         }
         if let (0, Some(error)) = (reached, too_early) {
             return Err(error.into());
+        }
+        mend(&mut all)?;
+        for mut recovered in all {
+            recovered.ledger.sync().map_err(|error| FillError::Engine(error.to_string()))?;
+            recovered.journal.close()?;
         }
         card::write(folder, &card::inherit(&cards, &runs))?;
         Ok(reached)

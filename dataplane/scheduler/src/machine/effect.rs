@@ -57,6 +57,8 @@ pub enum Effect<'a> {
     Notice { run: u64 },
     /// Somebody was told of it, or nobody will be.
     NoticeOver { run: u64 },
+    /// As `Trigger`, of a run that ended at `ended_ms`: it was told before, and lost where it was told.
+    Again { id: u64, run: u64, sequence: u64, follower: &'a str, nominal: i64, ended_ms: i64 },
 }
 
 /// See [`Effect::Put`].
@@ -212,6 +214,15 @@ impl Effect<'_> {
                 out.push(23);
                 put_u64(out, *run);
             }
+            Self::Again { id, run, sequence, follower, nominal, ended_ms } => {
+                out.push(24);
+                put_u64(out, *id);
+                put_u64(out, *run);
+                put_u64(out, *sequence);
+                put_bytes(out, follower.as_bytes());
+                put_i64(out, *nominal);
+                put_i64(out, *ended_ms);
+            }
         }
     }
 
@@ -304,6 +315,14 @@ impl Effect<'_> {
             21 => Effect::UsedUp { sequence: from.u64("sequence")? },
             22 => Effect::Notice { run: from.u64("notice")? },
             23 => Effect::NoticeOver { run: from.u64("notice")? },
+            24 => Effect::Again {
+                id: from.u64("again")?,
+                run: from.u64("again")?,
+                sequence: from.u64("again")?,
+                follower: from.text("again")?,
+                nominal: from.i64("again")?,
+                ended_ms: from.i64("again")?,
+            },
             _ => return Err(Malformed { what: "kind of an effect" }),
         })
     }
@@ -422,6 +441,7 @@ mod tests {
             Effect::UsedUp { sequence: 9 },
             Effect::Notice { run: 8 },
             Effect::NoticeOver { run: 8 },
+            Effect::Again { id: 7, run: 8, sequence: 9, follower: "b", nominal: -1, ended_ms: 5 },
         ];
         let mut record = Vec::new();
         for effect in &all {

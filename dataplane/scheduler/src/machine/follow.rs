@@ -130,16 +130,6 @@ impl Turn<'_> {
         }
     }
 
-    /// Another partition has taken what was told under sequences up to this one. Those that are not known
-    /// here are of records that were lost, as where an archive ended: they are not used again, or what
-    /// is told under them would be passed by.
-    pub fn used_up(&mut self, sequence: u64) -> Result<(), StateError> {
-        if sequence <= self.state().links().newest() {
-            return Ok(());
-        }
-        self.effect(&Effect::UsedUp { sequence })
-    }
-
     /// What was told is on disk where it was told.
     pub fn delivered(&mut self, sequences: &[u64]) -> Result<(), StateError> {
         let waits = |sequence: &&u64| self.state().links().waiting(**sequence).is_some();

@@ -218,6 +218,20 @@ impl State {
         self.note(at_ms, id, Fact::Taken { source, sequence, run, nominal }, ledger);
     }
 
+    pub(super) fn again(
+        &mut self,
+        id: u64,
+        (run, sequence, nominal): (u64, u64, i64),
+        follower: &str,
+        ended_ms: i64,
+    ) -> Result<(), StateError> {
+        let leader = self.job(id).ok_or(StateError::NoJob { id })?.name.clone();
+        let follower = follower.into();
+        let trigger = Trigger { sequence, leader, follower, run, nominal, ended_ms };
+        self.links.outbox.insert(sequence, trigger);
+        Ok(())
+    }
+
     pub(super) fn used_up(&mut self, sequence: u64) {
         self.links.newest = self.links.newest.max(sequence);
     }

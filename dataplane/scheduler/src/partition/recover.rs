@@ -17,7 +17,7 @@ use crate::machine::{Effect, State};
 /// Size of a segment. A process has many journals, and two of each are prepared.
 const SEGMENT_BYTES: u64 = 4 << 20;
 /// Kind of the records of turns.
-pub(super) const TURN: u8 = 1;
+pub(crate) const TURN: u8 = 1;
 
 /// Why a partition cannot begin.
 #[derive(Debug, thiserror::Error)]

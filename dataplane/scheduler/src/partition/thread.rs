@@ -150,16 +150,6 @@ impl Partition {
         }
     }
 
-    /// The newest sequence of partition `source` that was taken here.
-    pub(crate) fn taken(&self, source: u16) -> u64 {
-        self.recovered.state.links().taken(source)
-    }
-
-    /// Others have taken what it told under sequences up to this one. Before it works.
-    pub(crate) fn used_up(&mut self, sequence: u64) -> Result<(), Poisoned> {
-        self.decide(self.now_ms(), |turn| turn.used_up(sequence).map(|()| vec![]))
-    }
-
     /// The way to a partition that is yet to be opened.
     pub fn handle(id: u16) -> (Handle, Mailbox) {
         Handle::new(id)

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::crash::{check_books, drain, herd};
 use super::engine::{Engine, now};
-use super::sink::Sink;
+use super::sink::{Books, Sink};
 
 /// Jobs that are due in every second.
 const JOBS: usize = 60;
@@ -280,25 +280,24 @@ fn an_archive_that_cannot_be_written_stops_no_launch() {
     assert_eq!(names(&other).len(), JOBS);
 }
 
-/// The archive of a leader ends before that of its followers: they took what it does not know of. What it
-/// tells them from then on is not passed by.
-#[test]
-fn a_leader_that_lost_its_end_is_heard_again() {
+/// A leader in one partition and a follower in another; the archive of one of them loses its last seconds.
+/// Gives the books, from which second on the recovered engine is looked at, and its verdict.
+fn with_a_lost_end(of_leader: bool) -> (Books, i64, serde_json::Value, String) {
     let (sink, store) = (Sink::start(), tempfile::tempdir().unwrap());
     let mut engine = Engine::new(PARTITIONS, &archived(store.path()));
     engine.start();
-    let leaders: Vec<String> = (0..64).map(|index| format!("leader-{index}")).collect();
-    let first = partition_of("follower", PARTITIONS);
-    let leader = leaders.iter().find(|name| partition_of(name, PARTITIONS) != first).unwrap();
+    let follower = partition_of("follower", PARTITIONS);
+    let mut leaders = (0..64).map(|index| format!("leader-{index}"));
+    let leader = leaders.find(|name| partition_of(name, PARTITIONS) != follower).unwrap();
     let action = json!({"http": {"url": sink.url}});
     let leads = json!({"when": {"cron": "* * * * * *"}, "action": action});
     let follows = json!({"when": {"after": {"schedule": leader}}, "action": action});
     let answer = engine.declare(&[(leader.clone(), leads), ("follower".to_owned(), follows)]);
     assert!(answer.results.iter().all(|result| result.accepted), "{answer:?}");
+    let begin = now() + 1;
     std::thread::sleep(Duration::from_millis(8500));
     engine.stop();
-    // Of its archive the last seconds are gone, not those of the follower.
-    let partition = partition_of(leader, PARTITIONS);
+    let partition = if of_leader { partition_of(&leader, PARTITIONS) } else { follower };
     let journal = store.path().join(format!("partitions/{partition:03}/journal"));
     let found = std::fs::read_dir(&journal).unwrap();
     let mut groups: Vec<_> = found.map(|found| found.unwrap().path()).collect();
@@ -311,14 +310,35 @@ fn a_leader_that_lost_its_end_is_heard_again() {
     other.start();
     let from = now() + 1;
     std::thread::sleep(Duration::from_millis(4500));
+    let shown = |second| jiff::Timestamp::from_second(second).unwrap().to_string();
+    let range = json!({"from": shown(begin), "to": shown(now() - 1)});
+    let (status, verdict) = other.post("/v1/verify", &range.to_string());
+    assert_eq!(status, 200, "{verdict}");
     other.kill();
-    let books = sink.books();
-    let seconds = |of: &str| -> BTreeSet<i64> {
-        let of_it = books.keys().filter(|(job, second)| job.ends_with(of) && *second >= from);
-        of_it.map(|(_, second)| *second).filter(|second| *second < from + 3).collect()
-    };
-    assert_eq!(seconds("follower"), seconds(leader));
-    assert_eq!(seconds(leader).len(), 3, "{books:?}");
+    (sink.books(), from, serde_json::from_str(&verdict).unwrap(), leader)
+}
+
+fn seconds(books: &Books, of: &str, from: i64) -> BTreeSet<i64> {
+    let of_it = books.keys().filter(|(job, second)| job.ends_with(of) && *second >= from);
+    of_it.map(|(_, second)| *second).filter(|second| *second < from + 3).collect()
+}
+
+/// The follower took what its leader does not know of: what it is told from then on is not passed by.
+#[test]
+fn a_leader_that_lost_its_end_is_heard_again() {
+    let (books, from, verdict, leader) = with_a_lost_end(true);
+    assert_eq!(seconds(&books, "follower", from), seconds(&books, &leader, from));
+    assert_eq!(seconds(&books, &leader, from).len(), 3, "{books:?}");
+    assert_eq!(verdict["missed"], 0, "{verdict}");
+}
+
+/// The leader knows that the follower was told, and the follower does not: it is told again, and the
+/// proof finds no end that nobody took.
+#[test]
+fn a_follower_that_lost_its_end_is_told_again() {
+    let (books, from, verdict, leader) = with_a_lost_end(false);
+    assert_eq!(seconds(&books, "follower", from), seconds(&books, &leader, from));
+    assert_eq!(verdict["isClean"], true, "{verdict}");
 }
 
 fn with_keys(engine: &Engine) {

@@ -152,6 +152,9 @@ impl State {
             }
             Effect::Delivered { sequence } => self.delivered(*sequence),
             Effect::UsedUp { sequence } => self.used_up(*sequence),
+            Effect::Again { id, run, sequence, follower, nominal, ended_ms } => {
+                self.again(*id, (*run, *sequence, *nominal), follower, *ended_ms)?;
+            }
             Effect::Rules { from, to, after } => {
                 let (from, to, after) = (*from, *to, *after);
                 self.change_rules(at_ms, Rules { from, to, after }, ledger)?;
