@@ -121,10 +121,7 @@ fn an_object_that_one_machine_does_not_carry_out_is_named_with_what_to_do() {
     up.says("Backup default/b does nothing here (NotOnThisCarrier)");
     let listed = String::from_utf8(stage.run(&["get", "backup", "-o", "wide"]).stdout).unwrap();
     let described = String::from_utf8(stage.run(&["describe", "backup", "b"]).stdout).unwrap();
-    assert!(
-        described.contains("`spec.archive` of the KVCluster keeps every change"),
-        "{described}"
-    );
+    assert!(described.contains("`spec.archive` of the object keeps every change"), "{described}");
     assert!(listed.contains("NotOnThisCarrier"), "{listed}");
     up.interrupt();
 }
