@@ -56,7 +56,7 @@ fn it_is_told_again_with_growing_pauses_and_given_up_after_a_day() {
         let attempt = life.told.len() as u32;
         // Refused as well: who refuses today may listen tomorrow.
         let refused = Outcome::Refused { note: "404".to_owned() };
-        let outcome = if attempt % 2 == 0 { away() } else { refused };
+        let outcome = if attempt.is_multiple_of(2) { away() } else { refused };
         told(&mut life, run, attempt, &outcome);
         while life.told.len() as u32 == attempt && life.state.notice(run).is_some() {
             life.pass(1);
