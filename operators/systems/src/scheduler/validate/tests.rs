@@ -83,6 +83,22 @@ fn what_is_not_carried_out_yet_is_refused_by_name_and_listed() {
 }
 
 #[test]
+fn overdue_runs_are_told_to_a_target_that_is_there() {
+    let spec = |target: &str| {
+        let targets = json!([{"name": "pager", "host": "pager"}]);
+        json!({"targets": targets, "overdue": {"target": target, "path": "/hook"}})
+    };
+    let validated = alone(spec("pager"), Carrier::Local).unwrap();
+    let told = validated.config.overdue.unwrap();
+    assert_eq!((&*told.target, told.path.as_deref()), ("pager", Some("/hook")));
+    for target in ["", "mail"] {
+        let refusal = alone(spec(target), Carrier::Cluster).unwrap_err();
+        assert_eq!(refusal.field.as_deref(), Some("spec.overdue.target"));
+        assert_eq!(refusal.reason, Reason::InvalidSpec);
+    }
+}
+
+#[test]
 fn partitions_are_a_power_of_two() {
     for (count, taken) in [(1, true), (256, true), (0, false), (24, false), (512, false)] {
         let answer = alone(json!({"partitions": count}), Carrier::Cluster);
