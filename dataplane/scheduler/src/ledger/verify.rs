@@ -277,7 +277,7 @@ fn gather(
             }
         }
         let job_known = known.entry(job.id).or_default();
-        job_known.name = job.name.clone();
+        job_known.name.clone_from(&job.name);
         for nominal in job.waiting.iter().filter(|nominal| within(**nominal)) {
             verdict.waiting += 1;
             job_known.recorded.add(*nominal);
