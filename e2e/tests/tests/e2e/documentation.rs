@@ -15,7 +15,9 @@ async fn works_as_written(name: &str, page: &str) {
         tokio::task::block_in_place(|| match step {
             Step::Apply(objects) => {
                 shell.types(&format!("kubectl apply -f - <<'END'\n{objects}\nEND"));
-                shell.types("kubectl wait kvcluster --all --for=condition=Ready --timeout=4m");
+                shell.types(
+                    "kubectl wait kvcluster,scheduler --all --for=condition=Ready --timeout=4m",
+                );
             }
             Step::Type(script) => shell.types(&script),
         });

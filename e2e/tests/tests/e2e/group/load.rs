@@ -17,6 +17,8 @@ use orrery_e2e_tests::setting;
 
 /// Between two looks at the Service.
 const LOOK: Duration = Duration::from_millis(100);
+/// Longest look at it.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// Longest wait for a primary at the end.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -110,7 +112,8 @@ async fn follow(services: Api<Service>, pods: Api<Pod>, service: String, target:
             let ip = status.pod_ip?.parse().ok()?;
             is_ready.then(|| SocketAddr::new(ip, port))
         };
-        let found = found.await;
+        // One that was asked of an API server that went away may never be answered.
+        let found = tokio::time::timeout(LOOK_LIMIT, found).await.unwrap_or_default();
         *target.lock().unwrap_or_else(PoisonError::into_inner) = found;
         tokio::time::sleep(LOOK).await;
     }
