@@ -7,8 +7,8 @@ use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use orrery_kit::accept;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 /// Connections at the same time; those behind wait to be accepted.
 const CONNECTIONS_MAX: usize = 256;
@@ -16,12 +16,9 @@ const CONNECTIONS_MAX: usize = 256;
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// Bytes of the head of a request, and of what is read ahead of a body.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
-/// Pause before the next connection is accepted when there was no descriptor for one.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts connections for ever.
 pub(crate) async fn accept(listener: TcpListener, router: Router) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder
         .http1()
@@ -29,26 +26,14 @@ pub(crate) async fn accept(listener: TcpListener, router: Router) {
         .header_read_timeout(HEAD_WITHIN)
         .max_buf_size(BUFFER_BYTES_MAX);
     let builder = Arc::new(builder);
-    loop {
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "failed to accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        // Answers are small and wanted at once.
-        _ = stream.set_nodelay(true);
+    accept::each(listener, CONNECTIONS_MAX, |stream, peer| {
         let service = TowerToHyperService::new(router.clone());
         let builder = Arc::clone(&builder);
-        tokio::spawn(async move {
+        async move {
             if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
                 tracing::debug!(%peer, %error, "a connection ended early");
             }
-            drop(place);
-        });
-    }
+        }
+    })
+    .await;
 }

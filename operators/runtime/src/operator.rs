@@ -7,9 +7,9 @@
 //! everything at once (fail-stop). A standby keeps no caches: it lists what it needs when it leads,
 //! from the newest state, which takes less than a second per kind.
 
+mod backups;
 mod jobs;
 
-use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
@@ -17,15 +17,12 @@ use futures::{FutureExt, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use kube::client::ClientBuilder;
 use kube::{Client, Resource};
-use orrery_api::backup::{Backup, BackupSchedule};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch as signal;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::backup::kind::{Kind as BackedUp, Of};
 use crate::backup::once::Backups;
-use crate::backup::schedule::Schedules;
 use crate::cache::Cache;
 use crate::catalogs::{self, Callers};
 use crate::certificates::keeper::Surroundings;
@@ -260,55 +257,6 @@ impl Operator {
             also.tell(change);
         });
         DeclaredHandle::new(kind, watched)
-    }
-
-    /// Adds Backups and BackupSchedules of an engine kind.
-    pub fn backups<S: System>(&mut self, engine: &EngineHandle<S>) {
-        let kind: Arc<dyn BackedUp> =
-            Arc::new(Of::<S> { engine: Arc::clone(&engine.engine), system: PhantomData });
-        let backups = match &self.backups {
-            Some(backups) => Arc::clone(backups),
-            None => self.backup_kinds(S::NAME),
-        };
-        let kinds = &backups.kinds;
-        kinds.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&kind));
-        let follow: Follower = Arc::new(move |ns, name| backups.engine_changed(&*kind, ns, name));
-        engine.followers.lock().unwrap_or_else(PoisonError::into_inner).push(follow);
-    }
-
-    /// The controllers of Backups and BackupSchedules, which are of all engine kinds.
-    fn backup_kinds(&mut self, system: &'static str) -> Arc<Backups> {
-        let cache = Cache::default();
-        let schedules_name = controller_name::<BackupSchedule>();
-        let schedules = Arc::new(Schedules {
-            ctx: Arc::clone(&self.ctx),
-            events: self.events(schedules_name),
-            backups: cache.clone(),
-            triggers: self.triggers(schedules_name),
-            statuses: StatusMemory::default(),
-        });
-        let name = controller_name::<Backup>();
-        let backups = Arc::new(Backups {
-            ctx: Arc::clone(&self.ctx),
-            events: self.events(name),
-            cache: cache.clone(),
-            triggers: self.triggers(name),
-            kinds: Mutex::default(),
-            statuses: StatusMemory::default(),
-        });
-        let (told, also) = (Arc::clone(&backups), Arc::clone(&schedules));
-        let triggers = Arc::clone(&backups.triggers);
-        self.add(system, name, cache, triggers, Arc::clone(&backups), move |change| {
-            told.changed(change);
-            also.backup_changed(change);
-        });
-        let cache = Cache::default();
-        let (told, triggers) = (Arc::clone(&schedules), Arc::clone(&schedules.triggers));
-        self.add(system, schedules_name, cache, triggers, schedules, move |change| {
-            told.changed(change);
-        });
-        self.backups = Some(Arc::clone(&backups));
-        backups
     }
 
     fn triggers(&self, controller: &'static str) -> Arc<Triggers> {

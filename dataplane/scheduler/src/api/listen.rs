@@ -11,8 +11,8 @@ use http::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use orrery_kit::accept;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tower_service::Service;
 
@@ -31,8 +31,6 @@ const STALL_MAX: Duration = Duration::from_secs(30);
 const STREAMS_MAX: u32 = 32;
 /// Bytes of the head of a request, and of what is read ahead of a body.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
-/// Pause before the next connection is accepted when there was no descriptor for one.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Whoever is at the other end of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -88,25 +86,12 @@ pub(super) async fn accept(
     protocol: Protocol,
     mut tls: Option<Certificates>,
 ) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let builder = Arc::new(protocol.builder());
-    loop {
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "failed to accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        // Answers are small and wanted at once.
-        _ = stream.set_nodelay(true);
+    accept::each(listener, CONNECTIONS_MAX, |stream, peer| {
         let service = TowerToHyperService::new(OfPeer { router: router.clone(), peer });
         let builder = Arc::clone(&builder);
         let acceptor = tls.as_mut().map(Certificates::acceptor);
-        tokio::spawn(async move {
+        async move {
             let stream = Stalling::new(stream, STALL_MAX);
             let served = match acceptor {
                 None => builder.serve_connection(TokioIo::new(stream), service).await,
@@ -119,9 +104,9 @@ pub(super) async fn accept(
             if let Err(error) = served {
                 tracing::debug!(%peer, %error, "a connection ended early");
             }
-            drop(place);
-        });
-    }
+        }
+    })
+    .await;
 }
 
 /// The router, for one peer.

@@ -2,6 +2,7 @@
 //!
 //! | module | gives |
 //! |---|---|
+//! | [`accept`] | connections, a bounded number at the same time |
 //! | [`certificates`] | a folder with a certificate, its key and perhaps an authority, for TLS |
 //! | [`identity`] | the certificate of this process towards its operator and its own kind |
 //! | [`config`] | one YAML file into a typed struct, with the hash the operator compares |
@@ -19,6 +20,7 @@
 //!
 //! It must not know any system, nor Kubernetes.
 
+pub mod accept;
 pub mod certificates;
 pub mod config;
 pub mod env;

@@ -37,28 +37,18 @@ pub(crate) fn build(frame: &Frame<'_>, process: Process) -> Container {
     let ports: Vec<ContainerPort> = process.ports.into_iter().map(port).collect();
     Container {
         name: frame.system.to_owned(),
-        image: Some(image.name.clone().unwrap_or_else(|| frame.identity.image.clone())),
-        image_pull_policy: image.pull_policy.map(PullPolicy::as_str).map(str::to_owned),
+        image: Some(own_image(frame)),
+        image_pull_policy: pull_policy(image.pull_policy),
         args: Some(process.arguments),
         env: Some(environment(frame, process.variables, &ports)),
         resources: amounts(&frame.engine.resources),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            privileged: Some(false),
-            read_only_root_filesystem: Some(true),
-            run_as_non_root: Some(true),
-            capabilities: Some(Capabilities {
-                drop: Some(vec!["ALL".to_owned()]),
-                ..Capabilities::default()
-            }),
-            ..SecurityContext::default()
-        }),
+        security_context: Some(secured(Some(true))),
         // A long journal is replayed before the first reply: ten minutes are allowed for the
         // process to listen at all, and readiness says when it serves. The shortest period there
         // is: nobody looks in between, so a start takes half of it longer on average.
-        startup_probe: Some(probe("/livez", 1, 600)),
-        liveness_probe: Some(probe("/livez", 10, 6)),
-        readiness_probe: Some(probe("/readyz", 2, 3)),
+        startup_probe: Some(probe(HTTP, "/livez", 1, 600)),
+        liveness_probe: Some(probe(HTTP, "/livez", 10, 6)),
+        readiness_probe: Some(probe(HTTP, "/readyz", 2, 3)),
         lifecycle: Some(Lifecycle {
             pre_stop: Some(LifecycleHandler {
                 sleep: Some(SleepAction { seconds: LINGER_SECONDS }),
@@ -72,7 +62,31 @@ pub(crate) fn build(frame: &Frame<'_>, process: Process) -> Container {
     }
 }
 
-fn port((name, number): (String, i32)) -> ContainerPort {
+/// Orrery's image, unless the object names another.
+pub(crate) fn own_image(frame: &Frame<'_>) -> String {
+    frame.engine.image.name.clone().unwrap_or_else(|| frame.identity.image.clone())
+}
+
+pub(crate) fn pull_policy(policy: Option<PullPolicy>) -> Option<String> {
+    policy.map(PullPolicy::as_str).map(str::to_owned)
+}
+
+/// The restricted profile of a container.
+pub(crate) fn secured(read_only: Option<bool>) -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        privileged: Some(false),
+        read_only_root_filesystem: read_only,
+        run_as_non_root: Some(true),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".to_owned()]),
+            ..Capabilities::default()
+        }),
+        ..SecurityContext::default()
+    }
+}
+
+pub(crate) fn port((name, number): (String, i32)) -> ContainerPort {
     ContainerPort {
         name: Some(name),
         container_port: number,
@@ -131,11 +145,12 @@ pub(crate) fn amounts(
     })
 }
 
-fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
+/// Asks at the port of this name.
+pub(crate) fn probe(port: &str, path: &str, period_seconds: i32, failures: i32) -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {
             path: Some(path.to_owned()),
-            port: IntOrString::String(HTTP.to_owned()),
+            port: IntOrString::String(port.to_owned()),
             ..HTTPGetAction::default()
         }),
         period_seconds: Some(period_seconds),

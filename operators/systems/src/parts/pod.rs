@@ -64,28 +64,39 @@ fn template_metadata(frame: &Frame<'_>, mut own: BTreeMap<String, String>) -> Ob
     }
 }
 
+/// What the images of a pod are pulled with.
+pub(crate) fn pull_secrets(frame: &Frame<'_>) -> Option<Vec<LocalObjectReference>> {
+    let secrets = &frame.engine.image.pull_secrets;
+    let named = secrets.iter().map(|secret| LocalObjectReference { name: secret.name.clone() });
+    (!secrets.is_empty()).then(|| named.collect())
+}
+
+/// The restricted profile of a pod.
+pub(crate) fn secured() -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(USER),
+        run_as_group: Some(USER),
+        fs_group: Some(USER),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
+            ..SeccompProfile::default()
+        }),
+        ..PodSecurityContext::default()
+    }
+}
+
 fn spec(frame: &Frame<'_>, container: Container, volumes: Vec<Volume>) -> PodSpec {
-    let image = &frame.engine.image;
-    let secrets = image.pull_secrets.iter();
-    let secrets = secrets.map(|secret| LocalObjectReference { name: secret.name.clone() });
     PodSpec {
         service_account_name: Some(frame.main()),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
-        image_pull_secrets: (!image.pull_secrets.is_empty()).then(|| secrets.collect()),
+        image_pull_secrets: pull_secrets(frame),
         termination_grace_period_seconds: Some(GRACE_SECONDS),
         security_context: Some(PodSecurityContext {
-            run_as_non_root: Some(true),
-            run_as_user: Some(USER),
-            run_as_group: Some(USER),
-            fs_group: Some(USER),
             // Changing the owner of every file of a large volume at each start takes minutes.
             fs_group_change_policy: Some("OnRootMismatch".to_owned()),
-            seccomp_profile: Some(SeccompProfile {
-                type_: "RuntimeDefault".to_owned(),
-                ..SeccompProfile::default()
-            }),
-            ..PodSecurityContext::default()
+            ..secured()
         }),
         affinity: Some(apart(frame)),
         topology_spread_constraints: Some(vec![TopologySpreadConstraint {

@@ -9,28 +9,24 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, HTTPGetAction,
-    LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, SeccompProfile,
-    SecurityContext, Service, ServiceSpec, Volume, VolumeMount,
+    Container, EmptyDirVolumeSource, EnvVar, PodSpec, PodTemplateSpec, Service, ServiceSpec,
+    Volume, VolumeMount,
 };
 use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicySpec,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use orrery_api::scheduler::Pool;
 use orrery_api::scheduler::runner::{RUNNER_PORT, RUNNER_TOKEN_KEY};
-use orrery_api::spec::PullPolicy;
 use orrery_runtime::{GeneratedKey, GeneratedSecret, Prepared, Resources, labels};
 
 use super::super::pools;
 use super::{LENGTH_CHARS, SYSTEM};
 use crate::labels::merged;
 use crate::parts::container::{amounts, variable};
-use crate::parts::pod::USER;
 use crate::parts::services::port;
 use crate::parts::volumes::{mount, secret};
-use crate::parts::{Frame, network};
+use crate::parts::{Frame, container, network, pod};
 
 /// Value of `app.kubernetes.io/name` of the pods, which are not the engine's.
 const POOL_SYSTEM: &str = "scheduler-pool";
@@ -142,26 +138,13 @@ fn template(
 
 /// The pod of a pool: the restricted profile, and nothing of the cluster's API.
 pub(super) fn spec(frame: &Frame<'_>, pool: &Pool, name: &str) -> PodSpec {
-    let secrets = frame.engine.image.pull_secrets.iter();
-    let secrets: Vec<_> =
-        secrets.map(|secret| LocalObjectReference { name: secret.name.clone() }).collect();
     PodSpec {
         service_account_name: pool.service_account_name.clone(),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
-        image_pull_secrets: (!secrets.is_empty()).then_some(secrets),
+        image_pull_secrets: pod::pull_secrets(frame),
         termination_grace_period_seconds: Some(GRACE_SECONDS + GRACE_MORE_SECONDS),
-        security_context: Some(PodSecurityContext {
-            run_as_non_root: Some(true),
-            run_as_user: Some(USER),
-            run_as_group: Some(USER),
-            fs_group: Some(USER),
-            seccomp_profile: Some(SeccompProfile {
-                type_: "RuntimeDefault".to_owned(),
-                ..SeccompProfile::default()
-            }),
-            ..PodSecurityContext::default()
-        }),
+        security_context: Some(pod::secured()),
         init_containers: Some(vec![install(frame)]),
         containers: vec![runner(pool)],
         volumes: Some(vec![empty(PROGRAM), empty(SCRATCH), secret(TOKEN, name)]),
@@ -171,14 +154,13 @@ pub(super) fn spec(frame: &Frame<'_>, pool: &Pool, name: &str) -> PodSpec {
 
 /// Copies the program.
 fn install(frame: &Frame<'_>) -> Container {
-    let image = &frame.engine.image;
     let arguments = ["serve", "runner", "--install", PROGRAM_FOLDER];
     Container {
         name: "install".to_owned(),
-        image: Some(image.name.clone().unwrap_or_else(|| frame.identity.image.clone())),
-        image_pull_policy: image.pull_policy.map(PullPolicy::as_str).map(str::to_owned),
+        image: Some(container::own_image(frame)),
+        image_pull_policy: container::pull_policy(frame.engine.image.pull_policy),
         args: Some(arguments.map(str::to_owned).to_vec()),
-        security_context: Some(secured(Some(true))),
+        security_context: Some(container::secured(Some(true))),
         volume_mounts: Some(vec![mount(PROGRAM, PROGRAM_FOLDER, false)]),
         ..Container::default()
     }
@@ -200,21 +182,16 @@ fn runner(pool: &Pool) -> Container {
     Container {
         name: RUNNER.to_owned(),
         image: Some(pool.image.clone()),
-        image_pull_policy: pool.image_pull_policy.map(PullPolicy::as_str).map(str::to_owned),
+        image_pull_policy: container::pull_policy(pool.image_pull_policy),
         command: Some(command.map(str::to_owned).collect()),
         env: Some(environment),
         resources: amounts(&pool.resources),
         // Commands may write wherever the image lets this user.
-        security_context: Some(secured(None)),
-        readiness_probe: Some(probe("/readyz", 2, 3)),
-        liveness_probe: Some(probe("/livez", 10, 6)),
+        security_context: Some(container::secured(None)),
+        readiness_probe: Some(container::probe(RUNNER, "/readyz", 2, 3)),
+        liveness_probe: Some(container::probe(RUNNER, "/livez", 10, 6)),
         volume_mounts: Some(mounts()),
-        ports: Some(vec![ContainerPort {
-            name: Some(RUNNER.to_owned()),
-            container_port: i32::from(RUNNER_PORT),
-            protocol: Some("TCP".to_owned()),
-            ..ContainerPort::default()
-        }]),
+        ports: Some(vec![container::port((RUNNER.to_owned(), i32::from(RUNNER_PORT)))]),
         ..Container::default()
     }
 }
@@ -227,38 +204,10 @@ fn mounts() -> Vec<VolumeMount> {
     ]
 }
 
-fn secured(read_only: Option<bool>) -> SecurityContext {
-    SecurityContext {
-        allow_privilege_escalation: Some(false),
-        privileged: Some(false),
-        read_only_root_filesystem: read_only,
-        run_as_non_root: Some(true),
-        capabilities: Some(Capabilities {
-            drop: Some(vec!["ALL".to_owned()]),
-            ..Capabilities::default()
-        }),
-        ..SecurityContext::default()
-    }
-}
-
 fn empty(name: &str) -> Volume {
     Volume {
         name: name.to_owned(),
         empty_dir: Some(EmptyDirVolumeSource::default()),
         ..Volume::default()
-    }
-}
-
-fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
-    Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some(path.to_owned()),
-            port: IntOrString::String(RUNNER.to_owned()),
-            ..HTTPGetAction::default()
-        }),
-        period_seconds: Some(period_seconds),
-        failure_threshold: Some(failures),
-        timeout_seconds: Some(5),
-        ..Probe::default()
     }
 }
