@@ -18,6 +18,7 @@ mod pools;
 mod quota;
 mod recent;
 mod resolve;
+mod rows;
 mod rules;
 mod shared;
 mod sync;

@@ -87,7 +87,11 @@ pub const NOT_YET: &[NotYet] = &[
     scheduler("spec.bootstrap", "together with a journal that is not Local", "use a Local journal"),
     schedule("spec.action.taskQueue", "any", "use http"),
     schedule("spec.action.workflow", "any", "use http"),
-    schedule("spec.template", "any", "write the jobs to the API of the Scheduler"),
+    schedule(
+        "spec.template",
+        "together with action.kubernetesJob",
+        "use http, grpc or pooledPod, or an object for each Job",
+    ),
 ];
 
 /// The entry of a field, if it has one.

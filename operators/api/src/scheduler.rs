@@ -12,6 +12,7 @@ pub mod schedule;
 pub mod state;
 pub mod status;
 pub mod target;
+pub mod template;
 pub mod when;
 
 pub use action::{
@@ -30,8 +31,9 @@ pub use policy::{CatchUp, CatchUpPolicy, Concurrency, Dst, KeepRuns, Retry};
 pub use pool::Pool;
 #[cfg(feature = "crd")]
 pub use schedule::Schedule;
-pub use schedule::{Calendars, ScheduleSpec, Template};
+pub use schedule::{Calendars, ScheduleSpec};
 pub use state::{LastRun, RunResult, ScheduleStatus};
 pub use status::{Endpoint, Lateness, Partition, SchedulerStatus, Verification};
 pub use target::{Target, TargetTls, TargetType};
+pub use template::{Rows, Template};
 pub use when::{After, AfterResult, CalendarSpec, Dialect, Range, When};

@@ -59,7 +59,7 @@ pub(super) async fn explain_spec(
     State(app): State<Arc<App>>,
     Json(asked): Json<SpecAsked>,
 ) -> Result<Response, Problem> {
-    let declared = DeclaredSchedule { spec: asked.spec, exclusions: asked.exclusions, uid: None };
+    let declared = DeclaredSchedule { exclusions: asked.exclusions, ..asked.spec.into() };
     explain(&app, asked.name, declared, asked.count, asked.after).await
 }
 
@@ -94,7 +94,7 @@ pub(super) async fn what_if(
     State(app): State<Arc<App>>,
     Json(Change { name, spec, exclusions }): Json<Change>,
 ) -> Result<Response, Problem> {
-    let declared = DeclaredSchedule { spec, exclusions, uid: None };
+    let declared = DeclaredSchedule { exclusions, ..spec.into() };
     let compared = app.engine.what_if(&name, declared, app.now()).await;
     let compared = compared.map_err(|error| Problem::from(error).about(&name))?;
     Ok(json(StatusCode::OK, &compared))

@@ -31,13 +31,13 @@ impl Checked {
         }
     }
 
-    fn prepared(&self, name: String, payload: Option<Vec<u8>>) -> Prepared {
+    fn prepared(&self, name: String, payload: Option<Vec<u8>>, generation: i64) -> Prepared {
         Prepared {
             name,
             text: Arc::clone(&self.text),
             payload,
             zone: Arc::clone(&self.zone),
-            generation: 0,
+            generation,
             tenant: Arc::clone(&self.tenant),
             leader: self.leader.clone(),
             at: self.at,
@@ -45,7 +45,7 @@ impl Checked {
     }
 }
 
-/// Checks jobs of the API.
+/// Checks jobs of the API, or of one object.
 pub(crate) struct Checker<'a> {
     engine: &'a Engine,
     now: i64,
@@ -62,25 +62,35 @@ impl Engine {
 impl Checker<'_> {
     pub(crate) fn check(&mut self, job: JobSpec) -> Result<Prepared, Refusal> {
         let JobSpec { name, spec, exclusions } = job;
+        self.check_as(name, DeclaredSchedule { exclusions, ..spec.into() }, 0)
+    }
+
+    /// A job of an object of this generation; of the API where it is 0. One checker has jobs of one.
+    pub(super) fn check_as(
+        &mut self,
+        name: String,
+        declared: DeclaredSchedule,
+        generation: i64,
+    ) -> Result<Prepared, Refusal> {
+        let spec = &declared.spec;
         if let Some(grpc) = &spec.action.grpc {
             let refused = |why| Refusal::new(RefusalReason::InvalidSpec, why);
             grpc.check_body().map_err(refused)?;
         }
         // The times of hashed texts depend on the name.
         let is_hashed = spec.when.cron.as_ref().is_some_and(|cron| cron.contains(['H', 'h']));
-        let declared = DeclaredSchedule { spec, exclusions, uid: None };
         if is_hashed {
-            return self.engine.check(&name, declared, 0, self.now);
+            return self.engine.check(&name, declared, generation, self.now);
         }
         let (text, payload) = canonical(declared);
         if let Some(checked) = self.known.get(&text) {
             check_name(&name)?;
-            return Ok(checked.prepared(name, payload));
+            return Ok(checked.prepared(name, payload, generation));
         }
         // The body is not part of what is checked further: it may be anything.
         let declared = serde_json::from_str(&text)
             .map_err(|error| Refusal::new(RefusalReason::InvalidSpec, error.to_string()))?;
-        let checked = self.engine.check(&name, declared, 0, self.now)?;
+        let checked = self.engine.check(&name, declared, generation, self.now)?;
         self.known.insert(text, Checked::of(&checked));
         Ok(Prepared { payload, ..checked })
     }

@@ -185,8 +185,9 @@ impl Engine {
             return Err(Refusal::new(RefusalReason::InvalidSpec, message));
         }
         if spec.template.is_some() {
-            let message = "template is not carried out yet: make the jobs by the API";
-            return Err(Refusal::new(RefusalReason::NotYetSupported, message));
+            let message =
+                "template is for Schedule objects alone: this API takes the jobs themselves";
+            return Err(Refusal::new(RefusalReason::InvalidSpec, message));
         }
         let http = action.http.as_ref().and_then(|http| http.target.as_deref());
         let target = http.or(action.grpc.as_ref().map(|grpc| grpc.target.as_str()));

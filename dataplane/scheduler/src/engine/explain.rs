@@ -82,8 +82,9 @@ impl Engine {
             zone.clone_into(&mut when.time_zone);
         }
         let spec = serde_json::json!({ "when": when, "action": {} });
-        let spec = serde_json::from_value(spec).expect("a schedule of its required fields");
-        DeclaredSchedule { spec, exclusions: vec![], uid: None }
+        let spec: api::ScheduleSpec =
+            serde_json::from_value(spec).expect("a schedule of its required fields");
+        spec.into()
     }
 }
 

@@ -9,7 +9,7 @@ impl Engine {
     /// Makes a job unless there is one of its name, which is left as it is and given instead.
     pub async fn put_absent(&self, job: JobSpec, now: i64) -> Result<Edited, EngineError> {
         let name = job.name.clone();
-        let declared = DeclaredSchedule { spec: job.spec, exclusions: job.exclusions, uid: None };
+        let declared = DeclaredSchedule { exclusions: job.exclusions, ..job.spec.into() };
         // What is there already is given whatever is asked for: its moment may be over by now.
         if let Some(known) = self.edited(&name).await? {
             return Ok(known);

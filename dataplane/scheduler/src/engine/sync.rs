@@ -5,9 +5,11 @@ use orrery_api::Time;
 use orrery_api::scheduler::{DeclaredSchedule, LastRun, RunResult, ScheduleState};
 use orrery_operand::v1::{DeclaredObject, ObjectResult, SyncRequest, SyncResponse};
 
-use super::details::next_times;
+use super::check::{Prepared, Refusal};
+use super::details::{NEXT_TIMES, next_times};
 use super::leaders::leader_of;
-use super::{Engine, EngineError};
+use super::rows::{Expansion, is_of_row, object_of, said_of};
+use super::{Engine, EngineError, RefusalReason};
 use crate::machine::{Ended, Job, Pause};
 
 /// What was declared last.
@@ -16,6 +18,8 @@ pub(super) struct Held {
     set_hash: String,
     /// What was refused of it, by name: reason and sentence.
     refused: HashMap<String, (String, String)>,
+    /// Those whose jobs are made of rows.
+    of_rows: HashSet<String>,
     /// What the newest change of each brought, by name: generation and words.
     changes: HashMap<String, (i64, String)>,
 }
@@ -47,11 +51,16 @@ impl Engine {
         if held.set_hash.is_empty() || held.set_hash != request.set_hash {
             held.set_hash.clear();
             let said = self.changes_in_words(&request.objects, now).await?;
-            held.refused = self.declare(&request.objects, now).await?;
+            let declared = self.declare(&request.objects, now).await?;
+            (held.refused, held.of_rows) = (declared.refused, declared.of_rows);
             held.remember(&request.objects, said);
             held.set_hash.clone_from(&request.set_hash);
         }
         let mut states = self.states().await?;
+        for name in &held.of_rows {
+            // A file may be empty.
+            states.entry(name.clone()).or_default().jobs.get_or_insert(0);
+        }
         for (name, (_, words)) in &held.changes {
             if let Some(state) = states.get_mut(name) {
                 state.note = Some(words.clone());
@@ -75,54 +84,79 @@ impl Engine {
         Ok(SyncResponse { results: results.collect(), set_hash: request.set_hash })
     }
 
-    async fn declare(
-        &self,
-        objects: &[DeclaredObject],
-        now: i64,
-    ) -> Result<HashMap<String, (String, String)>, EngineError> {
+    async fn declare(&self, objects: &[DeclaredObject], now: i64) -> Result<Declared, EngineError> {
         let mut refused = HashMap::new();
+        let mut of_rows = HashSet::default();
         let mut prepared = vec![];
         for object in objects {
-            let read = serde_json::from_slice::<DeclaredSchedule>(&object.spec);
-            let checked =
-                read.map_err(|error| ("InvalidSpec", error.to_string())).and_then(|declared| {
-                    // Generations begin with 1; local files have none.
-                    self.check(&object.name, declared, object.generation.max(1), now)
-                        .map_err(|refusal| (refusal.reason.as_str(), refusal.message))
-                });
-            match checked {
-                Ok(job) => prepared.push(job),
-                Err((reason, message)) => {
-                    refused.insert(object.name.clone(), (reason.to_owned(), message));
+            match self.prepare(object, now) {
+                Ok(Jobs::One(job)) => prepared.push(*job),
+                Ok(Jobs::OfRows(jobs)) => {
+                    of_rows.insert(object.name.clone());
+                    prepared.extend(jobs);
+                }
+                Err(refusal) => {
+                    refused.insert(object.name.clone(), in_words(refusal));
                 }
             }
         }
         // A refused object keeps what it was before its change; one that is gone goes.
-        let names: HashSet<String> = objects.iter().map(|object| object.name.clone()).collect();
-        self.remove_others(names).await?;
+        let names: HashSet<String> = prepared.iter().map(|job| job.name.clone()).collect();
+        let kept: HashSet<String> = refused.keys().cloned().collect();
+        self.remove_others(names, kept).await?;
         let names: Vec<String> = prepared.iter().map(|job| job.name.clone()).collect();
         let results = self.put_prepared(prepared.into_iter().map(Ok).collect()).await?;
         for (name, result) in names.into_iter().zip(results) {
             match result {
                 Ok(_) => {}
                 Err(EngineError::Refused(refusal)) => {
-                    let reason = refusal.reason.as_str().to_owned();
-                    refused.insert(name, (reason, refusal.message));
+                    let (reason, message) = in_words(refusal);
+                    let object = object_of(&name).to_owned();
+                    refused.entry(object).or_insert((reason, said_of(&name, &message)));
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(refused)
+        Ok(Declared { refused, of_rows })
     }
 
-    /// Removes declared jobs that are not among `names`.
-    async fn remove_others(&self, names: HashSet<String>) -> Result<(), EngineError> {
-        let names = std::sync::Arc::new(names);
+    /// The jobs of an object: all of them, or why it has none.
+    fn prepare(&self, object: &DeclaredObject, now: i64) -> Result<Jobs, Refusal> {
+        let declared: DeclaredSchedule = serde_json::from_slice(&object.spec)
+            .map_err(|error| Refusal::new(RefusalReason::InvalidSpec, error.to_string()))?;
+        // Generations begin with 1; local files have none.
+        let generation = object.generation.max(1);
+        let Some(expansion) = Expansion::of(&object.name, &declared)? else {
+            let job = self.check(&object.name, declared, generation, now)?;
+            return Ok(Jobs::One(Box::new(job)));
+        };
+        let mut checker = self.checker(now);
+        let jobs = expansion.jobs().map(|job| {
+            let (name, declared) = job?;
+            let said = |refusal: Refusal| {
+                let message = said_of(&name, &refusal.message);
+                Refusal { message, ..refusal }
+            };
+            checker.check_as(name.clone(), declared, generation).map_err(said)
+        });
+        jobs.collect::<Result<_, _>>().map(Jobs::OfRows)
+    }
+
+    /// Removes declared jobs that are neither among `names` nor of an object of `kept`.
+    async fn remove_others(
+        &self,
+        names: HashSet<String>,
+        kept: HashSet<String>,
+    ) -> Result<(), EngineError> {
+        let stay = std::sync::Arc::new((names, kept));
         for handle in self.handles() {
-            let names = std::sync::Arc::clone(&names);
+            let stay = std::sync::Arc::clone(&stay);
             let removed = handle.act(move |turn| {
+                let (names, kept) = &*stay;
+                let stays =
+                    |job: &Job| names.contains(&*job.name) || kept.contains(object_of(&job.name));
                 let jobs = turn.state().jobs();
-                let gone = jobs.filter(|job| job.is_declared() && !names.contains(&*job.name));
+                let gone = jobs.filter(|job| job.is_declared() && !stays(job));
                 let gone: Vec<u64> = gone.map(|job| job.id).collect();
                 gone.into_iter().try_for_each(|id| turn.remove(id))
             });
@@ -131,7 +165,7 @@ impl Engine {
         Ok(())
     }
 
-    /// How all declared jobs are, by name.
+    /// How the jobs of all objects are, by the name of the object.
     async fn states(&self) -> Result<HashMap<String, ScheduleState>, EngineError> {
         let (mut all, mut followed) = (HashMap::new(), vec![]);
         for handle in self.handles() {
@@ -144,19 +178,56 @@ impl Engine {
                 jobs.map(state_of).collect::<Vec<_>>()
             });
             for (name, state, leader) in states.await? {
-                followed.extend(leader.map(|leader| (name.clone(), leader)));
-                all.insert(name, state);
+                let object = object_of(&name).to_owned();
+                followed.extend(leader.map(|leader| (object.clone(), leader)));
+                if is_of_row(&name) {
+                    add(all.entry(object).or_default(), state);
+                } else {
+                    all.insert(object, state);
+                }
             }
         }
         let leaders = followed.iter().map(|(_, leader)| leader.clone()).collect();
         let missing = self.missing(leaders).await?;
-        for (name, leader) in followed {
-            if let Some(state) = all.get_mut(&name) {
-                state.leader_missing = missing.contains(&leader);
+        for (object, leader) in followed {
+            if let Some(state) = all.get_mut(&object) {
+                state.leader_missing |= missing.contains(&leader);
             }
         }
         Ok(all)
     }
+}
+
+/// What became of a set of objects.
+struct Declared {
+    refused: HashMap<String, (String, String)>,
+    of_rows: HashSet<String>,
+}
+
+/// What an object comes to.
+enum Jobs {
+    One(Box<Prepared>),
+    OfRows(Vec<Prepared>),
+}
+
+fn in_words(refusal: Refusal) -> (String, String) {
+    (refusal.reason.as_str().to_owned(), refusal.message)
+}
+
+/// Adds how the job of one row is to how those of all rows are.
+fn add(all: &mut ScheduleState, one: ScheduleState) {
+    all.jobs = Some(all.jobs.unwrap_or(0).saturating_add(1));
+    all.next_times.extend(one.next_times);
+    all.next_times.sort_unstable();
+    all.next_times.dedup();
+    all.next_times.truncate(NEXT_TIMES);
+    let started = |run: &Option<LastRun>| run.as_ref().map(|run| run.started);
+    if started(&all.last_run) < started(&one.last_run) {
+        all.last_run = one.last_run;
+    }
+    all.consecutive_failures = all.consecutive_failures.max(one.consecutive_failures);
+    all.suspended_by_failure |= one.suspended_by_failure;
+    all.overdue |= one.overdue;
 }
 
 fn state_of(job: &Job) -> ScheduleState {
@@ -183,6 +254,7 @@ fn state_of(job: &Job) -> ScheduleState {
         suspended_by_failure: job.pause == Pause::Failure,
         overdue: job.overdue,
         leader_missing: false,
+        jobs: None,
         note: None,
     }
 }

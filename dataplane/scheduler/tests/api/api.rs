@@ -11,6 +11,7 @@ mod jobs;
 mod ledger;
 mod once;
 mod page;
+mod rows;
 mod rules;
 mod runs;
 mod tls;

@@ -2,6 +2,8 @@
 
 #[path = "schedules/archive.rs"]
 mod archive;
+#[path = "schedules/rows.rs"]
+mod rows;
 #[path = "schedules/standby.rs"]
 mod standby;
 

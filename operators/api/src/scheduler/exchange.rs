@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schedule::ScheduleSpec;
 use super::state::LastRun;
+use super::template::Rows;
 use crate::Time;
 
 /// What `Sync` carries for a Schedule.
@@ -21,6 +22,15 @@ pub struct DeclaredSchedule {
     /// action no more than which one it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
+    /// Rows that jobs are made of, where the spec has a template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<Rows>,
+}
+
+impl From<ScheduleSpec> for DeclaredSchedule {
+    fn from(spec: ScheduleSpec) -> Self {
+        Self { spec, exclusions: vec![], uid: None, rows: None }
+    }
 }
 
 /// What a process answers for each object it has. It holds nothing that changes while nothing
@@ -41,6 +51,9 @@ pub struct ScheduleState {
     pub overdue: bool,
     /// There is no job that it is to run after.
     pub leader_missing: bool,
+    /// Jobs that its rows make, where it has a template: then everything above is of all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<i32>,
     /// What the change that made this generation does to the runs, in words for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,

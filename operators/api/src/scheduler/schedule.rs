@@ -7,6 +7,7 @@ use super::action::Action;
 use super::policy::{CatchUp, Concurrency, Dst, KeepRuns, Retry};
 #[cfg(feature = "crd")]
 use super::state::ScheduleStatus;
+use super::template::Template;
 use super::when::When;
 use crate::cel::rules;
 use crate::spec::{LocalRef, Moment};
@@ -55,6 +56,7 @@ pub const PRIORITY_DEFAULT: i32 = 5;
             json_path = ".status.consecutiveFailures",
             priority = 1
         ),
+        printcolumn(name = "Jobs", type_ = "integer", json_path = ".status.jobs", priority = 1),
         printcolumn(
             name = "Reason",
             type_ = "string",
@@ -155,7 +157,8 @@ pub struct ScheduleSpec {
     /// How many of its runs its history shows. Left out: as the Scheduler says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<KeepRuns>,
-    /// Makes one job of each row of a file.
+    /// Makes one job of each row of a file: texts of the rule and the action may have columns in them,
+    /// as `{{column}}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<Template>,
 }
@@ -214,20 +217,4 @@ impl Calendars {
     pub fn is_empty(&self) -> bool {
         self.exclude.is_empty()
     }
-}
-
-/// What many jobs are made from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Template {
-    /// ConfigMap in the same namespace with one row a line.
-    pub data_ref: LocalRef,
-    /// The most jobs that are made.
-    #[serde(default = "max_count")]
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub max_count: i32,
-}
-
-fn max_count() -> i32 {
-    1000
 }

@@ -37,6 +37,11 @@ pub struct ScheduleStatus {
     /// Runs that failed for good since the last one that succeeded.
     #[schemars(range(min = 0))]
     pub consecutive_failures: i32,
+    /// Jobs that its rows make, where it has a template. Then the times are the next of all of them, the
+    /// last run is the newest, and the failures are those of the worst.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub jobs: Option<i32>,
 }
 
 fn next_times(_: &mut SchemaGenerator) -> Schema {

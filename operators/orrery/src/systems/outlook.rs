@@ -22,11 +22,9 @@ pub(super) fn of_schedule(
     let read = |json: &Json| serde_json::from_value::<DeclaredSchedule>(json.clone());
     let new = read(new).map_err(|error| Refusal::object(Reason::InvalidSpec, error.to_string()))?;
     let old = old.and_then(|old| read(old).ok());
-    let is_new = old.is_none();
-    let said = orrery_scheduler::engine::outlook(name, old, new, &ZONES, now.as_second());
-    let said = said.map_err(|refusal| {
+    let said = orrery_scheduler::engine::outlook(name, old, &new, &ZONES, now.as_second());
+    said.map_err(|refusal| {
         let reason = refusal.reason.as_str().parse().unwrap_or(Reason::InvalidSpec);
         Refusal::field(reason, "spec.when", refusal.message)
-    })?;
-    Ok(said.in_words(is_new))
+    })
 }

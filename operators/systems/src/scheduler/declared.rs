@@ -18,7 +18,7 @@ use orrery_runtime::{
 };
 use serde_json::{Value, json};
 
-use super::{Jobs, adopt, job};
+use super::{Jobs, adopt, job, rows};
 use crate::parts::checks;
 
 /// The most text of all days of one schedule, in bytes: tens of thousands of days.
@@ -41,7 +41,8 @@ impl Declared for Schedules {
 
     fn references(object: &Schedule) -> Vec<Reference> {
         let calendars = object.spec.calendars.exclude.iter();
-        calendars.map(|map| Reference::ConfigMap(map.name.clone())).collect()
+        let template = object.spec.template.iter().map(|template| &template.data_ref);
+        calendars.chain(template).map(|map| Reference::ConfigMap(map.name.clone())).collect()
     }
 
     fn validate(
@@ -53,13 +54,15 @@ impl Declared for Schedules {
         check(object)?;
         check_leaders(object, siblings)?;
         let exclusions = exclusions(spec, inputs)?;
+        let rows =
+            spec.template.as_ref().map(|template| rows::read(template, inputs)).transpose()?;
         let mut spec = spec.clone();
         let uid = spec.action.kubernetes_job.as_mut().and_then(|action| {
             // What a Job is made of the operator knows; the engine has no use for it.
             action.job_template = json!({});
             object.metadata.uid.clone()
         });
-        let declared = DeclaredSchedule { spec, exclusions, uid };
+        let declared = DeclaredSchedule { spec, exclusions, uid, rows };
         serde_json::to_value(&declared).map_err(|error| {
             Refusal::object(Reason::InvalidSpec, format!("the spec is not JSON: {error}"))
         })
@@ -130,6 +133,7 @@ impl Declared for Schedules {
                 next_times: if is_refused { Vec::new() } else { stored.next_times },
                 last_run: stored.last_run,
                 consecutive_failures: stored.consecutive_failures,
+                jobs: stored.jobs,
                 ..ScheduleState::default()
             }
         };
@@ -142,6 +146,7 @@ impl Declared for Schedules {
             next_times: state.next_times,
             last_run: state.last_run,
             consecutive_failures: state.consecutive_failures,
+            jobs: state.jobs,
         }
     }
 }
@@ -192,12 +197,12 @@ fn state(acceptance: &Acceptance) -> Option<ScheduleState> {
 fn check(object: &Schedule) -> Result<(), Refusal> {
     let spec = &object.spec;
     check_when(&spec.when)?;
-    check_action(&spec.action)?;
+    check_action(&spec.action, spec.template.is_some())?;
     let action = &spec.action;
     let asked = [
         ("spec.action.taskQueue", action.task_queue.is_some()),
         ("spec.action.workflow", action.workflow.is_some()),
-        ("spec.template", spec.template.is_some()),
+        ("spec.template", spec.template.is_some() && action.kubernetes_job.is_some()),
     ];
     checks::not_yet("Schedule", &asked)?;
     if let (Some(start), Some(end)) = (spec.start, spec.end)
@@ -216,6 +221,15 @@ fn check(object: &Schedule) -> Result<(), Refusal> {
 fn check_leaders(object: &Schedule, siblings: &[&Schedule]) -> Result<(), Refusal> {
     let Some(mut leader) = leader_of(object) else { return Ok(()) };
     let name = object.metadata.name.as_deref().unwrap_or_default();
+    let makes_many = siblings.iter().any(|sibling| {
+        sibling.metadata.name.as_deref() == Some(leader) && sibling.spec.template.is_some()
+    });
+    if makes_many {
+        let message = format!(
+            "{leader} has a template, and each of its rows is a job: nothing runs after all of them"
+        );
+        return Err(invalid("spec.when.after", &message));
+    }
     let leaders: HashMap<&str, &str> = siblings
         .iter()
         .filter_map(|sibling| Some((sibling.metadata.name.as_deref()?, leader_of(sibling)?)))
@@ -262,7 +276,8 @@ fn check_when(when: &When) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_action(action: &Action) -> Result<(), Refusal> {
+/// Of a text that has columns in it, the engine reads what becomes of it for each row.
+fn check_action(action: &Action, has_columns: bool) -> Result<(), Refusal> {
     let given = [
         action.http.is_some(),
         action.grpc.is_some(),
@@ -281,7 +296,9 @@ fn check_action(action: &Action) -> Result<(), Refusal> {
     }
     if let Some(grpc) = &action.grpc {
         grpc.parts().map_err(|why| invalid("spec.action.grpc.method", &why))?;
-        grpc.check_body().map_err(|why| invalid("spec.action.grpc.body", &why))?;
+        if !has_columns {
+            grpc.check_body().map_err(|why| invalid("spec.action.grpc.body", &why))?;
+        }
     }
     let Some(http) = &action.http else { return Ok(()) };
     if http.target.is_some() == http.url.is_some() {

@@ -48,7 +48,13 @@ fn what_is_not_carried_out_yet_is_refused_by_name_and_listed() {
     let cases = [
         ("spec.action.taskQueue", action(json!({"taskQueue": {"queue": "a", "jobtype": "b"}}))),
         ("spec.action.workflow", action(json!({"workflow": {"type": "a"}}))),
-        ("spec.template", json!({"template": {"dataRef": {"name": "a"}}})),
+        (
+            "spec.template",
+            json!({
+                "template": {"dataRef": {"name": "a"}},
+                "action": {"kubernetesJob": {"jobTemplate": pods()}},
+            }),
+        ),
     ];
     let listed: Vec<&str> =
         NOT_YET.iter().filter(|entry| entry.kind == "Schedule").map(|e| e.field).collect();
@@ -60,11 +66,40 @@ fn what_is_not_carried_out_yet_is_refused_by_name_and_listed() {
     }
 }
 
+/// A template of a Job.
+fn pods() -> Value {
+    let containers = json!([{"name": "a", "image": "b"}]);
+    json!({"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": containers}}}})
+}
+
+#[test]
+fn the_engine_gets_the_rows_of_a_template() {
+    let object = with(&json!({
+        "template": {"dataRef": {"name": "customers"}},
+        // No JSON before a row is in it.
+        "action": {"grpc": {"target": "a", "method": "p.S/M", "body": "{\"at\": {{hour}}}"}},
+    }));
+    assert_eq!(Schedules::references(&object), [Reference::ConfigMap("customers".to_owned())]);
+    assert_eq!(validate(&object).unwrap_err().reason, Reason::RefNotFound);
+    let map = [("rows.csv".to_owned(), "id,hour\na,7\n".to_owned())].into();
+    let inputs =
+        Referenced { config_maps: [("customers".to_owned(), map)].into(), ..Referenced::default() };
+    let declared = Schedules::validate(&object, &[&object], &inputs).unwrap();
+    assert_eq!(declared["rows"], json!({"columns": ["hour", "id"], "rows": [["7", "a"]]}));
+    let shown =
+        Schedules::summary(&object, CommonStatus::default(), Some(&said(json!({"jobs": 1}))));
+    assert_eq!(shown.jobs, Some(1));
+    // None of its jobs is the one to run after.
+    let mut follower = with(&json!({"when": {"after": {"schedule": "nightly"}}}));
+    follower.metadata.name = Some("follower".to_owned());
+    let refusal = Schedules::validate(&follower, &[&object, &follower], &inputs).unwrap_err();
+    assert_eq!(refusal.field.as_deref(), Some("spec.when.after"));
+    assert!(refusal.message.contains("nightly has a template"), "{refusal:?}");
+}
+
 #[test]
 fn the_engine_gets_no_template_and_the_uid_instead() {
-    let pods =
-        json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "b"}]}});
-    let action = json!({"kubernetesJob": {"jobTemplate": {"spec": {"template": pods}}}});
+    let action = json!({"kubernetesJob": {"jobTemplate": pods()}});
     let mut object = with(&json!({"action": action}));
     object.metadata.uid = Some("u".to_owned());
     let declared = validate(&object).unwrap();

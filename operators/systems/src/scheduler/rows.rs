@@ -1,0 +1,182 @@
+//! The file of a template, read into rows.
+//!
+//! Must not: put rows into a spec. The engine does, and refuses what comes of it with the row's name.
+
+use std::collections::{BTreeMap, HashMap};
+
+use orrery_api::Reason;
+use orrery_api::scheduler::template::ID_COLUMN;
+use orrery_api::scheduler::{Rows, Template};
+use orrery_runtime::{Referenced, Refusal};
+use serde_json::{Map, Value};
+
+/// The most text of all rows, in bytes: what a ConfigMap has room for.
+const ROWS_BYTES_MAX: usize = 1 << 20;
+/// A key that ends so has rows separated by commas.
+const CSV: &str = ".csv";
+
+/// One row as it was read, and where.
+struct Read {
+    cells: BTreeMap<String, String>,
+    place: String,
+}
+
+/// The rows of the ConfigMap, in the order of its keys.
+pub(super) fn read(template: &Template, inputs: &Referenced) -> Result<Rows, Refusal> {
+    let name = &template.data_ref.name;
+    let field = "spec.template.dataRef";
+    let Some(map) = inputs.config_maps.get(name) else {
+        return Err(Refusal::field(
+            Reason::RefNotFound,
+            field,
+            format!("there is no ConfigMap {name}"),
+        ));
+    };
+    let invalid = |message: String| Refusal::field(Reason::InvalidSpec, field, message);
+    let bytes: usize = map.values().map(String::len).sum();
+    if bytes > ROWS_BYTES_MAX {
+        let message = format!("the rows have {bytes} bytes, and {ROWS_BYTES_MAX} are the most");
+        return Err(invalid(message));
+    }
+    let mut found = vec![];
+    for (key, text) in map {
+        // Some editors begin a file with a mark of its encoding.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let rows = if key.ends_with(CSV) { of_csv(key, text) } else { of_json(key, text) };
+        found.extend(rows.map_err(|why| invalid(format!("ConfigMap {name}: {why}")))?);
+    }
+    let most = usize::try_from(template.max_count).unwrap_or(0);
+    if found.len() > most {
+        let count = found.len();
+        let message = format!(
+            "ConfigMap {name} has {count} rows, and {most} are the most: raise maxCount, or shorten it"
+        );
+        return Err(Refusal::field(Reason::InvalidSpec, "spec.template.maxCount", message));
+    }
+    together(found).map_err(|why| invalid(format!("ConfigMap {name}: {why}")))
+}
+
+/// A line of names, then rows (RFC 4180).
+fn of_csv(key: &str, text: &str) -> Result<Vec<Read>, String> {
+    let mut reader = csv::ReaderBuilder::new().from_reader(text.as_bytes());
+    let broken = |error: csv::Error| format!("{key}: {error}");
+    let columns = reader.headers().map_err(broken)?.clone();
+    let records = reader.records().map(|record| {
+        let record = record.map_err(broken)?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let cells =
+            columns.iter().zip(&record).map(|(name, cell)| (name.to_owned(), cell.to_owned()));
+        Ok(Read { cells: cells.collect(), place: format!("line {line} of {key}") })
+    });
+    records.collect()
+}
+
+/// An object a line; what is no text is written as JSON, and null as nothing.
+fn of_json(key: &str, text: &str) -> Result<Vec<Read>, String> {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let rows = lines.map(|(index, line)| {
+        let place = format!("line {} of {key}", index + 1);
+        let row: Map<String, Value> = serde_json::from_str(line)
+            .map_err(|error| format!("{place} is no object of JSON: {error}"))?;
+        let cells = row.into_iter().map(|(name, value)| match value {
+            Value::String(text) => (name, text),
+            Value::Null => (name, String::new()),
+            other => (name, other.to_string()),
+        });
+        Ok(Read { cells: cells.collect(), place })
+    });
+    rows.collect()
+}
+
+/// All rows with the columns of the first, under ids that are told apart.
+fn together(found: Vec<Read>) -> Result<Rows, String> {
+    let Some(first) = found.first() else {
+        return Ok(Rows { columns: vec![ID_COLUMN.to_owned()], rows: vec![] });
+    };
+    let columns: Vec<String> = first.cells.keys().cloned().collect();
+    let mut places: HashMap<String, String> = HashMap::with_capacity(found.len());
+    let mut rows = Vec::with_capacity(found.len());
+    for Read { mut cells, place } in found {
+        let Some(id) = cells.get(ID_COLUMN).filter(|id| !id.is_empty()).cloned() else {
+            return Err(format!("{place} has no {ID_COLUMN}, which tells rows apart"));
+        };
+        let cells_of = columns.iter().map(|column| {
+            cells
+                .remove(column)
+                .ok_or_else(|| format!("{place} has no {column}, as the first row has"))
+        });
+        let row: Vec<String> = cells_of.collect::<Result<_, _>>()?;
+        if let Some(column) = cells.keys().next() {
+            return Err(format!("{place} has {column}, which the first row has not"));
+        }
+        if let Some(other) = places.get(&id) {
+            return Err(format!("{place} has the {ID_COLUMN} {id}, as {other} has"));
+        }
+        places.insert(id, place);
+        rows.push(row);
+    }
+    Ok(Rows { columns, rows })
+}
+
+#[cfg(test)]
+mod tests {
+    use orrery_api::spec::LocalRef;
+
+    use super::*;
+
+    fn read_of(values: &[(&str, &str)], max_count: i32) -> Result<Rows, Refusal> {
+        let mut inputs = Referenced::default();
+        let map = values.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned()));
+        inputs.config_maps.insert("customers".to_owned(), map.collect());
+        let data_ref = LocalRef { name: "customers".to_owned() };
+        read(&Template { data_ref, max_count }, &inputs)
+    }
+
+    #[test]
+    fn lines_of_json_and_of_csv_are_the_same_rows() {
+        let json = "{\"id\": \"a\", \"hour\": 7, \"note\": null}\n\n{\"note\": [1], \"id\": \"b\", \"hour\": 8}\n";
+        let found = read_of(&[("rows.ndjson", json)], 2).unwrap();
+        assert_eq!(found.columns, ["hour", "id", "note"]);
+        assert_eq!(found.rows, [["7", "a", ""], ["8", "b", "[1]"]]);
+        let csv = "\u{feff}id,hour,note\na,7,\n\"b\",8,[1]\n";
+        assert_eq!(read_of(&[("rows.csv", csv)], 2).unwrap(), found);
+        // Values come one after the other, whatever the order of their columns.
+        let both = read_of(&[("1.csv", "id,x\na,1\n"), ("2.csv", "x,id\n2,b\n")], 2).unwrap();
+        assert_eq!(both.rows, [["a", "1"], ["b", "2"]]);
+        assert_eq!(read_of(&[("rows.ndjson", "\n")], 1).unwrap().rows.len(), 0);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said_with_its_line() {
+        for (key, text, says) in [
+            ("a", "{\"id\": \"a\"}\nb", "line 2 of a is no object of JSON"),
+            ("a", "[1]", "line 1 of a is no object of JSON"),
+            ("a", "{\"x\": \"a\"}", "line 1 of a has no id"),
+            ("a", "{\"id\": \"\"}", "line 1 of a has no id"),
+            ("a", "{\"id\": 1, \"x\": 1}\n{\"id\": 2}", "line 2 of a has no x"),
+            ("a", "{\"id\": 1}\n{\"id\": 2, \"y\": 1}", "line 2 of a has y"),
+            ("a", "{\"id\": 1}\n{\"id\": \"1\"}", "line 2 of a has the id 1, as line 1 of a has"),
+            ("a.csv", "id,x\na,1\nb\n", "line: 3"),
+            ("a.csv", "x\n1\n", "line 2 of a.csv has no id"),
+        ] {
+            let refusal = read_of(&[(key, text)], 10).expect_err(text);
+            assert_eq!(refusal.reason, Reason::InvalidSpec);
+            assert_eq!(refusal.field.as_deref(), Some("spec.template.dataRef"));
+            assert!(refusal.message.contains(says), "{text}: {}", refusal.message);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_absent_or_too_much_is_refused() {
+        let template =
+            Template { data_ref: LocalRef { name: "customers".to_owned() }, max_count: 1 };
+        let refusal = read(&template, &Referenced::default()).unwrap_err();
+        assert_eq!(refusal.reason, Reason::RefNotFound);
+        let refusal = read_of(&[("a", "{\"id\": 1}\n{\"id\": 2}")], 1).unwrap_err();
+        assert_eq!(refusal.field.as_deref(), Some("spec.template.maxCount"));
+        assert!(refusal.message.contains("has 2 rows, and 1 are the most"), "{}", refusal.message);
+        let text = format!("{{\"id\": \"{}\"}}", "a".repeat(ROWS_BYTES_MAX));
+        let refusal = read_of(&[("a", &text)], 1).unwrap_err();
+        assert!(refusal.message.contains("1048576 are the most"), "{}", refusal.message);
+    }
+}
