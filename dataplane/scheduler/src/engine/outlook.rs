@@ -9,7 +9,7 @@ use orrery_recurrence::Zones;
 
 use super::check::Refusal;
 use super::explain::{follows_in_words, times_of};
-use super::rows::{Expansion, is_of_row, object_of, said_of};
+use super::rows::{Expansion, object_of, said_of};
 use super::what_if::{WhatIf, compare};
 use super::{Engine, EngineError};
 
@@ -29,7 +29,7 @@ struct Before {
     jobs: HashSet<String>,
     /// What some of them were; its only one, where no rows make them.
     known: Vec<(String, DeclaredSchedule)>,
-    /// Its spec is as it was, and at most its rows are not.
+    /// It is of the same generation: nothing is said of rows that come and go, which its status counts.
     is_same: bool,
 }
 
@@ -101,9 +101,6 @@ fn in_words(
     }
     if names.is_empty() && said.is_empty() {
         said.push("its file has no rows: it makes no jobs".to_owned());
-    }
-    if before.is_same {
-        return Ok(said);
     }
     // One speaks for all: they differ in what their rows say.
     let mut of = before.known.iter().filter(|(name, _)| names.contains(name));
@@ -187,24 +184,20 @@ impl Engine {
                 before.jobs.insert(job);
             }
         }
-        let mut changed: Vec<(String, Before, Vec<u8>)> = objects
+        let changed: Vec<(String, Before, Vec<u8>)> = objects
             .iter()
             .filter_map(|object| {
                 let before = known.remove(&object.name).unwrap_or_default();
-                // Of rows, the file may be another one.
-                let is_plain = !before.jobs.iter().any(|job| is_of_row(job));
-                let is_known = before.is_same && is_plain;
-                (!is_known).then(|| (object.name.clone(), before, object.spec.clone()))
+                (!before.is_same).then(|| (object.name.clone(), before, object.spec.clone()))
             })
+            .take(CHANGES_MAX)
             .collect();
-        changed.sort_by_key(|(_, before, _)| before.is_same);
-        changed.truncate(CHANGES_MAX);
         let zones = self.zones.clone();
         let said = tokio::task::spawn_blocking(move || {
             let words = |(name, before, spec): (String, Before, Vec<u8>)| {
                 let new: DeclaredSchedule = serde_json::from_slice(&spec).ok()?;
                 let said = in_words(&name, before, &new, &zones, now).ok()?;
-                Some((name, said.join("; "))).filter(|(_, said)| !said.is_empty())
+                Some((name, said.join("; ")))
             };
             changed.into_iter().filter_map(words).collect()
         });

@@ -105,7 +105,7 @@ fn rows_that_come_and_go_make_and_remove_jobs() {
     // The object is as it was, its file is not.
     let (_, state) = sets.declare(1, &of(&[("b", "8"), ("c", "10"), ("d", "9")]));
     assert_eq!(sets.names(), ["report:b", "report:c", "report:d"]);
-    assert_eq!(state.note.as_deref(), Some("adds 1 job: report:d; removes 1 job: report:a"));
+    assert_eq!(state.jobs, Some(3));
     assert_eq!((revision(&sets, "report:b"), revision(&sets, "report:c")), (1.into(), 2.into()));
     let (result, state) = sets.declare(2, &template(url, "30 {{hour}} 1 1 *", &[("b", "8")]));
     assert!(result.accepted, "{result:?}");

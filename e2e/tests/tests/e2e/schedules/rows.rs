@@ -33,9 +33,6 @@ async fn rows_of_a_file_are_jobs_as_long_as_they_are_there() {
     let rows = ["second,id", "0,ann", "0,carol"];
     stage.apply(&customers("rows.csv", &rows)).await;
     until_called(&target, "report:carol", 2).await;
-    let of = "--field-selector=involvedObject.name=report,reason=RunsChanged";
-    let events = ["get", "events", of, "-o=jsonpath={range .items[*]}{.message}{end}"];
-    stage.until(&events, |text| text.contains("report:carol") && text.contains("report:bob")).await;
     let listed = ask(&stage, "GET", "/v1/jobs?prefix=report", "").await;
     assert!(listed.contains("report:ann") && !listed.contains("report:bob"), "{listed}");
 

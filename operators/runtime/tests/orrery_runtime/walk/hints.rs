@@ -70,6 +70,8 @@ impl Hints {
 
 /// Name of what a spec may point to: a Secret that has every key, a claim, a KVCluster, a catalog.
 pub(super) const BESIDE: &str = "walk";
+/// Name of a ConfigMap that has rows.
+pub(super) const ROWS: &str = "rows";
 
 pub(super) const KVCLUSTER: Hints = Hints {
     kind: "KVCluster",

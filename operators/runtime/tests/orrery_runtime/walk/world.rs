@@ -22,7 +22,7 @@ use orrery_systems::scheduler::{Jobs, Schedules};
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::hints::{BESIDE, Hints};
+use super::hints::{BESIDE, Hints, ROWS};
 use crate::kv::{State, clusters, kv_stage, state};
 use crate::operand::Answering;
 use crate::stage::{LIMIT, Running, Stage, options};
@@ -96,11 +96,12 @@ impl World {
         }))
         .expect("a Secret");
         stage.namespace.api().create(&PostParams::default(), &secret).await.expect("it is made");
-        let days: ConfigMap = serde_json::from_value(json!({
-            "metadata": { "name": BESIDE }, "data": { "days": "12-25" },
-        }))
-        .expect("a ConfigMap");
-        stage.namespace.api().create(&PostParams::default(), &days).await.expect("it is made");
+        let days = json!({ "metadata": { "name": BESIDE }, "data": { "days": "12-25" } });
+        let rows = json!({ "metadata": { "name": ROWS }, "data": { "rows.csv": "id\na\n" } });
+        for map in [days, rows] {
+            let map: ConfigMap = serde_json::from_value(map).expect("a ConfigMap");
+            stage.namespace.api().create(&PostParams::default(), &map).await.expect("it is made");
+        }
         let claim: PersistentVolumeClaim = serde_json::from_value(json!({
             "metadata": { "name": BESIDE },
             "spec": {

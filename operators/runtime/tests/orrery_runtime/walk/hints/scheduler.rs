@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{BESIDE, Hints, NONE, cluster};
+use super::{BESIDE, Hints, NONE, ROWS, cluster};
 
 pub(in super::super) const SCHEDULER: Hints = Hints {
     kind: "Scheduler",
@@ -77,6 +77,7 @@ pub(in super::super) const SCHEDULE: Hints = Hints {
                 vec![json!("2030-01-01T00:00:00Z"), json!("2031-01-01T00:00:00.5+01:00")]
             }
             "spec.calendars.exclude" => vec![json!([{ "name": BESIDE }]), json!([])],
+            "spec.template.dataRef" => vec![json!({ "name": ROWS })],
             "spec.action.http.url" => vec![json!("https://a.example"), json!("http://b:81/c?d=e")],
             "spec.action.http.statusPath" => vec![json!("/runs/{key}"), json!("/b")],
             _ => return None,
