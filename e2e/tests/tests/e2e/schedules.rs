@@ -4,6 +4,8 @@
 mod archive;
 #[path = "schedules/rows.rs"]
 mod rows;
+#[path = "schedules/lifecycle.rs"]
+mod lifecycle;
 #[path = "schedules/standby.rs"]
 mod standby;
 
@@ -54,11 +56,16 @@ impl Target {
         Self { url, calls, arrivals }
     }
 
-    /// No second of a job was asked for under two keys.
+    /// No second of a job was asked for under two keys, and no key was used for two seconds.
     fn check(&self) {
         let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for ((job, nominal), keys) in calls {
-            assert_eq!(keys.len(), 1, "{job} was launched twice for {nominal}: {keys:?}");
+        let mut used = BTreeMap::new();
+        for (second, keys) in &calls {
+            assert_eq!(keys.len(), 1, "{second:?} was launched twice: {keys:?}");
+            for key in keys.keys() {
+                let other = used.insert(key, second);
+                assert_eq!(other, None, "{key} was used again for {second:?}");
+            }
         }
     }
 
