@@ -1,5 +1,7 @@
 //! Schedules on a real API server: one file is enough, runs arrive, statuses tell, and the proof holds.
 
+#[path = "schedules/api.rs"]
+mod api;
 #[path = "schedules/archive.rs"]
 mod archive;
 #[path = "schedules/rows.rs"]
