@@ -2,6 +2,9 @@
 //!
 //! Must not: choose. [`super::decide`] does, from what was seen; what is made is the system's own
 //! [`MakesJobs::job`].
+//!
+//! Of many errands that come at once every Job is made before anything is written about one of them: what
+//! is late is the Job, and its books are three requests more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,9 +99,12 @@ impl<D: MakesJobs> Carrier<D> {
         let errand = job.errand().map(|(key, attempt)| (key.to_owned(), attempt));
         if let Some(id) = errand {
             if let Some(pod) = self.ctx.desk.find(&id) {
-                if job.is_over() {
-                    self.ctx.desk.note(&pod, &id, |open| open.over = Some(Arc::clone(job)));
-                }
+                self.ctx.desk.note(&pod, &id, |open| {
+                    open.fresh = None;
+                    if job.is_over() {
+                        open.over = Some(Arc::clone(job));
+                    }
+                });
                 self.triggers.push((pod, name_of(&id)));
             }
             return;
@@ -116,13 +122,13 @@ impl<D: MakesJobs> Carrier<D> {
         let (pod, name) = (&key.0, &key.1);
         let done = match of_name(name) {
             Some(id) => self.look_after(pod, &id).await,
-            None if name == WHOLE => self.end_lost(pod).await,
-            None => Ok(()),
+            None if name == WHOLE => self.end_lost(pod).await.map(|()| false),
+            None => Ok(false),
         };
         match done {
-            Ok(()) => {
+            Ok(goes_on) => {
                 self.failures.forget(&key);
-                (key, None)
+                (key, goes_on.then_some(Duration::ZERO))
             }
             Err(error) => {
                 let source = std::error::Error::source(&error).map(ToString::to_string);
@@ -133,21 +139,24 @@ impl<D: MakesJobs> Carrier<D> {
         }
     }
 
-    /// Brings one errand as far as it goes now.
-    async fn look_after(&self, pod: &str, id: &Id) -> Result<(), CarryError> {
-        let Some(case) = self.ctx.desk.case(pod, id) else { return Ok(()) };
+    /// Brings one errand as far as it goes now. Gives whether it goes on behind those that are new.
+    async fn look_after(&self, pod: &str, id: &Id) -> Result<bool, CarryError> {
+        let Some(case) = self.ctx.desk.case(pod, id) else { return Ok(false) };
         let errand = &case.open.errand;
         let name = D::job_name(&errand.name, &Occasion::from(errand));
         let shown = self.jobs.get(&(errand.namespace.clone(), name.clone()));
-        let mut found: Option<Arc<JobSeen>> = shown.or_else(|| case.open.over.clone());
+        let fresh = case.open.fresh.as_ref().filter(|_| !case.open.told);
+        let mut found: Option<Arc<JobSeen>> =
+            shown.or_else(|| case.open.over.clone()).or_else(|| fresh.cloned());
         let mut asked = false;
         if errand.namespace != case.engine.0 {
             let why = "its object is not in the namespace of the engine".to_owned();
-            return self.settle(pod, id, &case, Standing::Cancelled, why).await;
+            self.settle(pod, id, &case, Standing::Cancelled, why).await?;
+            return Ok(false);
         }
         let cron_job = self.cron_job_of(&case);
         let of_engine = labels::label_value(&case.engine.1);
-        let mut known = Known {
+        let known = Known {
             made: case.open.made,
             told: case.open.told,
             engine: &of_engine,
@@ -172,38 +181,41 @@ impl<D: MakesJobs> Carrier<D> {
                 }
                 Step::Make => match self.make(&case, &name).await? {
                     Made::Job(job) => {
-                        self.ctx.desk.note(pod, id, |open| open.made = true);
-                        known.made = true;
-                        found = Some(Arc::new(*job));
+                        self.ctx.desk.note(pod, id, |open| {
+                            open.made = true;
+                            open.fresh = Some(Arc::new(*job));
+                        });
+                        return Ok(true);
                     }
                     Made::Exists => {
                         found = self.ask(&errand.namespace, &name).await?.map(Arc::new);
                         // Gone again: the next look makes it.
                         if found.is_none() {
-                            self.triggers.push((pod.to_owned(), name_of(id)));
-                            return Ok(());
+                            return Ok(true);
                         }
                     }
                     Made::Settled(standing, why) => {
-                        return self.settle(pod, id, &case, standing, why).await;
+                        self.settle(pod, id, &case, standing, why).await?;
+                        return Ok(false);
                     }
                 },
                 Step::Tell => {
                     self.tell(&case, Standing::Started, name.clone()).await?;
                     self.ctx.desk.note(pod, id, |open| open.told = true);
-                    return Ok(());
+                    // It may have gone before it was noted that it was made.
+                    return Ok(self.jobs.get(&(errand.namespace.clone(), name)).is_none());
                 }
                 Step::End => {
                     if let Some(job) = &found {
                         self.end(job).await?;
                     }
                     // The watch may have shown its end before.
-                    self.triggers.push((pod.to_owned(), name_of(id)));
-                    return Ok(());
+                    return Ok(true);
                 }
-                Step::Wait => return Ok(()),
+                Step::Wait => return Ok(false),
                 Step::Settle(standing, why) => {
-                    return self.settle(pod, id, &case, standing, why).await;
+                    self.settle(pod, id, &case, standing, why).await?;
+                    return Ok(false);
                 }
             }
         }

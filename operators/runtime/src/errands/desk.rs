@@ -74,6 +74,8 @@ pub(super) struct Open {
     pub errand: Errand,
     /// Its Job was made by this operator.
     pub made: bool,
+    /// That Job, until the watch shows it or its end.
+    pub fresh: Option<Arc<JobSeen>>,
     /// The process knows that it was begun.
     pub told: bool,
     /// Its Job as it was when it was over: it may be gone before anybody looks.
@@ -311,7 +313,7 @@ impl Hearing {
                 open.errand = errand;
             } else {
                 let told = errand.started;
-                office.open.insert(id, Open { errand, made: false, told, over: None });
+                office.open.insert(id, Open { errand, made: false, fresh: None, told, over: None });
             }
         }
         if message.complete
