@@ -3,6 +3,9 @@
 //! CronJobs. Pods that are to end run as processes; others wait for an image that there is not, and
 //! their Jobs end when the test says so in their status, as the Job controller would.
 
+#[path = "cronjobs/herd.rs"]
+mod herd;
+
 use std::time::Duration;
 
 use serde_json::Value;

@@ -132,8 +132,9 @@ impl Scene {
 
     /// The jobs go on, and nothing of what they were to do since they are there is missing.
     async fn whole(&self, jobs: &[&str], after: &str) -> BTreeMap<String, Account> {
-        for job in jobs {
-            until_called(&self.target, job, self.target.of(job) + 2).await;
+        let wanted: Vec<usize> = jobs.iter().map(|job| self.target.of(job) + 2).collect();
+        for (job, times) in jobs.iter().zip(wanted) {
+            until_called(&self.target, job, times).await;
         }
         let verdict = self.ask("POST", "/v1/verify", ALWAYS).await;
         for clean in ["\"isClean\":true", "\"missed\":0", "\"duplicated\":0"] {
@@ -186,6 +187,7 @@ impl Scene {
 
     async fn delete(&self) {
         self.stage.kubectl(&["delete", "scheduler/jobs", "--wait"]).await.expect("it is deleted");
+        self.stage.until(&["get", "pods", "-o=name"], str::is_empty).await;
         for name in DECLARED {
             let object = format!("schedule/{name}");
             self.stage.until(&["get", &object, READY], |reason| reason == "RefNotFound").await;
