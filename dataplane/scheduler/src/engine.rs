@@ -23,6 +23,7 @@ mod rules;
 mod shared;
 mod sync;
 mod what_if;
+mod zones;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -32,7 +32,7 @@ pub use pool::Pool;
 #[cfg(feature = "crd")]
 pub use schedule::Schedule;
 pub use schedule::{Calendars, ScheduleSpec};
-pub use state::{LastRun, RunResult, ScheduleStatus};
+pub use state::{LastRun, RunResult, ScheduleStatus, ZoneChange};
 pub use status::{Endpoint, Lateness, Partition, SchedulerStatus, Verification};
 pub use target::{Target, TargetTls, TargetType};
 pub use template::{Rows, Template};

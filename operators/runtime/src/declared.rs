@@ -84,6 +84,7 @@ impl<D: Declared> DeclaredKind<D> {
         }
         count(&self.ctx, object, &common);
         let new = D::summary(object, common, answer.as_ref());
+        notices.extend(D::news(stored.as_ref(), &new).map(Notice::news));
         write_status(&self.ctx, &self.statuses, object, stored.as_ref(), new).await?;
         let about = object.object_ref(&());
         for notice in notices {

@@ -17,6 +17,7 @@ use tracing::debug;
 
 use crate::children::ChildKind;
 use crate::liveness::Liveness;
+use crate::system::News;
 
 /// The same reason and action on the same object is told at most once in this time.
 const QUIET: Duration = Duration::from_mins(1);
@@ -49,6 +50,12 @@ impl Notice {
     pub fn change(reason: Reason, generation: i64, note: impl Into<String>) -> Self {
         let action = format!("Generation{generation}").into();
         Self { warning: false, reason, note: note.into(), action }
+    }
+
+    /// What happened to an object that nobody changed.
+    pub fn news(news: News) -> Self {
+        let News { reason, action, note } = news;
+        Self { warning: false, reason, note, action: action.into() }
     }
 
     /// A child was changed or deleted by someone else and put back.

@@ -70,6 +70,6 @@ pub use redacted::Redacted;
 pub use resources::{Applied, CertifiedSecret, GeneratedKey, GeneratedSecret, Prepared, Resources};
 pub use status::{Facts, Progress, summarise};
 pub use system::{
-    Carrier, DEFAULT_ENGINE, Declared, Identity, Mode, Object, Reference, Referenced, Refusal,
-    Standing, System,
+    Carrier, DEFAULT_ENGINE, Declared, Identity, Mode, News, Object, Reference, Referenced,
+    Refusal, Standing, System,
 };

@@ -229,6 +229,15 @@ pub struct Standing {
     pub change: Option<(Reason, String)>,
 }
 
+/// Something that happened to a declared object without anybody changing it: told once, as an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    pub reason: Reason,
+    /// Which one it is, in one CamelCase word: those of the same reason and action are one event.
+    pub action: String,
+    pub note: String,
+}
+
 /// An engine kind: an object that becomes running processes.
 pub trait System: Send + Sync + Sized + 'static {
     /// The custom resource.
@@ -395,4 +404,10 @@ pub trait Declared: Send + Sync + Sized + 'static {
         common: CommonStatus,
         acceptance: Option<&Acceptance>,
     ) -> Self::Status;
+
+    /// What the status that is to be stored has that the one that is stored lacks, where people should
+    /// hear of it. Since it is in the status, it is told once, whoever restarts.
+    fn news(_before: Option<&Self::Status>, _after: &Self::Status) -> Option<News> {
+        None
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::zones::RulesOver;
 use super::{Engine, EngineError};
 use crate::ledger::LedgerView;
 use crate::machine::{Job, Pause, State};
@@ -74,10 +75,16 @@ impl Engine {
         let (owned, partition) = (name.to_owned(), self.partition_of(name));
         let resolver = Arc::clone(&self.resolver);
         let key = move |number| resolver.key(RunId { partition, number });
-        let found = self
-            .handle(name)
-            .look(move |state, _| state.named(&owned).map(|job| details(state, job, &key)));
-        let mut found = found.await?.ok_or_else(|| EngineError::NoJob(name.to_owned()))?;
+        let found = self.handle(name).look(move |state, _| {
+            let job = state.named(&owned)?;
+            Some((details(state, job, &key), RulesOver::of(state, job)))
+        });
+        let found = found.await?.ok_or_else(|| EngineError::NoJob(name.to_owned()))?;
+        let (mut found, rules) = found;
+        if let Some(rules) = rules {
+            let moved = tokio::task::spawn_blocking(move || rules.moved()).await?;
+            found.note = moved.or(found.note);
+        }
         let leader = found.spec.pointer("/when/after/schedule").and_then(Value::as_str);
         if let Some(leader) = leader.map(str::to_owned) {
             let missing = self.missing(std::iter::once(leader.clone()).collect()).await?;
@@ -137,11 +144,7 @@ pub(super) fn details(state: &State, job: &Job, key: &dyn Fn(u64) -> String) -> 
             .collect(),
         waiting: activity.map_or(0, |activity| activity.waiting.len()),
         followers: state.links().of(&job.name).iter().map(|one| one.name.to_string()).collect(),
-        note: state.rules_since(job).map(|since| {
-            let zone = state.zones().get(job.definition.zone as usize);
-            let zone = zone.map_or("", |zone| zone.name());
-            format!("time zone {zone} has other rules since {}", shown(since))
-        }),
+        note: RulesOver::of(state, job).map(|rules| rules.note()),
     }
 }
 

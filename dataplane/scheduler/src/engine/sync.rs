@@ -22,6 +22,8 @@ pub(super) struct Held {
     of_rows: HashSet<String>,
     /// What the newest change of each brought, by name: generation and words.
     changes: HashMap<String, (i64, String)>,
+    /// What new rules of time zones moved.
+    moved: super::zones::Moved,
 }
 
 impl Held {
@@ -64,6 +66,14 @@ impl Engine {
         for (name, (_, words)) in &held.changes {
             if let Some(state) = states.get_mut(name) {
                 state.note = Some(words.clone());
+            }
+        }
+        // The newest speaks for all rows of an object; of the same second, the first by its name.
+        let mut moved = self.zone_changes(&mut held.moved).await?;
+        moved.sort_by(|(a, at), (b, other)| at.since.cmp(&other.since).then_with(|| b.cmp(a)));
+        for (name, change) in moved {
+            if let Some(state) = states.get_mut(object_of(&name)) {
+                state.zone_change = Some(change);
             }
         }
         let results = request.objects.iter().map(|object| {
@@ -256,5 +266,6 @@ fn state_of(job: &Job) -> ScheduleState {
         leader_missing: false,
         jobs: None,
         note: None,
+        zone_change: None,
     }
 }

@@ -106,22 +106,9 @@ pub(super) fn compare(
 impl WhatIf {
     /// What changes, in sentences without a full stop: of a job that `is_new` only what is to come.
     pub fn in_words(&self, is_new: bool) -> Vec<String> {
-        let local = |moments: &[Moment]| {
-            let shown: Vec<&str> =
-                moments.iter().take(NAMED).map(|moment| &*moment.local).collect();
-            let more = moments.len().saturating_sub(NAMED);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            shown.join(", ") + &more
-        };
-        let runs = |count: usize| if count == 1 { "run" } else { "runs" };
         let mut lines = vec![];
         if !is_new {
-            for (verb, moments) in [("adds", &self.added), ("leaves out", &self.skipped)] {
-                if !moments.is_empty() {
-                    let count = moments.len();
-                    lines.push(format!("{verb} {count} {}: {}", runs(count), local(moments)));
-                }
-            }
+            lines = self.differences_in_words();
             lines.push(if lines.is_empty() {
                 "changes no run".to_owned()
             } else {
@@ -130,7 +117,7 @@ impl WhatIf {
         }
         lines.push(match &*self.next {
             [] => "it does not fire by itself".to_owned(),
-            next => format!("next at {}", local(next)),
+            next => format!("next at {}", listed(next)),
         });
         let more = self.notes.len().saturating_sub(NAMED);
         lines.extend(self.notes.iter().take(NAMED).cloned());
@@ -139,6 +126,27 @@ impl WhatIf {
         }
         lines
     }
+
+    /// The runs that come in and those that go out, each side in a sentence; nothing where none do.
+    pub(super) fn differences_in_words(&self) -> Vec<String> {
+        let runs = |count: usize| if count == 1 { "run" } else { "runs" };
+        let mut lines = vec![];
+        for (verb, moments) in [("adds", &self.added), ("leaves out", &self.skipped)] {
+            if !moments.is_empty() {
+                let count = moments.len();
+                lines.push(format!("{verb} {count} {}: {}", runs(count), listed(moments)));
+            }
+        }
+        lines
+    }
+}
+
+/// The first of these moments, and how many more there are.
+fn listed(moments: &[Moment]) -> String {
+    let shown: Vec<&str> = moments.iter().take(NAMED).map(|moment| &*moment.local).collect();
+    let more = moments.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    shown.join(", ") + &more
 }
 
 /// The runs of both within the time that both are known for, and its end.

@@ -54,9 +54,14 @@ impl State {
 
     /// When the rules changed that a job is under, if it was there before.
     pub fn rules_since(&self, job: &super::Job) -> Option<Seconds> {
+        self.rules_over(job).map(|rules| rules.after)
+    }
+
+    /// The newest change of the rules that a job is under, if it was there before.
+    pub fn rules_over(&self, job: &super::Job) -> Option<Rules> {
         let of_zone = |rules: &&Rules| rules.to == job.definition.zone;
         let newest = self.rules.iter().rfind(of_zone)?;
-        Some(newest.after).filter(|after| job.since < *after)
+        Some(*newest).filter(|rules| job.since < rules.after)
     }
 
     pub(super) fn change_rules(

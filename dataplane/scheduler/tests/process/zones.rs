@@ -28,10 +28,15 @@ fn noon(zone: &str, after: i64) -> i64 {
     noon.timestamp().as_second()
 }
 
-/// When the job fires next, as its object would show it.
-fn next(engine: &Engine, jobs: &[(String, Value)]) -> i64 {
+/// How the job is, as its object would show it.
+fn state(engine: &Engine, jobs: &[(String, Value)]) -> Value {
     let answer = engine.declare(jobs);
-    let state: Value = serde_json::from_slice(&answer.results[0].state).unwrap();
+    serde_json::from_slice(&answer.results[0].state).unwrap()
+}
+
+/// When the job fires next.
+fn next(engine: &Engine, jobs: &[(String, Value)]) -> i64 {
+    let state = state(engine, jobs);
     let at: jiff::Timestamp = state["nextTimes"][0].as_str().unwrap().parse().unwrap();
     at.as_second()
 }
@@ -69,14 +74,38 @@ fn other_rules_are_noticed_while_it_runs_and_when_it_starts() {
     clock::set(&folder, (midnight - begin) * 1_000_000_000);
     engine.start();
     assert_eq!(next(&engine, &jobs), noon("Europe/Paris", midnight));
+    assert_eq!(state(&engine, &jobs).get("zoneChange"), None);
     write(&one, "Europe/London");
     // A minute later, by its clock.
     clock::set(&folder, (midnight + 61 - begin) * 1_000_000_000);
     until("the rules of London", || next(&engine, &jobs) == noon("Europe/London", midnight));
+    let change = state(&engine, &jobs)["zoneChange"].clone();
+    let message = change["message"].as_str().unwrap().to_owned();
+    let [comes, goes] =
+        [("adds 99 runs", "Europe/London"), ("leaves out 100 runs", "Europe/Paris")].map(
+            |(verb, zone)| {
+                let first = jiff::Timestamp::from_second(noon(zone, midnight)).unwrap();
+                let zone = Zones::bundled().get("Europe/London").unwrap();
+                let offset =
+                    jiff::tz::Offset::from_seconds(zone.offset_at(first.as_second())).unwrap();
+                (verb, first.display_with_offset(offset).to_string())
+            },
+        );
+    for (verb, first) in [comes, goes] {
+        let said = format!("{verb}: {first}, ");
+        assert!(message.contains(&said), "{said} is not in {message}");
+    }
+    let shown: Value = serde_json::from_str(&engine.get("/v1/jobs/noon").1).unwrap();
+    assert_eq!(shown["note"].as_str(), Some(&*message), "the API says the same");
+    // It is the same for whoever asks again, after a crash as well.
+    engine.kill();
+    engine.start();
+    assert_eq!(state(&engine, &jobs)["zoneChange"], change);
     engine.kill();
     engine.zones = Some(other);
     engine.start();
     assert_eq!(next(&engine, &jobs), noon("America/New_York", midnight));
+    assert_ne!(state(&engine, &jobs)["zoneChange"], change, "the newest counts");
     // It fires by the newest rules.
     let due = noon("America/New_York", midnight);
     clock::set(&folder, (due - 2 - now()) * 1_000_000_000);

@@ -148,6 +148,14 @@ impl Zone {
         self.segments[self.segment_at(utc)].offset as i32
     }
 
+    /// The first instant, not before `from`, at which local time is another one in `other`.
+    pub fn first_difference(&self, other: &Self, from: Seconds) -> Option<Seconds> {
+        let differ = |at: &Seconds| self.offset_at(*at) != other.offset_at(*at);
+        let changes = self.segments.iter().chain(other.segments.iter());
+        let changes = changes.map(|segment| segment.start).filter(|start| *start > from);
+        std::iter::once(from).chain(changes).filter(differ).min()
+    }
+
     pub(crate) fn segments(&self) -> &[Segment] {
         &self.segments
     }

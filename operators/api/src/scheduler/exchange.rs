@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::schedule::ScheduleSpec;
-use super::state::LastRun;
+use super::state::{LastRun, ZoneChange};
 use super::template::Rows;
 use crate::Time;
 
@@ -57,6 +57,9 @@ pub struct ScheduleState {
     /// What the change that made this generation does to the runs, in words for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// What new rules of its time zone did to it since its last change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone_change: Option<ZoneChange>,
 }
 
 /// Figures of a process, by their names in its report.

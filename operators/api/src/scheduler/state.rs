@@ -42,6 +42,20 @@ pub struct ScheduleStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub jobs: Option<i32>,
+    /// New rules of its time zone that moved its runs. Left out: none did since its last change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone_change: Option<ZoneChange>,
+}
+
+/// New rules of a time zone that moved runs of a schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ZoneChange {
+    /// Runs after this second are by the new rules.
+    pub since: Time,
+    /// The runs that come in and those that go out.
+    #[schemars(length(max = 1024))]
+    pub message: String,
 }
 
 fn next_times(_: &mut SchemaGenerator) -> Schema {

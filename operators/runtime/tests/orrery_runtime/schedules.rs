@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Patch, PatchParams, PostParams};
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, CustomResourceExt};
 use orrery_api::ConditionType;
 use orrery_api::condition::find;
 use orrery_api::scheduler::{RunResult, Schedule, ScheduleStatus, Scheduler};
 use orrery_e2e_cluster::poll;
 use orrery_runtime::faults::Faults;
+use orrery_runtime::{Operator, Options};
 use orrery_systems::scheduler::{Jobs, Schedules};
 use serde_json::{Value, json};
 
@@ -27,6 +29,17 @@ struct Bench {
     operator: Running,
 }
 
+fn settings(namespace: &str) -> Options {
+    let mut options = options(namespace);
+    options.net = NET;
+    options
+}
+
+fn kinds(operator: &mut Operator) {
+    let engine = operator.engine::<Jobs>();
+    operator.declared::<Schedules>(&engine);
+}
+
 impl Bench {
     async fn new(name: &str) -> Option<Self> {
         let stage = stage(name).await?;
@@ -38,13 +51,12 @@ impl Bench {
         };
         let processes = Answering::default();
         nodes.run_with(stage.name(), Arc::new(processes.clone()));
-        let mut options = options(stage.name());
-        options.net = NET;
-        let operator = stage.operator_of(options, Faults::default(), |operator| {
-            let engine = operator.engine::<Jobs>();
-            operator.declared::<Schedules>(&engine);
-        });
+        let operator = stage.operator_of(settings(stage.name()), Faults::default(), kinds);
         Some(Self { stage, processes, operator })
+    }
+
+    fn options(&self) -> Options {
+        settings(self.stage.name())
     }
 
     fn schedules(&self) -> Api<Schedule> {
@@ -116,6 +128,37 @@ async fn how_a_schedule_fares_reaches_its_status_when_it_changes_and_costs_nothi
     let patch = Patch::Merge(json!({ "spec": { "suspend": true } }));
     bench.schedules().patch("a", &PatchParams::default(), &patch).await.expect("a valid change");
     bench.until("a", "suspended", |status| ready(status) == "Suspended").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_that_new_rules_of_a_zone_moved_are_one_event_whoever_restarts() {
+    let Some(mut bench) = Bench::new("zone-rules").await else { return };
+    bench.create("a", &json!({})).await;
+    bench.until("a", "taken over", |status| ready(status) == "AcceptedByEngine").await;
+    let state = |since: &str| json!({ "zoneChange": { "since": since, "message": "adds 1 run" } });
+    let since = "2027-01-01T07:00:00Z";
+    bench.processes.say("a", &state(since));
+    let shows = |status: &ScheduleStatus, since: &str| {
+        status.zone_change.as_ref().is_some_and(|change| change.since.to_string() == since)
+    };
+    bench.until("a", "the new rules", |status| shows(status, since)).await;
+    let told = || async {
+        let events: Api<Event> = bench.stage.namespace.api();
+        let events = events.list(&ListParams::default()).await.expect("a list").items;
+        let told = events.iter().filter(|event| event.reason.as_deref() == Some("RunsChanged"));
+        told.map(|event| event.series.as_ref().map_or(1, |series| series.count)).sum::<i32>()
+    };
+    let once = || async { told().await == 1 };
+    poll("one event", LIMIT, once).await.expect("it is told");
+
+    // Another operator reads the same, and tells only of what is new.
+    let operator = bench.stage.operator_of(bench.options(), Faults::default(), kinds);
+    std::mem::replace(&mut bench.operator, operator).stop().await.expect("it ends");
+    let since = "2027-06-01T07:00:00Z";
+    bench.processes.say("a", &state(since));
+    bench.until("a", "the newer rules", |status| shows(status, since)).await;
+    let twice = || async { told().await == 2 };
+    poll("one more event", LIMIT, twice).await.expect("it is told");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

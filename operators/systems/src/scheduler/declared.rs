@@ -13,7 +13,7 @@ use orrery_api::scheduler::{
 use orrery_api::{CommonStatus, Reason};
 use orrery_runtime::cronjobs::{AdoptsCronJobs, CronJobSeen, Takes};
 use orrery_runtime::{
-    Acceptance, DEFAULT_ENGINE, Declared, Kept, MakesJobs, Occasion, Reference, Referenced,
+    Acceptance, DEFAULT_ENGINE, Declared, Kept, MakesJobs, News, Occasion, Reference, Referenced,
     Refusal, Standing,
 };
 use serde_json::{Value, json};
@@ -134,6 +134,7 @@ impl Declared for Schedules {
                 last_run: stored.last_run,
                 consecutive_failures: stored.consecutive_failures,
                 jobs: stored.jobs,
+                zone_change: stored.zone_change,
                 ..ScheduleState::default()
             }
         };
@@ -147,7 +148,19 @@ impl Declared for Schedules {
             last_run: state.last_run,
             consecutive_failures: state.consecutive_failures,
             jobs: state.jobs,
+            zone_change: state.zone_change,
         }
+    }
+
+    fn news(before: Option<&ScheduleStatus>, after: &ScheduleStatus) -> Option<News> {
+        let change = after.zone_change.as_ref()?;
+        let known = before.and_then(|before| before.zone_change.as_ref());
+        let is_known = known.is_some_and(|known| known.since == change.since);
+        (!is_known).then(|| News {
+            reason: Reason::RunsChanged,
+            action: format!("ZoneRules{}", change.since.timestamp().as_second()),
+            note: change.message.clone(),
+        })
     }
 }
 

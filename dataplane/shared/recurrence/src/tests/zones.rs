@@ -131,3 +131,16 @@ fn notes_say_what_a_change_of_the_clock_does_to_a_run() {
     assert_eq!(notes("0 4 * * *", Dst::default()), []);
     assert_eq!(notes("*/5 * * * *", Dst::default()), []);
 }
+
+#[test]
+fn two_zones_differ_first_where_their_clocks_do() {
+    let (paris, berlin) = (zone("Europe/Paris"), zone("Europe/Berlin"));
+    let now = utc("2027-01-01T00:00:00");
+    assert_eq!(paris.first_difference(&berlin, now), None);
+    assert_eq!(paris.first_difference(&zone("Europe/London"), now), Some(now));
+    // Lagos has the time of Paris without its summers.
+    let lagos = zone("Africa/Lagos");
+    let summer = Some(utc("2027-03-28T01:00:00"));
+    assert_eq!(paris.first_difference(&lagos, now), summer);
+    assert_eq!(lagos.first_difference(&paris, now), summer);
+}

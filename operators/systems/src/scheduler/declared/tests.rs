@@ -207,6 +207,27 @@ fn the_status_shows_what_the_engine_says_and_keeps_it_until_it_speaks_again() {
 }
 
 #[test]
+fn new_rules_of_a_zone_are_kept_in_the_status_and_told_once() {
+    let mut object = with(&json!({}));
+    let change = |since: &str| json!({"zoneChange": {"since": since, "message": "adds 1 run"}});
+    let summary = |object: &Schedule, acceptance: Option<&Acceptance>| {
+        Schedules::summary(object, CommonStatus::default(), acceptance)
+    };
+    let calm = summary(&object, Some(&said(json!({}))));
+    assert_eq!(Schedules::news(None, &calm), None);
+    let moved = summary(&object, Some(&said(change("2027-01-01T07:00:00Z"))));
+    let news = Schedules::news(Some(&calm), &moved).expect("it is new");
+    assert_eq!((news.reason, &*news.note), (Reason::RunsChanged, "adds 1 run"));
+    object.status = Some(moved.clone());
+    let silent = summary(&object, None);
+    assert_eq!(silent.zone_change, moved.zone_change, "kept until the engine speaks again");
+    assert_eq!(Schedules::news(Some(&moved), &silent), None);
+    let again = summary(&object, Some(&said(change("2027-06-01T07:00:00Z"))));
+    let other = Schedules::news(Some(&moved), &again).expect("another change");
+    assert_ne!(other.action, news.action, "an event of its own");
+}
+
+#[test]
 fn a_schedule_that_rests_or_is_late_says_so() {
     let calm = Schedules::standing(&with(&json!({})), &said(json!({})));
     assert_eq!(calm, Standing::default());
