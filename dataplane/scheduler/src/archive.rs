@@ -190,6 +190,21 @@ impl Archives {
 
     /// Durable records that are in no archive.
     pub(crate) fn lag_records(&self) -> u64 {
-        self.each.iter().map(|archived| archived.figures.lag_records.get()).sum()
+        self.sum(|figures| figures.lag_records.get())
+    }
+
+    /// How long the one that is behind most has been so, in seconds.
+    pub(crate) fn lag_s(&self, now_s: u64) -> u64 {
+        self.each.iter().map(|archived| archived.figures.lag_s(now_s)).max().unwrap_or(0)
+    }
+
+    /// When something was put into any of them last, in seconds of Unix time; 0 before the first.
+    pub(crate) fn put_at_s(&self) -> u64 {
+        self.each.iter().map(|archived| archived.figures.put_at_s.get()).max().unwrap_or(0)
+    }
+
+    /// A figure over all of them.
+    pub(crate) fn sum(&self, of: impl Fn(&Figures) -> u64) -> u64 {
+        self.each.iter().map(|archived| of(&archived.figures)).sum()
     }
 }

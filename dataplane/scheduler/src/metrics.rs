@@ -13,15 +13,18 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use crate::archive::Archives;
 use crate::dispatch::{Dispatcher, Options, Target};
 use crate::engine::{LATENESS_BOUNDS_MS, Shared};
 
+mod archives;
 mod targets;
 
 /// Reads the figures when somebody asks.
 struct Figures {
     shared: Arc<Shared>,
     dispatcher: Arc<Dispatcher>,
+    archives: Option<Arc<Archives>>,
     vitals: Vitals,
 }
 
@@ -35,12 +38,13 @@ impl std::fmt::Debug for Figures {
 pub(crate) fn registry(
     shared: Arc<Shared>,
     dispatcher: Arc<Dispatcher>,
+    archives: Option<Arc<Archives>>,
     health: Health,
     data: PathBuf,
 ) -> Arc<Mutex<Registry>> {
     let mut registry = Registry::with_prefix("orrery_scheduler");
     let vitals = Vitals::begin(health, data, "1 while jobs are launched");
-    registry.register_collector(Box::new(Figures { shared, dispatcher, vitals }));
+    registry.register_collector(Box::new(Figures { shared, dispatcher, archives, vitals }));
     Arc::new(Mutex::new(registry))
 }
 
@@ -88,6 +92,7 @@ impl Collector for Figures {
         let metric =
             encoder.encode_descriptor("runs_overdue", help, None, overdue.metric_type())?;
         overdue.encode(metric)?;
+        archives::encode(self.archives.as_deref(), &mut encoder)?;
         targets::encode(&self.dispatcher.figures(), &mut encoder)
     }
 }
@@ -107,7 +112,7 @@ pub fn metrics_text() -> std::io::Result<String> {
     let dispatcher = Arc::new(dispatcher);
     let health = Health::default();
     let shared = Arc::new(Shared::new(1, health.clone()));
-    let registry = registry(shared, Arc::clone(&dispatcher), health, PathBuf::from("."));
+    let registry = registry(shared, Arc::clone(&dispatcher), None, health, PathBuf::from("."));
     let registry = registry.lock().unwrap_or_else(PoisonError::into_inner);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)

@@ -159,6 +159,7 @@ pub fn run(args: &ServeArgs) -> Result<u8, ServeError> {
         metrics::registry(
             Arc::clone(&crew.shared),
             Arc::clone(&crew.dispatcher),
+            archives.clone(),
             health.clone(),
             args.data.clone(),
         ),

@@ -404,3 +404,42 @@ fn a_bucket_has_everything_of_all_partitions() {
     copy.start();
     assert!(!names(&copy).contains("later") && names(&copy).len() == JOBS);
 }
+
+/// What an archive that works and one that does not show at `/metrics`.
+#[test]
+fn an_archive_that_cannot_be_written_shows_how_far_it_is_behind() {
+    let store = tempfile::tempdir().unwrap();
+    let (there, away) = (store.path().join("archive"), store.path().join("away"));
+    let mut engine = Engine::new(PARTITIONS, &archived(&there));
+    engine.start();
+    let metric =
+        |engine: &Engine, name: &str| engine.metric(&format!("orrery_scheduler_archive_{name}"));
+    add(&engine, "first");
+    let is_whole = || metric(&engine, "bytes_total") > 0 && metric(&engine, "lag_records") == 0;
+    until("it is archived", is_whole);
+    assert!(metric(&engine, "last_success_timestamp_seconds") > 1_000_000_000);
+    assert_eq!(metric(&engine, "failures_total"), 0);
+    assert_eq!(metric(&engine, "lag_seconds"), 0);
+    // Where the folder was is a file.
+    std::fs::rename(&there, &away).unwrap();
+    std::fs::write(&there, "").unwrap();
+    add(&engine, "second");
+    until("it fails, and is behind", || {
+        let is_behind = metric(&engine, "lag_records") > 0 && metric(&engine, "lag_seconds") > 0;
+        is_behind && metric(&engine, "failures_total") > 0
+    });
+    std::fs::remove_file(&there).unwrap();
+    std::fs::rename(&away, &there).unwrap();
+    until("it goes on", || metric(&engine, "lag_records") == 0);
+    assert_eq!(metric(&engine, "lag_seconds"), 0);
+    engine.stop();
+}
+
+#[track_caller]
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + LIMIT;
+    while !is_so() {
+        assert!(Instant::now() < until, "not so in time: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

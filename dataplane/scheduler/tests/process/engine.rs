@@ -40,6 +40,7 @@ pub(crate) struct Engine {
     pub(crate) zones: Option<PathBuf>,
     partitions: u16,
     management: u16,
+    metrics: u16,
     api: u16,
     child: Option<Child>,
     /// Where the folder of the Secret of its journal is, if that is carried elsewhere.
@@ -63,6 +64,7 @@ impl Engine {
             zones: None,
             partitions,
             management: free_port(),
+            metrics: free_port(),
             api: free_port(),
             child: None,
             secret: None,
@@ -130,7 +132,7 @@ impl Engine {
             .args(["--exact", "process::engine::serve", "--ignored", "--nocapture"])
             .env(FOLDER, self.folder.path())
             .env("ORRERY_LISTEN_API", local(self.api))
-            .env("ORRERY_LISTEN_HTTP", "127.0.0.1:0")
+            .env("ORRERY_LISTEN_HTTP", local(self.metrics))
             .env("ORRERY_LISTEN_MANAGEMENT", local(self.management))
             .envs(self.secret.iter().map(|folder| ("ORRERY_JOURNAL_SECRET", folder)))
             .env("ORRERY_ARCHIVE_SECRET", self.folder.path().join("bucket-secret"))
@@ -199,6 +201,15 @@ impl Engine {
     /// Status and body of an answer of the API.
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
         self.call("GET", path).send().into_parts()
+    }
+
+    /// What it shows at `/metrics`, by name, without labels.
+    pub(crate) fn metric(&self, name: &str) -> i64 {
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], self.metrics));
+        let (status, text) = Call::new(address, "GET", "/metrics").send().into_parts();
+        assert_eq!(status, 200, "{text}");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{name} is not in {text}")).parse().expect("a whole number")
     }
 
     pub(crate) fn post(&self, path: &str, body: &str) -> (u16, String) {

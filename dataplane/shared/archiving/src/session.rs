@@ -198,6 +198,7 @@ impl<'a> Session<'a> {
             self.archive.put_group(name, object).await?;
             (self.archived, self.due, self.is_proven) = (name.last, None, true);
             self.bytes_behind += bytes;
+            self.source.figures.put(bytes, now_s());
             self.publish();
         }
         Ok(())
@@ -218,7 +219,7 @@ impl<'a> Session<'a> {
             self.mandate.set_archived(self.archived);
         }
         let archived = figures.archived_position.get();
-        figures.lag_records.set(self.feed.durable().0.saturating_sub(archived));
+        figures.set_lag(self.feed.durable().0.saturating_sub(archived), now_s());
     }
 
     /// Puts the journal's newest snapshot when that is worth its room, and asks for one when the
@@ -290,6 +291,7 @@ impl<'a> Session<'a> {
         self.snapshots.push(name);
         (self.since_us, self.asked, self.is_whole) = (time_us, None, true);
         figures.copy_percent.set(0);
+        figures.put(self.image_bytes, now_s());
         self.publish();
         tracing::info!(position, bytes = self.image_bytes, "snapshot archived");
         Ok(())
@@ -360,6 +362,11 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
+}
+
+/// Seconds of Unix time.
+pub(crate) fn now_s() -> u64 {
+    u64::try_from(now_us() / 1_000_000).unwrap_or(0)
 }
 
 fn now_us() -> i64 {

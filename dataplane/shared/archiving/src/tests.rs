@@ -136,6 +136,8 @@ fn a_gap_that_trimming_made_is_closed_by_a_snapshot() {
     let figures = &source.source.figures;
     assert_eq!(figures.archived_position.get(), 120);
     assert_eq!(figures.snapshot_position.get(), 100);
+    assert!(figures.written_bytes.get() > b"the image".len() as u64, "{figures:?}");
+    assert!(figures.put_at_s.get() > 0 && figures.lag_records.get() == 0, "{figures:?}");
     assert_eq!(source.mandate.snapshot(), (100, 0));
 }
 

@@ -19,7 +19,7 @@ use super::figures::Figures;
 use super::keeping::Keeping;
 use super::ownership;
 use super::post::{Mandate, Post, Posts};
-use super::session::Session;
+use super::session::{Session, now_s};
 
 /// How often the thread looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
@@ -178,6 +178,7 @@ fn run(source: &Source, runtime: &tokio::runtime::Runtime) {
         };
         let Some(post) = &post else { continue };
         let before = figures.archived_position.get();
+        figures.begin(now_s());
         match runtime.block_on(archive(source, post, mandate)) {
             Ok(()) if wishes.is_ending() => return,
             Ok(()) => continue,
@@ -190,6 +191,7 @@ fn run(source: &Source, runtime: &tokio::runtime::Runtime) {
             Err(error) => {
                 let to = &source.config.to;
                 tracing::warn!(%error, %to, "failed to archive");
+                figures.failures.add(1);
                 figures.set_trouble(&format!("{to}: {error}"));
             }
         }
@@ -197,6 +199,9 @@ fn run(source: &Source, runtime: &tokio::runtime::Runtime) {
         wait = if went_on { RETRY_MIN } else { (wait * 2).min(RETRY_MAX) };
         let until = Instant::now() + wait;
         while Instant::now() < until && posts.is_current(post) && !wishes.is_over(None) {
+            // What becomes durable meanwhile waits as well.
+            let archived = figures.archived_position.get();
+            figures.set_lag(post.feed.durable().0.saturating_sub(archived), now_s());
             thread::sleep(LOOK.min(wait));
         }
     }
