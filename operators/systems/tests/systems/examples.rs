@@ -1,19 +1,19 @@
 //! The examples users start from are valid, on both carriers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kube::core::cel::{Validator, apply_defaults};
 use orrery_api::generate::crds;
 use orrery_api::kv::{KVCluster, KVNamespace};
-use orrery_api::scheduler::Schedule;
+use orrery_api::scheduler::{Schedule, Scheduler};
+use orrery_runtime::cronjobs::{AdoptsCronJobs as _, CronJobSeen, Takes};
 use orrery_runtime::{Carrier, Declared, Identity, Referenced, System};
 use orrery_systems::kv::{Kv, Namespaces};
 use orrery_systems::scheduler::{Jobs, Schedules};
 use serde_json::Value;
 
-/// Every document of every file in `examples/`, with its defaults.
-fn documents() -> Vec<Value> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+/// Every document of every file in a folder.
+fn read(folder: &Path) -> Vec<Value> {
     let mut documents = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -27,9 +27,23 @@ fn documents() -> Vec<Value> {
     documents
 }
 
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
+}
+
+/// What works on both carriers.
+fn documents() -> Vec<Value> {
+    read(&examples())
+}
+
+/// What needs a cluster.
+fn of_clusters() -> Vec<Value> {
+    read(&examples().join("cluster"))
+}
+
 #[test]
 fn every_example_keeps_every_rule_of_its_kind() {
-    for document in documents() {
+    for document in documents().into_iter().chain(of_clusters()) {
         let kind = document["kind"].as_str().unwrap();
         let Some(crd) = crds().into_iter().find(|crd| crd.spec.names.kind == kind) else {
             continue;
@@ -79,5 +93,39 @@ fn the_example_of_schedules_is_carried_out_whole() {
     let engine = Schedules::default_engine();
     for carrier in [Carrier::Cluster, Carrier::Local] {
         Jobs::validate(&engine, &Referenced::default(), carrier).unwrap();
+    }
+}
+
+#[test]
+fn the_examples_for_clusters_are_carried_out_whole() {
+    let of = |kind: &str| -> Vec<Value> {
+        of_clusters().into_iter().filter(|document| document["kind"] == kind).collect()
+    };
+    let engines: Vec<Scheduler> =
+        of("Scheduler").into_iter().map(|json| serde_json::from_value(json).unwrap()).collect();
+    let mut schedules: Vec<Schedule> =
+        of("Schedule").into_iter().map(|json| serde_json::from_value(json).unwrap()).collect();
+    let crons: Vec<CronJobSeen> =
+        of("CronJob").into_iter().map(|json| serde_json::from_value(json).unwrap()).collect();
+    assert_eq!((engines.len(), schedules.len(), crons.len()), (3, 3, 1));
+    for engine in &engines {
+        Jobs::validate(engine, &Referenced::default(), Carrier::Cluster).unwrap();
+    }
+    let named = |name: &str| engines.iter().find(|one| one.metadata.name.as_deref() == Some(name));
+    for cron in &crons {
+        let adopter = cron.metadata.annotations.as_ref().unwrap()["orrery.dev/adopt"].as_str();
+        assert_ne!(Schedules::takes(named(adopter).unwrap()), Takes::None);
+        schedules.push(Schedules::adopted(cron, adopter, false));
+    }
+    for schedule in &schedules {
+        Schedules::validate(schedule, &[schedule], &Referenced::default()).unwrap();
+        let engine = Schedules::engine_name(schedule);
+        let targets = named(engine).map(|engine| &engine.spec);
+        if let Some(grpc) = &schedule.spec.action.grpc {
+            assert!(targets.unwrap().targets.iter().any(|target| target.name == grpc.target));
+        }
+        if let Some(pooled) = &schedule.spec.action.pooled_pod {
+            assert!(targets.unwrap().pools.iter().any(|pool| pool.name == pooled.pool));
+        }
     }
 }
