@@ -35,5 +35,5 @@ pub use schedule::{Calendars, ScheduleSpec};
 pub use state::{LastRun, RunResult, ScheduleStatus, ZoneChange};
 pub use status::{Endpoint, Lateness, Partition, SchedulerStatus, Verification};
 pub use target::{Target, TargetTls, TargetType};
-pub use template::{Rows, Template};
+pub use template::Template;
 pub use when::{After, AfterResult, CalendarSpec, Dialect, Range, When};

@@ -6,7 +6,6 @@ pub mod declared;
 mod groups;
 mod job;
 mod pools;
-mod rows;
 mod rules;
 pub mod status;
 mod targets;

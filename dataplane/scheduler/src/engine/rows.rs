@@ -10,12 +10,14 @@
 //! What two braces begin that is no name of a column in two braces stays as it is; a name that no
 //! column has is refused.
 
-use orrery_api::scheduler::template::ID_COLUMN;
-use orrery_api::scheduler::{DeclaredSchedule, Rows, ScheduleSpec};
+use orrery_api::scheduler::{DeclaredSchedule, ScheduleSpec};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::check::{Refusal, RefusalReason};
+use file::Rows;
+
+mod file;
 
 /// Stands between the name of an object, which cannot have it, and the id of a row.
 const SEPARATOR: char = ':';
@@ -44,11 +46,9 @@ pub(super) fn said_of(job: &str, what: &str) -> String {
 #[derive(Debug)]
 pub(super) struct Expansion<'a> {
     object: &'a str,
-    rows: &'a Rows,
+    rows: Rows,
     exclusions: &'a [String],
     spec: Value,
-    /// Which column tells rows apart.
-    id: usize,
 }
 
 impl<'a> Expansion<'a> {
@@ -57,18 +57,19 @@ impl<'a> Expansion<'a> {
         object: &'a str,
         declared: &'a DeclaredSchedule,
     ) -> Result<Option<Self>, Refusal> {
-        let Some(rows) = &declared.rows else { return Ok(None) };
-        let id = rows.columns.iter().position(|column| column == ID_COLUMN);
-        let id = id.ok_or_else(|| refuse(format!("the rows have no column {ID_COLUMN}")))?;
+        let (Some(template), Some(texts)) = (&declared.spec.template, &declared.rows) else {
+            return Ok(None);
+        };
+        let rows = file::read(template, texts).map_err(refuse)?;
         // Its calendars are in the exclusions, and none of its jobs has a template.
         let spec =
             ScheduleSpec { template: None, calendars: Default::default(), ..declared.spec.clone() };
         let spec = serde_json::to_value(spec).map_err(|error| refuse(error.to_string()))?;
-        Ok(Some(Self { object, rows, exclusions: &declared.exclusions, spec, id }))
+        Ok(Some(Self { object, rows, exclusions: &declared.exclusions, spec }))
     }
 
     fn name(&self, cells: &[String]) -> String {
-        let id = cells.get(self.id).map(String::as_str).unwrap_or_default();
+        let id = cells.get(self.rows.id).map(String::as_str).unwrap_or_default();
         format!("{}{SEPARATOR}{id}", self.object)
     }
 

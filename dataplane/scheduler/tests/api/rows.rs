@@ -51,14 +51,14 @@ impl Sets {
 }
 
 fn template(url: &str, cron: &str, rows: &[(&str, &str)]) -> Value {
-    let rows: Vec<_> = rows.iter().map(|(id, hour)| json!([id, hour])).collect();
+    let rows = rows.iter().map(|(id, hour)| json!({"id": id, "hour": hour}).to_string() + "\n");
     json!({
         "spec": {
             "when": {"cron": cron, "timeZone": "Europe/Paris"},
             "action": {"http": {"url": url, "body": "{\"for\": \"{{id}}\", \"at\": {{hour}}}"}},
             "template": {"dataRef": {"name": "customers"}},
         },
-        "rows": {"columns": ["id", "hour"], "rows": rows},
+        "rows": {"customers": rows.collect::<String>()},
     })
 }
 
@@ -138,7 +138,7 @@ fn one_bad_row_leaves_all_as_they_were() {
             vec![("c", "7")],
             "0 {{our}} 1 1 *",
             "InvalidSpec",
-            "there is no column our: the rows have id, hour",
+            "there is no column our: the rows have hour, id",
         ),
         (vec![("c", "7")], "0 {{hour}} 31 2 *", "NeverFires", "row c: "),
     ] {

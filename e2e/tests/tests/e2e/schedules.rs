@@ -4,10 +4,10 @@
 mod api;
 #[path = "schedules/archive.rs"]
 mod archive;
-#[path = "schedules/rows.rs"]
-mod rows;
 #[path = "schedules/lifecycle.rs"]
 mod lifecycle;
+#[path = "schedules/rows.rs"]
+mod rows;
 #[path = "schedules/standby.rs"]
 mod standby;
 

@@ -1,11 +1,12 @@
 //! What operator and process tell each other of one `Schedule`, as JSON inside the management
 //! protocol: the operator declares, the process answers with how the schedule is.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::schedule::ScheduleSpec;
 use super::state::{LastRun, ZoneChange};
-use super::template::Rows;
 use crate::Time;
 
 /// What `Sync` carries for a Schedule.
@@ -22,9 +23,10 @@ pub struct DeclaredSchedule {
     /// action no more than which one it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
-    /// Rows that jobs are made of, where the spec has a template.
+    /// Texts of rows that jobs are made of, where the spec has a template: the values of the ConfigMap that
+    /// `spec.template.dataRef` names, by their keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rows: Option<Rows>,
+    pub rows: Option<BTreeMap<String, String>>,
 }
 
 impl From<ScheduleSpec> for DeclaredSchedule {

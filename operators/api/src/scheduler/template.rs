@@ -1,12 +1,9 @@
-//! Many jobs from one `Schedule`: a file of rows, and what of it a process is told.
+//! Many jobs from one `Schedule`: a file of rows.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::spec::LocalRef;
-
-/// The column that tells rows apart.
-pub const ID_COLUMN: &str = "id";
 
 /// What many jobs are made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -24,14 +21,4 @@ pub struct Template {
 
 fn max_count() -> i32 {
     1000
-}
-
-/// Rows of one file. Every row has a cell for each column, and an id that no other has.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Rows {
-    /// Names of the columns; [`ID_COLUMN`] is one of them.
-    pub columns: Vec<String>,
-    /// Cells of each row, in the order of the columns.
-    pub rows: Vec<Vec<String>>,
 }

@@ -3,12 +3,12 @@
 //! Must not: read rules of time. The processes compile them, and refuse what they cannot with the
 //! reason that the object then shows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use k8s_openapi::api::batch::v1::Job;
 use orrery_api::scheduler::{
     Action, AdoptMode, DeclaredSchedule, Dialect, Schedule, ScheduleSpec, ScheduleState,
-    ScheduleStatus, Scheduler, SchedulerSpec, When,
+    ScheduleStatus, Scheduler, SchedulerSpec, Template, When,
 };
 use orrery_api::{CommonStatus, Reason};
 use orrery_runtime::cronjobs::{AdoptsCronJobs, CronJobSeen, Takes};
@@ -18,7 +18,7 @@ use orrery_runtime::{
 };
 use serde_json::{Value, json};
 
-use super::{Jobs, adopt, job, rows};
+use super::{Jobs, adopt, job};
 use crate::parts::checks;
 
 /// The most text of all days of one schedule, in bytes: tens of thousands of days.
@@ -54,8 +54,7 @@ impl Declared for Schedules {
         check(object)?;
         check_leaders(object, siblings)?;
         let exclusions = exclusions(spec, inputs)?;
-        let rows =
-            spec.template.as_ref().map(|template| rows::read(template, inputs)).transpose()?;
+        let rows = spec.template.as_ref().map(|template| rows(template, inputs)).transpose()?;
         let mut spec = spec.clone();
         let uid = spec.action.kubernetes_job.as_mut().and_then(|action| {
             // What a Job is made of the operator knows; the engine has no use for it.
@@ -341,6 +340,17 @@ fn exclusions(spec: &ScheduleSpec, inputs: &Referenced) -> Result<Vec<String>, R
         return Err(invalid(field, &message));
     }
     Ok(texts)
+}
+
+/// What the ConfigMap of a template says. The engine reads it: what is wrong with it then leaves the jobs
+/// as they were.
+fn rows(template: &Template, inputs: &Referenced) -> Result<BTreeMap<String, String>, Refusal> {
+    let name = &template.data_ref.name;
+    let found = inputs.config_maps.get(name).cloned();
+    found.ok_or_else(|| {
+        let message = format!("there is no ConfigMap {name}");
+        Refusal::field(Reason::RefNotFound, "spec.template.dataRef", message)
+    })
 }
 
 fn invalid(field: &str, message: &str) -> Refusal {

@@ -3,10 +3,14 @@ use serde_json::json;
 use super::*;
 
 fn declared(spec: &Value, columns: &[&str], rows: &[&[&str]]) -> DeclaredSchedule {
-    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let spec: ScheduleSpec = serde_json::from_value(spec.clone()).unwrap();
-    let rows = Rows { columns: owned(columns), rows: rows.iter().map(|row| owned(row)).collect() };
-    DeclaredSchedule { exclusions: owned(&["12-25"]), rows: Some(rows), ..spec.into() }
+    let line = |row: &&[&str]| {
+        let cells = columns.iter().zip(*row).map(|(name, cell)| ((*name).to_owned(), json!(cell)));
+        Value::Object(cells.collect()).to_string() + "\n"
+    };
+    let text = rows.iter().map(line).collect();
+    let rows = Some([("rows".to_owned(), text)].into());
+    DeclaredSchedule { exclusions: vec!["12-25".to_owned()], rows, ..spec.into() }
 }
 
 fn spec(action: &Value) -> Value {
@@ -45,7 +49,7 @@ fn each_row_is_a_job_with_its_own_texts() {
     assert_eq!(http.headers[0].value, "Europe/Paris");
     assert_eq!(http.body.as_deref(), Some("{\"id\": \"a\", \"at\": 7, \"braces\": {{}}}"));
     // What made it is not part of it.
-    assert_eq!((&first.spec.template, &first.rows), (&None, &None));
+    assert!(first.spec.template.is_none() && first.rows.is_none());
     assert!(first.spec.calendars.is_empty());
     assert_eq!(first.exclusions, ["12-25"]);
 }
@@ -88,11 +92,12 @@ fn a_column_that_is_not_there_is_refused_with_the_row() {
     let declared = declared(&spec(&http), COLUMNS, &[&["7", "a", "Etc/UTC"]]);
     let refusal = jobs(&declared).unwrap_err();
     assert_eq!(refusal.message, "row a: there is no column name: the rows have hour, id, zone");
-    let without = DeclaredSchedule {
-        rows: Some(Rows { columns: vec!["x".to_owned()], rows: vec![] }),
+    let twice = DeclaredSchedule {
+        rows: Some([("a.csv".to_owned(), "id\n1\n1\n".to_owned())].into()),
         ..declared
     };
-    assert_eq!(jobs(&without).unwrap_err().message, "the rows have no column id");
+    let refusal = Expansion::of("report", &twice).unwrap_err();
+    assert!(refusal.message.contains("line 3 of a.csv has the id 1"), "{refusal}");
 }
 
 #[test]

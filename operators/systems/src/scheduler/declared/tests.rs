@@ -85,7 +85,7 @@ fn the_engine_gets_the_rows_of_a_template() {
     let inputs =
         Referenced { config_maps: [("customers".to_owned(), map)].into(), ..Referenced::default() };
     let declared = Schedules::validate(&object, &[&object], &inputs).unwrap();
-    assert_eq!(declared["rows"], json!({"columns": ["hour", "id"], "rows": [["7", "a"]]}));
+    assert_eq!(declared["rows"], json!({"rows.csv": "id,hour\na,7\n"}));
     let shown =
         Schedules::summary(&object, CommonStatus::default(), Some(&said(json!({"jobs": 1}))));
     assert_eq!(shown.jobs, Some(1));

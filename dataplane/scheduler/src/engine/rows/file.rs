@@ -1,19 +1,27 @@
 //! The file of a template, read into rows.
-//!
-//! Must not: put rows into a spec. The engine does, and refuses what comes of it with the row's name.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use orrery_api::Reason;
-use orrery_api::scheduler::template::ID_COLUMN;
-use orrery_api::scheduler::{Rows, Template};
-use orrery_runtime::{Referenced, Refusal};
+use foldhash::{HashMap, HashMapExt as _};
+use orrery_api::scheduler::Template;
 use serde_json::{Map, Value};
 
 /// The most text of all rows, in bytes: what a ConfigMap has room for.
 const ROWS_BYTES_MAX: usize = 1 << 20;
 /// A key that ends so has rows separated by commas.
 const CSV: &str = ".csv";
+/// The column that tells rows apart.
+pub(super) const ID: &str = "id";
+
+/// Rows of one file. Every row has a cell for each column, and an id that no other has.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Rows {
+    pub(super) columns: Vec<String>,
+    /// Cells of each row, in the order of the columns.
+    pub(super) rows: Vec<Vec<String>>,
+    /// Which column is [`ID`].
+    pub(super) id: usize,
+}
 
 /// One row as it was read, and where.
 struct Read {
@@ -21,39 +29,31 @@ struct Read {
     place: String,
 }
 
-/// The rows of the ConfigMap, in the order of its keys.
-pub(super) fn read(template: &Template, inputs: &Referenced) -> Result<Rows, Refusal> {
+/// The rows of the texts, in the order of their keys; a sentence where they are none.
+pub(super) fn read(template: &Template, texts: &BTreeMap<String, String>) -> Result<Rows, String> {
     let name = &template.data_ref.name;
-    let field = "spec.template.dataRef";
-    let Some(map) = inputs.config_maps.get(name) else {
-        return Err(Refusal::field(
-            Reason::RefNotFound,
-            field,
-            format!("there is no ConfigMap {name}"),
-        ));
-    };
-    let invalid = |message: String| Refusal::field(Reason::InvalidSpec, field, message);
-    let bytes: usize = map.values().map(String::len).sum();
+    let bytes: usize = texts.values().map(String::len).sum();
     if bytes > ROWS_BYTES_MAX {
-        let message = format!("the rows have {bytes} bytes, and {ROWS_BYTES_MAX} are the most");
-        return Err(invalid(message));
+        return Err(format!(
+            "ConfigMap {name} has {bytes} bytes of rows, and {ROWS_BYTES_MAX} are the most"
+        ));
     }
     let mut found = vec![];
-    for (key, text) in map {
+    for (key, text) in texts {
         // Some editors begin a file with a mark of its encoding.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let rows = if key.ends_with(CSV) { of_csv(key, text) } else { of_json(key, text) };
-        found.extend(rows.map_err(|why| invalid(format!("ConfigMap {name}: {why}")))?);
+        found.extend(rows.map_err(|why| format!("ConfigMap {name}: {why}"))?);
     }
     let most = usize::try_from(template.max_count).unwrap_or(0);
     if found.len() > most {
         let count = found.len();
-        let message = format!(
-            "ConfigMap {name} has {count} rows, and {most} are the most: raise maxCount, or shorten it"
-        );
-        return Err(Refusal::field(Reason::InvalidSpec, "spec.template.maxCount", message));
+        return Err(format!(
+            "ConfigMap {name} has {count} rows, and {most} are the most: raise \
+             spec.template.maxCount, or shorten it"
+        ));
     }
-    together(found).map_err(|why| invalid(format!("ConfigMap {name}: {why}")))
+    together(found).map_err(|why| format!("ConfigMap {name}: {why}"))
 }
 
 /// A line of names, then rows (RFC 4180).
@@ -91,14 +91,14 @@ fn of_json(key: &str, text: &str) -> Result<Vec<Read>, String> {
 /// All rows with the columns of the first, under ids that are told apart.
 fn together(found: Vec<Read>) -> Result<Rows, String> {
     let Some(first) = found.first() else {
-        return Ok(Rows { columns: vec![ID_COLUMN.to_owned()], rows: vec![] });
+        return Ok(Rows::default());
     };
     let columns: Vec<String> = first.cells.keys().cloned().collect();
     let mut places: HashMap<String, String> = HashMap::with_capacity(found.len());
     let mut rows = Vec::with_capacity(found.len());
     for Read { mut cells, place } in found {
-        let Some(id) = cells.get(ID_COLUMN).filter(|id| !id.is_empty()).cloned() else {
-            return Err(format!("{place} has no {ID_COLUMN}, which tells rows apart"));
+        let Some(id) = cells.get(ID).filter(|id| !id.is_empty()).cloned() else {
+            return Err(format!("{place} has no {ID}, which tells rows apart"));
         };
         let cells_of = columns.iter().map(|column| {
             cells
@@ -110,12 +110,13 @@ fn together(found: Vec<Read>) -> Result<Rows, String> {
             return Err(format!("{place} has {column}, which the first row has not"));
         }
         if let Some(other) = places.get(&id) {
-            return Err(format!("{place} has the {ID_COLUMN} {id}, as {other} has"));
+            return Err(format!("{place} has the {ID} {id}, as {other} has"));
         }
         places.insert(id, place);
         rows.push(row);
     }
-    Ok(Rows { columns, rows })
+    let id = columns.iter().position(|column| column == ID).unwrap_or(0);
+    Ok(Rows { columns, rows, id })
 }
 
 #[cfg(test)]
@@ -124,12 +125,10 @@ mod tests {
 
     use super::*;
 
-    fn read_of(values: &[(&str, &str)], max_count: i32) -> Result<Rows, Refusal> {
-        let mut inputs = Referenced::default();
-        let map = values.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned()));
-        inputs.config_maps.insert("customers".to_owned(), map.collect());
+    fn read_of(values: &[(&str, &str)], max_count: i32) -> Result<Rows, String> {
+        let texts = values.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned()));
         let data_ref = LocalRef { name: "customers".to_owned() };
-        read(&Template { data_ref, max_count }, &inputs)
+        read(&Template { data_ref, max_count }, &texts.collect())
     }
 
     #[test]
@@ -159,24 +158,20 @@ mod tests {
             ("a.csv", "id,x\na,1\nb\n", "line: 3"),
             ("a.csv", "x\n1\n", "line 2 of a.csv has no id"),
         ] {
-            let refusal = read_of(&[(key, text)], 10).expect_err(text);
-            assert_eq!(refusal.reason, Reason::InvalidSpec);
-            assert_eq!(refusal.field.as_deref(), Some("spec.template.dataRef"));
-            assert!(refusal.message.contains(says), "{text}: {}", refusal.message);
+            let why = read_of(&[(key, text)], 10).expect_err(text);
+            assert!(
+                why.starts_with("ConfigMap customers: ") && why.contains(says),
+                "{text}: {why}"
+            );
         }
     }
 
     #[test]
-    fn a_file_that_is_absent_or_too_much_is_refused() {
-        let template =
-            Template { data_ref: LocalRef { name: "customers".to_owned() }, max_count: 1 };
-        let refusal = read(&template, &Referenced::default()).unwrap_err();
-        assert_eq!(refusal.reason, Reason::RefNotFound);
-        let refusal = read_of(&[("a", "{\"id\": 1}\n{\"id\": 2}")], 1).unwrap_err();
-        assert_eq!(refusal.field.as_deref(), Some("spec.template.maxCount"));
-        assert!(refusal.message.contains("has 2 rows, and 1 are the most"), "{}", refusal.message);
+    fn a_file_that_is_too_much_is_refused() {
+        let why = read_of(&[("a", "{\"id\": 1}\n{\"id\": 2}")], 1).unwrap_err();
+        assert!(why.contains("has 2 rows, and 1 are the most"), "{why}");
         let text = format!("{{\"id\": \"{}\"}}", "a".repeat(ROWS_BYTES_MAX));
-        let refusal = read_of(&[("a", &text)], 1).unwrap_err();
-        assert!(refusal.message.contains("1048576 are the most"), "{}", refusal.message);
+        let why = read_of(&[("a", &text)], 1).unwrap_err();
+        assert!(why.contains("1048576 are the most"), "{why}");
     }
 }
