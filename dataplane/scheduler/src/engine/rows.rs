@@ -10,7 +10,7 @@
 //! What two braces begin that is no name of a column in two braces stays as it is; a name that no
 //! column has is refused.
 
-use orrery_api::scheduler::{DeclaredSchedule, ScheduleSpec};
+use orrery_api::scheduler::{Calendars, DeclaredSchedule, ScheduleSpec};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
@@ -62,8 +62,11 @@ impl<'a> Expansion<'a> {
         };
         let rows = file::read(template, texts).map_err(refuse)?;
         // Its calendars are in the exclusions, and none of its jobs has a template.
-        let spec =
-            ScheduleSpec { template: None, calendars: Default::default(), ..declared.spec.clone() };
+        let spec = ScheduleSpec {
+            template: None,
+            calendars: Calendars::default(),
+            ..declared.spec.clone()
+        };
         let spec = serde_json::to_value(spec).map_err(|error| refuse(error.to_string()))?;
         Ok(Some(Self { object, rows, exclusions: &declared.exclusions, spec }))
     }
@@ -75,14 +78,14 @@ impl<'a> Expansion<'a> {
 
     /// The names of all its jobs.
     pub(super) fn names(&self) -> impl Iterator<Item = String> + '_ {
-        self.rows.rows.iter().map(|cells| self.name(cells))
+        self.rows.cells.iter().map(|cells| self.name(cells))
     }
 
     /// The job of each row, by name; of a row that nothing can be made of, why.
     pub(super) fn jobs(
         &self,
     ) -> impl Iterator<Item = Result<(String, DeclaredSchedule), Refusal>> + '_ {
-        self.rows.rows.iter().map(|cells| {
+        self.rows.cells.iter().map(|cells| {
             let row = Row { columns: &self.rows.columns, cells };
             let name = self.name(cells);
             let of_row = |why: String| refuse(said_of(&name, &why));

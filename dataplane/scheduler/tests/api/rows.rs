@@ -13,18 +13,18 @@ const NOW: i64 = 1_800_000_000;
 struct Sets {
     runtime: tokio::runtime::Runtime,
     stage: Stage,
-    sets: usize,
+    sent: usize,
 }
 
 impl Sets {
     fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
-        Self { runtime: runtime.unwrap(), stage: Stage::new(), sets: 0 }
+        Self { runtime: runtime.unwrap(), stage: Stage::new(), sent: 0 }
     }
 
     /// Declares one object more, plain, and gives what became of the other.
     fn declare(&mut self, generation: i64, spec: &Value) -> (ObjectResult, ScheduleState) {
-        self.sets += 1;
+        self.sent += 1;
         let object = |name: &str, spec: Vec<u8>| DeclaredObject {
             name: name.to_owned(),
             generation,
@@ -33,7 +33,7 @@ impl Sets {
         };
         let objects =
             vec![object("plain", YEARLY.into()), object("report", spec.to_string().into())];
-        let set_hash = self.sets.to_string();
+        let set_hash = self.sent.to_string();
         let request = SyncRequest { set_hash, objects, ..SyncRequest::default() };
         let synced = self.runtime.block_on(self.stage.engine.sync(request, NOW)).unwrap();
         assert!(synced.results[0].accepted, "{:?}", synced.results);

@@ -18,7 +18,7 @@ pub(super) const ID: &str = "id";
 pub(super) struct Rows {
     pub(super) columns: Vec<String>,
     /// Cells of each row, in the order of the columns.
-    pub(super) rows: Vec<Vec<String>>,
+    pub(super) cells: Vec<Vec<String>>,
     /// Which column is [`ID`].
     pub(super) id: usize,
 }
@@ -116,7 +116,7 @@ fn together(found: Vec<Read>) -> Result<Rows, String> {
         rows.push(row);
     }
     let id = columns.iter().position(|column| column == ID).unwrap_or(0);
-    Ok(Rows { columns, rows, id })
+    Ok(Rows { columns, cells: rows, id })
 }
 
 #[cfg(test)]
@@ -136,13 +136,13 @@ mod tests {
         let json = "{\"id\": \"a\", \"hour\": 7, \"note\": null}\n\n{\"note\": [1], \"id\": \"b\", \"hour\": 8}\n";
         let found = read_of(&[("rows.ndjson", json)], 2).unwrap();
         assert_eq!(found.columns, ["hour", "id", "note"]);
-        assert_eq!(found.rows, [["7", "a", ""], ["8", "b", "[1]"]]);
+        assert_eq!(found.cells, [["7", "a", ""], ["8", "b", "[1]"]]);
         let csv = "\u{feff}id,hour,note\na,7,\n\"b\",8,[1]\n";
         assert_eq!(read_of(&[("rows.csv", csv)], 2).unwrap(), found);
         // Values come one after the other, whatever the order of their columns.
         let both = read_of(&[("1.csv", "id,x\na,1\n"), ("2.csv", "x,id\n2,b\n")], 2).unwrap();
-        assert_eq!(both.rows, [["a", "1"], ["b", "2"]]);
-        assert_eq!(read_of(&[("rows.ndjson", "\n")], 1).unwrap().rows.len(), 0);
+        assert_eq!(both.cells, [["a", "1"], ["b", "2"]]);
+        assert_eq!(read_of(&[("rows.ndjson", "\n")], 1).unwrap().cells.len(), 0);
     }
 
     #[test]

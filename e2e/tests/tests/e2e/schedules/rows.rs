@@ -4,9 +4,9 @@ use super::{Target, ask, own_address, schedule, until_called};
 use crate::kubernetes::Stage;
 
 fn customers(key: &str, lines: &[&str]) -> String {
-    let text: String = lines.iter().map(|line| format!("    {line}\n")).collect();
+    let text = lines.join("\n    ");
     format!(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: customers}}\ndata:\n  {key}: |\n{text}"
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: customers}}\ndata:\n  {key}: |\n    {text}\n"
     )
 }
 
