@@ -288,28 +288,31 @@ impl<D: Declared> DeclaredSource for Source<D> {
         async move {
             let siblings = self.kind.siblings(namespace, engine).await;
             let all: Vec<&D::Kind> = siblings.iter().filter_map(|s| s.0.as_ref().ok()).collect();
-            let mut valid = Vec::with_capacity(all.len());
+            let mut objects = Vec::with_capacity(all.len());
             for object in &all {
                 let references = D::references(object);
                 let key = key_of(*object);
                 let inputs = self.kind.inputs.newest(&self.kind.ctx, &key, &references).await;
-                let inputs = match inputs {
-                    Ok(inputs) => inputs,
-                    // It says so itself, and the others do not wait for it.
-                    Err(error) if error.class() == Class::WaitingFor => continue,
+                let spec = match inputs {
+                    Ok(inputs) => match D::validate(object, &all, &inputs) {
+                        Ok(spec) => spec.to_string().into_bytes(),
+                        Err(_) if D::STAYS_WHEN_REFUSED => Vec::new(),
+                        Err(_) => continue,
+                    },
+                    // It says so itself, the others do not wait for it, and what is there of it stays.
+                    Err(error) if error.class() == Class::WaitingFor => Vec::new(),
                     Err(error) => return Err(error),
                 };
-                let Ok(spec) = D::validate(object, &all, &inputs) else { continue };
                 let meta = object.meta();
-                valid.push(DeclaredObject {
+                objects.push(DeclaredObject {
                     namespace: meta.namespace.clone().unwrap_or_default(),
                     name: meta.name.clone().unwrap_or_default(),
                     uid: meta.uid.clone().unwrap_or_default(),
                     generation: meta.generation.unwrap_or(0),
-                    spec: spec.to_string().into_bytes(),
+                    spec,
                 });
             }
-            Ok(valid)
+            Ok(objects)
         }
         .boxed()
     }

@@ -355,6 +355,10 @@ pub trait Declared: Send + Sync + Sized + 'static {
     /// Its status; embeds [`CommonStatus`].
     type Status: StatusType;
 
+    /// Whether the engine keeps what it has of an object while its newest spec is refused. Not where one
+    /// object may take what another has.
+    const STAYS_WHEN_REFUSED: bool = false;
+
     /// Name of the engine the spec names; none when it names none, then it is
     /// [`DEFAULT_ENGINE`], and the operator creates that engine when it is absent.
     fn engine_ref(object: &Self::Kind) -> Option<&str>;

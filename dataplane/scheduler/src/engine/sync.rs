@@ -83,7 +83,7 @@ impl Engine {
             ObjectResult {
                 namespace: object.namespace.clone(),
                 name: object.name.clone(),
-                generation: object.generation,
+                generation: if object.spec.is_empty() { 0 } else { object.generation },
                 accepted: refused.is_none(),
                 reason,
                 message,
@@ -98,7 +98,11 @@ impl Engine {
         let mut refused = HashMap::new();
         let mut of_rows = HashSet::default();
         let mut prepared = vec![];
-        for object in objects {
+        // A refused object keeps what it was before its change, as one does of which nothing is said.
+        let said = |object: &&DeclaredObject| !object.spec.is_empty();
+        let unsaid = objects.iter().filter(|object| !said(object));
+        let mut kept: HashSet<String> = unsaid.map(|object| object.name.clone()).collect();
+        for object in objects.iter().filter(said) {
             match self.prepare(object, now) {
                 Ok(Jobs::One(job)) => prepared.push(*job),
                 Ok(Jobs::OfRows(jobs)) => {
@@ -110,9 +114,9 @@ impl Engine {
                 }
             }
         }
-        // A refused object keeps what it was before its change; one that is gone goes.
+        // One that is gone goes.
         let names: HashSet<String> = prepared.iter().map(|job| job.name.clone()).collect();
-        let kept: HashSet<String> = refused.keys().cloned().collect();
+        kept.extend(refused.keys().cloned());
         self.remove_others(names, kept).await?;
         let names: Vec<String> = prepared.iter().map(|job| job.name.clone()).collect();
         let results = self.put_prepared(prepared.into_iter().map(Ok).collect()).await?;

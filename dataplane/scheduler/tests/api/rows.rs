@@ -24,6 +24,10 @@ impl Sets {
 
     /// Declares one object more, plain, and gives what became of the other.
     fn declare(&mut self, generation: i64, spec: &Value) -> (ObjectResult, ScheduleState) {
+        self.send(generation, spec.to_string())
+    }
+
+    fn send(&mut self, generation: i64, spec: String) -> (ObjectResult, ScheduleState) {
         self.sent += 1;
         let object = |name: &str, spec: Vec<u8>| DeclaredObject {
             name: name.to_owned(),
@@ -31,8 +35,7 @@ impl Sets {
             spec,
             ..DeclaredObject::default()
         };
-        let objects =
-            vec![object("plain", YEARLY.into()), object("report", spec.to_string().into())];
+        let objects = vec![object("plain", YEARLY.into()), object("report", spec.into())];
         let set_hash = self.sent.to_string();
         let request = SyncRequest { set_hash, objects, ..SyncRequest::default() };
         let synced = self.runtime.block_on(self.stage.engine.sync(request, NOW)).unwrap();
@@ -156,4 +159,18 @@ fn one_bad_row_leaves_all_as_they_were() {
         problem["detail"].as_str().unwrap().contains("template is for Schedule objects"),
         "{problem}"
     );
+}
+
+#[test]
+fn an_object_of_which_nothing_can_be_said_stays_as_it_was() {
+    let mut sets = Sets::new();
+    sets.declare(1, &template("http://127.0.0.1:9/{{id}}", CRON, &[("a", "7"), ("b", "8")]));
+    let (result, state) = sets.send(2, String::new());
+    assert!(result.accepted, "{result:?}");
+    assert_eq!((result.generation, state.jobs), (0, Some(2)));
+    assert_eq!(sets.names(), ["report:a", "report:b"]);
+    let plain: Value = serde_json::from_str(YEARLY).unwrap();
+    sets.declare(3, &plain);
+    let (_, state) = sets.send(4, String::new());
+    assert_eq!((sets.names(), state.next_times.len()), (vec!["report".to_owned()], 3));
 }

@@ -231,7 +231,8 @@ pub struct DeclaredObject {
     pub uid: ::prost::alloc::string::String,
     #[prost(int64, tag = "4")]
     pub generation: i64,
-    /// The object's spec as JSON.
+    /// The object's spec as JSON. Empty where it cannot be said, because what it points to is not there
+    /// or because it is refused: what is there of the object stays, and its result is of generation 0.
     #[prost(bytes = "vec", tag = "5")]
     pub spec: ::prost::alloc::vec::Vec<u8>,
 }

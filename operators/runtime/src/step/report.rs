@@ -44,9 +44,9 @@ pub trait DeclaredSource: Send + Sync + std::fmt::Debug {
     /// Kind of the objects.
     fn kind(&self) -> &'static str;
 
-    /// The valid objects of an engine; waits until the cache has a complete list, because an
-    /// object missing from the set is removed from the engine. An error when something they point to
-    /// could not be read.
+    /// The objects of an engine, those of which nothing can be said now without their specs; waits until
+    /// the cache has a complete list, because an object missing from the set is removed from the engine.
+    /// An error when something they point to could not be read.
     fn objects<'a>(
         &'a self,
         namespace: &'a str,

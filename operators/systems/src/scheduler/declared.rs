@@ -35,6 +35,8 @@ impl Declared for Schedules {
     type Engine = Jobs;
     type Status = ScheduleStatus;
 
+    const STAYS_WHEN_REFUSED: bool = true;
+
     fn engine_ref(object: &Schedule) -> Option<&str> {
         object.spec.scheduler_ref.as_ref().map(|scheduler| scheduler.name.as_str())
     }
