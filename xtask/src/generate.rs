@@ -108,6 +108,8 @@ fn chart_copy((path, content): &(String, String)) -> (String, String) {
     let keep = "metadata:\n  annotations:\n    {{- if .Values.keep }}\n    \
                 helm.sh/resource-policy: keep\n    {{- end }}\n    \
                 app.kubernetes.io/part-of: orrery\n";
+    // What the words of a kind have in two braces is no template.
+    let content = content.replace("{{", "{{ \"{{\" }}");
     let kept = content.replacen("metadata:\n", keep, 1);
     let template = format!("{{{{- if {switch} }}}}\n{kept}{{{{- end }}}}\n");
     (format!("charts/orrery-crds/templates/{name}"), template)
