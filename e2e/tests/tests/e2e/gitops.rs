@@ -223,7 +223,9 @@ async fn a_newer_chart_of_kinds_keeps_the_objects_of_the_older_one() {
     std::fs::create_dir_all(before.join("templates")).expect("a folder");
     let meta = "apiVersion: v2\nname: orrery-crds\nversion: 0.0.9\n";
     std::fs::write(before.join("Chart.yaml"), meta).expect("it is written");
-    std::fs::write(before.join("templates/kinds.yaml"), older(&rendered)).expect("it is written");
+    // What was rendered is a template again.
+    let kinds = older(&rendered).replace("{{", "{{ \"{{\" }}");
+    std::fs::write(before.join("templates/kinds.yaml"), kinds).expect("it is written");
     let run = |args: &[&str], chart: &Path| {
         let mut command = std::process::Command::new(&helm);
         command.args(args).arg(chart).env("KUBECONFIG", cluster.kubeconfig_path());
