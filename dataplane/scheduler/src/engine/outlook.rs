@@ -9,8 +9,8 @@ use orrery_recurrence::Zones;
 
 use super::check::Refusal;
 use super::explain::{follows_in_words, times_of};
-use super::rows::{Expansion, object_of, said_of};
-use super::what_if::{WhatIf, compare};
+use super::rows::{Expansion, object_of, refusal_of};
+use super::what_if::{WhatIf, compare, listed};
 use super::{Engine, EngineError};
 
 /// Objects of one set whose changes are put into words; of more, nobody reads them.
@@ -19,8 +19,6 @@ const CHANGES_MAX: usize = 100;
 /// Rows of one object in one partition of which it is read what they were: one that is still there
 /// speaks for all.
 const ROWS_READ_MAX: usize = 100;
-/// Jobs whose names a sentence has.
-const NAMED: usize = 3;
 
 /// What an object was.
 #[derive(Debug, Default)]
@@ -61,28 +59,25 @@ pub fn outlook(
     zones: &Zones,
     now: i64,
 ) -> Result<Vec<String>, Refusal> {
-    if let Some(expansion) = Expansion::of(name, new)? {
-        for job in expansion.jobs() {
-            let (job, declared) = job?;
-            times_of(zones, &job, declared).map_err(|refusal| {
-                let message = said_of(&job, &refusal.message);
-                Refusal { message, ..refusal }
-            })?;
-        }
+    let expansion = Expansion::of(name, new)?;
+    for job in expansion.iter().flat_map(Expansion::jobs) {
+        let (job, declared) = job?;
+        times_of(zones, &job, declared).map_err(|refusal| refusal_of(&job, refusal))?;
     }
     let before = old.and_then(|old| Before::of(name, old).ok()).unwrap_or_default();
-    in_words(name, before, new, zones, now)
+    in_words(name, before, new, expansion.as_ref(), zones, now)
 }
 
-/// What changes, in sentences without a full stop.
+/// What changes, in sentences without a full stop; `expansion` is that of `new`.
 fn in_words(
     name: &str,
     mut before: Before,
     new: &DeclaredSchedule,
+    expansion: Option<&Expansion<'_>>,
     zones: &Zones,
     now: i64,
 ) -> Result<Vec<String>, Refusal> {
-    let Some(expansion) = Expansion::of(name, new)? else {
+    let Some(expansion) = expansion else {
         let mut said = vec![];
         before.jobs.remove(name);
         said.extend(jobs_in_words("removes", before.jobs.iter().map(String::as_str).collect()));
@@ -123,10 +118,9 @@ fn jobs_in_words(verb: &str, mut names: Vec<&str>) -> Option<String> {
         return None;
     }
     names.sort_unstable();
-    let (count, shown) = (names.len(), &names[..names.len().min(NAMED)]);
+    let count = names.len();
     let jobs = if count == 1 { "job" } else { "jobs" };
-    let more = if count > NAMED { format!(" and {} more", count - NAMED) } else { String::new() };
-    Some(format!("{verb} {count} {jobs}: {}{more}", shown.join(", ")))
+    Some(format!("{verb} {count} {jobs}: {}", listed(names.into_iter())))
 }
 
 /// Compares what a job was with what it is to be.
@@ -196,7 +190,8 @@ impl Engine {
         let said = tokio::task::spawn_blocking(move || {
             let words = |(name, before, spec): (String, Before, Vec<u8>)| {
                 let new: DeclaredSchedule = serde_json::from_slice(&spec).ok()?;
-                let said = in_words(&name, before, &new, &zones, now).ok()?;
+                let expansion = Expansion::of(&name, &new).ok()?;
+                let said = in_words(&name, before, &new, expansion.as_ref(), &zones, now).ok()?;
                 Some((name, said.join("; ")))
             };
             changed.into_iter().filter_map(words).collect()

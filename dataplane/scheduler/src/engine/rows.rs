@@ -35,11 +35,17 @@ pub(super) fn is_of_row(job: &str) -> bool {
 }
 
 /// What is said of a job where its object is spoken of: with the row, if it has one.
-pub(super) fn said_of(job: &str, what: &str) -> String {
+fn said_of(job: &str, what: &str) -> String {
     match job.split_once(SEPARATOR) {
         Some((_, id)) => format!("row {id}: {what}"),
         None => what.to_owned(),
     }
+}
+
+/// The refusal of a job as its object shows it.
+pub(super) fn refusal_of(job: &str, mut refusal: Refusal) -> Refusal {
+    refusal.message = said_of(job, &refusal.message);
+    refusal
 }
 
 /// A Schedule with a template, and its rows.

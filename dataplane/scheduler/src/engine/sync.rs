@@ -8,7 +8,7 @@ use orrery_operand::v1::{DeclaredObject, ObjectResult, SyncRequest, SyncResponse
 use super::check::{Prepared, Refusal};
 use super::details::{NEXT_TIMES, next_times};
 use super::leaders::leader_of;
-use super::rows::{Expansion, is_of_row, object_of, said_of};
+use super::rows::{Expansion, is_of_row, object_of, refusal_of};
 use super::{Engine, EngineError, RefusalReason};
 use crate::machine::{Ended, Job, Pause};
 
@@ -18,8 +18,8 @@ pub(super) struct Held {
     set_hash: String,
     /// What was refused of it, by name: reason and sentence.
     refused: HashMap<String, (String, String)>,
-    /// Those whose jobs are made of rows.
-    of_rows: HashSet<String>,
+    /// Those whose files have no rows, and make no jobs.
+    empty: HashSet<String>,
     /// What the newest change of each brought, by name: generation and words.
     changes: HashMap<String, (i64, String)>,
     /// What new rules of time zones moved.
@@ -54,15 +54,13 @@ impl Engine {
             held.set_hash.clear();
             let said = self.changes_in_words(&request.objects, now).await?;
             let declared = self.declare(&request.objects, now).await?;
-            (held.refused, held.of_rows) = (declared.refused, declared.of_rows);
+            (held.refused, held.empty) = (declared.refused, declared.empty);
             held.remember(&request.objects, said);
             held.set_hash.clone_from(&request.set_hash);
         }
         let mut states = self.states().await?;
-        for name in &held.of_rows {
-            // A file may be empty.
-            states.entry(name.clone()).or_default().jobs.get_or_insert(0);
-        }
+        let none = || ScheduleState { jobs: Some(0), ..ScheduleState::default() };
+        states.extend(held.empty.iter().map(|name| (name.clone(), none())));
         for (name, (_, words)) in &held.changes {
             if let Some(state) = states.get_mut(name) {
                 state.note = Some(words.clone());
@@ -96,7 +94,7 @@ impl Engine {
 
     async fn declare(&self, objects: &[DeclaredObject], now: i64) -> Result<Declared, EngineError> {
         let mut refused = HashMap::new();
-        let mut of_rows = HashSet::default();
+        let mut empty = HashSet::default();
         let mut prepared = vec![];
         // A refused object keeps what it was before its change, as one does of which nothing is said.
         let said = |object: &&DeclaredObject| !object.spec.is_empty();
@@ -104,11 +102,8 @@ impl Engine {
         let mut kept: HashSet<String> = unsaid.map(|object| object.name.clone()).collect();
         for object in objects.iter().filter(said) {
             match self.prepare(object, now) {
-                Ok(Jobs::One(job)) => prepared.push(*job),
-                Ok(Jobs::OfRows(jobs)) => {
-                    of_rows.insert(object.name.clone());
-                    prepared.extend(jobs);
-                }
+                Ok(jobs) if jobs.is_empty() => _ = empty.insert(object.name.clone()),
+                Ok(jobs) => prepared.extend(jobs),
                 Err(refusal) => {
                     refused.insert(object.name.clone(), in_words(refusal));
                 }
@@ -124,36 +119,31 @@ impl Engine {
             match result {
                 Ok(_) => {}
                 Err(EngineError::Refused(refusal)) => {
-                    let (reason, message) = in_words(refusal);
                     let object = object_of(&name).to_owned();
-                    refused.entry(object).or_insert((reason, said_of(&name, &message)));
+                    refused.entry(object).or_insert_with(|| in_words(refusal_of(&name, refusal)));
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(Declared { refused, of_rows })
+        Ok(Declared { refused, empty })
     }
 
     /// The jobs of an object: all of them, or why it has none.
-    fn prepare(&self, object: &DeclaredObject, now: i64) -> Result<Jobs, Refusal> {
+    fn prepare(&self, object: &DeclaredObject, now: i64) -> Result<Vec<Prepared>, Refusal> {
         let declared: DeclaredSchedule = serde_json::from_slice(&object.spec)
             .map_err(|error| Refusal::new(RefusalReason::InvalidSpec, error.to_string()))?;
         // Generations begin with 1; local files have none.
         let generation = object.generation.max(1);
         let Some(expansion) = Expansion::of(&object.name, &declared)? else {
-            let job = self.check(&object.name, declared, generation, now)?;
-            return Ok(Jobs::One(Box::new(job)));
+            return Ok(vec![self.check(&object.name, declared, generation, now)?]);
         };
         let mut checker = self.checker(now);
         let jobs = expansion.jobs().map(|job| {
             let (name, declared) = job?;
-            let said = |refusal: Refusal| {
-                let message = said_of(&name, &refusal.message);
-                Refusal { message, ..refusal }
-            };
-            checker.check_as(name.clone(), declared, generation).map_err(said)
+            let checked = checker.check_as(name.clone(), declared, generation);
+            checked.map_err(|refusal| refusal_of(&name, refusal))
         });
-        jobs.collect::<Result<_, _>>().map(Jobs::OfRows)
+        jobs.collect()
     }
 
     /// Removes declared jobs that are neither among `names` nor of an object of `kept`.
@@ -215,13 +205,7 @@ impl Engine {
 /// What became of a set of objects.
 struct Declared {
     refused: HashMap<String, (String, String)>,
-    of_rows: HashSet<String>,
-}
-
-/// What an object comes to.
-enum Jobs {
-    One(Box<Prepared>),
-    OfRows(Vec<Prepared>),
+    empty: HashSet<String>,
 }
 
 fn in_words(refusal: Refusal) -> (String, String) {

@@ -117,7 +117,7 @@ impl WhatIf {
         }
         lines.push(match &*self.next {
             [] => "it does not fire by itself".to_owned(),
-            next => format!("next at {}", listed(next)),
+            next => format!("next at {}", moments_listed(next)),
         });
         let more = self.notes.len().saturating_sub(NAMED);
         lines.extend(self.notes.iter().take(NAMED).cloned());
@@ -134,19 +134,22 @@ impl WhatIf {
         for (verb, moments) in [("adds", &self.added), ("leaves out", &self.skipped)] {
             if !moments.is_empty() {
                 let count = moments.len();
-                lines.push(format!("{verb} {count} {}: {}", runs(count), listed(moments)));
+                lines.push(format!("{verb} {count} {}: {}", runs(count), moments_listed(moments)));
             }
         }
         lines
     }
 }
 
-/// The first of these moments, and how many more there are.
-fn listed(moments: &[Moment]) -> String {
-    let shown: Vec<&str> = moments.iter().take(NAMED).map(|moment| &*moment.local).collect();
-    let more = moments.len().saturating_sub(NAMED);
+fn moments_listed(moments: &[Moment]) -> String {
+    listed(moments.iter().map(|moment| &*moment.local))
+}
+
+/// The first of these, and how many more there are.
+pub(super) fn listed<'a>(all: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = all.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    shown.join(", ") + &more
+    all.take(NAMED).collect::<Vec<_>>().join(", ") + &more
 }
 
 /// The runs of both within the time that both are known for, and its end.

@@ -11,7 +11,7 @@ use orrery_scheduler::engine::partition_of;
 use serde_json::json;
 
 use super::crash::{check_books, drain, herd};
-use super::engine::{Engine, now};
+use super::engine::{Engine, now, until};
 use super::sink::{Books, Sink};
 
 /// Jobs that are due in every second.
@@ -298,11 +298,8 @@ fn with_a_lost_end(of_leader: bool) -> (Books, i64, serde_json::Value, String) {
     let partition = if of_leader { partition_of(&leader, PARTITIONS) } else { follower };
     let journal = store.path().join(format!("partitions/{partition:03}/journal"));
     // How many seconds share a group depends on how the writer's second lies to the clock's.
-    let until = Instant::now() + LIMIT;
-    while std::fs::read_dir(&journal).map_or(0, Iterator::count) < 6 {
-        assert!(Instant::now() < until, "it is not archived");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let count = || std::fs::read_dir(&journal).map_or(0, Iterator::count);
+    until(LIMIT, "six groups are archived", || count() >= 6);
     engine.stop();
     let found = std::fs::read_dir(&journal).unwrap();
     let mut groups: Vec<_> = found.map(|found| found.unwrap().path()).collect();
@@ -416,7 +413,7 @@ fn an_archive_that_cannot_be_written_shows_how_far_it_is_behind() {
         |engine: &Engine, name: &str| engine.metric(&format!("orrery_scheduler_archive_{name}"));
     add(&engine, "first");
     let is_whole = || metric(&engine, "bytes_total") > 0 && metric(&engine, "lag_records") == 0;
-    until("it is archived", is_whole);
+    until(LIMIT, "it is archived", is_whole);
     assert!(metric(&engine, "last_success_timestamp_seconds") > 1_000_000_000);
     assert_eq!(metric(&engine, "failures_total"), 0);
     assert_eq!(metric(&engine, "lag_seconds"), 0);
@@ -424,22 +421,13 @@ fn an_archive_that_cannot_be_written_shows_how_far_it_is_behind() {
     std::fs::rename(&there, &away).unwrap();
     std::fs::write(&there, "").unwrap();
     add(&engine, "second");
-    until("it fails, and is behind", || {
+    until(LIMIT, "it fails, and is behind", || {
         let is_behind = metric(&engine, "lag_records") > 0 && metric(&engine, "lag_seconds") > 0;
         is_behind && metric(&engine, "failures_total") > 0
     });
     std::fs::remove_file(&there).unwrap();
     std::fs::rename(&away, &there).unwrap();
-    until("it goes on", || metric(&engine, "lag_records") == 0);
+    until(LIMIT, "it goes on", || metric(&engine, "lag_records") == 0);
     assert_eq!(metric(&engine, "lag_seconds"), 0);
     engine.stop();
-}
-
-#[track_caller]
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + LIMIT;
-    while !is_so() {
-        assert!(Instant::now() < until, "not so in time: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }

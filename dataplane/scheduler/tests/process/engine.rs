@@ -300,3 +300,13 @@ impl Drop for Engine {
 pub(crate) fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
+
+/// Waits until something is so.
+#[track_caller]
+pub(crate) fn until(patience: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + patience;
+    while !is_so() {
+        assert!(Instant::now() < end, "not so in time: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

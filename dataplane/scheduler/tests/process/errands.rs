@@ -1,11 +1,11 @@
 //! Runs that the operator carries out: told as errands, once and under one key, whatever is killed.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use orrery_operand::v1::{Errand, SettleRequest, Standing};
 use serde_json::{Value, json};
 
-use super::engine::{Engine, now};
+use super::engine::{Engine, now, until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -46,16 +46,8 @@ fn open(engine: &Engine) -> Vec<Errand> {
     })
 }
 
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < until, "not so in time: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 fn one(engine: &Engine) -> Errand {
-    until("an errand is open", || open(engine).len() == 1);
+    until(PATIENCE, "an errand is open", || open(engine).len() == 1);
     open(engine).remove(0)
 }
 
@@ -107,7 +99,7 @@ fn a_failed_errand_is_tried_again_as_another_one_and_a_refused_one_is_not() {
     engine.declare(&jobs);
     let first = one(&engine);
     engine.settle(settle(&first, Standing::Failed));
-    until("the second attempt is open", || open(&engine).iter().any(|e| e.attempt == 2));
+    until(PATIENCE, "the second attempt is open", || open(&engine).iter().any(|e| e.attempt == 2));
     let second = one(&engine);
     assert_eq!((second.key.as_str(), second.attempt), (first.key.as_str(), 2));
     // A word about an attempt that is over is no word about the next.
@@ -127,7 +119,7 @@ fn a_run_that_another_takes_the_place_of_is_taken_back_until_somebody_says_that_
         spec(&json!({"every": "1s"}), &json!({"concurrency": "Replace"})),
     )];
     engine.declare(&jobs);
-    until("two are told", || open(&engine).len() >= 2);
+    until(PATIENCE, "two are told", || open(&engine).len() >= 2);
     let all = open(&engine);
     let kept: Vec<&Errand> = all.iter().filter(|errand| !errand.cancel).collect();
     assert_eq!(kept.len(), 1, "{all:?}");

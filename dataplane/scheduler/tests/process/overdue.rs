@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::engine::{Engine, now};
+use super::engine::{Engine, now, until};
 use crate::dispatch::server::{Request, Server, Then, answer};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -28,14 +28,6 @@ fn engine(server: &Server) -> Engine {
     let declared = engine.declare(&[("report".to_owned(), spec)]);
     assert!(declared.results.iter().all(|result| result.accepted), "{declared:?}");
     engine
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < until, "not so in time: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// What was told, in its order.
@@ -72,7 +64,7 @@ fn server(first: &'static [u16]) -> Server {
 fn somebody_is_told_of_an_overdue_run_once() {
     let server = server(&[]);
     let mut engine = engine(&server);
-    until("it was told", || !told(&server).is_empty());
+    until(PATIENCE, "it was told", || !told(&server).is_empty());
     let request = told(&server).remove(0);
     let body: Value = serde_json::from_slice(&request.body).expect("it is JSON");
     let key = body["runKey"].as_str().expect("a text").to_owned();
@@ -99,7 +91,7 @@ fn somebody_is_told_of_an_overdue_run_once() {
     engine.stop();
     assert!(is_forgotten(&engine));
     engine.start();
-    until("its run goes on", || {
+    until(PATIENCE, "its run goes on", || {
         server.requests().iter().filter(|request| request.path == "/work").count() >= 2
     });
     std::thread::sleep(Duration::from_millis(1500));
@@ -110,10 +102,10 @@ fn somebody_is_told_of_an_overdue_run_once() {
 fn what_nobody_said_to_have_heard_is_told_again_by_the_next_process() {
     let server = server(&[0]);
     let mut engine = engine(&server);
-    until("it was told", || told(&server).len() == 1);
+    until(PATIENCE, "it was told", || told(&server).len() == 1);
     engine.kill();
     engine.start();
-    until("it was told again", || told(&server).len() == 2);
+    until(PATIENCE, "it was told again", || told(&server).len() == 2);
     let told = told(&server);
     assert_eq!(told[0].header("idempotency-key"), told[1].header("idempotency-key"));
     assert_eq!(told[0].body, told[1].body);
@@ -123,7 +115,7 @@ fn what_nobody_said_to_have_heard_is_told_again_by_the_next_process() {
 fn who_is_away_or_refuses_is_told_when_back() {
     let server = server(&[503, 404]);
     let mut engine = engine(&server);
-    until("it was told", || told(&server).len() == 3);
+    until(PATIENCE, "it was told", || told(&server).len() == 3);
     let attempts: Vec<_> = told(&server)
         .iter()
         .map(|request| request.header("x-orrery-attempt").map(str::to_owned))

@@ -1,13 +1,15 @@
 //! A database of time zones that is replaced while the engine runs, and between two starts.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use orrery_e2e_tests::clock;
 use orrery_recurrence::Zones;
 use serde_json::{Value, json};
 
-use super::engine::{Engine, now};
+use super::engine::{Engine, now, until};
+
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Puts the rules of one zone into a folder as those of Paris, as a whole or not at all.
 fn write(folder: &Path, rules_of: &str) {
@@ -41,15 +43,6 @@ fn next(engine: &Engine, jobs: &[(String, Value)]) -> i64 {
     at.as_second()
 }
 
-#[track_caller]
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_mins(1);
-    while !is_so() {
-        assert!(Instant::now() < until, "not so in time: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 #[test]
 fn other_rules_are_noticed_while_it_runs_and_when_it_starts() {
     let library = match clock::library() {
@@ -78,7 +71,7 @@ fn other_rules_are_noticed_while_it_runs_and_when_it_starts() {
     write(&one, "Europe/London");
     // A minute later, by its clock.
     clock::set(&folder, (midnight + 61 - begin) * 1_000_000_000);
-    until("the rules of London", || next(&engine, &jobs) == noon("Europe/London", midnight));
+    until(LIMIT, "the rules of London", || next(&engine, &jobs) == noon("Europe/London", midnight));
     let change = state(&engine, &jobs)["zoneChange"].clone();
     let message = change["message"].as_str().unwrap().to_owned();
     let [comes, goes] =
@@ -109,7 +102,7 @@ fn other_rules_are_noticed_while_it_runs_and_when_it_starts() {
     // It fires by the newest rules.
     let due = noon("America/New_York", midnight);
     clock::set(&folder, (due - 2 - now()) * 1_000_000_000);
-    until("it fired", || next(&engine, &jobs) > due);
+    until(LIMIT, "it fired", || next(&engine, &jobs) > due);
     engine.stop();
     let changes: usize = engine.partitions().iter().map(|(state, _)| state.rules().len()).sum();
     assert_eq!(changes, 2);
