@@ -56,5 +56,7 @@ mod schedules;
 mod shards;
 #[path = "e2e/traces.rs"]
 mod traces;
+#[path = "e2e/unfailing.rs"]
+mod unfailing;
 #[path = "e2e/users.rs"]
 mod users;

@@ -2,9 +2,6 @@
 //! neither a client nor the operator a request.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use orrery_e2e_cluster::{Order, output_within, poll};
@@ -13,6 +10,7 @@ use serde_json::Value;
 
 use crate::group::{LOSSLESS, SIGCONT, SIGSTOP, TURN, cluster, in_sync, moved_from, primary};
 use crate::kubernetes::{LIMIT, Stage};
+use crate::unfailing::Unfailing;
 
 /// Three steps, each of which waits for every pod.
 const ROTATION_LIMIT: Duration = Duration::from_mins(6);
@@ -31,60 +29,22 @@ async fn mark(stage: &Stage) -> Value {
     serde_json::from_str(text).expect("JSON")
 }
 
-/// Clients of the primary, none of whose requests may fail: two keep their connections, one makes a
-/// new one all the time.
-struct Clients {
-    stop: Arc<AtomicBool>,
-    requests: Arc<AtomicU64>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Clients {
-    async fn start(stage: &Stage) -> Self {
-        let ip = ["get", "pod", "a-kv-0", "-o=jsonpath={.status.podIP}"];
-        let ip = stage.kubectl(&ip).await.expect("it is there");
-        let address = SocketAddr::new(ip.parse().expect("an address"), 6379);
-        let password = stage.password("a").await;
-        let (stop, requests) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
-        let threads = [u64::MAX, u64::MAX, 3].into_iter().enumerate().map(|(number, per)| {
-            let (stop, requests, password) = (stop.clone(), requests.clone(), password.clone());
-            std::thread::spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    let mut client = Client::connect(address).expect("it listens");
-                    let ok = client.call(&["AUTH", &password]).expect("it answers");
-                    assert_eq!(ok, Reply::Simple("OK".into()));
-                    for count in 0..per {
-                        let key = format!("key:{number}");
-                        let reply = client.call(&["RPUSH", &key, "v"]).expect("it answers");
-                        assert!(matches!(reply, Reply::Integer(_)), "{count}: {reply:?}");
-                        requests.fetch_add(1, Ordering::Relaxed);
-                        if stop.load(Ordering::Relaxed) {
-                            return;
-                        }
-                    }
-                }
-            })
-        });
-        let threads = threads.collect();
-        Self { stop, requests, threads }
-    }
-
-    async fn go_on(&self) {
-        let wanted = self.requests.load(Ordering::Relaxed) + 100;
-        let more = poll("requests are answered", LIMIT, || async {
-            assert!(self.threads.iter().all(|thread| !thread.is_finished()), "a request failed");
-            self.requests.load(Ordering::Relaxed) >= wanted
-        });
-        more.await.expect("they are");
-    }
-
-    fn stop(self) -> u64 {
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads {
-            thread.join().expect("no request failed");
+/// Clients of the primary: two keep their connections, one makes a new one all the time.
+async fn clients(stage: &Stage) -> Unfailing {
+    let ip = ["get", "pod", "a-kv-0", "-o=jsonpath={.status.podIP}"];
+    let ip = stage.kubectl(&ip).await.expect("it is there");
+    let address = SocketAddr::new(ip.parse().expect("an address"), 6379);
+    let password = stage.password("a").await;
+    Unfailing::start(&[u64::MAX, u64::MAX, 3], move |number| {
+        let mut client = Client::connect(address).expect("it listens");
+        let ok = client.call(&["AUTH", &password]).expect("it answers");
+        assert_eq!(ok, Reply::Simple("OK".into()));
+        move || {
+            let key = format!("key:{number}");
+            let reply = client.call(&["RPUSH", &key, "v"]).expect("it answers");
+            assert!(matches!(reply, Reply::Integer(_)), "{reply:?}");
         }
-        self.requests.load(Ordering::Relaxed)
-    }
+    })
 }
 
 /// Waits until every pod of `a` said that it uses what its Secret has now.
@@ -110,7 +70,7 @@ async fn certificates_and_their_authority_are_replaced_without_a_failed_request(
     stage.ready("kvcluster/a").await;
     in_sync(&stage, 2).await;
     in_use(&stage, 3).await;
-    let clients = Clients::start(&stage).await;
+    let clients = clients(&stage).await;
     clients.go_on().await;
 
     let first = mark(&stage).await;

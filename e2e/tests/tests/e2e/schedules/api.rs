@@ -7,8 +7,6 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -22,6 +20,7 @@ use tonic::{Code, Request};
 
 use self::v1::scheduler_client::SchedulerClient;
 use super::{LIMIT, Stage, Target, own_address, until_called};
+use crate::unfailing::Unfailing;
 
 /// Made from the proto file, as clients do.
 #[allow(clippy::all, clippy::pedantic, dead_code, missing_docs, unreachable_pub)]
@@ -164,9 +163,7 @@ fn yearly(url: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_speak_rest_and_grpc_over_tls_and_renewals_cost_them_nothing() {
     let Some(stage) = Stage::new("schedules-api").await else { return };
-    let Some(address) = own_address() else {
-        return println!("not run: this machine has no address but loopback");
-    };
+    let Some(address) = own_address() else { return };
     let target = Target::start(address);
     stage.apply(SCHEDULER).await;
     stage.ready("scheduler/api").await;
@@ -283,57 +280,18 @@ async fn prove(stage: &Stage, client: &Client) {
     assert!(!run(false).status.success(), "nobody on this machine vouches for it");
 }
 
-/// Clients none of whose requests may fail: one keeps its connection, one makes a new one each time.
-struct Clients {
-    stop: Arc<AtomicBool>,
-    requests: Arc<AtomicU64>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Clients {
-    fn start(client: &Client) -> Self {
-        let (stop, requests) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
-        let threads = [u64::MAX, 1].into_iter().map(|per| {
-            let (stop, requests, client) = (stop.clone(), requests.clone(), client.clone());
-            std::thread::spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    let mut stream = client.dial(REST).expect("it is trusted");
-                    for _ in 0..per {
-                        let answer = client.call(&mut stream, "GET", "/v1/jobs/by-rest", "");
-                        assert_eq!(answer.expect("it answers").0, "http/1.1 200 ok");
-                        requests.fetch_add(1, Ordering::Relaxed);
-                        if stop.load(Ordering::Relaxed) {
-                            return;
-                        }
-                    }
-                }
-            })
-        });
-        let threads = threads.collect();
-        Self { stop, requests, threads }
-    }
-
-    async fn go_on(&self) {
-        let wanted = self.requests.load(Ordering::Relaxed) + 100;
-        let more = poll("requests are answered", LIMIT, || async {
-            assert!(self.threads.iter().all(|thread| !thread.is_finished()), "a request failed");
-            self.requests.load(Ordering::Relaxed) >= wanted
-        });
-        more.await.expect("they are");
-    }
-
-    fn stop(self) -> u64 {
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads {
-            thread.join().expect("no request failed");
-        }
-        self.requests.load(Ordering::Relaxed)
-    }
-}
-
 /// Another certificate of the same authority: both doors show it, and nobody notices.
 async fn renewed(stage: &Stage, client: &Client, grpc: &mut SchedulerClient<Channel>) {
-    let clients = Clients::start(client);
+    // One keeps its connection, one makes a new one each time.
+    let of_threads = client.clone();
+    let clients = Unfailing::start(&[u64::MAX, 1], move |_| {
+        let (client, mut stream) =
+            (of_threads.clone(), of_threads.dial(REST).expect("it is trusted"));
+        move || {
+            let answer = client.call(&mut stream, "GET", "/v1/jobs/by-rest", "");
+            assert_eq!(answer.expect("it answers").0, "http/1.1 200 ok");
+        }
+    });
     clients.go_on().await;
     let before = [REST, GRPC].map(|port| client.shown(port));
     stage.kubectl(&["delete", IDENTITY]).await.expect("it is there");

@@ -41,9 +41,7 @@ async fn jobs(stage: &Stage, pod: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scheduler_comes_back_from_its_archive_and_launches_nothing_twice() {
     let Some(stage) = Stage::new("schedules-archive").await else { return };
-    let Some(address) = own_address() else {
-        return println!("not run: this machine has no address but loopback");
-    };
+    let Some(address) = own_address() else { return };
     let target = Target::start(address);
     stage.apply(CLAIM).await;
     let spec = "{partitions: 4, deletionPolicy: Snapshot, archive: {intervalSeconds: 1, \

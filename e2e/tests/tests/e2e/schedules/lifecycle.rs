@@ -198,9 +198,7 @@ impl Scene {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_second_is_lost_or_launched_twice_through_the_whole_life_of_a_scheduler() {
     let Some(stage) = Stage::new("schedules-life").await else { return };
-    let Some(address) = own_address() else {
-        return println!("not run: this machine has no address but loopback");
-    };
+    let Some(address) = own_address() else { return };
     let mut scene = Scene { stage, target: Target::start(address) };
     scene.stage.apply(&scheduler("restart: one")).await;
     scene.stage.ready("scheduler/jobs").await;
