@@ -1,11 +1,12 @@
 //! Events on objects, through one recorder per controller and a limit per object and reason.
 //!
 //! Must not: make an outage worse. While the API server answers 5xx or 429, or not at all, no event
-//! is sent. A lost event is no error: status and metrics say the same.
+//! is sent: it waits, within bounds, until the server is well. A lost event is no error: status and
+//! metrics say the same.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -25,6 +26,12 @@ const QUIET: Duration = Duration::from_mins(1);
 const NOTE_BYTES_MAX: usize = 1024;
 /// When this many of them are remembered, those past their quiet time are dropped.
 const REMEMBERED_MAX: usize = 10_000;
+/// Events that wait for the server to be well; what comes after is not told.
+const WAITING_MAX: usize = 1000;
+/// How often is looked whether it is.
+const LOOK: Duration = Duration::from_secs(1);
+/// Longest time that one event may take to send.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Something worth an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,12 +80,26 @@ impl Notice {
 /// Object, reason and action.
 type Told = (String, Reason, Cow<'static, str>);
 
+fn key_of(about: &ObjectReference, notice: &Notice) -> Told {
+    (about.uid.clone().unwrap_or_default(), notice.reason, notice.action.clone())
+}
+
 /// One per controller.
-pub struct Events {
+pub struct Events(Arc<Shared>);
+
+struct Shared {
     recorder: Recorder,
     liveness: Arc<Liveness>,
-    deadline: Duration,
-    told: Mutex<HashMap<Told, Instant>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    told: HashMap<Told, Instant>,
+    /// In the order in which they happened.
+    waiting: VecDeque<(ObjectReference, Notice)>,
+    /// A task sends those that wait.
+    is_awaited: bool,
 }
 
 impl std::fmt::Debug for Events {
@@ -95,13 +116,25 @@ impl Events {
             instance: Some(instance.to_owned()),
         };
         let recorder = Recorder::new(client, reporter);
-        Self { recorder, liveness, deadline: Duration::from_secs(5), told: Mutex::default() }
+        Self(Arc::new(Shared { recorder, liveness, state: Mutex::default() }))
     }
 
-    /// Tells the notice unless it was told a moment ago or the server has other troubles.
+    /// Tells the notice unless it was told a moment ago; later, if the server has other troubles.
     pub async fn tell(&self, about: &ObjectReference, notice: Notice) {
-        if self.liveness.troubled() || !self.may_tell(about, &notice) {
-            debug!(reason = %notice.reason, note = notice.note, "event held back");
+        if !self.0.liveness.troubled() {
+            return self.0.tell(about, notice).await;
+        }
+        debug!(reason = %notice.reason, note = notice.note, "event held back");
+        if self.0.wait(about, notice) {
+            let shared = Arc::clone(&self.0);
+            tokio::spawn(async move { shared.when_well().await });
+        }
+    }
+}
+
+impl Shared {
+    async fn tell(&self, about: &ObjectReference, notice: Notice) {
+        if !self.may_tell(about, &notice) {
             return;
         }
         let type_ = if notice.warning { EventType::Warning } else { EventType::Normal };
@@ -112,25 +145,57 @@ impl Events {
             action: notice.action.into_owned(),
             secondary: None,
         };
-        let sent = tokio::time::timeout(self.deadline, self.recorder.publish(&event, about)).await;
+        let sent = tokio::time::timeout(DEADLINE, self.recorder.publish(&event, about)).await;
         if let Ok(Err(error)) = sent {
             debug!(%error, "failed to send an event");
         }
     }
 
+    /// Whether somebody has to begin with [`when_well`](Self::when_well).
+    fn wait(&self, about: &ObjectReference, notice: Notice) -> bool {
+        let mut state = self.state();
+        let key = key_of(about, &notice);
+        let waits = state.waiting.iter().any(|(about, notice)| key_of(about, notice) == key);
+        if waits || state.waiting.len() >= WAITING_MAX {
+            return false;
+        }
+        state.waiting.push_back((about.clone(), notice));
+        !std::mem::replace(&mut state.is_awaited, true)
+    }
+
+    /// Sends what waits, one after the other, whenever the server is well.
+    async fn when_well(&self) {
+        loop {
+            while self.liveness.troubled() {
+                tokio::time::sleep(LOOK).await;
+            }
+            let next = {
+                let mut state = self.state();
+                let next = state.waiting.pop_front();
+                state.is_awaited = next.is_some();
+                next
+            };
+            let Some((about, notice)) = next else { return };
+            self.tell(&about, notice).await;
+        }
+    }
+
     fn may_tell(&self, about: &ObjectReference, notice: &Notice) -> bool {
-        let uid = about.uid.clone().unwrap_or_default();
-        let key = (uid, notice.reason, notice.action.clone());
         let now = Instant::now();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = &mut self.state().told;
         if told.len() >= REMEMBERED_MAX {
             told.retain(|_, at| now.duration_since(*at) < QUIET);
         }
+        let key = key_of(about, notice);
         let quiet = told.get(&key).is_some_and(|at| now.duration_since(*at) < QUIET);
         if !quiet {
             told.insert(key, now);
         }
         !quiet
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -199,14 +264,39 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn p4_no_event_is_sent_while_the_server_answers_5xx_or_429() {
-        let (events, liveness, sent) = events();
         for code in [Some(500), Some(503), Some(429), None] {
+            let (events, liveness, sent) = events();
             liveness.answered("/x", code);
-            events.tell(&about("u"), Notice::drift(ChildKind::Service, "a")).await;
+            for _ in 0..20 {
+                events.tell(&about("u"), Notice::drift(ChildKind::Service, "a")).await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
             assert_eq!(sent.load(Ordering::SeqCst), 0, "{code:?}");
-            tokio::time::advance(Duration::from_secs(31)).await;
+            // It is told of once the server is well, and once.
+            tokio::time::sleep(Duration::from_secs(15)).await;
+            assert_eq!(sent.load(Ordering::SeqCst), 1, "{code:?}");
+            events.tell(&about("u"), Notice::drift(ChildKind::Service, "a")).await;
+            assert_eq!(sent.load(Ordering::SeqCst), 1, "{code:?}");
         }
-        events.tell(&about("u"), Notice::drift(ChildKind::Service, "a")).await;
-        assert_eq!(sent.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_that_wait_are_bounded_and_a_new_trouble_keeps_them() {
+        let (events, liveness, sent) = events();
+        liveness.answered("/x", Some(503));
+        for uid in 0..WAITING_MAX + 10 {
+            events.tell(&about(&uid.to_string()), Notice::orphan(ChildKind::Service, "x")).await;
+        }
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        liveness.answered("/x", Some(503));
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(sent.load(Ordering::SeqCst), 0, "the server is not well yet");
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(sent.load(Ordering::SeqCst), WAITING_MAX);
+        // What comes afterwards waits anew.
+        liveness.answered("/x", Some(503));
+        events.tell(&about("late"), Notice::orphan(ChildKind::Service, "x")).await;
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        assert_eq!(sent.load(Ordering::SeqCst), WAITING_MAX + 1);
     }
 }
