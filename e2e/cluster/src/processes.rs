@@ -41,6 +41,7 @@ const QUEUE_MAX: usize = 64;
 pub struct Processes {
     programs: BTreeMap<String, PathBuf>,
     environment: BTreeMap<String, String>,
+    addresses: BTreeMap<String, String>,
 }
 
 impl Processes {
@@ -62,6 +63,26 @@ impl Processes {
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), value.to_owned());
         self
+    }
+
+    /// Where ConfigMaps have the address of a Service (`name.namespace.svc:port`), pods that start from
+    /// now on find this one: no name leads to a process.
+    #[must_use]
+    pub fn service(mut self, name: &str, address: &str) -> Self {
+        self.addresses.insert(name.to_owned(), address.to_owned());
+        self
+    }
+
+    /// Writes addresses over names.
+    fn rename(&self, sources: &mut Sources) {
+        let files = sources.config_maps.values_mut().flat_map(BTreeMap::values_mut);
+        for file in files {
+            for (name, address) in &self.addresses {
+                if let Ok(text) = std::str::from_utf8(file) {
+                    *file = text.replace(name, address).into_bytes();
+                }
+            }
+        }
     }
 
     /// The command line of a container, everything resolved.
@@ -222,7 +243,8 @@ impl Carried<'_> {
     async fn try_prepare(&self) -> Result<Prepared, String> {
         let (pod, client) = (self.seat.pod(), self.seat.client());
         let (own, host) = (self.seat.address(), self.seat.host_address());
-        let sources = volumes::read_sources(&client, &pod, own, host).await?;
+        let mut sources = volumes::read_sources(&client, &pod, own, host).await?;
+        self.runner.rename(&mut sources);
         let folder = self.seat.folder().to_owned();
         std::fs::create_dir_all(&folder).map_err(|cause| cause.to_string())?;
         let volumes = volumes::fill(&client, &pod, &folder, &sources).await?;
@@ -327,7 +349,8 @@ impl Carried<'_> {
     async fn refresh(&self) {
         let (pod, client) = (self.seat.pod(), self.seat.client());
         let (own, host) = (self.seat.address(), self.seat.host_address());
-        if let Ok(sources) = volumes::read_sources(&client, &pod, own, host).await {
+        if let Ok(mut sources) = volumes::read_sources(&client, &pod, own, host).await {
+            self.runner.rename(&mut sources);
             let _ = volumes::fill(&client, &pod, self.seat.folder(), &sources).await;
         }
     }
