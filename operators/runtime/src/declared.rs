@@ -20,6 +20,7 @@ use crate::board::Key;
 use crate::cache::Cache;
 use crate::context::Context;
 use crate::controller::{Guarded, Next, Reconcile};
+use crate::cronjobs::is_held;
 use crate::engine::{Engine, count, degraded_change, ready_change, tell_malformed};
 use crate::events::{Events, Notice};
 use crate::observation::Acceptance;
@@ -128,7 +129,9 @@ impl<D: Declared> DeclaredKind<D> {
             let message = format!("engine {name} {what}");
             Ok((DeclaredProgress::Waiting { reason, message }, None))
         };
-        if engine.meta().deletion_timestamp.is_some() {
+        // One that is kept until adopted CronJobs are given back goes on meanwhile.
+        let is_kept = engine.0.as_ref().is_ok_and(is_held);
+        if engine.meta().deletion_timestamp.is_some() && !is_kept {
             return waiting(Reason::EngineMissing, "is being deleted");
         }
         let mode = engine.0.as_ref().map_or(Mode::Run, D::Engine::mode);

@@ -21,6 +21,7 @@ use tracing::warn;
 use crate::cache::Cache;
 use crate::context::Context;
 use crate::controller::{Guarded, Next, Reconcile};
+use crate::cronjobs::is_held;
 use crate::events::{Events, Notice};
 use crate::group::Group;
 use crate::group::carry::Plan;
@@ -106,7 +107,9 @@ impl<S: System> Engine<S> {
             ..Identity::of(object, &options.image, &options.version, Carrier::Cluster)
         };
         if object.meta().deletion_timestamp.is_some() {
-            return self.farewell(object, &identity).await;
+            let told = !is_held(object) || self.tell_declared(object, &identity).await?;
+            let next = self.farewell(object, &identity).await?;
+            return Ok(if told { next } else { Next::Soon });
         }
         let mode = S::mode(object);
         if mode != Mode::Pause && self.statuses.newest(object, S::status(object)).is_none() {
@@ -149,6 +152,26 @@ impl<S: System> Engine<S> {
             }
             Some(error) => Err(error),
         }
+    }
+
+    /// An engine that is kept until adopted CronJobs are given back must hear what becomes of them. True
+    /// when its processes know everything.
+    async fn tell_declared(
+        &self,
+        object: &S::Kind,
+        identity: &Identity,
+    ) -> Result<bool, StepError> {
+        let mode = S::mode(object);
+        if mode != Mode::Run {
+            return Ok(true);
+        }
+        let groups = self.standing(object, identity, mode).await.groups;
+        let (seen, reached) = observe(&self.ctx, identity, S::NAME, !groups.is_empty()).await?;
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let owners = declared_to(&groups, &seen, &reached);
+        let synced = sync(&self.ctx, identity, &sources, &owners).await;
+        self.listen(object, identity, &reached, synced.objects);
+        Ok(synced.complete)
     }
 
     /// Forgets an object that is gone.

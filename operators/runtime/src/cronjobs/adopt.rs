@@ -9,12 +9,14 @@ use jiff::Timestamp;
 use kube::Resource;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use orrery_api::{ConditionType, Reason, condition};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::decide::{Beside, Stands, Step, Whose, adopter, decide};
+use super::decide::{Beside, Stands, Step, Whose, Wish, adopter, next};
+use super::handover::{At, Jobless};
 use super::kind::{ADOPTED_BY, CronJobSeen, SUSPEND};
+use super::times::Times;
 use super::{AdoptsCronJobs, EngineOf, Takes, hold};
 use crate::backoff::{Attempts, BackoffOptions};
 use crate::board::Key;
@@ -30,7 +32,7 @@ use crate::triggers::Triggers;
 use crate::watch::{Change, key_of};
 
 /// Owner of what is written to adopted CronJobs and of the objects beside them.
-const MANAGER: &str = "orrery-adoption";
+pub(super) const MANAGER: &str = "orrery-adoption";
 /// CronJobs that are looked at at the same time.
 const AT_ONCE: usize = 8;
 /// Pauses between tries.
@@ -42,7 +44,7 @@ const ENGINE: char = '/';
 /// A step that failed; it is tried again.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to {what} {name}: {source}")]
-struct AdoptError {
+pub(super) struct AdoptError {
     what: &'static str,
     name: String,
     source: kube::Error,
@@ -120,13 +122,13 @@ impl<D: AdoptsCronJobs> Adoption<D> {
 
     async fn one(&self, key: Key) -> (Key, Option<Duration>) {
         let done = match key.1.strip_prefix(ENGINE) {
-            Some(engine) => self.let_go(&key.0, engine).await,
+            Some(engine) => self.let_go(&key.0, engine).await.map(|()| None),
             None => self.step(&key).await,
         };
         match done {
-            Ok(()) => {
+            Ok(again) => {
                 self.failures.forget(&key);
-                (key, None)
+                (key, again)
             }
             Err(error) => {
                 warn!(namespace = key.0, name = key.1, %error, "adoption is tried again");
@@ -150,39 +152,133 @@ impl<D: AdoptsCronJobs> Adoption<D> {
         }
     }
 
-    /// The next step of one CronJob.
-    async fn step(&self, key: &Key) -> Result<(), AdoptError> {
-        let Some(cron_job) = self.cron_jobs.get(key) else { return Ok(()) };
+    /// The next step of one CronJob; after which time it is looked at again, if nothing calls before.
+    async fn step(&self, key: &Key) -> Result<Option<Duration>, AdoptError> {
+        let Some(cron_job) = self.cron_jobs.get(key) else { return Ok(None) };
         let engines = self.engines_of(&key.0);
         let named: Vec<(&str, Takes)> = engines
             .iter()
             .map(|e| (e.meta().name.as_deref().unwrap_or_default(), Self::takes(e)))
             .collect();
         let adopter = adopter(&cron_job, &named);
-        let object = self.kind.cache.get(key);
-        let wanted = adopter.map(|name| D::adopted(&cron_job, name, cron_job.is_suspended()));
-        let beside = object.as_ref().map(|object| beside::<D>(&cron_job, object, wanted.as_ref()));
-        let step = decide(&cron_job, adopter, beside.as_ref());
-        let stored = object.as_ref().and_then(|object| object.0.as_ref().ok());
         let engine = engines.iter().find(|engine| engine.meta().name.as_deref() == adopter);
-        match (step, adopter, wanted, engine.and_then(|engine| engine.0.as_ref().ok())) {
-            (Step::Tell(why), ..) => {
-                self.tell(&cron_job, why).await;
-                Ok(())
-            }
+        let engine = engine.and_then(|engine| engine.0.as_ref().ok());
+        let object = self.kind.cache.get(key);
+        let now = Timestamp::now().as_second();
+        let (wish, wanted, at) = Self::wish(&cron_job, engine, now);
+        let beside = object.as_ref().map(|object| self.beside(&cron_job, object, wanted.as_ref()));
+        let step = next(&cron_job, adopter, &wish, beside.as_ref(), &at);
+        let stored = object.as_ref().and_then(|object| object.0.as_ref().ok());
+        match (step, adopter, wanted, engine) {
+            (Step::Tell(why), ..) => self.tell(&cron_job, why).await,
             (Step::Apply, Some(_), Some(wanted), Some(engine)) => {
                 hold::set(&self.ctx, engine, true).await.map_err(failed("hold", key))?;
-                self.apply(&cron_job, &wanted, object.as_deref()).await
+                self.apply(&cron_job, &wanted, object.as_deref()).await?;
             }
-            (Step::Suspend, Some(adopter), ..) => self.suspend(&cron_job, adopter).await,
-            (Step::GiveBack, ..) => self.give_back(&cron_job, stored).await,
-            (Step::Remove, ..) => match object {
-                Some(object) => self.remove(&object).await,
-                None => Ok(()),
-            },
+            (Step::Suspend, Some(adopter), ..) => self.suspend(&cron_job, adopter).await?,
+            (Step::Stop, Some(adopter), ..) => self.stop(&cron_job, adopter, now).await?,
+            (Step::GiveBack, ..) => {
+                let decided = stored.and_then(D::next_seconds).map(|next| next - 1);
+                self.give_back(&cron_job, decided).await?;
+            }
+            (Step::GiveBackBehind(until), ..) => self.give_back(&cron_job, Some(until)).await?,
+            (Step::End(until), ..) => {
+                let is_refused =
+                    beside.is_some_and(|beside| matches!(beside.stands, Stands::Refused(_)));
+                if let Some(stored) = stored {
+                    let ending = D::ending(stored, until, is_refused);
+                    self.apply(&cron_job, &ending, object.as_deref()).await?;
+                }
+            }
+            (Step::Show { scheduled, succeeded }, ..) => {
+                self.show(&cron_job, scheduled, succeeded).await?;
+            }
+            (Step::Remove, ..) => {
+                if let Some(object) = object {
+                    self.remove(&object).await?;
+                }
+            }
+            (Step::Later(seconds), ..) => {
+                return Ok(Some(Duration::from_secs(seconds.max(1).unsigned_abs())));
+            }
             // An engine that went meanwhile calls again by its going.
-            (Step::Rest | Step::Apply | Step::Suspend, ..) => Ok(()),
+            (Step::Rest | Step::Apply | Step::Suspend | Step::Stop, ..) => {}
         }
+        Ok(None)
+    }
+
+    /// What the engine would make of a CronJob, and the moment.
+    fn wish(
+        cron_job: &CronJobSeen,
+        engine: Option<&EngineOf<D>>,
+        now: i64,
+    ) -> (Wish, Option<D::Kind>, At) {
+        let times = Times::of(cron_job);
+        let known = times.as_ref().ok();
+        let at = At {
+            now,
+            newest: known.and_then(|times| times.newest(now)),
+            next: known.and_then(|times| times.next(now)),
+            due: known.zip(cron_job.stopped_at()).and_then(|(times, since)| times.next(since)),
+        };
+        let Some(engine) = engine else { return (Wish::Nothing, None, at) };
+        let suspend = cron_job.is_suspended();
+        let wanted = match D::adopted(cron_job, engine, suspend) {
+            Ok(wanted) if D::fires(&wanted).as_jobs => return (Wish::Jobs, Some(wanted), at),
+            Ok(wanted) => times.map(|_| wanted),
+            Err(why) => Err(why),
+        };
+        // On trial it fires not.
+        let on_trial = || D::adopted(cron_job, engine, true).ok();
+        let is_free = cron_job.adopted_by().is_none();
+        match wanted {
+            Ok(wanted) => (Wish::Jobless, if is_free { on_trial() } else { Some(wanted) }, at),
+            Err(why) => (Wish::Refused(why), None, at),
+        }
+    }
+
+    /// What is beside a CronJob.
+    fn beside(
+        &self,
+        cron_job: &CronJobSeen,
+        object: &Guarded<D::Kind>,
+        wanted: Option<&D::Kind>,
+    ) -> Beside {
+        let meta = object.meta();
+        let owner = controller_of(meta).filter(|owner| owner.kind == CRON_JOB);
+        let whose = match owner {
+            Some(owner) if Some(&owner.uid) == cron_job.metadata.uid.as_ref() => Whose::Ours,
+            Some(owner) if Some(&owner.name) == cron_job.metadata.name.as_ref() => Whose::Leaving,
+            _ => Whose::Foreign,
+        };
+        let whose = match whose {
+            Whose::Ours if meta.deletion_timestamp.is_some() => Whose::Leaving,
+            whose => whose,
+        };
+        let stored = object.0.as_ref().ok();
+        let pair = stored.zip(wanted);
+        Beside {
+            whose,
+            is_of_adopter: pair.is_some_and(|(s, w)| D::engine_name(s) == D::engine_name(w)),
+            is_same: pair.is_some_and(|(stored, wanted)| D::is_same(stored, wanted)),
+            stands: stored.map_or(Stands::Waits, stands::<D>),
+            was_changed: meta.generation.unwrap_or(1) > 1,
+            jobless: stored.and_then(|stored| self.jobless(stored)),
+        }
+    }
+
+    /// An object whose runs leave no Jobs.
+    fn jobless(&self, object: &D::Kind) -> Option<Jobless> {
+        let fires = D::fires(object);
+        let namespace = object.meta().namespace.clone().unwrap_or_default();
+        let engine = (namespace, D::engine_name(object).to_owned());
+        (!fires.as_jobs || fires.until.is_some()).then(|| Jobless {
+            is_suspended: fires.is_suspended,
+            until: fires.until,
+            next: D::next_seconds(object),
+            ran: D::ran(object),
+            is_orphan: self.kind.engine.cache.get(&engine).is_none(),
+        })
     }
 
     /// Writes the object beside a CronJob.
@@ -218,10 +314,15 @@ impl<D: AdoptsCronJobs> Adoption<D> {
             // Its own words say what is wrong with it.
             Err(kube::Error::Api(status)) if matches!(status.code, 400 | 422) => {
                 self.tell(cron_job, status.message.clone()).await;
+                if !D::fires(wanted).as_jobs {
+                    // What is there goes on: nothing of it may be given back before it has stopped.
+                    return Err(failed("apply the object beside", &key)(kube::Error::Api(status)));
+                }
                 // What is there says something else: as with an edit that the engine refuses.
                 if cron_job.adopted_by().is_some() {
                     let before = stored.and_then(|stored| stored.0.as_ref().ok());
-                    return self.give_back(cron_job, before).await;
+                    let decided = before.and_then(D::next_seconds).map(|next| next - 1);
+                    return self.give_back(cron_job, decided).await;
                 }
                 match stored {
                     Some(stored) => self.remove(stored).await,
@@ -254,16 +355,15 @@ impl<D: AdoptsCronJobs> Adoption<D> {
     async fn give_back(
         &self,
         cron_job: &CronJobSeen,
-        object: Option<&D::Kind>,
+        decided: Option<i64>,
     ) -> Result<(), AdoptError> {
         let key = key_of(cron_job);
         let suspended = cron_job.is_suspended();
-        let decided = object.and_then(D::next_seconds).map(|next| next - 1);
         if let Some(decided) = decided.filter(|_| !suspended) {
             let until = decided.min(Timestamp::now().as_second());
             let last = cron_job.status.last_schedule_time.as_ref().map(|time| time.0.as_second());
             if last.is_none_or(|last| last < until) {
-                self.decided_until(cron_job, until).await?;
+                self.show(cron_job, Some(until), None).await?;
             }
         }
         self.write(cron_job, &json!({}), Some(suspended)).await?;
@@ -278,66 +378,6 @@ impl<D: AdoptsCronJobs> Adoption<D> {
         let notice = Notice::normal(Reason::CronJobGivenBack, "GiveBack", note);
         self.events.tell(&cron_job.object_ref(&()), notice).await;
         Ok(())
-    }
-
-    /// Takes our annotations away where somebody else has written over them.
-    async fn clean(&self, cron_job: &CronJobSeen) -> Result<(), AdoptError> {
-        let key = key_of(cron_job);
-        let api: Api<CronJobSeen> = Api::namespaced(self.ctx.client.clone(), &key.0);
-        let ours = json!({ ADOPTED_BY: null, SUSPEND: null });
-        let patch = json!({
-            "metadata": { "uid": cron_job.metadata.uid, "annotations": ours },
-        });
-        match api.patch_metadata(&key.1, &PatchParams::default(), &Patch::Merge(&patch)).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-            Err(source) => Err(failed("write", &key)(source)),
-        }
-    }
-
-    async fn decided_until(&self, cron_job: &CronJobSeen, until: i64) -> Result<(), AdoptError> {
-        let key = key_of(cron_job);
-        let Ok(until) = Timestamp::from_second(until) else { return Ok(()) };
-        let api: Api<CronJobSeen> = Api::namespaced(self.ctx.client.clone(), &key.0);
-        let patch = json!({
-            "metadata": { "resourceVersion": cron_job.metadata.resource_version },
-            "status": { "lastScheduleTime": until.to_string() },
-        });
-        let params = PatchParams::default();
-        match api.patch_status(&key.1, &params, &Patch::Merge(&patch)).await {
-            Ok(_) => Ok(()),
-            Err(source) => Err(failed("write the status of", &key)(source)),
-        }
-    }
-
-    /// Writes our fields of a CronJob, and takes away those that are not among them.
-    async fn write(
-        &self,
-        cron_job: &CronJobSeen,
-        annotations: &Value,
-        suspend: Option<bool>,
-    ) -> Result<(), AdoptError> {
-        let key = key_of(cron_job);
-        let mut body = json!({
-            "apiVersion": "batch/v1",
-            "kind": CRON_JOB,
-            "metadata": {
-                "name": key.1,
-                "namespace": key.0,
-                "uid": cron_job.metadata.uid,
-                "annotations": annotations,
-            },
-        });
-        if let Some(suspend) = suspend {
-            body["spec"] = json!({ "suspend": suspend });
-        }
-        let api: Api<CronJobSeen> = Api::namespaced(self.ctx.client.clone(), &key.0);
-        let params = PatchParams::apply(MANAGER).force();
-        match api.patch(&key.1, &params, &Patch::Apply(&body)).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-            Err(source) => Err(failed("write", &key)(source)),
-        }
     }
 
     /// Removes the object beside a CronJob.
@@ -398,37 +438,9 @@ impl<D: AdoptsCronJobs> Adoption<D> {
     }
 }
 
-fn failed(what: &'static str, key: &Key) -> impl FnOnce(kube::Error) -> AdoptError {
+pub(super) fn failed(what: &'static str, key: &Key) -> impl FnOnce(kube::Error) -> AdoptError {
     let name = format!("{}/{}", key.0, key.1);
     move |source| AdoptError { what, name, source }
-}
-
-/// What is beside a CronJob.
-fn beside<D: AdoptsCronJobs>(
-    cron_job: &CronJobSeen,
-    object: &Guarded<D::Kind>,
-    wanted: Option<&D::Kind>,
-) -> Beside {
-    let meta = object.meta();
-    let owner = controller_of(meta).filter(|owner| owner.kind == CRON_JOB);
-    let whose = match owner {
-        Some(owner) if Some(&owner.uid) == cron_job.metadata.uid.as_ref() => Whose::Ours,
-        Some(owner) if Some(&owner.name) == cron_job.metadata.name.as_ref() => Whose::Leaving,
-        _ => Whose::Foreign,
-    };
-    let whose = match whose {
-        Whose::Ours if meta.deletion_timestamp.is_some() => Whose::Leaving,
-        whose => whose,
-    };
-    let stored = object.0.as_ref().ok();
-    let pair = stored.zip(wanted);
-    Beside {
-        whose,
-        is_of_adopter: pair.is_some_and(|(s, w)| D::engine_name(s) == D::engine_name(w)),
-        is_same: pair.is_some_and(|(stored, wanted)| D::is_same(stored, wanted)),
-        stands: stored.map_or(Stands::Waits, stands::<D>),
-        was_changed: meta.generation.unwrap_or(1) > 1,
-    }
 }
 
 /// How the engine took an object, as its status says of its newest generation.

@@ -3,6 +3,7 @@
 //! Must not: look at a cluster or a clock.
 
 use super::Takes;
+use super::handover::{self, At, Jobless};
 use super::kind::{ADOPT, CronJobSeen};
 use crate::system::DEFAULT_ENGINE;
 
@@ -36,6 +37,8 @@ pub(super) struct Beside {
     pub stands: Stands,
     /// It was changed since it was made, so that its engine may still do what it said before.
     pub was_changed: bool,
+    /// None: each of its runs is a Job.
+    pub jobless: Option<Jobless>,
 }
 
 /// Who made the object beside a CronJob.
@@ -72,14 +75,65 @@ pub(super) enum Step {
     GiveBack,
     /// The object beside it goes.
     Remove,
+    /// Nothing for so many seconds.
+    Later(i64),
+    /// It is suspended, as it was seen and no other: nobody fires.
+    Stop,
+    /// The object beside it fires no more behind this second.
+    End(i64),
+    /// It is as it was before, and its controller goes on behind this second.
+    GiveBackBehind(i64),
+    /// Its status says what it does not say yet: the time of its newest run, and when one succeeded.
+    Show { scheduled: Option<i64>, succeeded: Option<i64> },
 }
 
-/// See the module. `beside` is the object of the CronJob's name, `adopter` the engine that is to run it.
-pub(super) fn decide(
+/// What its engine would make of a CronJob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// There is none.
+    Nothing,
+    /// A Job of each run.
+    Jobs,
+    /// Something else of each run.
+    Jobless,
+    /// It cannot be said in the CronJob's place.
+    Refused(String),
+}
+
+/// What is next about a CronJob, whatever its runs are.
+pub(super) fn next(
     cron_job: &CronJobSeen,
     adopter: Option<&str>,
+    wish: &Wish,
     beside: Option<&Beside>,
+    at: &At,
 ) -> Step {
+    if cron_job.metadata.deletion_timestamp.is_some() {
+        return Step::Rest;
+    }
+    let ours = beside.filter(|beside| beside.whose == Whose::Ours);
+    if let Some(beside) = ours
+        && let Some(object) = &beside.jobless
+    {
+        let is_wanted = *wish == Wish::Jobless && beside.is_of_adopter;
+        return handover::decide(cron_job, is_wanted, Some((beside, object)), at);
+    }
+    match wish {
+        // Once it is given back, the user is told why.
+        Wish::Refused(why) => match decide(cron_job, None, beside) {
+            Step::Rest => Step::Tell(why.clone()),
+            step => step,
+        },
+        Wish::Jobless if beside.is_none() => handover::decide(cron_job, true, None, at),
+        // What makes Jobs is given back as it was taken.
+        Wish::Jobless if ours.is_some() => decide(cron_job, None, beside),
+        Wish::Jobless | Wish::Jobs | Wish::Nothing => decide(cron_job, adopter, beside),
+    }
+}
+
+/// What is next where each run is a Job. `beside` is the object of the CronJob's name, `adopter` the
+/// engine that is to run it.
+fn decide(cron_job: &CronJobSeen, adopter: Option<&str>, beside: Option<&Beside>) -> Step {
     if cron_job.metadata.deletion_timestamp.is_some() {
         return Step::Rest;
     }
@@ -92,11 +146,7 @@ pub(super) fn decide(
         };
     };
     let Some(beside) = beside else {
-        // Its own controller knows nothing of Jobs of ours before they are there, nor we of its.
-        let is_alone = cron_job.spec.concurrency_policy.as_deref().is_none_or(|p| p == "Allow");
-        if !is_alone && !is_held && !cron_job.status.active.is_empty() {
-            let why = "it is adopted when its Jobs are over, which its concurrencyPolicy does not \
-                       let others run beside";
+        if let Some(why) = cron_job.is_busy().filter(|_| !is_held) {
             return Step::Tell(why.to_owned());
         }
         return Step::Apply;
@@ -156,6 +206,7 @@ mod tests {
         is_same: true,
         stands: Stands::Accepted,
         was_changed: false,
+        jobless: None,
     };
 
     #[test]

@@ -12,7 +12,7 @@ const FINALIZER: &str = "orrery.dev/adopted-cron-jobs";
 const MANAGER: &str = "orrery-adoption";
 
 /// Whether an engine is kept.
-pub(super) fn is_held<K: Object>(engine: &K) -> bool {
+pub(crate) fn is_held<K: Object>(engine: &K) -> bool {
     engine.meta().finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER)
 }
 

@@ -19,6 +19,11 @@ pub const ADOPTED_BY: &str = "orrery.dev/adopted-by";
 /// switch meanwhile.
 pub const SUSPEND: &str = "orrery.dev/suspend";
 
+/// Annotation of the user: name of the pool in whose pods its command is to run, and no Job is made.
+pub const POOL: &str = "orrery.dev/pool";
+/// Annotation while it is handed over without Jobs: since when its controller rests, in RFC 3339.
+pub const STOPPED_AT: &str = "orrery.dev/stopped-at";
+
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -46,6 +51,7 @@ pub struct CronJobSpecSeen {
 pub struct CronJobStatusSeen {
     pub active: Vec<ObjectReference>,
     pub last_schedule_time: Option<Time>,
+    pub last_successful_time: Option<Time>,
 }
 
 impl Resource for CronJobSeen {
@@ -85,6 +91,27 @@ impl CronJobSeen {
     /// The engine that adopted it.
     pub fn adopted_by(&self) -> Option<&str> {
         self.annotation(ADOPTED_BY)
+    }
+
+    /// Since when its controller rests and nobody has begun in its place, in seconds since the epoch.
+    pub fn stopped_at(&self) -> Option<i64> {
+        let at: jiff::Timestamp = self.annotation(STOPPED_AT)?.parse().ok()?;
+        Some(at.as_second())
+    }
+
+    /// Whether its runs may go on side by side.
+    pub fn may_overlap(&self) -> bool {
+        self.spec.concurrency_policy.as_deref().is_none_or(|policy| policy == "Allow")
+    }
+
+    /// Why it cannot be adopted now: its own controller knows nothing of runs of ours before they are
+    /// there, nor we of its.
+    pub fn is_busy(&self) -> Option<&'static str> {
+        let is_busy = !self.may_overlap() && !self.status.active.is_empty();
+        is_busy.then_some(
+            "it is adopted when its Jobs are over, which its concurrencyPolicy does not let others \
+             run beside",
+        )
     }
 
     /// Whether the user wants it to fire now.

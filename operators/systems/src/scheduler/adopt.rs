@@ -1,14 +1,16 @@
 //! What a CronJob says, as a Schedule.
 //!
-//! Must not: refuse anything. What a Schedule cannot say in the CronJob's place is refused where every
-//! Schedule is, and the CronJob then stays with its own controller.
+//! What a Schedule cannot say in the CronJob's place is refused where every Schedule is, and the CronJob
+//! then stays with its own controller. Must not: refuse anything beside, but what a pool cannot run.
+
+mod pooled;
 
 use orrery_api::scheduler::{
-    Action, CatchUp, CatchUpPolicy, Concurrency, Dst, KubernetesJobAction, Schedule, ScheduleSpec,
-    When, action, when,
+    Action, CatchUp, CatchUpPolicy, Concurrency, Dst, HttpAction, KubernetesJobAction, Schedule,
+    ScheduleSpec, Scheduler, When, action, when,
 };
-use orrery_api::spec::LocalRef;
-use orrery_runtime::cronjobs::CronJobSeen;
+use orrery_api::spec::{LocalRef, Moment};
+use orrery_runtime::cronjobs::{CronJobSeen, kind};
 use serde_json::Value;
 
 use super::job::CARRIED;
@@ -16,8 +18,46 @@ use super::job::CARRIED;
 /// Longest time that a Schedule looks back, in seconds: a year.
 const LOOK_BACK_SECONDS_MAX: i64 = 31_536_000;
 
-/// The Schedule that does what a CronJob does.
-pub(super) fn schedule(cron_job: &CronJobSeen, engine: &str, suspend: bool) -> Schedule {
+/// What the Schedule calls that is told to end and was refused. It fires no more, and nobody has that name.
+const NOWHERE: &str = "http://given-back.invalid/";
+/// Its rule: some time far away.
+const RARELY: &str = "0 0 1 1 *";
+
+/// The Schedule that does what a CronJob does; a sentence where a pool cannot run it.
+pub(super) fn schedule(
+    cron_job: &CronJobSeen,
+    engine: &Scheduler,
+    suspend: bool,
+) -> Result<Schedule, String> {
+    let name = engine.metadata.name.as_deref().unwrap_or_default();
+    let mut schedule = with_jobs(cron_job, name, suspend);
+    if let Some(asked) = cron_job.annotation(kind::POOL) {
+        let pool = engine.spec.pools.iter().find(|pool| pool.name == asked);
+        let pool = pool.ok_or_else(|| format!("Scheduler {name} has no pool {asked}"))?;
+        let pooled = pooled::pooled(&cron_job.spec.job_template, pool)?;
+        let spec = &mut schedule.spec;
+        spec.action = Action { pooled_pod: Some(pooled.action), ..Action::default() };
+        (spec.retry, spec.timeout_seconds) = (pooled.retry, pooled.timeout_seconds);
+    }
+    Ok(schedule)
+}
+
+/// A Schedule that fires no more behind a second. Its engine would not take one that it refuses, and goes on
+/// with what it has: to that it is told something that it takes.
+pub(super) fn ending(schedule: &Schedule, until: i64, is_refused: bool) -> Schedule {
+    let mut ending = schedule.clone();
+    let spec = &mut ending.spec;
+    if is_refused {
+        let time_zone = when::TIME_ZONE_DEFAULT.to_owned();
+        spec.when = When { cron: Some(RARELY.to_owned()), time_zone, ..When::default() };
+        let http = HttpAction { url: Some(NOWHERE.to_owned()), ..HttpAction::default() };
+        spec.action = Action { http: Some(http), ..Action::default() };
+    }
+    spec.end = Moment::from_microseconds(until.saturating_mul(1_000_000));
+    ending
+}
+
+fn with_jobs(cron_job: &CronJobSeen, engine: &str, suspend: bool) -> Schedule {
     let spec = &cron_job.spec;
     let deadline =
         spec.starting_deadline_seconds.map(|deadline| deadline.clamp(1, LOOK_BACK_SECONDS_MAX));
@@ -103,9 +143,53 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
+    fn engine(name: &str) -> Scheduler {
+        let spec = json!({"pools": [{"name": "tools", "image": "b", "size": 1}]});
+        Scheduler::new(name, serde_json::from_value(spec).unwrap())
+    }
+
+    #[test]
+    fn with_a_pool_its_command_runs_in_a_pod_of_it() {
+        let mut cron_job =
+            cron_job(&json!({"concurrencyPolicy": "Forbid", "timeZone": "Asia/Tokyo"}));
+        cron_job.metadata.annotations = Some([(kind::POOL.to_owned(), "tools".to_owned())].into());
+        let no_command = schedule(&cron_job, &engine("default"), false).unwrap_err();
+        assert!(no_command.contains("no command"), "{no_command}");
+        let template = &mut cron_job.spec.job_template["spec"]["template"]["spec"];
+        template["containers"][0]["command"] = json!(["run"]);
+        let schedule = schedule(&cron_job, &engine("default"), true).unwrap();
+        let spec = &schedule.spec;
+        let action = spec.action.pooled_pod.as_ref().unwrap();
+        assert_eq!((action.pool.as_str(), &action.command[..]), ("tools", &["run".to_owned()][..]));
+        assert_eq!((spec.concurrency, spec.suspend), (Concurrency::Forbid, true));
+        assert_eq!((spec.when.time_zone.as_str(), spec.retry.max_attempts), ("Asia/Tokyo", 7));
+        Schedules::validate(&schedule, &[&schedule], &Referenced::default()).unwrap();
+        let stored: Schedule =
+            serde_json::from_value(serde_json::to_value(&schedule).unwrap()).unwrap();
+        assert_eq!(stored.spec, schedule.spec, "what is stored reads back as what is wanted");
+
+        cron_job.metadata.annotations = Some([(kind::POOL.to_owned(), "tolls".to_owned())].into());
+        let missing = super::schedule(&cron_job, &engine("default"), false).unwrap_err();
+        assert_eq!(missing, "Scheduler default has no pool tolls");
+    }
+
+    #[test]
+    fn what_is_told_to_end_is_taken_whatever_it_said() {
+        let mut broken = schedule(&cron_job(&json!({})), &engine("default"), false).unwrap();
+        broken.spec.when.cron = Some("never".to_owned());
+        for (is_refused, cron) in [(false, "never"), (true, RARELY)] {
+            let ending = ending(&broken, 1_795_773_600, is_refused);
+            assert_eq!(ending.spec.when.cron.as_deref(), Some(cron));
+            let end = ending.spec.end.map(|end| end.to_string());
+            assert_eq!(end.as_deref(), Some("2026-11-27T10:00:00Z"));
+            assert_eq!(ending.spec.scheduler_ref, broken.spec.scheduler_ref);
+            Schedules::validate(&ending, &[&ending], &Referenced::default()).unwrap();
+        }
+    }
+
     #[test]
     fn a_cron_job_becomes_a_schedule_that_is_taken() {
-        let schedule = schedule(&cron_job(&json!({})), "default", false);
+        let schedule = schedule(&cron_job(&json!({})), &engine("default"), false).unwrap();
         let spec = &schedule.spec;
         assert_eq!(schedule.metadata.name.as_deref(), Some("report"));
         assert_eq!(spec.scheduler_ref.as_ref().map(|s| s.name.as_str()), Some("default"));
@@ -130,7 +214,7 @@ mod tests {
     fn every_policy_of_a_cron_job_is_carried_over() {
         let more = json!({"timeZone": "Europe/Paris", "startingDeadlineSeconds": 200,
             "concurrencyPolicy": "Forbid"});
-        let spec = schedule(&cron_job(&more), "a", true).spec;
+        let spec = schedule(&cron_job(&more), &engine("a"), true).unwrap().spec;
         assert_eq!((spec.when.time_zone.as_str(), spec.suspend), ("Europe/Paris", true));
         assert_eq!(
             (spec.concurrency, spec.starting_deadline_seconds),
@@ -139,7 +223,7 @@ mod tests {
         assert_eq!(spec.catch_up.unwrap().max_seconds, Some(200));
         let replace =
             cron_job(&json!({"concurrencyPolicy": "Replace", "startingDeadlineSeconds": 0}));
-        let spec = schedule(&replace, "a", false).spec;
+        let spec = schedule(&replace, &engine("a"), false).unwrap().spec;
         assert_eq!(
             (spec.concurrency, spec.starting_deadline_seconds),
             (Concurrency::Replace, Some(1))
@@ -150,7 +234,7 @@ mod tests {
     fn a_field_that_this_release_does_not_know_is_refused_and_not_dropped() {
         let mut newer = cron_job(&json!({}));
         newer.spec.job_template["spec"]["newField"] = json!(1);
-        let schedule = schedule(&newer, "default", false);
+        let schedule = schedule(&newer, &engine("default"), false).unwrap();
         let refusal = Schedules::validate(&schedule, &[&schedule], &Referenced::default());
         assert!(refusal.unwrap_err().message.contains("newField"));
     }

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use k8s_openapi::api::batch::v1::Job;
 use orrery_api::scheduler::{
-    Action, AdoptMode, DeclaredSchedule, Dialect, Schedule, ScheduleSpec, ScheduleState,
+    Action, AdoptMode, DeclaredSchedule, Dialect, RunResult, Schedule, ScheduleSpec, ScheduleState,
     ScheduleStatus, Scheduler, SchedulerSpec, Template, When,
 };
 use orrery_api::{CommonStatus, Reason};
-use orrery_runtime::cronjobs::{AdoptsCronJobs, CronJobSeen, Takes};
+use orrery_runtime::cronjobs::{AdoptsCronJobs, CronJobSeen, Fires, Ran, Takes};
 use orrery_runtime::{
     Acceptance, DEFAULT_ENGINE, Declared, Kept, MakesJobs, News, Occasion, Reference, Referenced,
     Refusal, Standing,
@@ -188,7 +188,11 @@ impl AdoptsCronJobs for Schedules {
         }
     }
 
-    fn adopted(cron_job: &CronJobSeen, engine: &str, suspend: bool) -> Schedule {
+    fn adopted(
+        cron_job: &CronJobSeen,
+        engine: &Scheduler,
+        suspend: bool,
+    ) -> Result<Schedule, String> {
         adopt::schedule(cron_job, engine, suspend)
     }
 
@@ -199,6 +203,29 @@ impl AdoptsCronJobs for Schedules {
     fn next_seconds(object: &Schedule) -> Option<i64> {
         let next = object.status.as_ref()?.next_times.first()?;
         Some(next.timestamp().as_second())
+    }
+
+    fn fires(object: &Schedule) -> Fires {
+        let spec = &object.spec;
+        Fires {
+            as_jobs: spec.action.kubernetes_job.is_some(),
+            is_suspended: spec.suspend,
+            until: spec.end.map(|end| end.microseconds().div_euclid(1_000_000)),
+        }
+    }
+
+    fn ran(object: &Schedule) -> Option<Ran> {
+        let run = object.status.as_ref()?.last_run.as_ref()?;
+        let finished = run.finished.map(|at| at.timestamp().as_second());
+        Some(Ran {
+            nominal: run.nominal.timestamp().as_second(),
+            is_over: run.result != RunResult::Running,
+            succeeded: finished.filter(|_| run.result == RunResult::Succeeded),
+        })
+    }
+
+    fn ending(object: &Schedule, until: i64, is_refused: bool) -> Schedule {
+        adopt::ending(object, until, is_refused)
     }
 }
 

@@ -115,7 +115,7 @@ fn the_examples_for_clusters_are_carried_out_whole() {
     for cron in &crons {
         let adopter = cron.metadata.annotations.as_ref().unwrap()["orrery.dev/adopt"].as_str();
         assert_ne!(Schedules::takes(named(adopter).unwrap()), Takes::None);
-        schedules.push(Schedules::adopted(cron, adopter, false));
+        schedules.push(Schedules::adopted(cron, named(adopter).unwrap(), false).unwrap());
     }
     for schedule in &schedules {
         Schedules::validate(schedule, &[schedule], &Referenced::default()).unwrap();
