@@ -5,6 +5,8 @@
 
 #[path = "cronjobs/herd.rs"]
 mod herd;
+#[path = "cronjobs/pooled.rs"]
+mod pooled;
 
 use std::time::Duration;
 

@@ -34,7 +34,7 @@ struct Target {
 
 /// An address of this machine that is not loopback: pods may not call loopback in a cluster. Says where
 /// there is none.
-fn own_address() -> Option<IpAddr> {
+pub(crate) fn own_address() -> Option<IpAddr> {
     let routed = || {
         let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
         // Nothing is sent: this only asks which way it would go.

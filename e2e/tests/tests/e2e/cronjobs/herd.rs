@@ -15,24 +15,24 @@ use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams, PostParams, WatchEvent, WatchParams};
 use kube::core::PartialObjectMeta;
 use orrery_e2e_cluster::poll;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Stage, events, scheduler};
 
 /// How many CronJobs, and minutes.
-const CRON_JOBS: &str = "ORRERY_CRON_JOBS";
-const MINUTES: &str = "ORRERY_CRON_MINUTES";
+pub(super) const CRON_JOBS: &str = "ORRERY_CRON_JOBS";
+pub(super) const MINUTES: &str = "ORRERY_CRON_MINUTES";
 /// For all of them to be adopted, or to have their Jobs.
-const HERD_LIMIT: Duration = Duration::from_mins(10);
+pub(super) const HERD_LIMIT: Duration = Duration::from_mins(10);
 /// Requests at once of whoever makes the CronJobs.
 const MADE_AT_ONCE: usize = 32;
 /// Between two looks at how many requests the operator made.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
 const SCHEDULED: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 
 type Seen = Arc<Mutex<BTreeMap<String, Timestamp>>>;
 
-fn number(variable: &str, default: i64) -> i64 {
+pub(super) fn number(variable: &str, default: i64) -> i64 {
     let given = std::env::var(variable).ok().and_then(|text| text.parse().ok());
     given.unwrap_or(default)
 }
@@ -56,19 +56,46 @@ async fn alone(api: &Api<Job>, count: i64) -> Duration {
     took
 }
 
-async fn make(api: &Api<CronJob>, count: i64) {
-    let made = (0..count).map(|n| async move {
-        let cron_job = serde_json::from_value(json!({
-            "apiVersion": "batch/v1", "kind": "CronJob",
-            "metadata": { "name": format!("herd-{n}") },
-            "spec": { "schedule": "* * * * *", "jobTemplate": { "spec": {
-                "suspend": true, "template": { "spec": { "restartPolicy": "Never",
-                    "containers": [{ "name": "a", "image": "registry.example/a:1" }] } } } } },
-        }));
-        api.create(&PostParams::default(), &cron_job.expect("a CronJob")).await.map(drop)
+/// Makes the CronJobs of the herd, each by what is said of its number.
+pub(super) async fn make(api: &Api<CronJob>, count: i64, of: impl Fn(i64) -> Value) {
+    let made = (0..count).map(|n| {
+        let mut cron_job = of(n);
+        cron_job["metadata"]["name"] = json!(format!("herd-{n}"));
+        if cron_job["spec"]["schedule"].is_null() {
+            cron_job["spec"]["schedule"] = json!("* * * * *");
+        }
+        let cron_job: CronJob = serde_json::from_value(cron_job).expect("a CronJob");
+        async move { api.create(&PostParams::default(), &cron_job).await.map(drop) }
     });
     let made = futures::stream::iter(made).buffer_unordered(MADE_AT_ONCE);
     made.try_collect::<Vec<()>>().await.expect("they are made");
+}
+
+/// Waits until all of them are adopted.
+pub(super) async fn adopted(stage: &Stage, api: &Api<CronJob>, count: i64) {
+    let adopted = poll("all are adopted", HERD_LIMIT, || async {
+        let all = api.list(&ListParams::default()).await.expect("it lists").items;
+        let is_adopted = |cron_job: &CronJob| {
+            let spec = cron_job.spec.as_ref().expect("a spec");
+            spec.suspend == Some(true)
+                && cron_job.annotations().contains_key("orrery.dev/adopted-by")
+                && !cron_job.annotations().contains_key("orrery.dev/stopped-at")
+        };
+        all.len() as i64 == count && all.iter().all(is_adopted)
+    });
+    adopted.await.unwrap_or_else(|error| panic!("{error}\n{}", stage.operator.log_tail()));
+}
+
+/// Waits until the status of each has this time.
+pub(super) async fn written(stage: &Stage, api: &Api<CronJob>, second: i64) {
+    let written = poll("every CronJob has the last minute", HERD_LIMIT, || async {
+        let all = api.list(&ListParams::default()).await.expect("it lists").items;
+        all.iter().all(|cron_job| {
+            let status = cron_job.status.clone().unwrap_or_default();
+            status.last_schedule_time.is_some_and(|time| time.0.as_second() >= second)
+        })
+    });
+    written.await.unwrap_or_else(|error| panic!("{error}\n{}", stage.operator.log_tail()));
 }
 
 /// Notes when each Job is first seen, until the test ends.
@@ -89,7 +116,7 @@ async fn note(api: Api<Job>, seen: Seen) {
 }
 
 /// Requests that the operator made so far, by method.
-fn requests(port: u16) -> BTreeMap<String, u64> {
+pub(super) fn requests(port: u16) -> BTreeMap<String, u64> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the operator listens");
     let ask = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     stream.write_all(ask).expect("it reads");
@@ -118,13 +145,13 @@ async fn of_minute(api: &Api<Job>, minute: i64) -> BTreeMap<String, PartialObjec
     jobs.items.into_iter().filter(is_of).map(|job| (job.name_any(), job)).collect()
 }
 
-fn told(what: &str, mut values: Vec<i64>) {
+pub(super) fn told(what: &str, mut values: Vec<i64>) {
     values.sort_unstable();
     let at = |part: usize| values[(values.len() - 1) * part / 100];
     println!("{what}: p50 {} ms, p99 {} ms, max {} ms", at(50), at(99), at(100));
 }
 
-async fn until(minute: i64) {
+pub(super) async fn until(minute: i64) {
     let wait = minute * 60_000 - Timestamp::now().as_millisecond();
     tokio::time::sleep(Duration::from_millis(wait.max(0).unsigned_abs())).await;
 }
@@ -139,18 +166,12 @@ async fn a_herd_of_cron_jobs_of_one_minute_has_one_job_each() {
     stage.ready("scheduler/default").await;
     println!("the server alone makes {count} Jobs in {:.1?}", alone(&jobs, count).await);
     let begun = Instant::now();
-    make(&cron_jobs, count).await;
+    let suspended = json!({ "suspend": true, "template": { "spec": { "restartPolicy": "Never",
+        "containers": [{ "name": "a", "image": "registry.example/a:1" }] } } });
+    let of = |_| json!({ "metadata": {}, "spec": { "jobTemplate": { "spec": suspended } } });
+    make(&cron_jobs, count, of).await;
     let made = begun.elapsed();
-    let adopted = poll("all are adopted", HERD_LIMIT, || async {
-        let all = cron_jobs.list(&ListParams::default()).await.expect("it lists").items;
-        let is_adopted = |cron_job: &CronJob| {
-            let spec = cron_job.spec.as_ref().expect("a spec");
-            spec.suspend == Some(true)
-                && cron_job.annotations().contains_key("orrery.dev/adopted-by")
-        };
-        all.len() as i64 == count && all.iter().all(is_adopted)
-    });
-    adopted.await.unwrap_or_else(|error| panic!("{error}\n{}", stage.operator.log_tail()));
+    adopted(&stage, &cron_jobs, count).await;
     println!("{count} CronJobs: made in {made:.1?}, adopted in {:.1?}", begun.elapsed());
 
     let seen = Seen::default();
@@ -164,14 +185,7 @@ async fn a_herd_of_cron_jobs_of_one_minute_has_one_job_each() {
 
     // Their CronJobs say so, and nobody finds a Job that is not its own.
     let last = (first + minutes - 1) * 60;
-    let written = poll("every CronJob has the last minute", HERD_LIMIT, || async {
-        let all = cron_jobs.list(&ListParams::default()).await.expect("it lists").items;
-        all.iter().all(|cron_job| {
-            let status = cron_job.status.clone().unwrap_or_default();
-            status.last_schedule_time.is_some_and(|time| time.0.as_second() >= last)
-        })
-    });
-    written.await.unwrap_or_else(|error| panic!("{error}\n{}", stage.operator.log_tail()));
+    written(&stage, &cron_jobs, last).await;
     for n in 0..count.min(10) {
         assert_eq!(events(&stage, &format!("herd-{n}"), "UnexpectedJob").await, "");
     }
