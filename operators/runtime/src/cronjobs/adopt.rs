@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::decide::{Beside, Stands, Step, Whose, Wish, adopter, next};
+use super::decide::{self, Beside, Stands, Step, Whose, Wish, adopter, next};
 use super::handover::{At, Jobless};
 use super::kind::{ADOPTED_BY, CronJobSeen, SUSPEND};
 use super::times::Times;
@@ -178,8 +178,7 @@ impl<D: AdoptsCronJobs> Adoption<D> {
             (Step::Suspend, Some(adopter), ..) => self.suspend(&cron_job, adopter).await?,
             (Step::Stop, Some(adopter), ..) => self.stop(&cron_job, adopter, now).await?,
             (Step::GiveBack, ..) => {
-                let decided = stored.and_then(D::next_seconds).map(|next| next - 1);
-                self.give_back(&cron_job, decided).await?;
+                self.give_back(&cron_job, decided::<D>(&cron_job, stored)).await?;
             }
             (Step::GiveBackBehind(until), ..) => self.give_back(&cron_job, Some(until)).await?,
             (Step::End(until), ..) => {
@@ -321,8 +320,7 @@ impl<D: AdoptsCronJobs> Adoption<D> {
                 // What is there says something else: as with an edit that the engine refuses.
                 if cron_job.adopted_by().is_some() {
                     let before = stored.and_then(|stored| stored.0.as_ref().ok());
-                    let decided = before.and_then(D::next_seconds).map(|next| next - 1);
-                    return self.give_back(cron_job, decided).await;
+                    return self.give_back(cron_job, decided::<D>(cron_job, before)).await;
                 }
                 match stored {
                     Some(stored) => self.remove(stored).await,
@@ -361,7 +359,7 @@ impl<D: AdoptsCronJobs> Adoption<D> {
         let suspended = cron_job.is_suspended();
         if let Some(decided) = decided.filter(|_| !suspended) {
             let until = decided.min(Timestamp::now().as_second());
-            let last = cron_job.status.last_schedule_time.as_ref().map(|time| time.0.as_second());
+            let last = cron_job.last_scheduled();
             if last.is_none_or(|last| last < until) {
                 self.show(cron_job, Some(until), None).await?;
             }
@@ -441,6 +439,12 @@ impl<D: AdoptsCronJobs> Adoption<D> {
 pub(super) fn failed(what: &'static str, key: &Key) -> impl FnOnce(kube::Error) -> AdoptError {
     let name = format!("{}/{}", key.0, key.1);
     move |source| AdoptError { what, name, source }
+}
+
+/// What an object with Jobs has decided.
+fn decided<D: AdoptsCronJobs>(cron_job: &CronJobSeen, object: Option<&D::Kind>) -> Option<i64> {
+    let object = object?;
+    decide::decided(cron_job, D::next_seconds(object), D::ran(object).as_ref())
 }
 
 /// How the engine took an object, as its status says of its newest generation.

@@ -2,10 +2,14 @@
 //!
 //! Must not: look at a cluster or a clock.
 
-use super::Takes;
-use super::handover::{self, At, Jobless};
+use super::handover::{self, At, Jobless, LOOK_SECONDS};
 use super::kind::{ADOPT, CronJobSeen};
+use super::{Ran, Takes};
 use crate::system::DEFAULT_ENGINE;
+
+/// How long a time may be past that the controller of a CronJob has done nothing about, and is waited
+/// for, in seconds: behind that it has left it out, as it does beside a Job of Forbid.
+const OWED_SECONDS: i64 = 30;
 
 /// The engine that is to run a CronJob, of those of its namespace that are not being deleted. Of several
 /// that take all, the one that has it keeps it, else the first by name.
@@ -127,8 +131,27 @@ pub(super) fn next(
         Wish::Jobless if beside.is_none() => handover::decide(cron_job, true, None, at),
         // What makes Jobs is given back as it was taken.
         Wish::Jobless if ours.is_some() => decide(cron_job, None, beside),
-        Wish::Jobless | Wish::Jobs | Wish::Nothing => decide(cron_job, adopter, beside),
+        Wish::Jobless | Wish::Jobs | Wish::Nothing => match decide(cron_job, adopter, beside) {
+            Step::Suspend if is_owed(cron_job, at) => Step::Later(LOOK_SECONDS),
+            step => step,
+        },
     }
+}
+
+/// Whether its controller may just be about to make the Job of a time. The engine, which was told of the
+/// CronJob since, knows nothing of that one.
+fn is_owed(cron_job: &CronJobSeen, at: &At) -> bool {
+    let is_ours = cron_job.adopted_by().is_some() || cron_job.is_suspended();
+    !is_ours && at.owed(cron_job).is_some_and(|newest| at.now - newest < OWED_SECONDS)
+}
+
+/// The last second that the engine has decided where each run is a Job: all before `next`, the first
+/// time that it has not. A run whose Job is not there yet goes with the object; its second is left to the
+/// controller of the CronJob, which gives the Job the same name.
+pub(super) fn decided(cron_job: &CronJobSeen, next: Option<i64>, ran: Option<&Ran>) -> Option<i64> {
+    let has_job = |ran: &Ran| cron_job.last_scheduled().is_some_and(|last| last >= ran.nominal);
+    let without = ran.filter(|ran| !ran.is_over && !has_job(ran)).map(|ran| ran.nominal);
+    next.map(|next| without.map_or(next, |nominal| next.min(nominal)) - 1)
 }
 
 /// What is next where each run is a Job. `beside` is the object of the CronJob's name, `adopter` the
@@ -257,6 +280,52 @@ mod tests {
         let of_another = Beside { is_of_adopter: false, ..ACCEPTED };
         assert_eq!(decide(&held(), Some("other"), Some(&of_another)), Step::GiveBack);
         assert_eq!(decide(&plain(), Some("other"), Some(&of_another)), Step::Remove);
+    }
+
+    #[test]
+    fn a_time_that_its_controller_is_about_is_waited_for() {
+        let last = |last: &str| {
+            let status = json!({"status": {"lastScheduleTime": last}});
+            cron_job(&json!({}), &status)
+        };
+        let second = |text: &str| text.parse::<jiff::Timestamp>().expect("a time").as_second();
+        let (before, newest) = ("2026-11-27T10:00:00Z", "2026-11-27T10:01:00Z");
+        let at = |seconds: i64| At {
+            now: second(newest) + seconds,
+            newest: Some(second(newest)),
+            next: Some(second(newest) + 60),
+            due: None,
+        };
+        let step = |cron_job: &CronJobSeen, seconds: i64| {
+            next(cron_job, Some("default"), &Wish::Jobs, Some(&ACCEPTED), &at(seconds))
+        };
+        assert_eq!(step(&last(before), 0), Step::Later(LOOK_SECONDS));
+        assert_eq!(step(&last(before), OWED_SECONDS - 1), Step::Later(LOOK_SECONDS));
+        assert_eq!(step(&last(newest), 0), Step::Suspend);
+        assert_eq!(step(&last(before), OWED_SECONDS), Step::Suspend, "it was left out");
+        // The engine has it already, or nobody is to run it.
+        let annotations = json!({ADOPTED_BY: "default", SUSPEND: "false"});
+        assert_eq!(step(&cron_job(&annotations, &json!({})), 0), Step::Suspend);
+        let rests = cron_job(&json!({}), &json!({"spec": {"suspend": true}}));
+        assert_eq!(step(&rests, 0), Step::Suspend);
+    }
+
+    #[test]
+    fn a_run_without_a_job_is_left_to_its_controller() {
+        let last = "2026-11-27T10:00:00Z";
+        let nominal = last.parse::<jiff::Timestamp>().expect("a time").as_second();
+        let cron_job = cron_job(&json!({}), &json!({"status": {"lastScheduleTime": last}}));
+        let ran = |nominal: i64, is_over: bool| Ran { nominal, is_over, succeeded: None };
+        let next = Some(nominal + 120);
+        for (ran, expected) in [
+            (None, nominal + 119),
+            (Some(ran(nominal, false)), nominal + 119),
+            (Some(ran(nominal + 60, false)), nominal + 59),
+            (Some(ran(nominal + 60, true)), nominal + 119),
+        ] {
+            assert_eq!(decided(&cron_job, next, ran.as_ref()), Some(expected), "{ran:?}");
+        }
+        assert_eq!(decided(&cron_job, None, None), None);
     }
 
     #[test]

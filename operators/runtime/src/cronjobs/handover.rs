@@ -32,7 +32,7 @@ const CUT_SECONDS: i64 = 5;
 /// So long after a time nothing is handed over, in seconds.
 const SETTLED_SECONDS: i64 = 3;
 /// How often is looked for what no change tells, in seconds.
-const LOOK_SECONDS: i64 = 2;
+pub(super) const LOOK_SECONDS: i64 = 2;
 /// How long a run may go on before it is written into the status that it began, in seconds: most are over
 /// by then, and one write says both.
 const BEGUN_SECONDS: i64 = 2;
@@ -47,6 +47,14 @@ pub(super) struct At {
     pub next: Option<i64>,
     /// The first time after the CronJob was stopped.
     pub due: Option<i64>,
+}
+
+impl At {
+    /// The newest time, unless the controller of the CronJob is done with it.
+    pub(super) fn owed(&self, cron_job: &CronJobSeen) -> Option<i64> {
+        let settled = cron_job.settled();
+        self.newest.filter(|newest| settled.is_none_or(|settled| settled < *newest))
+    }
 }
 
 /// The object beside a CronJob, where its runs leave no Jobs.
@@ -130,15 +138,7 @@ fn take(cron_job: &CronJobSeen, at: &At) -> Step {
     if cron_job.is_suspended() {
         return Step::Stop;
     }
-    let status = &cron_job.status;
-    let second = |time: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| {
-        time.as_ref().map(|time| time.0.as_second())
-    };
-    // As its controller counts: from its last time, or since it is there.
-    let decided =
-        second(&status.last_schedule_time).max(second(&cron_job.metadata.creation_timestamp));
-    if let Some(newest) = at.newest.filter(|newest| decided.is_none_or(|decided| decided < *newest))
-    {
+    if let Some(newest) = at.owed(cron_job) {
         let deadline = cron_job.spec.starting_deadline_seconds;
         let is_too_late = deadline.is_some_and(|most| newest + most + SETTLED_SECONDS < at.now);
         if !is_too_late {
@@ -245,7 +245,7 @@ fn end(object: &Jobless, at: &At) -> Step {
 fn shown(cron_job: &CronJobSeen, object: &Jobless, at: &At) -> Step {
     let Some(ran) = &object.ran else { return Step::Rest };
     let status = &cron_job.status;
-    let last = status.last_schedule_time.as_ref().map(|time| time.0.as_second());
+    let last = cron_job.last_scheduled();
     let scheduled = Some(ran.nominal).filter(|nominal| last.is_none_or(|last| last < *nominal));
     let known = status.last_successful_time.as_ref().map(|time| time.0.as_second());
     let succeeded = ran.succeeded.filter(|at| known.is_none_or(|known| known < *at));

@@ -99,6 +99,18 @@ impl CronJobSeen {
         Some(at.as_second())
     }
 
+    /// Its newest time that has a Job, in seconds since the epoch.
+    pub fn last_scheduled(&self) -> Option<i64> {
+        self.status.last_schedule_time.as_ref().map(|time| time.0.as_second())
+    }
+
+    /// The last second of which its own controller knows that nothing is to be done, as it counts: from
+    /// its last time, or since it is there.
+    pub fn settled(&self) -> Option<i64> {
+        let created = self.metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
+        self.last_scheduled().max(created)
+    }
+
     /// Whether its runs may go on side by side.
     pub fn may_overlap(&self) -> bool {
         self.spec.concurrency_policy.as_deref().is_none_or(|policy| policy == "Allow")
