@@ -39,6 +39,8 @@ struct Book {
     runs: HashMap<Arc<str>, Entry>,
     /// Keys of those that are over, the oldest first.
     over: VecDeque<Arc<str>>,
+    /// How many of those nobody has heard of.
+    untold: usize,
     is_stopping: bool,
 }
 
@@ -115,7 +117,7 @@ impl Runs {
                 runs.end(&key, over);
             });
         } else {
-            book.remember(key);
+            book.remember(key, false);
         }
         self.count(&book);
         Ok(state)
@@ -132,23 +134,26 @@ impl Runs {
         if let Some(entry) = book.runs.get_mut(key) {
             entry.stop(RunWord::Cancelled);
             // Whoever wants it gone does not ask how it ended.
+            let was_untold = entry.is_over() && !entry.is_told;
             entry.is_told = true;
             let state = entry.state.borrow().clone();
+            book.untold -= usize::from(was_untold);
             self.count(&book);
             return state;
         }
         let key: Arc<str> = key.into();
         let entry = Entry { is_told: true, ..Entry::new(None, RunWord::Cancelled.into()) };
         book.runs.insert(Arc::clone(&key), entry);
-        book.remember(key);
+        book.remember(key, true);
         RunWord::Cancelled.into()
     }
 
     /// Somebody heard how a run ended.
     pub(crate) fn told(&self, key: &str) {
         let mut book = self.lock();
-        if let Some(entry) = book.runs.get_mut(key) {
-            entry.is_told |= entry.is_over();
+        if let Some(entry) = book.runs.get_mut(key).filter(|entry| entry.is_over()) {
+            let was_untold = !std::mem::replace(&mut entry.is_told, true);
+            book.untold -= usize::from(was_untold);
         }
         self.count(&book);
     }
@@ -183,21 +188,25 @@ impl Runs {
 
     fn end(&self, key: &Arc<str>, over: RunState) {
         let mut book = self.lock();
+        let mut is_told = true;
         if let Some(entry) = book.runs.get_mut(key) {
             tracing::info!(%key, state = ?over.state, code = over.exit_code, "a run ended");
             entry.pid = None;
             entry.state.send_replace(over);
+            is_told = entry.is_told;
         }
-        book.remember(Arc::clone(key));
+        book.remember(Arc::clone(key), is_told);
         self.count(&book);
+        let is_last = book.going_on() == 0;
         drop(book);
-        self.clean();
+        // All processes are looked at, and while others run nothing is ended: dead ones can wait.
+        if is_last {
+            self.clean();
+        }
     }
 
     fn count(&self, book: &Book) {
-        let over = book.over.iter().filter_map(|key| book.runs.get(key));
-        let untold = over.filter(|entry| !entry.is_told).count();
-        self.open.send_replace((book.going_on(), untold));
+        self.open.send_replace((book.going_on(), book.untold));
     }
 
     fn lock(&self) -> MutexGuard<'_, Book> {
@@ -211,12 +220,14 @@ impl Book {
     }
 
     /// Counts a run among those that are over.
-    fn remember(&mut self, key: Arc<str>) {
+    fn remember(&mut self, key: Arc<str>, is_told: bool) {
+        self.untold += usize::from(!is_told);
         self.over.push_back(key);
         if self.over.len() > OVER_MAX
             && let Some(oldest) = self.over.pop_front()
         {
-            self.runs.remove(&oldest);
+            let forgotten = self.runs.remove(&oldest);
+            self.untold -= usize::from(forgotten.is_some_and(|entry| !entry.is_told));
         }
     }
 }
