@@ -1,0 +1,210 @@
+//! For tests of those who build on this: a broker of its own, a folder, ports, a process that ends with
+//! it. Apache Kafka comes from the package registry of Java, once, and is kept outside of the clone.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::Host;
+
+/// Another version is kept under another name.
+const VERSION: &str = "4.3.1";
+/// How long a broker may take to start, on a machine that does much else.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+static SHARED: Mutex<Weak<Broker>> = Mutex::new(Weak::new());
+
+/// A broker that is its own controller.
+#[derive(Debug)]
+pub struct Broker {
+    folder: TempDir,
+    jars: PathBuf,
+    port: u16,
+    process: Mutex<Option<Child>>,
+}
+
+/// Where Kafka lies; `Err` says why a test is not run.
+fn jars() -> Result<PathBuf, String> {
+    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    FOUND.get_or_init(obtain).clone()
+}
+
+fn obtain() -> Result<PathBuf, String> {
+    let said = Command::new("java").arg("-version").output();
+    said.map_err(|error| format!("there is no java: {error}"))?;
+    let base = match std::env::var_os("ORRERY_CACHE") {
+        Some(path) => PathBuf::from(path),
+        None => match (std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME")) {
+            (Some(path), _) => PathBuf::from(path).join("orrery"),
+            (None, Some(home)) => PathBuf::from(home).join(".cache/orrery"),
+            (None, None) => return Err("neither ORRERY_CACHE nor HOME is set".to_owned()),
+        },
+    };
+    let failed = |error: &dyn std::fmt::Display| format!("Kafka cannot be kept: {error}");
+    fs::create_dir_all(&base).map_err(|error| failed(&error))?;
+    let kept = base.join(format!("kafka-{VERSION}"));
+    let lock = File::create(base.join(format!("kafka-{VERSION}.lock")));
+    let lock = lock.map_err(|error| failed(&error))?;
+    let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| failed(&error))?;
+    if kept.exists() {
+        return Ok(kept);
+    }
+    let part = TempDir::new_in(&base).map_err(|error| failed(&error))?;
+    let project = format!(
+        "<project><modelVersion>4.0.0</modelVersion>\
+        <groupId>orrery</groupId><artifactId>kafka</artifactId><version>1</version>\
+        <dependencies><dependency><groupId>org.apache.kafka</groupId>\
+        <artifactId>kafka_2.13</artifactId><version>{VERSION}</version>\
+        </dependency></dependencies></project>"
+    );
+    fs::write(part.path().join("pom.xml"), project).map_err(|error| failed(&error))?;
+    let output = Command::new("mvn")
+        .args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"])
+        .arg("-DoutputDirectory=jars")
+        .current_dir(part.path())
+        .output()
+        .map_err(|error| format!("there is no mvn: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("mvn has no Kafka: {}", String::from_utf8_lossy(&output.stdout)));
+    }
+    fs::rename(part.path().join("jars"), &kept).map_err(|error| failed(&error))?;
+    Ok(kept)
+}
+
+/// A port that nobody listens on at the moment.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Broker {
+    /// The broker that tests share. `None` if this machine cannot have one; then it says why.
+    pub fn shared() -> Option<Arc<Self>> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(broker) = shared.upgrade() {
+            return Some(broker);
+        }
+        let broker = Arc::new(Self::start(|_| String::new())?);
+        *shared = Arc::downgrade(&broker);
+        Some(broker)
+    }
+
+    /// A broker with settings beside the usual ones, which may name files in its folder. They are
+    /// lines of its file of properties; a line `listeners`, `advertised` or `protocols` is added to
+    /// the one of that kind.
+    pub fn start(settings: impl FnOnce(&Path) -> String) -> Option<Self> {
+        let jars = match jars() {
+            Ok(jars) => jars,
+            Err(why) => {
+                println!("not run: {why}");
+                return None;
+            }
+        };
+        let memory = Path::new("/dev/shm");
+        let folder = tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).unwrap();
+        let (port, controller) = (free_port(), free_port());
+        let mut more = String::new();
+        let (mut listeners, mut advertised, mut protocols) = <(String, String, String)>::default();
+        for line in settings(folder.path()).lines() {
+            match line.split_once('=') {
+                Some(("listeners", value)) => write!(listeners, ",{value}").unwrap(),
+                Some(("advertised", value)) => write!(advertised, ",{value}").unwrap(),
+                Some(("protocols", value)) => write!(protocols, ",{value}").unwrap(),
+                _ => writeln!(more, "{line}").unwrap(),
+            }
+        }
+        let data = folder.path().join("data");
+        let data = data.display();
+        let properties = format!(
+            "process.roles=broker,controller\nnode.id=1\n\
+            controller.quorum.voters=1@127.0.0.1:{controller}\n\
+            listeners=OPEN://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listeners}\n\
+            advertised.listeners=OPEN://127.0.0.1:{port}{advertised}\n\
+            listener.security.protocol.map=OPEN:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}\n\
+            inter.broker.listener.name=OPEN\ncontroller.listener.names=CONTROLLER\n\
+            log.dirs={data}\n\
+            transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
+            transaction.state.log.num.partitions=4\noffsets.topic.num.partitions=1\n\
+            offsets.topic.replication.factor=1\nnum.partitions=1\n\
+            auto.create.topics.enable=false\nlog.flush.scheduler.interval.ms=3600000\n{more}"
+        );
+        fs::write(folder.path().join("server.properties"), properties).unwrap();
+        let broker = Self { folder, jars, port, process: Mutex::new(None) };
+        let format = broker.java("kafka.tools.StorageTool");
+        let mut format = format;
+        format.args(["format", "-t", "b3JyZXJ5LWpvdXJuYWwtMQ", "-c"]).arg(broker.properties());
+        let output = format.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "the folder is not formatted: {said}");
+        broker.begin();
+        Some(broker)
+    }
+
+    fn properties(&self) -> PathBuf {
+        self.folder.path().join("server.properties")
+    }
+
+    fn java(&self, class: &str) -> Command {
+        let mut command = Command::new("java");
+        command.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"]);
+        command.arg(format!("{}/*", self.jars.display())).arg(class);
+        command.stdin(Stdio::null()).process_group(0);
+        command
+    }
+
+    /// Starts it, and waits until it lets somebody in.
+    pub fn begin(&self) {
+        let log = self.folder.path().join("log");
+        let log = File::options().create(true).append(true).open(log).unwrap();
+        let mut command = self.java("kafka.Kafka");
+        command.arg(self.properties()).stdout(log.try_clone().unwrap()).stderr(log);
+        *self.process.lock().unwrap() = Some(command.spawn().unwrap());
+        let started = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            let said = || fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            let mut process = self.process.lock().unwrap();
+            let ended = process.as_mut().is_some_and(|it| it.try_wait().unwrap().is_some());
+            assert!(!ended && started.elapsed() < PATIENCE, "it does not start: {}", said());
+            drop(process);
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Stops it in the middle of what it does, or lets it go on.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(process) = self.process.lock().unwrap().as_ref() {
+            let _ = kill(Pid::from_raw(process.id() as i32), signal);
+        }
+    }
+
+    /// Ends it as a crash would.
+    pub fn crash(&self) {
+        if let Some(mut process) = self.process.lock().unwrap().take() {
+            let _ = process.kill();
+            process.wait().unwrap();
+        }
+    }
+
+    /// Where it lets everybody in.
+    pub fn host(&self) -> Host {
+        Host { name: "127.0.0.1".to_owned(), port: self.port }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.crash();
+    }
+}

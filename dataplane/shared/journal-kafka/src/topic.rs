@@ -1,0 +1,183 @@
+//! One topic with one partition: writing to it, reading from it, removing its beginning.
+
+use std::collections::HashSet;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use orrery_journal::{CarrierError, Position};
+
+use crate::batch::{self, Bad, Producer, Record};
+use crate::cluster::Cluster;
+use crate::connection::Api;
+use crate::failure::{Deadline, Failure, check};
+use crate::wire::{Malformed, Reader, Writer};
+
+/// What a fetch brings at most, unless the first batch is larger.
+pub(crate) const FETCH_BYTES: i32 = 4 << 20;
+
+/// Whether records count that belong to a transaction which may still be aborted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    Uncommitted,
+    Committed,
+}
+
+/// Which offset is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Edge {
+    Earliest,
+    /// Behind the last record that all replicas in sync have.
+    Latest,
+    /// Behind the last record before which no transaction is open.
+    Stable,
+}
+
+/// What a fetch brought.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    /// The records that count, in order.
+    pub(crate) records: Vec<Record>,
+    /// Where to go on; that of the fetch if there was nothing.
+    pub(crate) next: i64,
+}
+
+/// One topic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Topic<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) name: &'a str,
+}
+
+impl Topic<'_> {
+    fn ask(&self, api: Api, body: Writer, deadline: Deadline) -> Result<Vec<u8>, Failure> {
+        self.cluster.ask_leader(self.name, api, &body.into_bytes(), deadline)
+    }
+
+    /// The name of the topic and the number of its partition, both alone in their arrays.
+    fn place(&self, body: Writer) -> Writer {
+        body.i32(1).string(self.name).i32(1).i32(0)
+    }
+
+    pub(crate) fn edge(&self, edge: Edge, deadline: Deadline) -> Result<i64, Failure> {
+        let (isolation, which) = match edge {
+            Edge::Earliest => (0, -2),
+            Edge::Latest => (0, -1),
+            Edge::Stable => (1, -1),
+        };
+        let body = self.place(Writer::default().i32(-1).i8(isolation)).i64(which);
+        let answer = self.ask(Api::ListOffsets, body, deadline)?;
+        let mut answer = Reader::new(&answer);
+        answer.i32()?;
+        let (code, offset) = answer.partition(|reader| {
+            let code = reader.i16()?;
+            reader.i64()?;
+            Ok((code, reader.i64()?))
+        })?;
+        check(code, "ask where the log ends")?;
+        Ok(offset)
+    }
+
+    /// The records at and behind `offset`, about `bytes` of them.
+    pub(crate) fn fetch(
+        &self,
+        offset: i64,
+        isolation: Isolation,
+        bytes: i32,
+        deadline: Deadline,
+    ) -> Result<Fetched, Failure> {
+        let isolation = i8::from(isolation == Isolation::Committed);
+        // No replica, no wait, one byte is enough.
+        let body = Writer::default().i32(-1).i32(0).i32(1).i32(bytes).i8(isolation);
+        let body = self.place(body).i64(offset).i64(-1).i32(bytes);
+        let answer = self.ask(Api::Fetch, body, deadline)?;
+        let mut answer = Reader::new(&answer);
+        answer.i32()?;
+        let (code, aborted, batches) = answer.partition(|reader| {
+            let code = reader.i16()?;
+            reader.take(24)?;
+            let aborted = reader.items(|reader| Ok((reader.i64()?, reader.i64()?)))?;
+            Ok((code, aborted, reader.bytes()?.to_vec()))
+        })?;
+        check(code, "read")?;
+        let (records, next) = sift(&batches, offset, &aborted)?;
+        Ok(Fetched { records, next })
+    }
+
+    /// Writes one record, and gives its offset once all replicas in sync have it. `id` is that of the
+    /// transaction of `producer`.
+    pub(crate) fn produce(
+        &self,
+        producer: Option<(&str, Producer)>,
+        value: &[&[u8]],
+        deadline: Deadline,
+    ) -> Result<i64, Failure> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let batch = batch::write(producer.map(|(_, it)| it), now.as_millis() as i64, value);
+        let body = match producer {
+            Some((id, _)) => Writer::default().string(id),
+            None => Writer::default().no_string(),
+        };
+        // All replicas in sync.
+        let body = self.place(body.i16(-1).i32(deadline.millis())).bytes(&batch);
+        let answer = self.ask(Api::Produce, body, deadline)?;
+        let (code, offset) = Reader::new(&answer).partition(|reader| {
+            let found = (reader.i16()?, reader.i64()?);
+            reader.take(16)?;
+            Ok(found)
+        })?;
+        check(code, "write")?;
+        if offset < 0 { Err(Malformed.into()) } else { Ok(offset) }
+    }
+
+    /// Removes what lies before `offset`.
+    pub(crate) fn remove_before(&self, offset: i64, deadline: Deadline) -> Result<(), Failure> {
+        let body = self.place(Writer::default()).i64(offset).i32(deadline.millis());
+        let answer = self.ask(Api::DeleteRecords, body, deadline)?;
+        let mut answer = Reader::new(&answer);
+        answer.i32()?;
+        let code = answer.partition(|reader| {
+            reader.i64()?;
+            reader.i16()
+        })?;
+        check(code, "remove what was trimmed")
+    }
+}
+
+/// The records of an answer that count: not before `offset`, not of aborted transactions, given as
+/// producer and first offset. And where to go on.
+fn sift(
+    batches: &[u8],
+    offset: i64,
+    aborted: &[(i64, i64)],
+) -> Result<(Vec<Record>, i64), Failure> {
+    let mut reader = Reader::new(batches);
+    let (mut records, mut next) = (vec![], offset);
+    let mut dropped: HashSet<i64> = HashSet::new();
+    let mut begun: HashSet<(i64, i64)> = HashSet::new();
+    while !reader.is_empty() {
+        let batch = match batch::read(&mut reader) {
+            Ok(batch) => batch,
+            Err(Bad::Cut) => break,
+            Err(Bad::Damaged(reason)) => {
+                let reason = format!("at offset {next}: {reason}");
+                return Err(CarrierError::Corrupt { position: Position(0), reason }.into());
+            }
+        };
+        for &(producer, first) in aborted {
+            if first <= batch.last_offset && begun.insert((producer, first)) {
+                dropped.insert(producer);
+            }
+        }
+        match batch.ends {
+            Some(true) => {}
+            Some(false) => {
+                dropped.remove(&batch.transaction_of);
+            }
+            None if batch.transaction_of >= 0 && dropped.contains(&batch.transaction_of) => {}
+            None => {
+                records.extend(batch.records.into_iter().filter(|found| found.offset >= offset))
+            }
+        }
+        next = next.max(batch.last_offset + 1);
+    }
+    Ok((records, next))
+}
