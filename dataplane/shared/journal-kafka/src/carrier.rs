@@ -193,7 +193,7 @@ impl KafkaCarrier {
                 Some(session) => session,
                 None => {
                     // Who does not own it must not disturb who does.
-                    log.look(deadline)?.state.check(owner)?;
+                    log.glance(deadline)?.state.admit(owner)?;
                     *held = None;
                     let session = Session::begin(&self.inner.cluster, log, owner, deadline)?;
                     session.state.check(owner)?;
@@ -215,11 +215,11 @@ impl KafkaCarrier {
     ) -> Result<(), Failure> {
         let log = self.inner.reader();
         let tail = log.look(deadline)?;
-        tail.state.check(session.owner)?;
-        let (first, last) = (group.first(), Position(tail.state.last));
-        if first.0 == last.0 + 1 || tail.end < session.end {
+        tail.state.admit(session.owner)?;
+        if tail.end != session.end {
             return Err(Failure::Again("another session of this owner wrote".to_owned()));
         }
+        let (first, last) = (group.first(), Position(tail.state.last));
         if (tail.state.floor..=last.0).contains(&first.0) {
             let found = log.groups(first.0, &tail, 1, deadline);
             let found = found.map_err(|failure| log.explain(failure, deadline))?;
@@ -263,18 +263,12 @@ impl Carrier for KafkaCarrier {
         }
         let mut held = self.held();
         let (cluster, log) = (&self.inner.cluster, self.inner.reader());
-        let may = |held: Owner| {
-            if held.epoch < owner.epoch || held == owner {
-                return Ok(());
-            }
-            Err(CarrierError::Fenced { held: held.epoch })
-        };
         persist(cluster, Deadline::of(0), |deadline| {
             // Who comes too late must not disturb the owner.
-            may(log.look(deadline)?.state.owner)?;
+            log.glance(deadline)?.state.admit(owner)?;
             *held = None;
             let mut session = Session::begin(cluster, log, owner, deadline)?;
-            may(session.state.owner)?;
+            session.state.admit(owner)?;
             let state = crate::state::State { owner, ..session.state.clone() };
             session.write(cluster, log, state, None, deadline)?;
             let carried = session.state.carried();
@@ -319,9 +313,7 @@ impl Carrier for KafkaCarrier {
     }
 
     fn save(&self, owner: Owner, saved: Saved, content: &mut dyn Read) -> Result<(), CarrierError> {
-        let found = self.read_with(0, |log, deadline| Ok(log.look(deadline)?.state))?;
-        found.check(owner)?;
-        check_saved(saved, found.last)?;
+        self.change(owner, 0, |session, _| Ok(check_saved(saved, session.state.last)?))?;
         let kept = snapshots::write(&self.inner, saved, content)?;
         let (cluster, log) = (&self.inner.cluster, self.inner.reader());
         let needed = self.change(owner, 0, |session, deadline| {

@@ -87,6 +87,11 @@ impl Log<'_> {
         }
     }
 
+    /// What counted a moment ago, at once.
+    pub(crate) fn glance(&self, deadline: Deadline) -> Result<Tail, Failure> {
+        self.tail_at(self.topic.edge(Edge::Stable, deadline)?, deadline)
+    }
+
     /// What counts, with no transaction open.
     pub(crate) fn settled(&self, deadline: Deadline) -> Result<Tail, Failure> {
         loop {

@@ -74,9 +74,18 @@ impl State {
         }
     }
 
-    /// `Fenced`, unless this is the owner.
+    /// `Fenced`, unless this is the owner. Of a state that is settled only.
     pub(crate) fn check(&self, owner: Owner) -> Result<(), CarrierError> {
         if self.owner == owner && owner.epoch.0 > 0 {
+            return Ok(());
+        }
+        Err(CarrierError::Fenced { held: self.owner.epoch })
+    }
+
+    /// `Fenced`, if this owner has none of the journal any more, however old the state is: owners only
+    /// grow.
+    pub(crate) fn admit(&self, owner: Owner) -> Result<(), CarrierError> {
+        if self.owner.epoch < owner.epoch || self.owner == owner {
             return Ok(());
         }
         Err(CarrierError::Fenced { held: self.owner.epoch })

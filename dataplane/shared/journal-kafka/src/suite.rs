@@ -1,15 +1,17 @@
 //! For tests of those who build on this: a broker of its own, a folder, ports, a process that ends with
-//! it. Apache Kafka comes from the package registry of Java, once, and is kept outside of the clone.
+//! that of the test. Apache Kafka comes from the package registry of Java, once, and is kept outside of
+//! the clone.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,7 +27,10 @@ const VERSION: &str = "4.3.1";
 /// How long a broker may take to start, on a machine that does much else.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-static SHARED: Mutex<Weak<Broker>> = Mutex::new(Weak::new());
+/// Runs what it is told until it hears a word, and then leaves the folder; or until whoever started it
+/// is gone, however that ended, and then removes the folder.
+const KEEPER: &str = r#"folder=$1; shift; "$@" </dev/null & server=$!
+read -r word; kill -9 $server; wait $server; [ -n "$word" ] || rm -rf "$folder""#;
 
 /// A broker that is its own controller.
 #[derive(Debug)]
@@ -90,20 +95,16 @@ pub fn free_port() -> u16 {
 }
 
 impl Broker {
-    /// The broker that tests share. `None` if this machine cannot have one; then it says why.
-    pub fn shared() -> Option<Arc<Self>> {
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(broker) = shared.upgrade() {
-            return Some(broker);
-        }
-        let broker = Arc::new(Self::start(|_| String::new())?);
-        *shared = Arc::downgrade(&broker);
-        Some(broker)
+    /// The broker that tests share, which is started with `settings` by whoever comes first. `None` if
+    /// this machine cannot have one; then it says why.
+    pub fn shared(settings: impl FnOnce(&Path) -> String) -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<Broker>> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start(settings)).as_ref()
     }
 
     /// A broker with settings beside the usual ones, which may name files in its folder. They are
     /// lines of its file of properties; a line `listeners`, `advertised` or `protocols` is added to
-    /// the one of that kind.
+    /// the one of that kind, and `scram` makes a user.
     pub fn start(settings: impl FnOnce(&Path) -> String) -> Option<Self> {
         let jars = match jars() {
             Ok(jars) => jars,
@@ -115,13 +116,14 @@ impl Broker {
         let memory = Path::new("/dev/shm");
         let folder = tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).unwrap();
         let (port, controller) = (free_port(), free_port());
-        let mut more = String::new();
+        let (mut more, mut users) = (String::new(), vec![]);
         let (mut listeners, mut advertised, mut protocols) = <(String, String, String)>::default();
         for line in settings(folder.path()).lines() {
             match line.split_once('=') {
                 Some(("listeners", value)) => write!(listeners, ",{value}").unwrap(),
                 Some(("advertised", value)) => write!(advertised, ",{value}").unwrap(),
                 Some(("protocols", value)) => write!(protocols, ",{value}").unwrap(),
+                Some(("scram", value)) => users.push(value.to_owned()),
                 _ => writeln!(more, "{line}").unwrap(),
             }
         }
@@ -142,9 +144,12 @@ impl Broker {
         );
         fs::write(folder.path().join("server.properties"), properties).unwrap();
         let broker = Self { folder, jars, port, process: Mutex::new(None) };
-        let format = broker.java("kafka.tools.StorageTool");
-        let mut format = format;
+        let mut format = Command::new("java");
+        format.args(broker.java("kafka.tools.StorageTool"));
         format.args(["format", "-t", "b3JyZXJ5LWpvdXJuYWwtMQ", "-c"]).arg(broker.properties());
+        for user in &users {
+            format.args(["--add-scram", user]);
+        }
         let output = format.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "the folder is not formatted: {said}");
@@ -156,20 +161,22 @@ impl Broker {
         self.folder.path().join("server.properties")
     }
 
-    fn java(&self, class: &str) -> Command {
-        let mut command = Command::new("java");
-        command.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"]);
-        command.arg(format!("{}/*", self.jars.display())).arg(class);
-        command.stdin(Stdio::null()).process_group(0);
-        command
+    fn java(&self, class: &str) -> Vec<String> {
+        let path = format!("{}/*", self.jars.display());
+        ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", &path, class]
+            .map(str::to_owned)
+            .to_vec()
     }
 
     /// Starts it, and waits until it lets somebody in.
     pub fn begin(&self) {
         let log = self.folder.path().join("log");
         let log = File::options().create(true).append(true).open(log).unwrap();
-        let mut command = self.java("kafka.Kafka");
-        command.arg(self.properties()).stdout(log.try_clone().unwrap()).stderr(log);
+        let mut command = Command::new("sh");
+        command.args(["-c", KEEPER, "keeper"]).arg(self.folder.path()).arg("java");
+        command.args(self.java("kafka.Kafka")).arg(self.properties());
+        command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log);
+        command.process_group(0);
         *self.process.lock().unwrap() = Some(command.spawn().unwrap());
         let started = Instant::now();
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
@@ -185,14 +192,17 @@ impl Broker {
     /// Stops it in the middle of what it does, or lets it go on.
     pub fn signal(&self, signal: Signal) {
         if let Some(process) = self.process.lock().unwrap().as_ref() {
-            let _ = kill(Pid::from_raw(process.id() as i32), signal);
+            let group = -(process.id() as i32);
+            let _ = kill(Pid::from_raw(group), signal);
         }
     }
 
     /// Ends it as a crash would.
     pub fn crash(&self) {
         if let Some(mut process) = self.process.lock().unwrap().take() {
-            let _ = process.kill();
+            if let Some(mut keeper) = process.stdin.take() {
+                let _ = keeper.write_all(b"crash\n");
+            }
             process.wait().unwrap();
         }
     }

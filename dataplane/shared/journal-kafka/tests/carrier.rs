@@ -1,14 +1,22 @@
 //! The carrier on a real broker: the suite of all carriers, and what only this one can get wrong.
 //!
-//! If there is no Java, or no Kafka for it, each test says `not run` and why.
+//! All tests share one broker. If there is no Java, or no Kafka for it, each says `not run` and why.
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "carrier/access.rs"]
+mod access;
 #[path = "carrier/broker.rs"]
 mod broker;
+#[path = "carrier/damage.rs"]
+mod damage;
 #[path = "carrier/fencing.rs"]
 mod fencing;
 #[path = "carrier/history.rs"]
 mod history;
+#[path = "carrier/kills.rs"]
+mod kills;
+#[path = "carrier/snapshots.rs"]
+mod snapshots;
 #[path = "carrier/suite.rs"]
 mod suite;

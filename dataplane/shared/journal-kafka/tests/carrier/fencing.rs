@@ -1,17 +1,16 @@
 //! Owners that disturb each other at the level of Kafka, where every session fences the one before,
 //! whoever it belongs to.
 
+use crate::broker::shared;
 use orrery_journal::{Carrier, CarrierError, Owner};
-use orrery_journal_kafka::suite::Broker;
 
-use crate::broker::carrier;
 use crate::history::{again, group, owner, records};
 
 /// Goal: who has no right to the journal does not keep the owner from writing on, whatever it tries.
 #[test]
 fn an_owner_goes_on_after_others_tried_to_take_over() {
-    let Some(broker) = Broker::shared() else { return };
-    let (old, new) = (carrier(&broker, "tried"), carrier(&broker, "tried"));
+    let Some((world, _guard)) = shared() else { return };
+    let (old, new) = (world.carrier("tried"), world.carrier("tried"));
     again(|| old.prepare()).unwrap();
     again(|| old.take_over(owner(1))).unwrap();
     again(|| old.append(owner(1), &group(1, 1, &[b"a"]))).unwrap();
@@ -35,8 +34,8 @@ fn an_owner_goes_on_after_others_tried_to_take_over() {
 /// Goal: two clients of one owner fence each other, and both get on.
 #[test]
 fn two_clients_of_one_owner_take_turns() {
-    let Some(broker) = Broker::shared() else { return };
-    let clients = [carrier(&broker, "turns"), carrier(&broker, "turns")];
+    let Some((world, _guard)) = shared() else { return };
+    let clients = [world.carrier("turns"), world.carrier("turns")];
     again(|| clients[0].prepare()).unwrap();
     again(|| clients[0].take_over(owner(1))).unwrap();
     for number in 1..=6 {
