@@ -39,7 +39,9 @@ pub(crate) fn write(producer: Option<Producer>, time_ms: i64, value: &[&[u8]]) -
     put_varint(&mut record, -1); // no key
     put_varint(&mut record, value_bytes as i64);
     record.reserve(value_bytes + 1);
-    value.iter().for_each(|part| record.extend_from_slice(part));
+    for part in value {
+        record.extend_from_slice(part);
+    }
     put_varint(&mut record, 0); // no headers
     let mut length = vec![];
     put_varint(&mut length, record.len() as i64);

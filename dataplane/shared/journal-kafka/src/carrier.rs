@@ -189,16 +189,15 @@ impl KafkaCarrier {
         let log = self.inner.reader();
         persist(&self.inner.cluster, Deadline::of(bytes), |deadline| {
             let own = held.take_if(|session| session.owner == owner);
-            let mut session = match own {
-                Some(session) => session,
-                None => {
-                    // Who does not own it must not disturb who does.
-                    log.glance(deadline)?.state.admit(owner)?;
-                    *held = None;
-                    let session = Session::begin(&self.inner.cluster, log, owner, deadline)?;
-                    session.state.check(owner)?;
-                    session
-                }
+            let mut session = if let Some(session) = own {
+                session
+            } else {
+                // Who does not own it must not disturb who does.
+                log.glance(deadline)?.state.admit(owner)?;
+                *held = None;
+                let session = Session::begin(&self.inner.cluster, log, owner, deadline)?;
+                session.state.check(owner)?;
+                session
             };
             let done = work(&mut session, deadline)?;
             *held = Some(session);

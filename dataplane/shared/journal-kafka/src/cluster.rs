@@ -140,13 +140,12 @@ impl Cluster {
         deadline: Deadline,
     ) -> Result<Vec<u8>, Failure> {
         let known = lock(&self.routes).leaders.get(topic).cloned();
-        let leader = match known {
-            Some(leader) => leader,
-            None => {
-                let leader = self.partition(topic, deadline)?.leader;
-                lock(&self.routes).leaders.insert(topic.to_owned(), leader.clone());
-                leader
-            }
+        let leader = if let Some(leader) = known {
+            leader
+        } else {
+            let leader = self.partition(topic, deadline)?.leader;
+            lock(&self.routes).leaders.insert(topic.to_owned(), leader.clone());
+            leader
         };
         self.ask(&leader, api, body, deadline).map_err(moved)
     }

@@ -31,7 +31,7 @@ pub(crate) enum Api {
     Metadata,
     FindCoordinator,
     SaslHandshake,
-    ApiVersions,
+    Versions,
     CreateTopics,
     DeleteRecords,
     InitProducerId,
@@ -65,7 +65,7 @@ impl Api {
             Self::Metadata => (3, 7),
             Self::FindCoordinator => (10, 2),
             Self::SaslHandshake => (17, 1),
-            Self::ApiVersions => (18, 0),
+            Self::Versions => (18, 0),
             Self::CreateTopics => (19, 4),
             Self::DeleteRecords => (21, 1),
             Self::InitProducerId => (22, 1),
@@ -191,7 +191,7 @@ impl Connection {
 
     /// Checks that the broker knows every request that it will get.
     fn compare(&mut self, host: &Host, deadline: Deadline) -> Result<(), Failure> {
-        let answer = self.ask(Api::ApiVersions, &[], deadline)?;
+        let answer = self.ask(Api::Versions, &[], deadline)?;
         let mut answer = Reader::new(&answer);
         check(answer.i16()?, "ask what the broker knows")?;
         let known = answer.items(|reader| Ok((reader.i16()?, reader.i16()?, reader.i16()?)))?;

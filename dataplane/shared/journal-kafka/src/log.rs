@@ -145,7 +145,7 @@ impl Log<'_> {
         let (mut next, mut last) = (from, None);
         while next < end {
             let (entries, then) = self.entries(next, FETCH_BYTES, deadline)?;
-            last = entries.into_iter().filter(|entry| entry.offset < end).next_back().or(last);
+            last = entries.into_iter().rfind(|entry| entry.offset < end).or(last);
             next = then;
         }
         Ok(last)
@@ -180,12 +180,11 @@ impl Log<'_> {
         while high - low > SHORT {
             let middle = low + (high - low) / 2;
             match self.first_between(middle, high, deadline)? {
-                None => high = middle,
                 Some(entry) if entry.state.last < position => low = entry.offset + 1,
                 Some(entry) if (1..=position).contains(&entry.piece.first) => {
                     return Ok(entry.offset - i64::from(entry.piece.number));
                 }
-                Some(_) => high = middle,
+                _ => high = middle,
             }
         }
         Ok(low)
@@ -222,7 +221,7 @@ impl Log<'_> {
             let wanted = bytes_max.saturating_sub(bytes).clamp(1 << 16, FETCH_BYTES as usize);
             let (entries, then) = self.entries(next, wanted as i32, deadline)?;
             for entry in entries.into_iter().filter(|entry| entry.offset < tail.end) {
-                groups.take(entry)?;
+                groups.take(&entry)?;
                 let last = groups.whole.last();
                 bytes = groups.bytes;
                 let is_enough = bytes >= bytes_max || groups.whole.len() >= GROUPS_MAX;
@@ -286,7 +285,7 @@ impl Groups {
         self.under_way.is_none()
     }
 
-    fn take(&mut self, entry: Entry) -> Result<(), Failure> {
+    fn take(&mut self, entry: &Entry) -> Result<(), Failure> {
         let (piece, last) = (entry.piece, entry.state.last);
         if piece.first == 0 || last < self.next {
             return Ok(());

@@ -101,7 +101,7 @@ mod tests {
         config(&tls).expect("it is whole");
         let key = Secret::new("-----BEGIN PRIVATE KEY-----\nhunter2");
         tls.client = Some(ClientCertificate { chain: signed.cert.pem(), key });
-        let error = config(&tls).err().expect("the key is none").to_string();
+        let error = config(&tls).expect_err("the key is none").to_string();
         assert!(!error.contains("hunter2") && !format!("{tls:?}").contains("hunter2"), "{error}");
         tls.roots = Roots::Pem(String::new());
         assert!(matches!(config(&tls), Err(TlsError::NoRoots)));

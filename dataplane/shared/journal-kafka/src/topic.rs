@@ -174,7 +174,8 @@ fn sift(
             }
             None if batch.transaction_of >= 0 && dropped.contains(&batch.transaction_of) => {}
             None => {
-                records.extend(batch.records.into_iter().filter(|found| found.offset >= offset))
+                let count = batch.records.into_iter().filter(|found| found.offset >= offset);
+                records.extend(count);
             }
         }
         next = next.max(batch.last_offset + 1);

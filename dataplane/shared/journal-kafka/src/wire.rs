@@ -212,7 +212,7 @@ mod tests {
         #[test]
         fn no_answer_makes_the_reader_panic(bytes: Vec<u8>) {
             let mut reader = Reader::new(&bytes);
-            let _ = reader.items(|reader| reader.optional_string());
+            let _ = reader.items(Reader::optional_string);
             let _ = reader.partition(Reader::i64);
             let _ = reader.varint();
         }

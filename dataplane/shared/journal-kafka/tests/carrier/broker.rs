@@ -66,7 +66,7 @@ fn world() -> Option<World> {
 }
 
 fn settings(ways: &Ways) -> String {
-    let inline = |pem: &str| pem.trim().replace("\r", "").replace('\n', "\\n");
+    let inline = |pem: &str| pem.trim().replace('\r', "").replace('\n', "\\n");
     let (chain, key) = issue(&ways.authority, "localhost");
     let (own, lossy, guarded) = (ways.proxy.host().port, ways.lossy, ways.guarded);
     let module = "org.apache.kafka.common.security";
