@@ -182,3 +182,31 @@ fn sift(
     }
     Ok((records, next))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(offset: i64, producer: i64) -> Vec<u8> {
+        let producer = Producer { id: producer, epoch: 0, sequence: 0 };
+        let mut bytes = batch::write(Some(producer), 1, &[b"a"]);
+        bytes[..8].copy_from_slice(&offset.to_be_bytes());
+        bytes
+    }
+
+    #[test]
+    fn records_of_aborted_transactions_and_from_before_are_left_out() {
+        let log = [at(4, 9), at(5, 9), at(6, 8), at(7, 9)].concat();
+        let offsets = |from, aborted: &[(i64, i64)]| {
+            let (records, next) = sift(&log, from, aborted).expect("it is whole");
+            let found: Vec<i64> = records.iter().map(|record| record.offset).collect();
+            (found, next)
+        };
+        assert_eq!(offsets(4, &[]), (vec![4, 5, 6, 7], 8));
+        assert_eq!(offsets(6, &[]), (vec![6, 7], 8));
+        assert_eq!(offsets(4, &[(9, 5)]), (vec![4, 6], 8));
+        assert_eq!(offsets(4, &[(8, 0)]), (vec![4, 5, 7], 8));
+        let cut = sift(&log[..log.len() - 1], 4, &[]).expect("the last one is cut");
+        assert_eq!((cut.0.len(), cut.1), (3, 7));
+    }
+}
