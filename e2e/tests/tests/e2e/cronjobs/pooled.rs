@@ -199,7 +199,7 @@ async fn a_herd_of_cron_jobs_in_a_pool_begins_in_its_minute() {
     let cron_jobs = stage.namespace.api::<CronJob>();
     let begun = Instant::now();
     // None is due before all are adopted: what their own controller runs are Jobs.
-    let first = Timestamp::now().as_second().div_euclid(60) + 3 + count / 500;
+    let first = Timestamp::now().as_second().div_euclid(60) + 3 + count / 200;
     let due: Vec<String> = (first..first + minutes).map(|m| m.rem_euclid(60).to_string()).collect();
     let schedule = format!("{} * * * *", due.join(","));
     let of = |n| {
