@@ -16,9 +16,9 @@ const MESSAGE_BYTES_MIN: i64 = PIECE_BYTES as i64 + 4096;
 /// The default of brokers, so that a smaller one of theirs does not count.
 const MESSAGE_BYTES: &str = "1048588";
 
-/// What topics are made with: nothing goes that was not trimmed, and the broker changes nothing but
-/// the time, so that no clock of ours can be refused.
-const SETTINGS: [(&str, &str); 7] = [
+/// What topics are made with: nothing goes that was not trimmed, what is acknowledged is on disk, and
+/// the broker changes nothing but the time, so that no clock of ours can be refused.
+const SETTINGS: [(&str, &str); 8] = [
     ("cleanup.policy", "delete"),
     ("retention.ms", "-1"),
     ("retention.bytes", "-1"),
@@ -26,6 +26,7 @@ const SETTINGS: [(&str, &str); 7] = [
     ("unclean.leader.election.enable", "false"),
     ("message.timestamp.type", "LogAppendTime"),
     ("max.message.bytes", MESSAGE_BYTES),
+    ("flush.messages", "1"),
 ];
 
 /// What the topics are made with beside that; left out, the broker has its own.
@@ -69,12 +70,6 @@ pub(crate) fn prepare(inner: &Inner, deadline: Deadline) -> Result<(), Failure> 
             found.replicas
         );
         return Err(Failure::unusable(reason));
-    }
-    if replicas == 1 {
-        tracing::warn!(
-            topic = inner.log,
-            "the journal has one replica: the loss of that broker, or of its power, loses what was acknowledged"
-        );
     }
     Ok(())
 }
@@ -162,6 +157,11 @@ fn judge(name: &str, settings: &HashMap<String, String>, replicas: usize) -> Res
     if number("max.message.bytes").is_some_and(|bytes| bytes < MESSAGE_BYTES_MIN) {
         return refuse(format!("takes too little at once: set max.message.bytes={MESSAGE_BYTES}"));
     }
+    if replicas < 2 && number("flush.messages") != Some(1) {
+        let why = "has one replica, which acknowledges what is not on disk: \
+            set flush.messages=1, or add replicas";
+        return refuse(why.to_owned());
+    }
     let in_sync = number("min.insync.replicas").unwrap_or(1);
     if in_sync > replicas as i64 {
         return refuse(format!(
@@ -200,6 +200,7 @@ mod tests {
     fn what_breaks_a_promise_is_refused_with_what_to_do() {
         assert_eq!(judged(("retention.ms", "-1"), 3), None);
         assert_eq!(judged(("min.insync.replicas", "1"), 1), None);
+        assert_eq!(judged(("flush.messages", "10000"), 3), None);
         for (key, value, replicas, then) in [
             ("cleanup.policy", "compact", 3, "cleanup.policy=delete"),
             ("cleanup.policy", "compact,delete", 3, "cleanup.policy=delete"),
@@ -210,6 +211,7 @@ mod tests {
             ("max.message.bytes", "1000", 3, "max.message.bytes=1048588"),
             ("min.insync.replicas", "4", 3, "lower min.insync.replicas"),
             ("min.insync.replicas", "1", 3, "min.insync.replicas=2"),
+            ("flush.messages", "9223372036854775807", 1, "flush.messages=1"),
         ] {
             let said = judged((key, value), replicas).expect(key);
             assert!(said.contains(then), "{said}");
