@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use orrery_api::scheduler::runner::{RunState, RunWord};
+use orrery_kit::suite::free_port;
 use orrery_runner::RunnerArgs;
 use serde_json::{Value, json};
 
@@ -128,11 +129,6 @@ fn process(listen: &str, secrets: Option<&Path>) -> Command {
         command.env(FOLDER, secrets);
     }
     command
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 fn wait_until(mut is_true: impl FnMut() -> bool) {

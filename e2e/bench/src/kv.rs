@@ -6,8 +6,8 @@ mod snapshot;
 
 use std::path::Path;
 
-use orrery_e2e_tests::process::free_port;
 use orrery_e2e_tests::servers::{KvOptions, RedisMode, Server, orrery_kv, redis};
+use orrery_kit::suite::free_port;
 
 use crate::Options;
 use crate::row::{Bar, Row};
@@ -167,7 +167,7 @@ fn pair(folder: &Path, durable: bool) -> Result<(Server, Server), String> {
     let options = KvOptions {
         default_class: class,
         cpu: Some(SERVER_CPU),
-        port: Some(free_port()?),
+        port: Some(free_port()),
         ..KvOptions::default()
     };
     let mode = if durable { RedisMode::Always } else { RedisMode::Memory };

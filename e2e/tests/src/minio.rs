@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::cache;
-use crate::process::{PATIENCE, Process, free_port, poll};
+use orrery_kit::suite::free_port;
+
+use crate::process::{PATIENCE, Process, poll};
 
 /// Environment variable: the program, where it is not the one in the cache.
 const PROGRAM: &str = "ORRERY_MINIO";
@@ -56,7 +58,7 @@ impl Minio {
         // A folder of the only drive is a bucket.
         let made = fs::create_dir_all(folder.join("drive").join(bucket));
         made.map_err(|error| error.to_string())?;
-        let port = free_port()?;
+        let port = free_port();
         let process = serve(program, folder, (host, port), command)?;
         let (program, folder) = (program.to_owned(), folder.to_owned());
         let (bucket, host) = (bucket.to_owned(), host.to_owned());

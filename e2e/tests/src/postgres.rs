@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::process::{PATIENCE, Process, free_port, poll};
+use orrery_kit::suite::free_port;
+
+use crate::process::{PATIENCE, Process, poll};
 
 const VERSIONS: &str = "/usr/lib/postgresql";
 /// The oldest version that carries journals.
@@ -110,7 +112,7 @@ impl Postgres {
         fs::write(folder.join("data/pg_hba.conf"), access).map_err(|error| error.to_string())?;
         let (folder, host) = (folder.to_owned(), host.to_owned());
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
-        let port = free_port()?;
+        let port = free_port();
         let mut server = Self { programs, folder, host, port, settings, process: None };
         server.begin(command)?;
         server.run_sql(&format!("CREATE DATABASE {DATABASE}"))?;

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::client::Client;
-use crate::process::{Process, free_port, wait_for_port};
+use orrery_kit::suite::free_port;
+
+use crate::process::{Process, wait_for_port};
 use crate::{orrery_binary, program};
 
 /// A running RESP server and its folder.
@@ -52,7 +54,7 @@ impl Default for KvOptions {
 pub fn orrery_kv(folder: &Path, options: &KvOptions) -> Result<Server, String> {
     let port = match options.port {
         Some(port) => port,
-        None => free_port()?,
+        None => free_port(),
     };
     let config = folder.join("kv.yaml");
     let cluster = match options.shard_ports.len() {
@@ -67,8 +69,8 @@ pub fn orrery_kv(folder: &Path, options: &KvOptions) -> Result<Server, String> {
     for (shard, port) in options.shard_ports.iter().enumerate() {
         command.env(format!("ORRERY_LISTEN_RESP_{shard}"), format!("127.0.0.1:{port}"));
     }
-    command.env("ORRERY_LISTEN_MANAGEMENT", format!("127.0.0.1:{}", free_port()?));
-    command.env("ORRERY_LISTEN_HTTP", format!("127.0.0.1:{}", free_port()?));
+    command.env("ORRERY_LISTEN_MANAGEMENT", format!("127.0.0.1:{}", free_port()));
+    command.env("ORRERY_LISTEN_HTTP", format!("127.0.0.1:{}", free_port()));
     command.env("ORRERY_LOG", "text");
     start("orrery", command, folder, port, options.cpu)
 }
@@ -84,7 +86,7 @@ pub enum RedisMode {
 
 /// Starts `redis-server` with its data in `folder`; an error says how to install it.
 pub fn redis(folder: &Path, mode: RedisMode, cpu: Option<usize>) -> Result<Server, String> {
-    let port = free_port()?;
+    let port = free_port();
     let mut command = Command::new(redis_server()?);
     command.args(["--port", &port.to_string(), "--save", "", "--dir"]).arg(folder);
     command.args(["--enable-debug-command", "yes", "--daemonize", "no"]);
@@ -99,7 +101,7 @@ pub fn redis(folder: &Path, mode: RedisMode, cpu: Option<usize>) -> Result<Serve
 /// The same on a port of its own that speaks TLS as well, with `tls.crt` and `tls.key` in `folder`. Gives
 /// that port.
 pub fn redis_with_tls(folder: &Path) -> Result<(Server, u16), String> {
-    let (port, tls_port) = (free_port()?, free_port()?);
+    let (port, tls_port) = (free_port(), free_port());
     let mut command = Command::new(redis_server()?);
     command.args(["--port", &port.to_string(), "--save", "", "--dir"]).arg(folder);
     command.args(["--tls-port", &tls_port.to_string(), "--tls-auth-clients", "no"]);

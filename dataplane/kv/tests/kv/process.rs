@@ -5,9 +5,9 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use orrery_kit::suite::free_port;
 use orrery_kv::ServeArgs;
 
 const CONFIG: &str = "ORRERY_TEST_CONFIG";
@@ -52,22 +52,6 @@ pub(crate) struct Engine {
     /// For clients of each of several shards.
     pub(crate) shards: [u16; SHARDS],
     child: Child,
-}
-
-/// A port below those that the system gives to outgoing connections: one of these would be taken
-/// before the engine listens.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    const FIRST: u16 = 20_000;
-    const PORTS: u16 = 12_000;
-    let spread = (std::process::id().wrapping_mul(97) % u32::from(PORTS)) as u16;
-    loop {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed) % PORTS;
-        let port = FIRST + (spread + number) % PORTS;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 /// The name of the process in a folder to its group: it keeps it when it starts again.

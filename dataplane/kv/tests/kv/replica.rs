@@ -9,8 +9,9 @@ use std::process::{Child, Command, Stdio};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::process::{Client, Engine, Value, free_port, ok};
+use crate::process::{Client, Engine, Value, ok};
 use crate::replication::group::{content, content_of, eventually};
+use orrery_kit::suite::free_port;
 
 /// A `redis-server` on a Unix socket; ended when dropped.
 pub(crate) struct Redis {

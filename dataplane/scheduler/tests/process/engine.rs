@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use orrery_kit::suite::free_port;
 use orrery_operand::OperandError;
 use orrery_operand::client::OperandClient;
 use orrery_operand::set_hash::sync_request;
@@ -46,11 +47,6 @@ pub(crate) struct Engine {
     /// Where the folder of the Secret of its journal is, if that is carried elsewhere.
     secret: Option<PathBuf>,
     runtime: tokio::runtime::Runtime,
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("bound").port()
 }
 
 impl Engine {

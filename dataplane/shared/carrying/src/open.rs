@@ -215,8 +215,11 @@ fn tls(folder: &Path) -> Result<Tls, CarryingError> {
         (Some(chain), Some(key)) => Some(ClientCertificate { chain, key: Secret::new(key) }),
         _ => None,
     };
-    let roots = read("ca.crt")?.map_or(Roots::System, Roots::Pem);
-    Ok(Tls { roots, server_name: None, client })
+    Ok(Tls { roots: roots(folder)?, server_name: None, client })
+}
+
+fn roots(folder: &Path) -> Result<Roots, SecretError> {
+    Ok(value(folder, "ca.crt")?.map_or(Roots::System, Roots::Pem))
 }
 
 fn objects(folder: &Path, object: &str, shard: u32) -> Result<ObjectCarrier, CarryingError> {

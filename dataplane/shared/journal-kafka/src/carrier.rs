@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use orrery_journal::carrier::{Carried, Saved, check_group, check_saved};
 use orrery_journal::{Carrier, CarrierError, Group, Owner, Position};
+use orrery_kit::tls::{self, ClientCertificate, Roots, TlsError};
 
 use crate::cluster::{Cluster, Host};
 use crate::connection::Manner;
@@ -17,7 +18,6 @@ use crate::sasl::User;
 use crate::session::Session;
 use crate::setup::{self, Replication};
 use crate::snapshots::{self, Content};
-use crate::tls::{self, Tls, TlsError};
 use crate::topic::Topic;
 
 /// Longest name of a topic.
@@ -26,6 +26,13 @@ const TOPIC_BYTES_MAX: usize = 249;
 const SNAPSHOTS: &str = "_snapshots";
 /// Bytes that one call reads at most.
 const READ_BYTES_MAX: usize = 64 << 20;
+
+/// How brokers are known.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    pub roots: Roots,
+    pub client: Option<ClientCertificate>,
+}
 
 /// What a carrier is opened with.
 #[derive(Clone, Debug)]
@@ -148,7 +155,8 @@ impl KafkaCarrier {
         if bootstrap.is_empty() {
             return Err(OpenError::NoBroker);
         }
-        let tls = tls.as_ref().map(tls::config).transpose()?;
+        let config = |tls: &Tls| tls::client_config(&tls.roots, tls.client.as_ref());
+        let tls = tls.as_ref().map(config).transpose()?;
         let cluster = Arc::new(Cluster::new(bootstrap, Manner { tls, user }));
         let inner = Inner::new(cluster, &prefix, &journal, shard, replication)?;
         Ok(Self { inner: Arc::new(inner), prefix, session: Mutex::default() })

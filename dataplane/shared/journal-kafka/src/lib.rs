@@ -24,13 +24,12 @@ mod snapshots;
 mod state;
 #[cfg(feature = "suite")]
 pub mod suite;
-mod tls;
 mod topic;
 mod wire;
 
-pub use carrier::{KafkaCarrier, OpenError, Options};
+pub use carrier::{KafkaCarrier, OpenError, Options, Tls};
 pub use cluster::Host;
 pub use failure::{CALL, SLOWEST_BYTES_PER_SECOND};
+pub use orrery_kit::tls::{ClientCertificate, Roots, TlsError};
 pub use sasl::{Mechanism, User};
 pub use setup::Replication;
-pub use tls::{ClientCertificate, Roots, Tls, TlsError};

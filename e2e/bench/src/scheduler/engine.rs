@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use orrery_kit::suite::free_port;
+
 const PATIENCE: Duration = Duration::from_mins(5);
 
 pub(super) struct Engine {
@@ -15,16 +17,11 @@ pub(super) struct Engine {
     pub(super) ready_after: Duration,
 }
 
-fn free_port() -> Result<u16, String> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
-    listener.local_addr().map(|address| address.port()).map_err(|error| error.to_string())
-}
-
 impl Engine {
     pub(super) fn start(folder: &Path) -> Result<Self, String> {
         let config = folder.join("scheduler.yaml");
         std::fs::write(&config, "partitions: 4\n").map_err(|error| error.to_string())?;
-        let api = free_port()?;
+        let api = free_port();
         let begun = Instant::now();
         let child = Command::new(orrery_e2e_tests::orrery_binary()?)
             .args(["serve", "scheduler", "--config"])

@@ -8,9 +8,10 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use orrery_e2e_cluster::output_within;
-use orrery_e2e_tests::process::{free_port, poll};
+use orrery_e2e_tests::process::poll;
 use orrery_e2e_tests::servers::{KvOptions, Server, orrery_kv};
 use orrery_e2e_tests::{cache, program};
+use orrery_kit::suite::free_port;
 use redis::Commands;
 
 use crate::not_run::or_not_run;
@@ -26,8 +27,8 @@ const LINE_LIMIT: Duration = Duration::from_mins(2);
 
 /// A server whose ports stay the same over restarts.
 fn server(folder: &Path, shards: usize) -> (Server, KvOptions) {
-    let port = Some(free_port().expect("a free port"));
-    let shard_ports = (0..shards).map(|_| free_port().expect("a free port")).collect();
+    let port = Some(free_port());
+    let shard_ports = (0..shards).map(|_| free_port()).collect();
     let options = KvOptions { port, shard_ports, ..KvOptions::default() };
     (orrery_kv(folder, &options).expect("orrery serve kv starts"), options)
 }

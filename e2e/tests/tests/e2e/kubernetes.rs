@@ -10,7 +10,8 @@ use std::time::Duration;
 use orrery_e2e_cluster::{Cluster, Namespace, Nodes, Processes, output_within, poll, poll_for};
 use orrery_e2e_tests::client::{Client, Reply};
 use orrery_e2e_tests::orrery_binary;
-use orrery_e2e_tests::process::{Process, free_port};
+use orrery_e2e_tests::process::Process;
+use orrery_kit::suite::free_port;
 
 use crate::account;
 
@@ -70,7 +71,7 @@ impl Stage {
         let namespace = cluster.namespace(name).await.expect("a namespace");
         nodes.run_with(namespace.name(), Arc::new(Processes::new().program("orrery", &binary)));
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let http = free_port().expect("a port");
+        let http = free_port();
         let image = "registry.example/orrery:test";
         account::install(&cluster, "orrery", namespace.name(), Some(namespace.name())).await;
         account::kubeconfig(&cluster, namespace.name(), "orrery", folder.path()).await;

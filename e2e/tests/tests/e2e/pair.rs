@@ -8,7 +8,8 @@ use std::process::Command;
 
 use orrery_e2e_cluster::poll;
 use orrery_e2e_tests::orrery_binary;
-use orrery_e2e_tests::process::{Process, free_port};
+use orrery_e2e_tests::process::Process;
+use orrery_kit::suite::free_port;
 
 use crate::account;
 use crate::kubernetes::{LIMIT, Stage};
@@ -25,7 +26,7 @@ struct Replica {
 
 impl Replica {
     fn start(stage: &Stage, name: &str) -> Self {
-        let http = free_port().expect("a port");
+        let http = free_port();
         let mut command = Command::new(orrery_binary().expect("make test builds it first"));
         command.args(["operator", "--image", "registry.example/orrery:test"]);
         command.args(["--namespaces", stage.namespace(), "--lease-namespace", stage.namespace()]);

@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use orrery_e2e_cluster::poll_for;
-use orrery_e2e_tests::process::free_port;
+use orrery_kit::suite::free_port;
 use serde_json::Value as Json;
 use tonic::{Request, Response, Status};
 
@@ -42,7 +42,7 @@ impl TraceService for Receiver {
 impl Receiver {
     /// Listens on a port until the runtime of the test ends.
     fn listen(&self) -> u16 {
-        let port = free_port().expect("a port");
+        let port = free_port();
         let service = TraceServiceServer::new(self.clone());
         let server = tonic::transport::Server::builder().add_service(service);
         tokio::spawn(server.serve(SocketAddr::from(([127, 0, 0, 1], port))));

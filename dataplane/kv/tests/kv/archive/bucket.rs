@@ -10,7 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Book, DEADLINE, report, wait_for};
-use crate::process::{Engine, free_port};
+use crate::process::Engine;
+use orrery_kit::suite::free_port;
 
 const USER: &str = "orrery-tests";
 const KEY: &str = "a-key-that-is-never-shown";

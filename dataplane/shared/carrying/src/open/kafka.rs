@@ -8,11 +8,11 @@ use orrery_api::spec::journal::{
     KAFKA_PREFIX,
 };
 use orrery_journal_kafka::{
-    ClientCertificate, Host, KafkaCarrier, Mechanism, Options, Replication, Roots, Tls, User,
+    ClientCertificate, Host, KafkaCarrier, Mechanism, Options, Replication, Tls, User,
 };
 use orrery_kit::secrets::Secret;
 
-use super::{CarryingError, name, value};
+use super::{CarryingError, name, roots, value};
 
 pub(super) fn open(folder: &Path, object: &str, shard: u32) -> Result<KafkaCarrier, CarryingError> {
     Ok(KafkaCarrier::open(options(folder, object, shard)?)?)
@@ -92,7 +92,7 @@ fn tls(folder: &Path) -> Result<Tls, CarryingError> {
             client = Some(ClientCertificate { chain, key: Secret::new(key) });
         }
     }
-    Ok(Tls { roots: read("ca.crt")?.map_or(Roots::System, Roots::Pem), client })
+    Ok(Tls { roots: roots(folder)?, client })
 }
 
 #[cfg(test)]

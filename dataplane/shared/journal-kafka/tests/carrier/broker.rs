@@ -6,8 +6,9 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use orrery_journal_kafka::suite::{Broker, free_port};
+use orrery_journal_kafka::suite::Broker;
 use orrery_journal_kafka::{Host, KafkaCarrier, Options, Replication};
+use orrery_kit::suite::free_port;
 use orrery_pg::suite::Proxy;
 use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 

@@ -1,6 +1,6 @@
-//! TLS to a broker: what to trust, and what to show.
+//! TLS to the servers of somebody else: what to trust, and what to show.
 //!
-//! Must not: speak to a broker whose certificate was not verified for its name. There is no way to
+//! Must not: speak to a server whose certificate was not verified for its name. There is no way to
 //! switch that off.
 
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use orrery_kit::secrets::Secret;
+use crate::secrets::Secret;
 
-/// Which authorities certificates of brokers may come from.
+/// Which authorities certificates of servers may come from.
 #[derive(Clone, Debug)]
 pub enum Roots {
     /// Those of this text, one or several certificates in PEM.
@@ -20,20 +20,13 @@ pub enum Roots {
     System,
 }
 
-/// A certificate that is shown to brokers that ask for one.
+/// A certificate that is shown to servers that ask for one.
 #[derive(Clone, Debug)]
 pub struct ClientCertificate {
     /// The certificate and those between it and its authority, in PEM.
     pub chain: String,
     /// Its private key, in PEM.
     pub key: Secret,
-}
-
-/// How brokers are known.
-#[derive(Clone, Debug)]
-pub struct Tls {
-    pub roots: Roots,
-    pub client: Option<ClientCertificate>,
 }
 
 /// Why TLS cannot be set up. Says nothing of keys.
@@ -52,12 +45,15 @@ pub enum TlsError {
 }
 
 /// What connections are made with.
-pub(crate) fn config(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
+pub fn client_config(
+    roots: &Roots,
+    client: Option<&ClientCertificate>,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots(&tls.roots)?);
-    let config = match &tls.client {
+        .with_root_certificates(store(roots)?);
+    let config = match client {
         None => builder.with_no_client_auth(),
         Some(client) => {
             let key = PrivateKeyDer::from_pem_slice(client.key.reveal().as_bytes());
@@ -73,7 +69,7 @@ fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
     CertificateDer::pem_slice_iter(pem.as_bytes()).collect()
 }
 
-fn roots(from: &Roots) -> Result<RootCertStore, TlsError> {
+fn store(from: &Roots) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     match from {
         Roots::Pem(pem) => {
@@ -95,15 +91,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_no_authority_is_refused() {
+        let with = |pem: &str| client_config(&Roots::Pem(pem.to_owned()), None);
+        assert!(matches!(with(""), Err(TlsError::NoRoots)));
+        with("-----BEGIN CERTIFICATE-----\nAAAA").expect_err("it is cut off");
+    }
+
+    #[test]
     fn a_key_that_cannot_be_read_is_not_shown() {
-        let signed = rcgen::generate_simple_self_signed(["log".to_owned()]).expect("a certificate");
-        let mut tls = Tls { roots: Roots::Pem(signed.cert.pem()), client: None };
-        config(&tls).expect("it is whole");
+        let signed = rcgen::generate_simple_self_signed(["db".to_owned()]).expect("a certificate");
+        let roots = Roots::Pem(signed.cert.pem());
+        client_config(&roots, None).expect("it is whole");
         let key = Secret::new("-----BEGIN PRIVATE KEY-----\nhunter2");
-        tls.client = Some(ClientCertificate { chain: signed.cert.pem(), key });
-        let error = config(&tls).expect_err("the key is none").to_string();
-        assert!(!error.contains("hunter2") && !format!("{tls:?}").contains("hunter2"), "{error}");
-        tls.roots = Roots::Pem(String::new());
-        assert!(matches!(config(&tls), Err(TlsError::NoRoots)));
+        let client = ClientCertificate { chain: signed.cert.pem(), key };
+        let error = client_config(&roots, Some(&client)).expect_err("the key is none").to_string();
+        assert!(
+            !error.contains("hunter2") && !format!("{client:?}").contains("hunter2"),
+            "{error}"
+        );
     }
 }
