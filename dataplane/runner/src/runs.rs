@@ -72,6 +72,12 @@ impl Entry {
     fn is_over(&self) -> bool {
         !self.state.borrow().state.is_running()
     }
+
+    /// Nobody has to hear how it ended, or any more. True when it is over and somebody had to.
+    fn tell(&mut self) -> bool {
+        let was_told = std::mem::replace(&mut self.is_told, true);
+        self.is_over() && !was_told
+    }
 }
 
 impl Runs {
@@ -117,7 +123,7 @@ impl Runs {
                 runs.end(&key, over);
             });
         } else {
-            book.remember(key, false);
+            book.remember(key);
         }
         self.count(&book);
         Ok(state)
@@ -134,8 +140,7 @@ impl Runs {
         if let Some(entry) = book.runs.get_mut(key) {
             entry.stop(RunWord::Cancelled);
             // Whoever wants it gone does not ask how it ended.
-            let was_untold = entry.is_over() && !entry.is_told;
-            entry.is_told = true;
+            let was_untold = entry.tell();
             let state = entry.state.borrow().clone();
             book.untold -= usize::from(was_untold);
             self.count(&book);
@@ -144,7 +149,7 @@ impl Runs {
         let key: Arc<str> = key.into();
         let entry = Entry { is_told: true, ..Entry::new(None, RunWord::Cancelled.into()) };
         book.runs.insert(Arc::clone(&key), entry);
-        book.remember(key, true);
+        book.remember(key);
         RunWord::Cancelled.into()
     }
 
@@ -152,7 +157,7 @@ impl Runs {
     pub(crate) fn told(&self, key: &str) {
         let mut book = self.lock();
         if let Some(entry) = book.runs.get_mut(key).filter(|entry| entry.is_over()) {
-            let was_untold = !std::mem::replace(&mut entry.is_told, true);
+            let was_untold = entry.tell();
             book.untold -= usize::from(was_untold);
         }
         self.count(&book);
@@ -188,14 +193,12 @@ impl Runs {
 
     fn end(&self, key: &Arc<str>, over: RunState) {
         let mut book = self.lock();
-        let mut is_told = true;
         if let Some(entry) = book.runs.get_mut(key) {
             tracing::info!(%key, state = ?over.state, code = over.exit_code, "a run ended");
             entry.pid = None;
             entry.state.send_replace(over);
-            is_told = entry.is_told;
         }
-        book.remember(Arc::clone(key), is_told);
+        book.remember(Arc::clone(key));
         self.count(&book);
         let is_last = book.going_on() == 0;
         drop(book);
@@ -220,8 +223,8 @@ impl Book {
     }
 
     /// Counts a run among those that are over.
-    fn remember(&mut self, key: Arc<str>, is_told: bool) {
-        self.untold += usize::from(!is_told);
+    fn remember(&mut self, key: Arc<str>) {
+        self.untold += usize::from(self.runs.get(&key).is_some_and(|entry| !entry.is_told));
         self.over.push_back(key);
         if self.over.len() > OVER_MAX
             && let Some(oldest) = self.over.pop_front()

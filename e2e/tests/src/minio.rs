@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::cache;
 use orrery_kit::suite::free_port;
 
+use crate::cache;
 use crate::process::{PATIENCE, Process, poll};
 
 /// Environment variable: the program, where it is not the one in the cache.

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::client::Client;
 use orrery_kit::suite::free_port;
 
+use crate::client::Client;
 use crate::process::{Process, wait_for_port};
 use crate::{orrery_binary, program};
 

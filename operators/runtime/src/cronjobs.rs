@@ -53,7 +53,7 @@ pub enum Takes {
 /// A declared kind that CronJobs become. Pure, as [`Declared`] is.
 pub trait AdoptsCronJobs: MakesJobs {
     /// Which CronJobs an engine takes over.
-    fn takes(engine: &<Self::Engine as crate::system::System>::Kind) -> Takes;
+    fn takes(engine: &<Self::Engine as System>::Kind) -> Takes;
 
     /// The object that does what the CronJob does, name and spec; a sentence where none can.
     fn adopted(

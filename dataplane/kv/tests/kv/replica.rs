@@ -6,12 +6,12 @@ mod cuts;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use orrery_kit::suite::free_port;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::process::{Client, Engine, Value, ok};
 use crate::replication::group::{content, content_of, eventually};
-use orrery_kit::suite::free_port;
 
 /// A `redis-server` on a Unix socket; ended when dropped.
 pub(crate) struct Redis {

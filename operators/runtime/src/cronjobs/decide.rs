@@ -157,9 +157,6 @@ pub(super) fn decided(cron_job: &CronJobSeen, next: Option<i64>, ran: Option<&Ra
 /// What is next where each run is a Job. `beside` is the object of the CronJob's name, `adopter` the
 /// engine that is to run it.
 fn decide(cron_job: &CronJobSeen, adopter: Option<&str>, beside: Option<&Beside>) -> Step {
-    if cron_job.metadata.deletion_timestamp.is_some() {
-        return Step::Rest;
-    }
     let is_held = cron_job.adopted_by().is_some();
     let back = |otherwise| if is_held { Step::GiveBack } else { otherwise };
     let Some(_) = adopter else {
@@ -365,7 +362,8 @@ mod tests {
         let mut leaving = held();
         leaving.metadata.deletion_timestamp =
             Some(serde_json::from_value(json!("2026-11-27T10:00:00Z")).expect("a time"));
-        assert_eq!(decide(&leaving, None, Some(&ACCEPTED)), Step::Rest);
-        assert_eq!(decide(&leaving, Some("default"), None), Step::Rest);
+        let at = At { now: 0, newest: None, next: None, due: None };
+        assert_eq!(next(&leaving, None, &Wish::Nothing, Some(&ACCEPTED), &at), Step::Rest);
+        assert_eq!(next(&leaving, Some("default"), &Wish::Jobs, None, &at), Step::Rest);
     }
 }

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use orrery_kit::suite::free_port;
+
 use super::{Book, DEADLINE, report, wait_for};
 use crate::process::Engine;
-use orrery_kit::suite::free_port;
 
 const USER: &str = "orrery-tests";
 const KEY: &str = "a-key-that-is-never-shown";
