@@ -10,7 +10,7 @@ use orrery_api::kv::config::{
     UNIX_SOCKET_BYTES_MAX,
 };
 use orrery_api::kv::layout::SHARDS_MAX;
-use orrery_api::kv::{Class, JournalBackend, KvConfig, Layout};
+use orrery_api::kv::{Class, KvConfig, Layout};
 use orrery_archiving::config::{ArchiveConfig, ConfigError, RecoveryConfig};
 use orrery_carrying::Carried;
 
@@ -98,8 +98,6 @@ impl Config {
 pub enum Unusable {
     #[error("{field} is {value}, allowed is {low} to {high}")]
     OutOfRange { field: &'static str, value: i64, low: i64, high: i64 },
-    #[error("journal {0} is not supported by this version: Local, Postgres and ObjectStore are")]
-    Journal(&'static str),
     #[error("journal {0} needs group: true, as several processes may want to write it")]
     CarriedAlone(&'static str),
     #[error("journal {0} cannot be archived or recovered by this version")]
@@ -140,9 +138,6 @@ impl Config {
     pub(crate) fn of(file: KvConfig, pod: &str) -> Result<Self, Unusable> {
         let spread = file.cluster.map(|layout| Spread::of(layout, pod)).transpose()?;
         within("shards", file.shards.into(), 1, 1)?;
-        if file.journal == JournalBackend::Kafka {
-            return Err(Unusable::Journal(file.journal.as_str()));
-        }
         let databases = within("databases", file.databases.into(), 1, u16::MAX.into())?;
         let clients = within("maxClients", file.max_clients.into(), 1, i32::MAX.into())?;
         let memory = within("memoryLimitBytes", file.memory_limit_bytes, 0, i64::MAX)?;
@@ -262,8 +257,6 @@ mod tests {
         assert!(refusal(seldom).contains("snapshotAfterBytes is 1"));
         let long = KvConfig { unix_socket: Some("x".repeat(108)), ..base() };
         assert!(refusal(long).contains("108 bytes"));
-        let kafka = KvConfig { journal: JournalBackend::Kafka, ..base() };
-        assert!(refusal(kafka).contains("journal Kafka"));
         assert!(refusal(KvConfig { default_class: Class::Flag, ..base() }).contains("Flag"));
         let archive = Some(ArchiveFile { to: "file:///archive".into(), ..ArchiveFile::default() });
         let of_group = KvConfig { group: Some(true), archive, ..base() };

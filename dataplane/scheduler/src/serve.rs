@@ -76,8 +76,6 @@ pub enum ServeError {
     Carrying(#[from] CarryingError),
     #[error(transparent)]
     Standby(#[from] StandbyError),
-    #[error("{0} does not carry journals in this release")]
-    Backend(&'static str),
     #[error(transparent)]
     Recover(#[from] RecoverError),
     #[error(transparent)]

@@ -34,7 +34,6 @@ const fn schedule(field: &'static str, values: &'static str, instead: &'static s
 
 /// All of them, by kind and in the order of the fields.
 pub const NOT_YET: &[NotYet] = &[
-    cluster("spec.journal.backend", "Kafka", "use Local, Postgres or ObjectStore"),
     cluster("spec.defaultClass", "Config, Flag", "use Store, which is as durable"),
     cluster(
         "spec.resp.clusterMode",
@@ -78,7 +77,6 @@ pub const NOT_YET: &[NotYet] = &[
         "any",
         "limit all clients by resp.maxClients of the KVCluster",
     ),
-    scheduler("spec.journal.backend", "Kafka", "use Local, Postgres or ObjectStore"),
     scheduler(
         "spec.archive",
         "together with a journal that is not Local",

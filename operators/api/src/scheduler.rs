@@ -2,6 +2,7 @@
 //! the engine starts with, and what operator and process tell each other of a `Schedule`.
 
 pub mod action;
+pub mod bounds;
 pub mod config;
 pub mod engine;
 pub mod exchange;

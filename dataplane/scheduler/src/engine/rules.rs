@@ -1,6 +1,11 @@
 //! What a spec may say beyond its types. Of objects the Kubernetes API server checks the same by the
 //! rules of the kind; jobs of the API have nobody else.
 
+use orrery_api::scheduler::bounds::{
+    ATTEMPTS_MAX, BACKOFF_SECONDS_MAX, CATCH_UP_RUNS_MAX, KEEP_RUNS_MAX, LATE_SECONDS_MAX,
+    LIMIT_RUNS_MAX, LONGEST_BACKOFF_SECONDS_MAX, MOVED_SECONDS_MAX, PRIORITY_MAX,
+    TIMEOUT_SECONDS_MAX,
+};
 use orrery_api::scheduler::{Dialect, ScheduleSpec};
 
 use super::{Refusal, RefusalReason};
@@ -86,27 +91,44 @@ fn check_action(spec: &ScheduleSpec) -> Result<(), Refusal> {
 
 /// The bounds that the kind states.
 fn check_numbers(spec: &ScheduleSpec) -> Result<(), Refusal> {
-    const DAY: i64 = 86_400;
-    const YEAR: i64 = 365 * DAY;
-    const KEPT: i64 = 1_000_000;
     let retry = &spec.retry;
     let catch_up = spec.catch_up.as_ref();
     let kept = spec.history.as_ref();
     let numbers = [
-        ("jitterSeconds", Some(spec.jitter_seconds), 0, DAY),
-        ("flexWindowSeconds", Some(spec.flex_window_seconds), 0, DAY),
-        ("startingDeadlineSeconds", spec.starting_deadline_seconds, 1, YEAR),
-        ("timeoutSeconds", spec.timeout_seconds, 1, DAY),
-        ("finishWithinSeconds", spec.finish_within_seconds, 1, YEAR),
-        ("priority", Some(i64::from(spec.priority)), 0, 9),
-        ("limitRuns", spec.limit_runs, 1, 1_000_000_000),
-        ("retry.maxAttempts", Some(i64::from(retry.max_attempts)), 1, 100),
-        ("retry.backoffSeconds", Some(retry.backoff_seconds), 0, DAY),
-        ("retry.maxBackoffSeconds", Some(retry.max_backoff_seconds), 0, 7 * DAY),
-        ("catchUp.maxRuns", catch_up.and_then(|c| c.max_runs.map(i64::from)), 1, 100_000),
-        ("history.keepRuns", kept.and_then(|kept| kept.keep_runs.map(i64::from)), 0, KEPT),
-        ("history.keepFailedRuns", kept.and_then(|k| k.keep_failed_runs.map(i64::from)), 0, KEPT),
-        ("catchUp.maxSeconds", catch_up.and_then(|c| c.max_seconds), 0, YEAR),
+        ("jitterSeconds", Some(spec.jitter_seconds), 0, MOVED_SECONDS_MAX),
+        ("flexWindowSeconds", Some(spec.flex_window_seconds), 0, MOVED_SECONDS_MAX),
+        ("startingDeadlineSeconds", spec.starting_deadline_seconds, 1, LATE_SECONDS_MAX),
+        ("timeoutSeconds", spec.timeout_seconds, 1, TIMEOUT_SECONDS_MAX),
+        ("finishWithinSeconds", spec.finish_within_seconds, 1, LATE_SECONDS_MAX),
+        ("priority", Some(i64::from(spec.priority)), 0, PRIORITY_MAX.into()),
+        ("limitRuns", spec.limit_runs, 1, LIMIT_RUNS_MAX),
+        ("retry.maxAttempts", Some(i64::from(retry.max_attempts)), 1, ATTEMPTS_MAX.into()),
+        ("retry.backoffSeconds", Some(retry.backoff_seconds), 0, BACKOFF_SECONDS_MAX),
+        (
+            "retry.maxBackoffSeconds",
+            Some(retry.max_backoff_seconds),
+            0,
+            LONGEST_BACKOFF_SECONDS_MAX,
+        ),
+        (
+            "catchUp.maxRuns",
+            catch_up.and_then(|c| c.max_runs.map(i64::from)),
+            1,
+            CATCH_UP_RUNS_MAX.into(),
+        ),
+        (
+            "history.keepRuns",
+            kept.and_then(|kept| kept.keep_runs.map(i64::from)),
+            0,
+            KEEP_RUNS_MAX.into(),
+        ),
+        (
+            "history.keepFailedRuns",
+            kept.and_then(|k| k.keep_failed_runs.map(i64::from)),
+            0,
+            KEEP_RUNS_MAX.into(),
+        ),
+        ("catchUp.maxSeconds", catch_up.and_then(|c| c.max_seconds), 0, LATE_SECONDS_MAX),
     ];
     for (name, value, least, most) in numbers {
         if let Some(value) = value.filter(|value| !(least..=most).contains(value)) {

@@ -33,10 +33,8 @@ pub(super) fn carriers(
     config: &SchedulerConfig,
     partitions: u16,
 ) -> Result<Option<Vec<Arc<dyn Carrier>>>, ServeError> {
-    match config.journal {
-        JournalBackend::Local => return Ok(None),
-        JournalBackend::Kafka => return Err(ServeError::Backend(config.journal.as_str())),
-        JournalBackend::Postgres | JournalBackend::ObjectStore => {}
+    if config.journal == JournalBackend::Local {
+        return Ok(None);
     }
     let object = format!("{}/{}", config.object.namespace, config.object.name);
     let carried = Carried { backend: config.journal, object };

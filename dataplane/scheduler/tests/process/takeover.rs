@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use orrery_e2e_tests::postgres::{DATABASE, PASSWORD, Postgres, USER};
+use orrery_journal_kafka::suite::Broker;
 use orrery_operand::OperandError;
 use orrery_operand::v1::Role;
 
@@ -123,6 +124,17 @@ fn the_same_holds_where_a_database_carries_the_journals() {
         std::fs::write(secret.join(key), value).unwrap();
     }
     killed(&secret, "journal: Postgres\nsnapshotAfterBytes: 60000\n");
+}
+
+#[test]
+fn the_same_holds_where_a_log_of_kafka_carries_the_journals() {
+    let Some(broker) = Broker::start(|_| String::new()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::create_dir(&secret).unwrap();
+    std::fs::write(secret.join("bootstrap.servers"), broker.host().to_string()).unwrap();
+    std::fs::write(secret.join("security.protocol"), "PLAINTEXT").unwrap();
+    killed(&secret, "journal: Kafka\nsnapshotAfterBytes: 60000\n");
 }
 
 /// Paused beyond its lease with runs that wait at a slow target, an owner that wakes up launches and

@@ -2,6 +2,8 @@
 //!
 //! Must not: wait for the engine to answer.
 
+mod kafka;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use orrery_api::spec::journal::{
 use orrery_blob::{Access, Address, BlobError};
 use orrery_journal::carrier::{self, Saved};
 use orrery_journal::{Carrier, CarrierError, Group, Owner, Position};
+use orrery_journal_kafka::KafkaCarrier;
 use orrery_journal_objects::ObjectCarrier;
 use orrery_journal_pg::{
     Address as Servers, ClientCertificate, Host, OpenError, PgCarrier, Roots, Tls,
@@ -52,6 +55,10 @@ pub enum CarryingError {
     Objects(#[from] CarrierError),
     #[error("failed to use the Secret of the journal: {0}")]
     Postgres(#[from] OpenError),
+    #[error("the Secret of the journal has no {wanted} under the key {key}")]
+    Word { key: &'static str, wanted: &'static str },
+    #[error("failed to use the Secret of the journal: {0}")]
+    Kafka(#[from] orrery_journal_kafka::OpenError),
 }
 
 /// Opens the journal of one shard. The engine need not answer yet.
@@ -66,16 +73,20 @@ pub fn open_all(carried: &Carried, shards: &[u32]) -> Result<Vec<Arc<dyn Carrier
     let folder = std::env::var_os(JOURNAL_SECRET).map(PathBuf::from);
     let folder = folder.ok_or(CarryingError::NoFolder(carried.backend.as_str()))?;
     let object = &carried.object;
-    let is_postgres = carried.backend == JournalBackend::Postgres;
-    let servers = is_postgres.then(|| postgres(&folder, object, shards.first().copied()));
-    let servers = servers.transpose()?;
+    let first = shards.first().copied().unwrap_or(0);
+    let servers = match carried.backend {
+        JournalBackend::Postgres => Engines::Postgres(postgres(&folder, object, first)?),
+        JournalBackend::Kafka => Engines::Kafka(kafka::open(&folder, object, first)?),
+        JournalBackend::Local | JournalBackend::ObjectStore => Engines::Objects,
+    };
     let mut all: Vec<Arc<Prepared>> = vec![];
     for shard in shards.iter().copied() {
         let carrier: Box<dyn Carrier> = match &servers {
-            Some(servers) => Box::new(servers.beside(name(object, shard), shard)?),
-            None => Box::new(objects(&folder, object, shard)?),
+            Engines::Postgres(servers) => Box::new(servers.beside(name(object, shard), shard)?),
+            Engines::Kafka(brokers) => Box::new(brokers.beside(&name(object, shard), shard)?),
+            Engines::Objects => Box::new(objects(&folder, object, shard)?),
         };
-        let engine = Engine { carrier, is_probed_apart: is_postgres };
+        let engine = Engine { carrier, is_probed_apart: !matches!(servers, Engines::Objects) };
         let first = all.first().map(Arc::clone);
         all.push(Arc::new(Prepared { engine, first, is_done: AtomicBool::new(false) }));
     }
@@ -95,6 +106,13 @@ pub fn open_all(carried: &Carried, shards: &[u32]) -> Result<Vec<Arc<dyn Carrier
 
 fn name(object: &str, shard: u32) -> String {
     format!("{object}/{shard}")
+}
+
+/// What the journals of one object share.
+enum Engines {
+    Postgres(PgCarrier),
+    Kafka(KafkaCarrier),
+    Objects,
 }
 
 /// What carries one shard.
@@ -161,8 +179,7 @@ impl Carrier for Prepared {
     }
 }
 
-fn postgres(folder: &Path, object: &str, shard: Option<u32>) -> Result<PgCarrier, CarryingError> {
-    let shard = shard.unwrap_or(0);
+fn postgres(folder: &Path, object: &str, shard: u32) -> Result<PgCarrier, CarryingError> {
     let read = |key: &'static str| value(folder, key);
     let needed = |key: &'static str| read(key)?.ok_or(CarryingError::Missing(key));
     let port = match read(JOURNAL_PORT_KEY)? {
@@ -198,8 +215,11 @@ fn tls(folder: &Path) -> Result<Tls, CarryingError> {
         (Some(chain), Some(key)) => Some(ClientCertificate { chain, key: Secret::new(key) }),
         _ => None,
     };
-    let roots = read("ca.crt")?.map_or(Roots::System, Roots::Pem);
-    Ok(Tls { roots, server_name: None, client })
+    Ok(Tls { roots: roots(folder)?, server_name: None, client })
+}
+
+fn roots(folder: &Path) -> Result<Roots, SecretError> {
+    Ok(value(folder, "ca.crt")?.map_or(Roots::System, Roots::Pem))
 }
 
 fn objects(folder: &Path, object: &str, shard: u32) -> Result<ObjectCarrier, CarryingError> {

@@ -11,8 +11,6 @@ mod access;
 mod damage;
 #[path = "carrier/fencing.rs"]
 mod fencing;
-#[path = "carrier/history.rs"]
-mod history;
 #[path = "carrier/kills.rs"]
 mod kills;
 #[path = "carrier/replication.rs"]
@@ -25,3 +23,5 @@ mod setup;
 mod snapshots;
 #[path = "carrier/suite.rs"]
 mod suite;
+
+use orrery_journal::carrier::suite::history;

@@ -9,6 +9,7 @@
 //! | [`env`] | the seam for clock and randomness; tests and simulations bring their own |
 //! | [`listen`] | addresses from `ORRERY_LISTEN_<PORT>` |
 //! | [`secrets`] | a folder of secret files, never shown |
+//! | [`tls`] | what servers of somebody else are trusted by, and what they are shown |
 //! | [`logs`] | text or JSON lines on standard error |
 //! | [`mix`] | even bits from uneven numbers |
 //! | [`health`] | alive and ready, as the probes and the operator ask |
@@ -36,6 +37,7 @@ pub mod secrets;
 pub mod shutdown;
 #[cfg(feature = "suite")]
 pub mod suite;
+pub mod tls;
 pub mod vitals;
 pub mod volume;
 

@@ -25,10 +25,11 @@ pub use address::{Address, AddressError, Host, PORT};
 pub use connect::{OpenError, Target};
 pub use failure::{Failure, Verdict};
 pub use link::{Link, Param};
+pub use orrery_kit::tls::{ClientCertificate, Roots};
 pub use pool::Pool;
 pub use schema::{Layout, only};
 pub use session::Session;
-pub use tls::{ClientCertificate, Roots, Tls, TlsError};
+pub use tls::{Tls, TlsError};
 
 use std::time::Duration;
 

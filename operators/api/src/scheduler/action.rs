@@ -4,6 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::bounds::{WORD_CHARS_MAX, WORDS_MAX};
 use crate::cel::rules;
 
 /// Longest body of a call, in characters.
@@ -235,7 +236,7 @@ pub struct PooledPodAction {
     pub args: Vec<String>,
     /// Variables beside those of the pool.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), extend(
+    #[schemars(length(max = WORDS_MAX), extend(
         "x-kubernetes-list-type" = "map",
         "x-kubernetes-list-map-keys" = ["name"]
     ))]
@@ -246,16 +247,16 @@ fn some_words(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "minItems": 1,
-        "maxItems": 256,
-        "items": { "type": "string", "description": "One word.", "maxLength": 4096 },
+        "maxItems": WORDS_MAX,
+        "items": { "type": "string", "description": "One word.", "maxLength": WORD_CHARS_MAX },
     })
 }
 
 fn words(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
-        "maxItems": 256,
-        "items": { "type": "string", "description": "One word.", "maxLength": 4096 },
+        "maxItems": WORDS_MAX,
+        "items": { "type": "string", "description": "One word.", "maxLength": WORD_CHARS_MAX },
     })
 }
 

@@ -81,7 +81,7 @@ pub const PARTITIONS_DEFAULT: i32 = 16;
     (
         "!has(self.replicas) || self.replicas <= 1 || (has(self.journal) && has(self.journal.backend) \
          && self.journal.backend != 'Local')",
-        "replicas above 1 need a journal that outlives a pod: set journal.backend to Postgres or ObjectStore",
+        "replicas above 1 need a journal that outlives a pod: set journal.backend to Postgres, ObjectStore or Kafka",
     ),
     (
         "!has(self.overdue) || (has(self.targets) \
@@ -105,7 +105,7 @@ pub const PARTITIONS_DEFAULT: i32 = 16;
 ])))]
 pub struct SchedulerSpec {
     /// Number of pods: one owns all partitions, the others stand by and take its place. Above 1 the
-    /// journal must be kept by Postgres or ObjectStore.
+    /// journal must be kept by Postgres, ObjectStore or Kafka.
     #[schemars(range(min = 1, max = 64))]
     pub replicas: i32,
     /// Number of partitions, a power of two. Each has a journal of its own, and a schedule belongs to

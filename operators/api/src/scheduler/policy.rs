@@ -4,6 +4,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::bounds;
+
 /// What becomes of times that a change of the clocks skips or repeats. Rules for every minute or every
 /// hour are not touched by it: they go by the time that passes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -50,11 +52,11 @@ pub struct CatchUp {
     /// The most runs that are made up for, for FireAll; the newest ones. Left out: as the Scheduler
     /// says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 100_000))]
+    #[schemars(range(min = 1, max = bounds::CATCH_UP_RUNS_MAX))]
     pub max_runs: Option<i32>,
     /// Runs older than this are not made up for, in seconds. Left out: as the Scheduler says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 31_536_000))]
+    #[schemars(range(min = 0, max = bounds::LATE_SECONDS_MAX))]
     pub max_seconds: Option<i64>,
 }
 
@@ -76,13 +78,13 @@ pub enum CatchUpPolicy {
 #[serde(rename_all = "camelCase", default)]
 pub struct Retry {
     /// Attempts of a run, the first included.
-    #[schemars(range(min = 1, max = 100))]
+    #[schemars(range(min = 1, max = bounds::ATTEMPTS_MAX))]
     pub max_attempts: i32,
     /// Wait before the second attempt, in seconds; it doubles with each further one.
-    #[schemars(range(min = 0, max = 86_400))]
+    #[schemars(range(min = 0, max = bounds::BACKOFF_SECONDS_MAX))]
     pub backoff_seconds: i64,
     /// The longest wait between two attempts, in seconds.
-    #[schemars(range(min = 0, max = 604_800))]
+    #[schemars(range(min = 0, max = bounds::LONGEST_BACKOFF_SECONDS_MAX))]
     pub max_backoff_seconds: i64,
 }
 
@@ -98,10 +100,10 @@ impl Default for Retry {
 pub struct KeepRuns {
     /// Runs that are shown, the newest ones. Left out: as the Scheduler says.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1_000_000))]
+    #[schemars(range(min = 0, max = bounds::KEEP_RUNS_MAX))]
     pub keep_runs: Option<i32>,
     /// Failed runs that are shown beside them, the newest ones. Left out: they count as the others.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1_000_000))]
+    #[schemars(range(min = 0, max = bounds::KEEP_RUNS_MAX))]
     pub keep_failed_runs: Option<i32>,
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::action::Action;
+use super::bounds;
 use super::policy::{CatchUp, Concurrency, Dst, KeepRuns, Retry};
 #[cfg(feature = "crd")]
 use super::state::ScheduleStatus;
@@ -98,11 +99,11 @@ pub struct ScheduleSpec {
     pub end: Option<Moment>,
     /// Each run is moved by a random part of so many seconds.
     #[serde(default)]
-    #[schemars(range(min = 0, max = 86_400))]
+    #[schemars(range(min = 0, max = bounds::MOVED_SECONDS_MAX))]
     pub jitter_seconds: i64,
     /// The engine may start a run up to so many seconds later, so that not all start at once.
     #[serde(default)]
-    #[schemars(range(min = 0, max = 86_400))]
+    #[schemars(range(min = 0, max = bounds::MOVED_SECONDS_MAX))]
     pub flex_window_seconds: i64,
     /// What happens when a run is due and the one before is not over: Allow, Forbid, Replace,
     /// BufferOne, BufferAll, CancelOther or TerminateOther.
@@ -113,7 +114,7 @@ pub struct ScheduleSpec {
     pub catch_up: Option<CatchUp>,
     /// A run that could not start within so many seconds is dropped. Left out: it is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 31_536_000))]
+    #[schemars(range(min = 1, max = bounds::LATE_SECONDS_MAX))]
     pub starting_deadline_seconds: Option<i64>,
     /// What a run does: exactly one of http, grpc, kubernetesJob, pooledPod, taskQueue or workflow.
     pub action: Action,
@@ -122,15 +123,15 @@ pub struct ScheduleSpec {
     pub retry: Retry,
     /// The longest an attempt may take, in seconds. Left out: as the target says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 86_400))]
+    #[schemars(range(min = 1, max = bounds::TIMEOUT_SECONDS_MAX))]
     pub timeout_seconds: Option<i64>,
     /// A run that is not over so many seconds after its time is Overdue. Left out: none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 31_536_000))]
+    #[schemars(range(min = 1, max = bounds::LATE_SECONDS_MAX))]
     pub finish_within_seconds: Option<i64>,
     /// 9 goes first, 0 last, among the runs that wait for the same target.
     #[serde(default = "priority")]
-    #[schemars(range(min = 0, max = 9))]
+    #[schemars(range(min = 0, max = bounds::PRIORITY_MAX))]
     pub priority: i32,
     /// Whose job it is: targets are shared fairly between tenants, and quotas count by it. Left out:
     /// the namespace.
@@ -145,7 +146,7 @@ pub struct ScheduleSpec {
     pub pause_on_failure: bool,
     /// It fires so many times, then no more. Left out: without end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_000_000_000))]
+    #[schemars(range(min = 1, max = bounds::LIMIT_RUNS_MAX))]
     pub limit_runs: Option<i64>,
     /// It does not fire while this is true.
     #[serde(default)]

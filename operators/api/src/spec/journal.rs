@@ -18,12 +18,33 @@ pub const JOURNAL_HOST_KEY: &str = "host";
 pub const JOURNAL_PORT_KEY: &str = "port";
 /// Key of that Secret, for Postgres: the database.
 pub const JOURNAL_DATABASE_KEY: &str = "dbname";
-/// Keys of that Secret, for Postgres: the user, under either.
+/// Keys of that Secret, for Postgres and Kafka: the user, under either.
 pub const JOURNAL_USER_KEYS: [&str; 2] = ["username", "user"];
-/// Key of that Secret, for Postgres: the password, if the user has one.
+/// Key of that Secret, for Postgres and Kafka: the password, if the user has one.
 pub const JOURNAL_PASSWORD_KEY: &str = "password";
 /// Port of PostgreSQL unless told otherwise.
 pub const POSTGRES_PORT: u16 = 5432;
+/// Key of that Secret, for Kafka: some brokers as `host:port`, with commas between. All brokers must
+/// listen on one of these ports: nothing else may be connected to.
+pub const JOURNAL_BROKERS_KEY: &str = "bootstrap.servers";
+/// Key of that Secret, for Kafka: one of [`KAFKA_PROTOCOLS`]; left out, TLS, with a login if there is
+/// a user.
+pub const JOURNAL_PROTOCOL_KEY: &str = "security.protocol";
+/// Key of that Secret, for Kafka: one of [`KAFKA_MECHANISMS`]; left out, the last one.
+pub const JOURNAL_MECHANISM_KEY: &str = "sasl.mechanism";
+/// Key of that Secret, for Kafka: what names of topics begin with; left out: [`KAFKA_PREFIX`].
+pub const JOURNAL_PREFIX_KEY: &str = "topic.prefix";
+/// Key of that Secret, for Kafka: copies of a topic that is made; left out, as many as brokers say.
+pub const JOURNAL_REPLICATION_KEY: &str = "replication.factor";
+/// Key of that Secret, for Kafka: how many copies must have what is acknowledged; left out, as many
+/// as brokers say.
+pub const JOURNAL_IN_SYNC_KEY: &str = "min.insync.replicas";
+/// Ways to speak to brokers, as Kafka clients name them.
+pub const KAFKA_PROTOCOLS: [&str; 4] = ["SSL", "SASL_SSL", "PLAINTEXT", "SASL_PLAINTEXT"];
+/// Ways for a user to log in, as Kafka clients name them.
+pub const KAFKA_MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+/// What names of topics begin with unless told otherwise.
+pub const KAFKA_PREFIX: &str = "orrery.";
 
 /// Where the journal is kept, and so what a crash may take with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

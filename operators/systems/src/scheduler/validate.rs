@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use orrery_api::Reason;
 use orrery_api::kv::config::ObjectName;
 use orrery_api::scheduler::{AdoptMode, DkronCompat, Scheduler, SchedulerConfig, SchedulerSpec};
-use orrery_api::spec::{DeletionPolicy, JournalBackend, RolloutStrategy};
+use orrery_api::spec::{DeletionPolicy, RolloutStrategy};
 use orrery_runtime::{Carrier, Identity, Referenced, Refusal};
 
 use super::targets::{self, Files};
@@ -101,7 +101,6 @@ pub(super) fn listener(object: &Scheduler) -> Option<Listener<'_>> {
 fn not_yet(spec: &SchedulerSpec) -> Result<(), Refusal> {
     let copies = spec.journal.backend.caps().copies;
     let asked = [
-        ("spec.journal.backend", spec.journal.backend == JournalBackend::Kafka),
         ("spec.archive", spec.archive.is_some() && !copies),
         ("spec.bootstrap", spec.bootstrap.is_some() && !copies),
     ];
@@ -160,7 +159,7 @@ fn replicas(spec: &SchedulerSpec) -> Result<(), Refusal> {
         return Ok(());
     }
     let message = "replicas above 1 need a journal that outlives a pod: set journal.backend to \
-                   Postgres or ObjectStore";
+                   Postgres, ObjectStore or Kafka";
     Err(Refusal::field(Reason::InvalidSpec, "spec.replicas", message))
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use orrery_journal::{Carrier as _, CarrierError, Position};
@@ -26,21 +25,14 @@ fn a_writer_goes_on_at_the_standby_that_was_promoted() {
     };
     PgCarrier::open(demanding).unwrap().prepare().unwrap();
     let history = History::default();
-    let await_more = || {
-        let (before, started) = (history.acknowledged(), Instant::now());
-        while history.acknowledged() < before + 100 {
-            assert!(started.elapsed() < Duration::from_mins(1), "nothing is acknowledged");
-            thread::sleep(Duration::from_millis(1));
-        }
-    };
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| history.write(&open(), 50));
         }
-        await_more();
+        history.await_more(100);
         primary.crash(Signal::SIGKILL);
         standby.promote();
-        await_more();
+        history.await_more(100);
         history.over.store(true, Ordering::Release);
     });
     history.check(&open());

@@ -1,14 +1,17 @@
 //! What every carrier must pass. A crate that has one runs [`run`] over it, against a real engine.
 
+pub mod history;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use self::history::{PATIENCE, again, group, owner};
 use super::{Carried, Carrier, CarrierError, Group, Owner, Saved};
-use crate::{Epoch, Position, Record};
+use crate::{Epoch, Position};
 
 /// The shard of all journals of the suite.
 pub const SHARD: u32 = 7;
@@ -17,9 +20,6 @@ pub const SHARD: u32 = 7;
 pub type Open = dyn Fn() -> Arc<dyn Carrier> + Send + Sync;
 
 type Case = (&'static str, fn(&Open));
-
-/// How long an engine that does not answer is asked again.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 const CASES: [Case; 13] = [
     ("a new journal is empty", a_new_journal_is_empty),
@@ -43,29 +43,6 @@ pub fn run(fresh: &dyn Fn() -> Box<Open>, progress: &dyn Fn(&str)) {
     for (name, case) in CASES {
         progress(name);
         case(&*fresh());
-    }
-}
-
-fn owner(epoch: u64) -> Owner {
-    Owner { epoch: Epoch(epoch), token: epoch * 1000 }
-}
-
-fn group(epoch: u64, first: u64, bodies: &[&[u8]]) -> Group {
-    let record = |body| Record { stream: 0, kind: 1, time_us: 5, body };
-    let records: Vec<Record<'_>> = bodies.iter().copied().map(record).collect();
-    Group::of(SHARD, Epoch(epoch), Position(first), &records)
-}
-
-/// Asks until there is an answer.
-fn again<T>(mut ask: impl FnMut() -> Result<T, CarrierError>) -> Result<T, CarrierError> {
-    let started = Instant::now();
-    loop {
-        match ask() {
-            Err(error) if error.is_passing() && started.elapsed() < PATIENCE => {
-                thread::sleep(Duration::from_millis(20));
-            }
-            other => return other,
-        }
     }
 }
 

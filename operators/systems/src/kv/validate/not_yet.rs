@@ -1,6 +1,6 @@
 //! Fields whose work comes later: refused by name.
 
-use orrery_api::kv::{Class, ClusterMode, JournalBackend, KVClusterSpec, MemcachedMode};
+use orrery_api::kv::{Class, ClusterMode, KVClusterSpec, MemcachedMode};
 use orrery_runtime::Refusal;
 
 use super::super::spread;
@@ -12,7 +12,6 @@ pub(super) fn check(spec: &KVClusterSpec) -> Result<(), Refusal> {
     let several = spread::has_several(spec);
     let copies = caps.copies && !several;
     let asked = [
-        ("spec.journal.backend", spec.journal.backend == JournalBackend::Kafka),
         // Session is refused by a CEL rule; here it would need a time to live as well.
         (
             "spec.defaultClass",

@@ -58,7 +58,6 @@ fn sharded(mut spec: Value) -> Value {
 /// A spec for each field of the not-yet table, and the field it must be refused for.
 fn not_yet_specs() -> Vec<(&'static str, Value)> {
     vec![
-        ("spec.journal.backend", json!({"journal": {"backend": "Kafka", "ref": {"name": "a"}}})),
         ("spec.defaultClass", json!({"defaultClass": "Config"})),
         ("spec.resp.clusterMode", json!({"shardsPerPod": 2})),
         ("spec.memcached.mode", json!({"memcached": {"mode": "On"}})),

@@ -6,6 +6,7 @@
 
 mod words;
 
+use orrery_api::scheduler::bounds::{ATTEMPTS_MAX, TIMEOUT_SECONDS_MAX, WORD_CHARS_MAX, WORDS_MAX};
 use orrery_api::scheduler::{EnvVar, Pool, PooledPodAction, Retry};
 use serde_json::{Map, Value, json};
 
@@ -13,16 +14,9 @@ use words::expanded;
 
 /// Attempts beyond the first that a Job makes where nothing is said.
 const BACKOFF_LIMIT_DEFAULT: i64 = 6;
-/// Most attempts of a run.
-const ATTEMPTS_MAX: i64 = 100;
 /// Pauses between attempts as of a Job's pods, in seconds.
 const BACKOFF_SECONDS: i64 = 10;
-const BACKOFF_SECONDS_MAX: i64 = 600;
-/// Longest time of an attempt, in seconds.
-const TIMEOUT_SECONDS_MAX: i64 = 86_400;
-/// Most words of a command, of its arguments, and variables; longest word, in characters.
-const WORDS_MAX: usize = 256;
-const WORD_CHARS_MAX: usize = 4_096;
+const LONGEST_BACKOFF_SECONDS: i64 = 600;
 
 /// What a Schedule says in the place of a template.
 #[derive(Debug, PartialEq)]
@@ -64,7 +58,7 @@ pub(super) fn pooled(template: &Value, pool: &Pool) -> Result<Pooled, String> {
     let retry = Retry {
         max_attempts: i32::try_from(attempts).unwrap_or(i32::MAX),
         backoff_seconds: BACKOFF_SECONDS,
-        max_backoff_seconds: BACKOFF_SECONDS_MAX,
+        max_backoff_seconds: LONGEST_BACKOFF_SECONDS,
     };
     Ok(Pooled { action, retry, timeout_seconds })
 }
@@ -87,7 +81,7 @@ fn limits(mut job: Fields) -> Result<(Limits, Value), String> {
     // There is no Job to be removed.
     job.any("ttlSecondsAfterFinished");
     let backoff_limit = job.number("backoffLimit")?.unwrap_or(BACKOFF_LIMIT_DEFAULT);
-    if !(0..ATTEMPTS_MAX).contains(&backoff_limit) {
+    if !(0..ATTEMPTS_MAX.into()).contains(&backoff_limit) {
         return Err(format!("{} is not 0 to {}", job.path("backoffLimit"), ATTEMPTS_MAX - 1));
     }
     let active_seconds = job.number("activeDeadlineSeconds")?;
