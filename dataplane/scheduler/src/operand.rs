@@ -1,5 +1,7 @@
 //! The management protocol of this engine: what the operator asks of it.
 
+mod calm;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -280,7 +282,7 @@ impl Operand for SchedulerOperand {
     }
 
     fn changes(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
-        Some(self.engine.shared.changes())
+        Some(calm::changes(Arc::clone(&self.engine.shared)))
     }
 
     fn errands(&self) -> Result<Arc<ErrandBook>, OperandError> {
