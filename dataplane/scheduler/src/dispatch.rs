@@ -24,6 +24,7 @@ mod deadlines;
 mod dispatcher;
 mod event_loop;
 mod exchange;
+mod executor;
 mod figures;
 mod flight;
 mod grpc;
@@ -65,28 +66,6 @@ pub enum Action {
     Errand(orrery_operand::v1::Errand),
     /// Counts and succeeds at once, in process. For benchmarks and simulations: no API leads here.
     Sink,
-}
-
-/// Where an action goes, of those that go to a target.
-pub(crate) struct Destination<'a> {
-    pub(crate) target: &'a TargetName,
-    /// Bytes of its body.
-    pub(crate) bytes: usize,
-    /// From the first request to the outcome.
-    pub(crate) timeout: Duration,
-}
-
-impl Action {
-    /// None for what no target is called for.
-    pub(crate) fn destination(&self) -> Option<Destination<'_>> {
-        let (target, bytes, timeout) = match self {
-            Self::Http(action) => (&action.target, action.body.len(), action.timeout),
-            Self::Grpc(action) => (&action.target, action.body.len(), action.timeout),
-            Self::Pooled(action) => (&action.target, action.bytes(), action.timeout),
-            Self::Errand(_) | Self::Sink => return None,
-        };
-        Some(Destination { target, bytes, timeout })
-    }
 }
 
 /// A request, as it is sent for each attempt.

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use super::Action;
+use super::executor::Executor;
 use crate::run::{Call, Outcome};
 
 /// One look at both clocks.
@@ -26,11 +26,7 @@ impl Clock {
 /// The moment after which a call does not leave its queue. A resumed one whose target can be asked
 /// has none: it is asked at any time, and only not sent.
 pub(super) fn deadline(call: &Call) -> Option<i64> {
-    let can_ask = match &*call.action {
-        Action::Http(action) => action.status_uri.is_some(),
-        Action::Pooled(_) => true,
-        Action::Grpc(_) | Action::Errand(_) | Action::Sink => false,
-    };
+    let can_ask = call.action.executor().is_some_and(Executor::can_ask);
     if call.is_resumed && can_ask { None } else { call.expires_ms }
 }
 

@@ -270,9 +270,10 @@ impl EventLoop {
         }
         let (run, attempt) = (call.run, call.attempt);
         let is_late = deadline(&call).is_some_and(|expires_ms| expires_ms < clock.now_ms);
-        let Some(to) = call.action.destination() else {
+        let Some(executor) = call.action.executor() else {
             return self.settle_here(&call, is_late);
         };
+        let to = executor.destination();
         let bytes = to.bytes;
         let lane = self.lanes.find(to.target);
         if self.runs.contains_key(&run) {

@@ -11,7 +11,6 @@ use super::answer::Report;
 use super::attempt::Attempt;
 use super::client::Reach;
 use super::secret::Credentials;
-use super::{Action, grpc, pooled};
 use crate::run::{Call, Outcome, RunId};
 
 /// Longest attempt, so that no moment lies beyond what the clock counts.
@@ -63,18 +62,13 @@ pub(super) fn start(
 ) -> AbortHandle {
     let task = tokio::spawn(async move {
         let action = Arc::clone(&call.action);
-        let Some(to) = action.destination() else {
-            debug_assert!(false, "only requests are sent");
+        let Some(executor) = action.executor() else {
+            debug_assert!(false, "only what goes to a target is sent");
             return;
         };
-        let deadline = now + to.timeout.min(TIMEOUT_MAX);
+        let deadline = now + executor.destination().timeout.min(TIMEOUT_MAX);
         let attempt = Attempt { call, reach, credentials, deadline };
-        match &*action {
-            Action::Http(action) => reporter.done(attempt.run(action).await),
-            Action::Grpc(action) => reporter.done(grpc::run(&attempt, action).await),
-            Action::Pooled(action) => reporter.done(pooled::run(&attempt, action).await),
-            Action::Errand(_) | Action::Sink => {}
-        }
+        reporter.done(executor.attempt(&attempt).await);
     });
     task.abort_handle()
 }
