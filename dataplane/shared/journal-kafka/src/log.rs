@@ -71,10 +71,7 @@ fn corrupt(position: u64, reason: impl Into<String>) -> Failure {
 impl Log<'_> {
     /// What counts at the moment, or did a moment ago.
     pub(crate) fn look(&self, deadline: Deadline) -> Result<Tail, Failure> {
-        self.tail_at(self.topic.edge(Edge::Latest, deadline)?, deadline)
-    }
-
-    fn tail_at(&self, end: i64, deadline: Deadline) -> Result<Tail, Failure> {
+        let end = self.topic.edge(Edge::Latest, deadline)?;
         if let Some(tail) = lock(&self.seen.tail).as_ref().filter(|tail| tail.end == end) {
             return Ok(tail.clone());
         }
@@ -185,17 +182,16 @@ impl Log<'_> {
         bytes_max: usize,
         deadline: Deadline,
     ) -> Result<Vec<(i64, Group)>, Failure> {
-        let (mut groups, mut bytes) = (Groups::new(self.shard, position), 0);
+        let mut groups = Groups::new(self.shard, position);
         let mut next = self.place_of(position, tail, deadline)?;
         while next < tail.end {
-            let wanted = bytes_max.saturating_sub(bytes).clamp(1 << 16, FETCH_BYTES as usize);
+            let wanted =
+                bytes_max.saturating_sub(groups.bytes).clamp(1 << 16, FETCH_BYTES as usize);
             let (entries, then) = self.entries(next, wanted as i32, deadline)?;
             for entry in entries.into_iter().filter(|entry| entry.offset < tail.end) {
                 groups.take(&entry)?;
-                let last = groups.whole.last();
-                bytes = groups.bytes;
-                let is_enough = bytes >= bytes_max || groups.whole.len() >= GROUPS_MAX;
-                if last.is_some() && groups.is_between() && is_enough {
+                let is_enough = groups.bytes >= bytes_max || groups.whole.len() >= GROUPS_MAX;
+                if !groups.whole.is_empty() && groups.is_between() && is_enough {
                     return Ok(self.noted(groups.whole));
                 }
             }

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use orrery_journal::carrier::Saved;
+use orrery_journal::carrier::{Saved, in_pieces};
 use orrery_journal::{CarrierError, Position};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
@@ -62,35 +62,33 @@ pub(crate) fn write(
     saved: Saved,
     content: &mut dyn Read,
 ) -> Result<Kept, CarrierError> {
-    let invalid = |reason: String| CarrierError::Invalid(reason);
-    let failed = |error: io::Error| invalid(format!("failed to read the snapshot: {error}"));
     let mut random = [0; 8];
     let drawn = SystemRandom::new().fill(&mut random);
     drawn.map_err(|_| CarrierError::Unavailable { reason: "there is no random number".into() })?;
     let attempt = u64::from_le_bytes(random);
     // One without content has a piece as well.
     let pieces = saved.bytes.div_ceil(PIECE_BYTES as u64).max(1);
-    let count = u32::try_from(pieces).map_err(|_| invalid("it is too long".to_owned()))?;
-    let (mut left, mut piece, mut begin) = (saved.bytes, vec![], None);
-    for number in 0..count {
-        piece.clear();
-        let wanted = left.min(PIECE_BYTES as u64);
-        let read = Read::take(&mut *content, wanted).read_to_end(&mut piece).map_err(failed)?;
-        if read as u64 != wanted {
-            return Err(invalid("the snapshot is shorter than its length".to_owned()));
-        }
-        left -= wanted;
-        let head = head(attempt, number, &piece);
-        // Twice does no harm: a reader passes over what it has.
-        let offset = persist(&inner.cluster, Deadline::of(wanted), |deadline| {
-            inner.snapshots().produce(&[&head, &piece], deadline)
-        })?;
-        begin = begin.or(Some(offset));
+    if u32::try_from(pieces).is_err() {
+        return Err(CarrierError::Invalid("it is too long".to_owned()));
     }
-    match content.read(&mut [0]).map_err(failed)? {
-        0 => Ok(Kept { saved, attempt, begin: begin.unwrap_or(0), pieces }),
-        _ => Err(invalid("the snapshot is longer than its length".to_owned())),
-    }
+    // Twice does no harm: a reader passes over what it has.
+    let put = |number: u32, piece: &[u8]| {
+        let head = head(attempt, number, piece);
+        persist(&inner.cluster, Deadline::of(piece.len() as u64), |deadline| {
+            inner.snapshots().produce(&[&head, piece], deadline)
+        })
+    };
+    let mut begin = None;
+    in_pieces(content, saved.bytes, PIECE_BYTES, |number, piece| {
+        let offset = put(number, piece)?;
+        begin.get_or_insert(offset);
+        Ok(())
+    })?;
+    let begin = match begin {
+        Some(begin) => begin,
+        None => put(0, &[])?,
+    };
+    Ok(Kept { saved, attempt, begin, pieces })
 }
 
 /// Reads a snapshot piece by piece, and holds no connection in between.

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use orrery_journal::carrier::{Saved, check_saved};
+use orrery_journal::carrier::{Saved, check_saved, in_pieces};
 use orrery_journal::{CarrierError, Position};
 use orrery_pg::{Param, durable};
 
@@ -152,30 +152,16 @@ fn write(
     bytes: u64,
     content: &mut dyn Read,
 ) -> Result<(), CarrierError> {
-    let invalid = |reason: String| CarrierError::Invalid(reason);
-    let failed = |error: io::Error| invalid(format!("failed to read the snapshot: {error}"));
-    let mut left = bytes;
-    let mut piece = vec![];
-    for number in 0..pieces(bytes) as i32 {
-        piece.clear();
-        let wanted = left.min(PIECE_BYTES as u64);
-        let read = Read::take(&mut *content, wanted).read_to_end(&mut piece).map_err(failed)?;
-        if read as u64 != wanted {
-            return Err(invalid("the snapshot is shorter than its length".to_owned()));
-        }
-        left -= wanted;
-        let crc = checksum(snapshot, number, &piece);
+    in_pieces(content, bytes, PIECE_BYTES, |number, piece| {
+        let number = number as i32;
+        let crc = checksum(snapshot, number, piece);
         pool.run(CALL, async |link| {
             match link.execute(ADD, &[&snapshot, &number, &crc, &piece]).await? {
                 1 => Ok(()),
                 _ => Err(ended(link, journal, holder).await),
             }
-        })?;
-    }
-    match content.read(&mut [0]).map_err(failed)? {
-        0 => Ok(()),
-        _ => Err(invalid("the snapshot is longer than its length".to_owned())),
-    }
+        })
+    })
 }
 
 /// Removes what was marked, as far as time allows; what is left the next call removes.

@@ -20,7 +20,7 @@ mod memory;
 pub mod suite;
 
 use std::fmt;
-use std::io::Read;
+use std::io::{self, Read};
 
 use crate::{Epoch, Position};
 
@@ -206,6 +206,34 @@ pub fn check_saved(saved: Saved, last: u64) -> Result<(), CarrierError> {
         return Ok(());
     }
     Err(CarrierError::Invalid(format!("a snapshot at {at}, where the last record is {last}")))
+}
+
+/// Hands the content of a snapshot on in pieces of `piece_bytes`, each with its number from 0; the last
+/// one may be shorter, and no content has no pieces. `Invalid`, unless the content has `bytes` bytes.
+pub fn in_pieces(
+    content: &mut dyn Read,
+    bytes: u64,
+    piece_bytes: usize,
+    mut each: impl FnMut(u32, &[u8]) -> Result<(), CarrierError>,
+) -> Result<(), CarrierError> {
+    let invalid = |reason: String| CarrierError::Invalid(reason);
+    let failed = |error: io::Error| invalid(format!("failed to read the snapshot: {error}"));
+    let (mut left, mut piece, mut number) = (bytes, vec![], 0);
+    while left > 0 {
+        piece.clear();
+        let wanted = left.min(piece_bytes as u64);
+        let read = Read::take(&mut *content, wanted).read_to_end(&mut piece).map_err(failed)?;
+        if read as u64 != wanted {
+            return Err(invalid("the snapshot is shorter than its length".to_owned()));
+        }
+        each(number, &piece)?;
+        left -= wanted;
+        number += 1;
+    }
+    match content.read(&mut [0]).map_err(failed)? {
+        0 => Ok(()),
+        _ => Err(invalid("the snapshot is longer than its length".to_owned())),
+    }
 }
 
 #[cfg(test)]
